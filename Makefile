@@ -1,0 +1,41 @@
+# `make demo` and `make test` do all the set-up themselves, in .venv (or .venv-X for
+# another PYTHON=X).
+
+PYTHON ?= python3
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+DEMO := runs/demo
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	rm -rf $(DEMO)
+	$(BIN)/python -m mtl.demo --workdir $(DEMO)/mtl
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m benchmarks.mtl_vs_torch
+
+# The pinned set of the Python at hand; made again when it or the package changes.
+$(READY): pyproject.toml $(wildcard requirements/*.txt)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; try make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements/$$($(BIN)/python -c \
+	  'import sys; print("py311" if sys.version_info < (3, 12) else "py312")').txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-* runs build *.egg-info

@@ -1,0 +1,1 @@
+"""Experiments of system 1: multi-task learning with evolving weights."""

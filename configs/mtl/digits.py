@@ -1,0 +1,23 @@
+"""ESANN 2016 on scikit-learn's digits (8x8, embedded): 50 labels, 950 unlabelled.
+
+Command, about a minute on two CPU cores (`:smoke`: seconds):
+
+    python -m mtl.main --config configs/mtl/digits.py --workdir runs/digits
+"""
+
+from ml_collections import ConfigDict
+
+from mtl import config
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The config; variant "smoke" trains in seconds."""
+    c = config.default()
+    c.batch_size = 100
+    c.data.labelled = 50
+    c.epochs, c.optim.decay_epochs = 1000, 100
+    c.eval_every, c.save_every = 10, 100
+    if variant == "smoke":
+        c.epochs, c.optim.decay_epochs = 40, 4
+        c.eval_every, c.save_every = 10, 10
+    return c

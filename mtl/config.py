@@ -1,0 +1,123 @@
+"""System 1's config: every field, what the paper says of it, and what is our choice."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mtl import data, engine, losses, methods, network, noise
+from mtl.errors import ConfigError
+
+PRECISIONS = ("default", "high", "highest")
+
+
+def default() -> ConfigDict:
+    """The config of the ESANN 2016 experiment, on scikit-learn's digits.
+
+    "Ours" marks what the paper leaves open. `docs/results/mtl.md` shows how those were
+    chosen, on the validation set.
+    """
+    c = ConfigDict()
+    c.seed = 0  # Initial weights, labelled set, order and noise.
+    c.method = "exponential"  # One of methods.METHODS.
+    c.epochs = 5000
+    c.batch_size = 600
+    c.order = "alternate"  # Algorithm 1; also "joint", "alternate_then_joint".
+
+    c.data = ConfigDict()
+    c.data.source = "digits"  # One of data.SOURCES.
+    c.data.path = ""  # A folder, or a file for "npz".
+    c.data.labelled = 100  # l
+    c.data.unlabelled = -1  # u; -1: all that are left.
+    c.data.valid = 297  # The last so many training images validate.
+    c.data.balanced = True  # Ours: as many labels of each class.
+
+    c.model = ConfigDict()
+    c.model.hidden = (50,)  # NN1; NN4 is (80, 70, 60, 50).
+    c.model.activation = "tanh"  # Ours.
+    c.model.tied = True  # Ours.
+
+    c.reconstruct = ConfigDict()
+    c.reconstruct.loss = "cross_entropy"  # Ours; summed over the dimensions,
+    c.reconstruct.scale = 1.0  # and multiplied by this (ours).
+    c.reconstruct.noise = "mask"  # The paper's binomial mask.
+    c.reconstruct.level = 0.2  # Ours.
+    c.reconstruct.reaches_below = True  # Ours: layer k's cost also moves the layers below.
+
+    c.classify = ConfigDict()
+    c.classify.reduction = "mean"  # Ours: over the labelled rows of a batch, or "sum".
+
+    c.schedule = ConfigDict()
+    c.schedule.t1 = 100  # stairs, abridged; pretraining: epochs a layer.
+    c.schedule.sigma = 40.0  # exponential
+    c.schedule.cutoff = 1e-6  # Ours: exponential weights below are 0, and cost no time.
+
+    c.optim = ConfigDict()
+    c.optim.rate = 0.01  # Plain SGD.
+    c.optim.decay_epochs = 500  # Over the last so many, linearly (ours) towards 0.
+
+    c.eval_every = 50
+    c.save_every = 500
+    c.patience = 0  # Epochs without a better validation error; 0: train to the end.
+    c.precision = "default"  # Of matrix products; "highest" is float32 on any chip.
+    return c
+
+
+def check(c: ConfigDict) -> None:
+    """Looks at every field before any work.
+
+    Raises:
+      ConfigError: names the field, its value and what it may be.
+    """
+    _one_of(c, "method", methods.METHODS)
+    _one_of(c, "order", engine.ORDERS)
+    _one_of(c, "data.source", data.SOURCES)
+    _one_of(c, "model.activation", tuple(network.ACTIVATIONS))
+    _one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
+    _one_of(c, "reconstruct.noise", noise.KINDS)
+    _one_of(c, "classify.reduction", ("mean", "sum"))
+    _one_of(c, "precision", PRECISIONS)
+    for name in ("epochs", "batch_size", "data.labelled", "eval_every", "save_every"):
+        _at_least(c, name, 1)
+    _at_least(c, "data.unlabelled", -1)
+    for name in ("seed", "patience", "optim.decay_epochs", "schedule.cutoff"):
+        _at_least(c, name, 0)
+    for name in ("optim.rate", "schedule.t1", "schedule.sigma", "reconstruct.scale"):
+        _require(_get(c, name) > 0, c, name, "above 0")
+    most = 1.0 if c.reconstruct.noise in ("mask", "salt_pepper") else float("inf")
+    fits = 0 <= c.reconstruct.level <= most
+    _require(fits, c, "reconstruct.level", f"from 0 to {most:g}")
+    fits = c.optim.decay_epochs <= c.epochs
+    _require(fits, c, "optim.decay_epochs", f"at most epochs={c.epochs}")
+    fits = len(c.model.hidden) > 0 and all(n > 0 for n in c.model.hidden)
+    _require(fits, c, "model.hidden", "one size or more, each above 0")
+    needs_path = c.data.source != "digits"
+    _require(bool(c.data.path) or not needs_path, c, "data.path", "set for this source")
+    relu = c.model.activation == "relu" and len(c.model.hidden) > 1
+    clash = relu and c.reconstruct.loss == "cross_entropy"
+    _require(
+        not clash, c, "reconstruct.loss", "squared_error: relu layers are unbounded"
+    )
+    depth = len(c.model.hidden)
+    late = c.method == "pretraining" and c.schedule.t1 * depth >= c.epochs
+    _require(
+        not late, c, "schedule.t1", f"below epochs / layers = {c.epochs / depth:g}"
+    )
+
+
+def _get(c: ConfigDict, name: str) -> Any:
+    for part in name.split("."):
+        c = c[part]
+    return c
+
+
+def _require(holds: bool, c: ConfigDict, name: str, what: str) -> None:
+    if not holds:
+        raise ConfigError(f"config.{name}={_get(c, name)!r} must be {what}")
+
+
+def _one_of(c: ConfigDict, name: str, allowed: tuple[str, ...]) -> None:
+    _require(_get(c, name) in allowed, c, name, "one of " + ", ".join(allowed))
+
+
+def _at_least(c: ConfigDict, name: str, least: float) -> None:
+    _require(_get(c, name) >= least, c, name, f"at least {least}")

@@ -1,0 +1,116 @@
+"""System 1 from config to result."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from mtl import config as configs
+from mtl import data, figures, methods, network, schedules, workdir
+from mtl.data import Dataset
+from mtl.readers import Images
+from mtl.task import Params
+from mtl.train import Result, Training, fit
+
+
+def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
+    """Trains, or resumes, the run in `folder`, and leaves figures and summary there.
+
+    Args:
+      config: see `config.default`.
+      folder: see `workdir` for what it gets.
+
+    Returns:
+      The final state, the best epoch's parameters, and `summary.json`'s content.
+
+    Raises:
+      mtl.errors.Error: something that the user can mend; the message says what.
+    """
+    start = time.perf_counter()
+    configs.check(config)
+    folder = Path(folder)
+    dataset = data.load(config.data)
+    with jax.default_matmul_precision(config.precision):
+        training = plan(config, dataset)
+        workdir.prepare(folder, config)
+        describe = {"shape": list(dataset.shape), "classes": dataset.classes}
+        workdir.write_json(folder / "data.json", describe)
+        result = fit(training, folder)
+    labelled = int((training.data["label"] >= 0).sum())
+    summary = result.summary | {
+        "method": config.method,
+        "seed": config.seed,
+        "labelled": labelled,
+        "unlabelled": len(training.data["label"]) - labelled,
+        "device": jax.devices()[0].device_kind,
+        "total_seconds": round(time.perf_counter() - start, 3),
+    }
+    workdir.write_json(folder / "summary.json", summary)
+    figures.draw(folder, config, dataset, result.best)
+    return result._replace(summary=summary)
+
+
+def plan(config: ConfigDict, dataset: Dataset) -> Training:
+    """The whole of a run as data and pure functions, before any of it is done."""
+    init_key, train_key = jax.random.split(jax.random.key(config.seed))
+    tasks, weights = methods.build(config)
+    d, c = dataset, config.data
+    # The baseline never sees an unlabelled image; the matched one has the batches, and
+    # so the number of supervised steps, of the methods that do.
+    unlabelled = 0 if config.method == "baseline" else c.unlabelled
+    chosen = data.choose(
+        d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
+    )
+    activation = config.model.activation
+    return Training(
+        tasks=tasks,
+        weights=weights,
+        rates=rates(config),
+        data={"image": jnp.asarray(chosen.x), "label": jnp.asarray(chosen.y)},
+        params=init(config, init_key, d.train.x.shape[1], d.classes),
+        key=train_key,
+        evaluate=make_evaluate({"valid": d.valid, "test": d.test}, activation),
+        monitor="valid/error",
+        batch_size=config.batch_size,
+        order=config.order,
+        eval_every=config.eval_every,
+        save_every=config.save_every,
+        patience=config.patience,
+    )
+
+
+def init(config: ConfigDict, key: jax.Array, inputs: int, classes: int) -> Params:
+    """The initial parameters; the same for every method."""
+    c = config.model
+    return network.init(key, inputs, c.hidden, classes, c.activation, c.tied)
+
+
+def rates(config: ConfigDict) -> np.ndarray:
+    """[epochs] learning rates: constant, then linearly down over `decay_epochs`."""
+    c, epochs = config.optim, config.epochs
+    if c.decay_epochs == 0:
+        return schedules.constant(np.arange(epochs), c.rate)
+    fall = [(epochs - c.decay_epochs, c.rate), (epochs, 0.0)]
+    return schedules.piecewise(np.arange(epochs), fall)
+
+
+def make_evaluate(sets: dict[str, Images], activation: str):
+    """`params -> {"valid/error": share of wrong labels, "valid/loss": ..., ...}`."""
+    held = {name: (jnp.asarray(s.x), jnp.asarray(s.y)) for name, s in sets.items()}
+
+    @jax.jit
+    def measure(params: Params, held: dict[str, Any]) -> dict[str, jax.Array]:
+        row = {}
+        for name, (x, y) in held.items():
+            z = network.logits(params, x, activation)
+            log_p = jax.nn.log_softmax(z)
+            row[f"{name}/error"] = jnp.mean(z.argmax(-1) != y)
+            row[f"{name}/loss"] = -jnp.take_along_axis(log_p, y[:, None], 1).mean()
+        return row
+
+    return partial(measure, held=held)

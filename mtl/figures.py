@@ -1,0 +1,128 @@
+"""The figures of a run: curves, weights, reconstructions, the worst mistakes."""
+
+import io
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from mtl import logs, losses, methods, network, noise, workdir
+from mtl.data import Dataset
+from mtl.task import Params
+
+
+def draw(folder: Path, config: ConfigDict, dataset: Dataset, params: Params) -> None:
+    """All the figures of the run in `folder`, from its log and best parameters.
+
+    The two that show images are left out when the data's rows are no images.
+    """
+    rows = logs.read_rows(folder)
+    save(_curves(rows), folder / "curves.png")
+    tasks, weights = methods.build(config)
+    save(weight_curves({t.name: w for t, w in zip(tasks, weights.T, strict=True)}),
+         folder / "weights.png")
+    if len(dataset.shape) == 2 or dataset.shape[2:] in ((1,), (3,)):
+        save(_mistakes(config, dataset, params), folder / "mistakes.png")
+        if len(tasks) > 1:
+            save(_reconstructions(config, dataset, params),
+                 folder / "reconstructions.png")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a PNG aside, then renames."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    workdir.write_bytes(path, buffer.getvalue())
+
+
+def weight_curves(weights: dict[str, np.ndarray]) -> Figure:
+    """Importance weights [epochs] by name, against the epoch."""
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    ax = figure.subplots()
+    for name, weight in weights.items():
+        ax.plot(np.arange(len(weight)), weight, label=name, lw=2)
+    ax.set(xlabel="epoch", ylabel="importance weight", ylim=(-0.03, 1.05))
+    _tidy(ax)
+    return figure
+
+
+def _curves(rows: list[dict[str, float]]) -> Figure:
+    """Errors, classification losses and the tasks' own losses against the epoch."""
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    errors, costs, own = figure.subplots(1, 3)
+    for name in ("valid", "test"):
+        _line(errors, rows, f"{name}/error", name, scale=100)
+        _line(costs, rows, f"{name}/loss", name)
+    for name in sorted({k for row in rows for k in row if k.startswith("loss/")}):
+        _line(own, rows, name, name.removeprefix("loss/"))
+    errors.set(ylabel="error, %")
+    costs.set(ylabel="cross-entropy of the classifier")
+    own.set(ylabel="loss an example, training", yscale="log")
+    for ax in (errors, costs, own):
+        ax.set(xlabel="epoch")
+        _tidy(ax)
+    return figure
+
+
+def _mistakes(config: ConfigDict, dataset: Dataset, params: Params) -> Figure:
+    """The test images with the highest loss among those that are classified wrong."""
+    x, y = dataset.test
+    logits = network.logits(params, jnp.asarray(x), config.model.activation)
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    guess, own = log_p.argmax(1), log_p[np.arange(len(y)), y]
+    wrong = np.flatnonzero(guess != y)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure.suptitle(f"{len(wrong)} of {len(y)} test images are wrong; the worst of them")
+    for ax, i in zip(
+        figure.subplots(3, 8).flat, wrong[np.argsort(own[wrong])], strict=False
+    ):
+        _image(ax, x[i], dataset.shape)
+        sure = np.exp(log_p[i, guess[i]])
+        ax.set_title(f"{y[i]}, not {guess[i]} ({sure:.0%})", fontsize=7)
+    for ax in figure.axes:
+        ax.set_axis_off()
+    return figure
+
+
+def _reconstructions(config: ConfigDict, dataset: Dataset, params: Params) -> Figure:
+    """Test images, corrupted, and back from the first and from the last layer."""
+    x, act = jnp.asarray(dataset.test.x[:10]), config.model.activation
+    c, depth = config.reconstruct, len(config.model.hidden)
+    corrupted = noise.corrupt(jax.random.key(0), x, c.noise, c.level)
+    rows = {"input": x, "corrupted": corrupted}
+    layers = network.encode(params, corrupted, act)
+    for k in sorted({1, depth}):
+        back = layers[k]
+        for j in range(k, 0, -1):
+            span = "unit" if j == 1 else losses.RANGES[act]
+            back = losses.OUTPUTS[span](network.decode(params, j, back))
+        rows[f"from layer {k}"] = back
+    figure = Figure(figsize=(10, 1.05 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(x))
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        for ax, image in zip(line, images, strict=True):
+            _image(ax, np.clip(image, 0, 1), dataset.shape)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def _line(ax: Axes, rows: list[dict], key: str, label: str, scale: float = 1) -> None:
+    points = [(row["epoch"], scale * row[key]) for row in rows if key in row]
+    ax.plot(*np.array(points).T, label=label, lw=1.5)
+
+
+def _image(ax: Axes, x: np.ndarray, shape: tuple[int, ...]) -> None:
+    ax.imshow(np.asarray(x).reshape(shape), cmap="gray", vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def _tidy(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.3)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False)

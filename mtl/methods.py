@@ -1,0 +1,102 @@
+"""System 1's tasks, and its methods as weight tables over them (ESANN 2016).
+
+Every method is the same engine: a list of tasks and, for each epoch, their weights.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from mtl import losses, network, noise, schedules
+from mtl.task import Params, Task
+
+EVOLVING = ("stairs", "linear", "abridged", "exponential")
+METHODS = ("baseline", "baseline_matched", *EVOLVING, "pretraining")
+
+
+def classify(config: ConfigDict) -> Task:
+    """J_s: softmax cross-entropy over the labelled examples (label >= 0)."""
+
+    def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
+        del key
+        z = network.logits(params, batch["image"], config.model.activation)
+        return optax.softmax_cross_entropy_with_integer_labels(z, batch["label"])
+
+    return Task(
+        "classify",
+        loss,
+        params=("encoder", "classifier"),
+        rows=lambda data: data["label"] >= 0,
+        reduction=config.classify.reduction,
+    )
+
+
+def reconstruct(config: ConfigDict) -> Task:
+    """J_r: the denoising costs of all layers, summed, over all examples."""
+    depth = range(1, len(config.model.hidden) + 1)
+
+    def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
+        layers = network.encode(params, batch["image"], config.model.activation)
+        keys = jax.random.split(key, len(depth))
+        return sum(
+            layer_cost(config, params, k, layers[k - 1], keys[k - 1]) for k in depth
+        )
+
+    return Task("reconstruct", loss, params=("encoder", "decoder"))
+
+
+def reconstruct_layer(config: ConfigDict, k: int) -> Task:
+    """The denoising cost of layer k alone, which moves layer k alone."""
+
+    def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
+        layers = network.encode(params, batch["image"], config.model.activation)
+        return layer_cost(config, params, k, layers[k - 1], key)
+
+    return Task(f"reconstruct_{k}", loss, params=(f"encoder/{k}", f"decoder/{k}"))
+
+
+def layer_cost(
+    config: ConfigDict, params: Params, k: int, below: jax.Array, key: jax.Array
+) -> jax.Array:
+    """[B]: corrupt x_{k-1} [B, D], code and decode it, compare with the clean one.
+
+    The clean x_{k-1} is a constant as a target: as a variable it could make the cost
+    small by becoming small itself. As an input it passes the gradient on to the layers
+    below if `reconstruct.reaches_below`.
+    """
+    c = config.reconstruct
+    span = "unit" if k == 1 else losses.RANGES[config.model.activation]
+    target = jax.lax.stop_gradient(below)
+    given = noise.corrupt(key, below if c.reaches_below else target, c.noise, c.level)
+    code = network.code(params, k, given, config.model.activation)
+    back = network.decode(params, k, code)
+    return c.scale * losses.RECONSTRUCTION[c.loss](back, target, span)
+
+
+def build(config: ConfigDict) -> tuple[list[Task], np.ndarray]:
+    """The tasks of `config.method` and their weights [epochs, tasks]."""
+    c, epochs = config.schedule, config.epochs
+    if config.method in ("baseline", "baseline_matched"):
+        return [classify(config)], schedules.table([schedules.constant], epochs)
+    if config.method == "pretraining":
+        return _pretraining(config)
+    weight: Callable = {
+        "stairs": partial(schedules.stairs, t1=c.t1),
+        "linear": partial(schedules.linear, epochs=epochs),
+        "abridged": partial(schedules.abridged, t1=c.t1),
+        "exponential": partial(schedules.exponential, sigma=c.sigma, cutoff=c.cutoff),
+    }[config.method]
+    both = [weight, schedules.complement(weight)]
+    return [reconstruct(config), classify(config)], schedules.table(both, epochs)
+
+
+def _pretraining(config: ConfigDict) -> tuple[list[Task], np.ndarray]:
+    """Layer by layer, `schedule.t1` epochs each, then the classifier alone."""
+    depth, span = len(config.model.hidden), config.schedule.t1
+    tasks = [reconstruct_layer(config, k) for k in range(1, depth + 1)]
+    phase = np.minimum(np.arange(config.epochs) // span, depth)
+    return [*tasks, classify(config)], np.eye(depth + 1)[phase]

@@ -1,0 +1,84 @@
+"""The network of system 1: an MLP classifier whose layers also code and decode.
+
+    params = {"encoder":    {"1": {kernel [784, 80], bias [80]}, "2": ...},
+              "decoder":    {"1": {bias [784], and kernel [80, 784] if untied}, ...},
+              "classifier": {kernel [50, 10], bias [10]}}
+
+Layer k codes x_{k-1} to x_k; decoder k leads from x_k back to x_{k-1}. A tied decoder
+has no matrix of its own and uses the transpose of its layer's.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from mtl.task import Params
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "relu": jax.nn.relu,
+}
+
+
+def init(
+    key: jax.Array,
+    inputs: int,
+    hidden: Sequence[int],
+    classes: int,
+    activation: str = "tanh",
+    tied: bool = True,
+    dtype: jnp.dtype = jnp.float32,
+) -> Params:
+    """Weights from U(+-sqrt(6 / (fan_in + fan_out))), four times that for sigmoid units.
+
+    Biases are 0. Each matrix has a key of its own, so encoder and classifier are the
+    same with tied and with untied decoders.
+    """
+    scale = 4.0 if activation == "sigmoid" else 1.0
+    sizes = [inputs, *hidden]
+    encoder, decoder = {}, {}
+    for k, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+        forth, back = jax.random.split(jax.random.fold_in(key, k))
+        encoder[str(k)] = _dense(forth, fan_in, fan_out, scale, dtype)
+        decoder[str(k)] = _dense(back, fan_out, fan_in, scale, dtype)
+        if tied:
+            del decoder[str(k)]["kernel"]
+    # Softmax is no sigmoid: the classifier keeps the plain range.
+    classifier = _dense(jax.random.fold_in(key, 0), sizes[-1], classes, 1.0, dtype)
+    return {"encoder": encoder, "decoder": decoder, "classifier": classifier}
+
+
+def encode(params: Params, x: jax.Array, activation: str) -> list[jax.Array]:
+    """[x_0, x_1, ..., x_K] from x [B, inputs]: the input and every hidden layer."""
+    act, layers = ACTIVATIONS[activation], [x]
+    for k in range(1, len(params["encoder"]) + 1):
+        layers.append(act(_affine(params["encoder"][str(k)], layers[-1])))
+    return layers
+
+
+def decode(params: Params, k: int, code: jax.Array) -> jax.Array:
+    """Pre-activations [B, size of x_{k-1}] of decoder k from codes [B, size of x_k]."""
+    decoder = params["decoder"][str(k)]
+    kernel = decoder.get("kernel", params["encoder"][str(k)]["kernel"].T)
+    return code @ kernel + decoder["bias"]
+
+
+def code(params: Params, k: int, x: jax.Array, activation: str) -> jax.Array:
+    """Layer k alone: [B, size of x_k] from [B, size of x_{k-1}]."""
+    return ACTIVATIONS[activation](_affine(params["encoder"][str(k)], x))
+
+
+def logits(params: Params, x: jax.Array, activation: str) -> jax.Array:
+    """[B, classes] from x [B, inputs], before the softmax."""
+    return _affine(params["classifier"], encode(params, x, activation)[-1])
+
+
+def _affine(layer: Params, x: jax.Array) -> jax.Array:
+    return x @ layer["kernel"] + layer["bias"]
+
+
+def _dense(key, fan_in: int, fan_out: int, scale: float, dtype) -> Params:
+    kernel = jax.nn.initializers.glorot_uniform()(key, (fan_in, fan_out), dtype)
+    return {"kernel": scale * kernel, "bias": jnp.zeros(fan_out, dtype)}

@@ -1,0 +1,100 @@
+"""Labels new images with a trained run of system 1.
+
+python -m mtl.predict --workdir runs/digits --input images.npz --output labels
+
+`images.npz` holds `x` [N, ...], uint8 or floats in [0, 1], of the size that the run was
+trained on. Writes labels.csv (row, label, probability) and labels.npz (`label` [N],
+`probability` [N, classes]).
+"""
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from ml_collections import ConfigDict
+
+from mtl import experiment, network, readers, workdir
+from mtl.checkpoint import Checkpoints
+from mtl.errors import DataError, Error, WorkdirError
+from mtl.logs import quiet
+from mtl.task import Params
+
+
+def load(folder: Path) -> tuple[ConfigDict, Params, tuple[int, ...]]:
+    """Config, best parameters and image shape of a trained run.
+
+    Raises:
+      WorkdirError: the folder holds no run, or one without a checkpoint yet.
+    """
+    config = workdir.load_config(folder)
+    saved = folder / "checkpoints" / "best"
+    checkpoints = Checkpoints(saved) if saved.is_dir() else None
+    if checkpoints is None or checkpoints.epoch is None:
+        raise WorkdirError(f"{folder} has no checkpoint yet; train it with mtl.main")
+    data = json.loads((folder / "data.json").read_text())
+    inputs = int(np.prod(data["shape"]))
+    params = checkpoints.restore(
+        experiment.init(config, jax.random.key(0), inputs, data["classes"])
+    )
+    checkpoints.close()
+    return config, params, tuple(data["shape"])
+
+
+def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
+    """[N, classes] probabilities of images [N, ...], uint8 or floats in [0, 1].
+
+    Raises:
+      DataError: the images have another size, type or range than the run's.
+      WorkdirError: the folder holds no trained run.
+    """
+    config, params, shape = load(Path(folder))
+    x = readers.unit(x, where)
+    flat = x.reshape(len(x), -1)
+    if flat.shape[1] != np.prod(shape):
+        raise DataError(
+            f"{where} has images of shape {list(x.shape[1:])}, but {folder} was trained "
+            f"on {list(shape)}"
+        )
+    logits = jax.jit(network.logits, static_argnums=2)
+    with jax.default_matmul_precision(config.precision):
+        z = logits(params, jnp.asarray(flat), config.model.activation)
+    return np.asarray(jax.nn.softmax(z))
+
+
+def write(output: Path, probability: np.ndarray) -> None:
+    """output.csv and output.npz, each written aside and renamed."""
+    label = probability.argmax(1)
+    lines = [f"{i},{c},{probability[i, c]:.6f}" for i, c in enumerate(label)]
+    table = "\n".join(["row,label,probability", *lines]) + "\n"
+    workdir.write_text(output.with_name(f"{output.name}.csv"), table)
+    buffer = io.BytesIO()
+    np.savez(buffer, label=label, probability=probability)
+    workdir.write_bytes(output.with_name(f"{output.name}.npz"), buffer.getvalue())
+
+
+def main(argv: Sequence[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+    quiet()
+    args = flags.FLAGS
+    try:
+        x = readers.load_npz(args.input, ("x",))["x"]
+        probability = predict(args.workdir, x, f"{args.input}: x")
+        write(Path(args.output), probability)
+    except Error as e:
+        sys.exit(f"error: {e}")
+    print(f"{len(x)} labels in {args.output}.csv and {args.output}.npz")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "The folder of a trained run.")
+    flags.DEFINE_string("input", None, "An .npz with images `x` [N, ...].")
+    flags.DEFINE_string("output", "labels", "Writes OUTPUT.csv and OUTPUT.npz.")
+    flags.mark_flags_as_required(["workdir", "input"])
+    app.run(main)

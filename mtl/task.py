@@ -1,0 +1,66 @@
+"""A task: a loss on some of the parameters over some of the examples."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+import jax
+from flax import traverse_util
+
+Params = dict[str, Any]
+Flat = dict[str, jax.Array]
+Data = Mapping[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One term of the objective, J_task.
+
+    Its importance weight is not here: weights are data (`schedules.table`), so that
+    another schedule runs in the same compiled program.
+
+    Attributes:
+      name: names the task in logs, weights and errors.
+      loss: `(params, batch, key) -> [B]`, one value an example. `batch` holds the
+        rows `[B, ...]` of the data's fields, and `batch["valid"]`, a `bool[B]`: rows
+        that are not valid only fill the batch up, and their loss is ignored.
+      params: path prefixes ("encoder", "decoder/1") of the parameters that the task
+        moves. All the others are constants to it.
+      rows: `data -> bool[N]`, the examples that take part (all, if None).
+      reduction: how the losses of a batch become J: their `mean` or their `sum`.
+    """
+
+    name: str
+    loss: Callable[[Params, dict[str, jax.Array], jax.Array], jax.Array]
+    params: tuple[str, ...]
+    rows: Callable[[Data], jax.Array] | None = None
+    reduction: Literal["mean", "sum"] = "mean"
+
+
+def flatten(params: Params) -> Flat:
+    """Nested dicts to one dict with keys like "encoder/1/kernel"."""
+    return traverse_util.flatten_dict(params, sep="/")
+
+
+def unflatten(flat: Flat) -> Params:
+    """The inverse of `flatten`."""
+    return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def moved_by(tasks: Iterable[Task], params: Params) -> Flat:
+    """The parameters, flat, that at least one of the tasks moves.
+
+    Raises:
+      ValueError: a prefix of a task matches no parameter.
+    """
+    flat, chosen = flatten(params), set()
+    for task in tasks:
+        for prefix in task.params:
+            found = {k for k in flat if k == prefix or k.startswith(prefix + "/")}
+            if not found:
+                raise ValueError(
+                    f"task {task.name!r} moves {prefix!r}, but the parameters are "
+                    + ", ".join(flat)
+                )
+            chosen |= found
+    return {k: v for k, v in flat.items() if k in chosen}

@@ -1,0 +1,201 @@
+"""Trains any list of tasks: epochs on the device, and between them the host's work.
+
+The host logs, evaluates, saves, stops early and resumes. The key of an epoch is
+`fold_in(key, epoch)`, so a run that was killed and resumed is, bit for bit, the run
+that was not.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from mtl.checkpoint import Checkpoints
+from mtl.engine import Metrics, Order, State, capacities, compiled, make_engine
+from mtl.errors import DivergedError
+from mtl.logs import Log
+from mtl.task import Data, Params, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """All that `fit` needs.
+
+    Attributes:
+      tasks, order, optimizer, batch_size: see `engine.make_engine`.
+      weights: [epochs, tasks] importance weights.
+      rates: [epochs] learning rates.
+      data: fields [N, ...], on the device.
+      params: the initial parameters.
+      key: the PRNG key of the whole run.
+      evaluate: `params -> {name: number}`; names like "valid/error".
+      monitor: the metric whose lowest value marks the best epoch.
+      eval_every: epochs between two evaluations; the last epoch is always evaluated.
+      save_every: epochs between two checkpoints; the last epoch is always saved.
+      patience: stop after so many epochs without a better `monitor`; 0: never.
+    """
+
+    tasks: Sequence[Task]
+    weights: np.ndarray
+    rates: np.ndarray
+    data: Data
+    params: Params
+    key: jax.Array
+    evaluate: Callable[[Params], dict[str, Any]]
+    monitor: str
+    batch_size: int
+    order: Order = "alternate"
+    optimizer: optax.GradientTransformation | None = None
+    eval_every: int = 1
+    save_every: int = 1
+    patience: int = 0
+
+
+class Progress(NamedTuple):
+    """Where a run stands; a checkpoint holds just this."""
+
+    state: State
+    epoch: int = 0
+    best_epoch: int = 0
+    best_value: float = math.inf
+    seconds: float = 0.0
+    examples: int = 0
+
+
+class Result(NamedTuple):
+    """The state after the last epoch, the best epoch's parameters, and the summary."""
+
+    state: State
+    best: Params
+    summary: dict[str, Any]
+
+
+def fit(training: Training, workdir: Path) -> Result:
+    """Trains, or resumes what `workdir` holds.
+
+    Raises:
+      DivergedError: a loss or a parameter is not finite; checkpoints stay as they were.
+    """
+    t, epochs = training, len(training.weights)
+    last = Checkpoints(workdir / "checkpoints" / "last")
+    best = Checkpoints(workdir / "checkpoints" / "best")
+    engine = make_engine(
+        t.tasks,
+        batch_size=t.batch_size,
+        optimizer=t.optimizer,
+        order=t.order,
+        capacity=capacities(t.tasks, t.data, t.batch_size),
+    )
+    p = Progress(engine.init(t.params))
+    if last.epoch is not None:
+        p = last.restore(p)
+    run_epoch, compile_seconds = _compile(engine.epoch, t, p.state)
+    with Log(workdir, p.epoch, epochs) as log:
+        while p.epoch < epochs and not _stalled(p, t.patience):
+            start = time.perf_counter()
+            state, metrics = _run(run_epoch, t, p)
+            _check_finite(t.tasks, metrics, p.epoch + 1, last.epoch)
+            p = p._replace(
+                state=state,
+                epoch=p.epoch + 1,
+                seconds=p.seconds + time.perf_counter() - start,
+                examples=p.examples + int(metrics.rows.max()),
+            )
+            log.advance()
+            due = p.epoch == epochs
+            if due or p.epoch % t.eval_every == 0:
+                row = _row(t, p, metrics)
+                log.write(row)
+                if row[t.monitor] < p.best_value:
+                    p = p._replace(best_epoch=p.epoch, best_value=row[t.monitor])
+                    best.save(p.epoch, state.params)
+                due = due or _stalled(p, t.patience)
+            if due or p.epoch % t.save_every == 0:
+                last.save(p.epoch, p)
+    params = best.restore(t.params)
+    summary = _summary(t, p, params) | {"compile_seconds": round(compile_seconds, 3)}
+    last.close()
+    best.close()
+    return Result(p.state, params, summary)
+
+
+def _compile(epoch: Callable, t: Training, state: State) -> tuple[Callable, float]:
+    start = time.perf_counter()
+    run = compiled(epoch).lower(state, t.data, *_inputs(t, 0)).compile()
+    return run, time.perf_counter() - start
+
+
+def _inputs(t: Training, epoch: int) -> tuple[np.ndarray, np.ndarray, jax.Array]:
+    """Weights [tasks], rate [] and key of an epoch."""
+    dtype = jax.tree.leaves(t.params)[0].dtype
+    weights, rate = t.weights[epoch].astype(dtype), t.rates[epoch].astype(dtype)
+    return weights, rate, jax.random.fold_in(t.key, epoch)
+
+
+def _run(run_epoch: Callable, t: Training, p: Progress) -> tuple[State, Metrics]:
+    """One epoch, its metrics on the host."""
+    inputs = _inputs(t, p.epoch)
+    state, metrics = run_epoch(p.state, t.data, *inputs)
+    metrics = jax.device_get(metrics)
+    if metrics.dropped.any():
+        # A batch held more examples of a task than its step has room for: the epoch
+        # again, with room for all.
+        full = make_engine(
+            t.tasks, batch_size=t.batch_size, optimizer=t.optimizer, order=t.order
+        )
+        state, metrics = compiled(full.epoch)(p.state, t.data, *inputs)
+        metrics = jax.device_get(metrics)
+    return state, metrics
+
+
+def _check_finite(
+    tasks: Sequence[Task], metrics: Metrics, epoch: int, saved: int | None
+) -> None:
+    bad = [
+        f"the loss of task {t.name!r}"
+        for t, loss in zip(tasks, metrics.loss, strict=True)
+        if not np.isfinite(loss)
+    ]
+    if not metrics.finite:
+        bad.append("a parameter")
+    if bad:
+        where = f"of epoch {saved}" if saved else "(there is none yet)"
+        raise DivergedError(
+            f"{bad[0]} is not finite in epoch {epoch}. Lower the learning rate, or look "
+            f"for extreme values in the data. The last good checkpoint {where} is kept."
+        )
+
+
+def _stalled(p: Progress, patience: int) -> bool:
+    return 0 < patience <= p.epoch - p.best_epoch
+
+
+def _row(t: Training, p: Progress, metrics: Metrics) -> dict[str, float]:
+    """A row of the log: losses a example, weights, rate, evaluation, speed."""
+    row: dict[str, float] = {"epoch": p.epoch}
+    for i, task in enumerate(t.tasks):
+        if metrics.rows[i]:
+            row[f"loss/{task.name}"] = float(metrics.loss[i] / metrics.rows[i])
+        row[f"weight/{task.name}"] = float(t.weights[p.epoch - 1, i])
+    row["rate"] = float(t.rates[p.epoch - 1])
+    row |= {k: float(v) for k, v in t.evaluate(p.state.params).items()}
+    return row | {"seconds": round(p.seconds, 3)}
+
+
+def _summary(t: Training, p: Progress, best: Params) -> dict[str, Any]:
+    """What a run came to: metrics of the last and of the best epoch, and the speed."""
+    return {
+        "epochs": p.epoch,
+        "best_epoch": p.best_epoch,
+        "monitor": t.monitor,
+        "last": {k: float(v) for k, v in t.evaluate(p.state.params).items()},
+        "best": {k: float(v) for k, v in t.evaluate(best).items()},
+        "seconds": round(p.seconds, 3),
+        "examples_per_second": round(p.examples / p.seconds) if p.seconds else None,
+    }

@@ -1,0 +1,109 @@
+"""A run's folder: its config, what it ran on, and files that are never half written.
+
+    config.json         the whole config; another one in the same folder is refused
+    environment.json    versions, device, matmul precision
+    metrics.jsonl       a line an evaluation (`logs`); tensorboard/ has the same
+    checkpoints/        last (all the state) and best (the parameters)
+    summary.json        what it came to
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from mtl.errors import WorkdirError
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes aside, then renames.
+
+    Raises:
+      WorkdirError: the file cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(content)
+        os.replace(aside, path)
+    except OSError as e:
+        raise WorkdirError(f"cannot write {path}: {e.strerror}") from e
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes aside, then renames."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON aside, then renames."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def prepare(workdir: Path, config: ConfigDict) -> None:
+    """Makes the folder and leaves config and environment in it.
+
+    Raises:
+      WorkdirError: the folder holds a run with another config (the difference is in
+        the message), or cannot be made.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise WorkdirError(f"cannot make the workdir {workdir}: {e.strerror}") from e
+    path, new = workdir / "config.json", json.loads(config.to_json())
+    if path.exists():
+        differences = _differences(load_config(workdir).to_dict(), new)
+        if differences:
+            raise WorkdirError(
+                f"{workdir} holds a run with another config; take another --workdir, "
+                f"or remove it to start afresh. The difference (there -> here):\n  "
+                + "\n  ".join(differences)
+            )
+    else:
+        write_json(path, new)
+    write_json(workdir / "environment.json", environment())
+
+
+def load_config(workdir: Path) -> ConfigDict:
+    """The config that a run was trained with.
+
+    Raises:
+      WorkdirError: there is none, or it is no JSON.
+    """
+    path = workdir / "config.json"
+    try:
+        return ConfigDict(json.loads(path.read_text()))
+    except FileNotFoundError as e:
+        raise WorkdirError(f"{workdir} holds no run: there is no {path.name}") from e
+    except ValueError as e:
+        raise WorkdirError(f"{path} is not JSON: {e}") from e
+
+
+def environment() -> dict[str, Any]:
+    """Versions and device of this process."""
+    return {
+        "python": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "backend": jax.default_backend(),
+        "matmul_precision": jax.config.jax_default_matmul_precision or "default",
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """Lines "a.b: 1 -> 2" for each leaf that differs."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [f"{name}: {old!r} -> {new!r}"]
+    lines = []
+    for key in sorted(old.keys() | new.keys()):
+        pair = (d.get(key, "(absent)") for d in (old, new))
+        lines += _differences(*pair, name=f"{name}.{key}" if name else key)
+    return lines

@@ -1,0 +1,23 @@
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real data sets; the test is skipped without it."""
+    folder = Path(os.environ.get("MTL_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data: set MTL_DATA, or put it into {folder.name}/")
+    return folder
