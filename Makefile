@@ -5,13 +5,18 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-DEMO := runs/demo
+DEMO := runs/demo/mtl
 
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
-	$(BIN)/python -m mtl.demo --workdir $(DEMO)/mtl
+	@for method in baseline baseline_matched exponential; do for seed in 0 1; do \
+	  echo "System 1, $$method, seed $$seed" && $(BIN)/python -m mtl.main \
+	  --config configs/mtl/digits.py --workdir $(DEMO)/$$method-$$seed \
+	  --config.method=$$method --config.seed=$$seed || exit 1; done; done
+	@echo && $(BIN)/python -m mtl.compare $(DEMO)/*
+	@echo && echo "Figures: $(DEMO)/exponential-0/*.png"
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -20,7 +20,9 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=1, enable_async_checkpointing=False
+                max_to_keep=1,
+                cleanup_tmp_directories=True,
+                enable_async_checkpointing=False,
             ),
         )
 
@@ -45,4 +47,5 @@ class Checkpoints:
         return self._manager.restore(self._manager.latest_step(), args=args)
 
     def close(self) -> None:
+        """Waits for what is under way."""
         self._manager.close()

@@ -41,7 +41,9 @@ def default() -> ConfigDict:
     c.reconstruct.scale = 1.0  # and multiplied by this (ours).
     c.reconstruct.noise = "mask"  # The paper's binomial mask.
     c.reconstruct.level = 0.2  # Ours.
-    c.reconstruct.reaches_below = True  # Ours: layer k's cost also moves the layers below.
+    c.reconstruct.reaches_below = (
+        True  # Ours: layer k's cost also moves the layers below.
+    )
 
     c.classify = ConfigDict()
     c.classify.reduction = "mean"  # Ours: over the labelled rows of a batch, or "sum".

@@ -71,7 +71,7 @@ def choose(
     seed: int,
     balanced: bool,
 ) -> Images:
-    """l + u training rows; only the first l keep their label.
+    """L + u training rows; only the first l keep their label.
 
     Args:
       train: rows to choose from.

@@ -15,14 +15,15 @@ or whose weights are all 0, makes no step: neither parameters nor optimizer stat
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import scipy.stats
 
+from mtl import batches
 from mtl.task import Data, Flat, Params, Task, flatten, moved_by, unflatten
 
 Order = Literal["alternate", "alternate_then_joint", "joint"]
@@ -62,6 +63,16 @@ class Engine(NamedTuple):
     epoch: Callable[..., tuple[State, Metrics]]
 
 
+class _Given(NamedTuple):
+    """What a mini-batch of training is given, beside what it moves."""
+
+    data: Data
+    slots: Sequence[batches.Slots]
+    weights: jax.Array
+    rate: jax.Array
+    key: jax.Array
+
+
 def make_engine(
     tasks: Sequence[Task],
     *,
@@ -81,7 +92,7 @@ def make_engine(
         the epoch multiplies them.
       order: see the module.
       capacity: for each task, how many of its examples a mini-batch can hold; default
-        B. A step costs what its capacity costs. `capacities` finds safe ones.
+        B. A step costs what its capacity costs. `batches.capacities` finds safe ones.
     """
     tasks = tuple(tasks)
     optimizer = optimizer or optax.sgd(1.0)
@@ -92,108 +103,96 @@ def make_engine(
         moved = [moved_by([tasks[i] for i in u], params) for u in updates]
         return State(params, tuple(optimizer.init(m) for m in moved))
 
-    def gradient_step(members, flat, opt, data, firsts, slots, weights, rate, key):
-        """One step on the weighted sum of some tasks; also their sums of losses."""
+    def objective(
+        moved: Flat, flat: Flat, update: tuple[int, ...], given: _Given
+    ) -> tuple[jax.Array, jax.Array]:
+        """The weighted sum of an update's tasks, and the sum of losses of each."""
+        params, total, sums = unflatten({**flat, **moved}), jnp.zeros(()), []
+        for i in update:
+            batch = batches.take(given.data, given.slots[i])
+            loss = _losses(tasks[i], params, batch, jax.random.fold_in(given.key, i))
+            sums.append(loss.sum())
+            mean = tasks[i].reduction == "mean"
+            count = jnp.maximum(batch["valid"].sum(), 1) if mean else 1
+            total += given.weights[i] * sums[-1] / count
+        return total, jnp.stack(sums).astype(given.weights.dtype)
 
-        def objective(moved: Flat) -> tuple[jax.Array, jax.Array]:
-            params, total, sums = unflatten({**flat, **moved}), jnp.zeros(()), []
-            for i in members:
-                batch = _take(data, slots[i], firsts[i])
-                each = _loss_each(tasks[i], params, batch, jax.random.fold_in(key, i))
-                sums.append(each.sum())
-                mean = tasks[i].reduction == "mean"
-                count = jnp.maximum(batch["valid"].sum(), 1) if mean else 1
-                total += weights[i] * sums[-1] / count
-            return total, jnp.stack(sums)
-
-        moved = moved_by([tasks[i] for i in members], unflatten(flat))
-        grads, sums = jax.grad(objective, has_aux=True)(moved)
+    def step(
+        update: tuple[int, ...], given: _Given, flat: Flat, opt: optax.OptState
+    ) -> tuple[Flat, optax.OptState, jax.Array]:
+        """One gradient step; what it moved, and the tasks' sums of losses."""
+        moved = moved_by([tasks[i] for i in update], unflatten(flat))
+        gradient = jax.grad(objective, has_aux=True)
+        grads, sums = gradient(moved, flat, update, given)
         steps, opt = optimizer.update(grads, opt, moved)
-        steps = jax.tree.map(lambda s: rate * s, steps)
+        steps = jax.tree.map(lambda s: given.rate * s, steps)
         return {**flat, **optax.apply_updates(moved, steps)}, opt, sums
+
+    def minibatch(
+        flat: Flat, opts: tuple[optax.OptState, ...], given: _Given
+    ) -> tuple[Flat, tuple[optax.OptState, ...], jax.Array, jax.Array]:
+        """All the updates, in order; the tasks' sums of losses and rows."""
+        size = jnp.stack([s.valid.sum() for s in given.slots])
+        loss, rows = jnp.zeros_like(given.weights), jnp.zeros_like(size)
+        new = []
+        for u, (update, opt) in enumerate(zip(updates, opts, strict=True)):
+            who = np.array(update)
+            active = jnp.any((given.weights[who] != 0) & (size[who] > 0))
+            key = jax.random.fold_in(given.key, u)
+            move = partial(step, update, given._replace(key=key))
+            stay = partial(_stay, jnp.zeros_like(given.weights[who]))
+            flat, opt, sums = jax.lax.cond(active, move, stay, flat, opt)
+            new.append(opt)
+            loss = loss.at[who].add(sums)
+            rows = rows.at[who].add(jnp.where(active, size[who], 0))
+        return flat, tuple(new), loss, rows
 
     def epoch(
         state: State, data: Data, weights: jax.Array, rate: jax.Array, key: jax.Array
     ) -> tuple[State, Metrics]:
         shuffle_key, step_key = jax.random.split(key)
-        total = len(next(iter(data.values())))
-        rows = [jnp.ones(total, bool) if t.rows is None else t.rows(data) for t in tasks]
-        firsts = [jnp.argmax(r) for r in rows]
-        shuffled = _shuffle(shuffle_key, total, batch_size)
-        plan = [_compact(shuffled, r, c) for r, c in zip(rows, capacity, strict=True)]
+        weights = jnp.asarray(weights)
+        shuffled = batches.shuffle(shuffle_key, batches.length(data), batch_size)
+        members = [batches.members(task, data) for task in tasks]
+        plan = [
+            batches.compact(shuffled, m, c)
+            for m, c in zip(members, capacity, strict=True)
+        ]
 
-        def minibatch(carry, inputs):
-            (flat, opts), (step, slots) = carry, inputs
-            opts, key = list(opts), jax.random.fold_in(step_key, step)
-            sizes = jnp.stack([(s >= 0).sum() for s in slots])
-            loss, count = jnp.zeros(len(tasks), dtype), jnp.zeros_like(sizes)
-            for u, members in enumerate(updates):
-                who = np.array(members)
+        def body(carry: Any, inputs: Any) -> tuple[Any, Any]:
+            (flat, opts), (number, slots) = carry, inputs
+            key = jax.random.fold_in(step_key, number)
+            given = _Given(data, slots, weights, rate, key)
+            flat, opts, loss, rows = minibatch(flat, opts, given)
+            return (flat, opts), (loss, rows)
 
-                def move(flat, opt, members=members, u=u):
-                    k = jax.random.fold_in(key, u)
-                    return gradient_step(
-                        members, flat, opt, data, firsts, slots, weights, rate, k
-                    )
-
-                def stay(flat, opt, who=who):
-                    return flat, opt, jnp.zeros(len(who), dtype)
-
-                active = jnp.any((weights[who] != 0) & (sizes[who] > 0))
-                flat, opts[u], sums = jax.lax.cond(active, move, stay, flat, opts[u])
-                loss = loss.at[who].add(sums)
-                count = count.at[who].add(jnp.where(active, sizes[who], 0))
-            return (flat, tuple(opts)), (loss, count)
-
-        flat = flatten(state.params)
-        dtype = jnp.result_type(*flat.values())
-        (flat, opts), (loss, count) = jax.lax.scan(
-            minibatch, (flat, state.opt), (jnp.arange(len(shuffled)), plan)
+        start = flatten(state.params), state.opt
+        (flat, opts), (loss, rows) = jax.lax.scan(
+            body, start, (jnp.arange(len(shuffled)), plan)
         )
-        left = [r.sum() - (s >= 0).sum() for r, s in zip(rows, plan, strict=True)]
+        dropped = [
+            m.sum() - slots.valid.sum() for m, slots in zip(members, plan, strict=True)
+        ]
         finite = jnp.stack([jnp.isfinite(p).all() for p in flat.values()]).all()
-        metrics = Metrics(loss.sum(0), count.sum(0), jnp.stack(left), finite)
+        metrics = Metrics(loss.sum(0), rows.sum(0), jnp.stack(dropped), finite)
         return State(unflatten(flat), opts), metrics
 
     return Engine(init, epoch)
 
 
-def compiled(epoch: Callable) -> Callable:
+def compiled(epoch: Callable) -> Any:
     """`jax.jit` with the compiler options that suit an epoch, where there are any.
 
     On a CPU, XLA hands matrix products to a library that took half as long again as
     its own ones on the sizes of these networks (`benchmarks/README.md`).
     """
     cpu = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    return jax.jit(
-        epoch, compiler_options=cpu if jax.default_backend() == "cpu" else None
-    )
-
-
-def capacities(
-    tasks: Sequence[Task], data: Data, batch_size: int, risk: float = 1e-12
-) -> tuple[int, ...]:
-    """For each task, a capacity that a batch exceeds with probability below `risk`.
-
-    The examples of a task in a shuffled mini-batch are hypergeometric. Multiples of 8,
-    at most B. What the risk leaves is caught by `Metrics.dropped`.
-
-    Raises:
-      ValueError: no example takes part in a task.
-    """
-    found = []
-    for task in tasks:
-        total = len(next(iter(data.values())))
-        rows = total if task.rows is None else int(task.rows(data).sum())
-        if rows == 0:
-            raise ValueError(f"no example takes part in task {task.name!r}")
-        batch = min(batch_size, total)
-        most = int(scipy.stats.hypergeom.isf(risk, total, rows, batch))
-        found.append(min(-(-most // 8) * 8, batch_size))
-    return tuple(found)
+    on_cpu = jax.default_backend() == "cpu"
+    return jax.jit(epoch, compiler_options=cpu if on_cpu else None)
 
 
 def _updates(order: Order, tasks: int) -> tuple[tuple[int, ...], ...]:
+    """Which tasks each step of a mini-batch takes, by their numbers."""
     each, joint = tuple((i,) for i in range(tasks)), tuple(range(tasks))
     return {
         "alternate": each,
@@ -202,43 +201,20 @@ def _updates(order: Order, tasks: int) -> tuple[tuple[int, ...], ...]:
     }[order]
 
 
-def _shuffle(key: jax.Array, total: int, batch_size: int) -> jax.Array:
-    """[steps, B] row numbers in random order; -1 fills the last batch up."""
-    steps = -(-total // batch_size)
-    order = jax.random.permutation(key, total)
-    fill = jnp.full(steps * batch_size - total, -1, order.dtype)
-    return jnp.concatenate([order, fill]).reshape(steps, batch_size)
+def _stay(
+    sums: jax.Array, flat: Flat, opt: optax.OptState
+) -> tuple[Flat, optax.OptState, jax.Array]:
+    return flat, opt, sums
 
 
-def _compact(shuffled: jax.Array, rows: jax.Array, capacity: int) -> jax.Array:
-    """[steps, capacity] row numbers of each batch that take part; -1 in free slots."""
-
-    def one(batch: jax.Array) -> jax.Array:
-        member = (batch >= 0) & rows[batch]
-        at = jnp.flatnonzero(member, size=capacity, fill_value=len(batch))
-        return jnp.append(batch, -1)[at]
-
-    return jax.vmap(one)(shuffled)
-
-
-def _take(data: Data, slots: jax.Array, first: jax.Array) -> dict[str, jax.Array]:
-    """The rows in the slots; a free slot repeats the task's first example.
-
-    Not just any row: one without x or y would bring its NaN into the gradient, which
-    multiplying by 0 does not remove.
-    """
-    at = jnp.where(slots >= 0, slots, first)
-    return {"valid": slots >= 0} | {k: v[at] for k, v in data.items()}
-
-
-def _loss_each(
+def _losses(
     task: Task, params: Params, batch: dict[str, jax.Array], key: jax.Array
 ) -> jax.Array:
-    """[B] losses, 0 where the batch is only filled up."""
-    each = task.loss(params, batch, key)
-    if each.shape != batch["valid"].shape:
+    """[C] losses, 0 in the slots that are free."""
+    loss = task.loss(params, batch, key)
+    if loss.shape != batch["valid"].shape:
         raise ValueError(
             f"the loss of task {task.name!r} must give one value an example, shape "
-            f"{batch['valid'].shape}, but it has shape {each.shape}"
+            f"{batch['valid'].shape}, but it has shape {loss.shape}"
         )
-    return jnp.where(batch["valid"], each, 0)
+    return jnp.where(batch["valid"], loss, 0)

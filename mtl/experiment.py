@@ -1,6 +1,8 @@
 """System 1 from config to result."""
 
 import time
+import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,9 +39,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     dataset = data.load(config.data)
     with jax.default_matmul_precision(config.precision):
         training = plan(config, dataset)
-        workdir.prepare(folder, config)
-        describe = {"shape": list(dataset.shape), "classes": dataset.classes}
-        workdir.write_json(folder / "data.json", describe)
+        workdir.prepare(folder, config, describe(dataset))
         result = fit(training, folder)
     labelled = int((training.data["label"] >= 0).sum())
     summary = result.summary | {
@@ -84,6 +84,20 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
     )
 
 
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """What `data.json` says: image shape, classes, sizes, and a checksum of it all."""
+    parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
+    checksum = 0
+    for array in (array for images in parts.values() for array in images):
+        checksum = zlib.crc32(array.tobytes(), checksum)
+    return {
+        "shape": list(dataset.shape),
+        "classes": dataset.classes,
+        "rows": {name: len(images.y) for name, images in parts.items()},
+        "crc32": f"{checksum:08x}",
+    }
+
+
 def init(config: ConfigDict, key: jax.Array, inputs: int, classes: int) -> Params:
     """The initial parameters; the same for every method."""
     c = config.model
@@ -99,7 +113,9 @@ def rates(config: ConfigDict) -> np.ndarray:
     return schedules.piecewise(np.arange(epochs), fall)
 
 
-def make_evaluate(sets: dict[str, Images], activation: str):
+def make_evaluate(
+    sets: dict[str, Images], activation: str
+) -> Callable[[Params], dict[str, jax.Array]]:
     """`params -> {"valid/error": share of wrong labels, "valid/loss": ..., ...}`."""
     held = {name: (jnp.asarray(s.x), jnp.asarray(s.y)) for name, s in sets.items()}
 

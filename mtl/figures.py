@@ -23,13 +23,17 @@ def draw(folder: Path, config: ConfigDict, dataset: Dataset, params: Params) -> 
     rows = logs.read_rows(folder)
     save(_curves(rows), folder / "curves.png")
     tasks, weights = methods.build(config)
-    save(weight_curves({t.name: w for t, w in zip(tasks, weights.T, strict=True)}),
-         folder / "weights.png")
+    save(
+        weight_curves({t.name: w for t, w in zip(tasks, weights.T, strict=True)}),
+        folder / "weights.png",
+    )
     if len(dataset.shape) == 2 or dataset.shape[2:] in ((1,), (3,)):
         save(_mistakes(config, dataset, params), folder / "mistakes.png")
         if len(tasks) > 1:
-            save(_reconstructions(config, dataset, params),
-                 folder / "reconstructions.png")
+            save(
+                _reconstructions(config, dataset, params),
+                folder / "reconstructions.png",
+            )
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -41,12 +45,13 @@ def save(figure: Figure, path: Path) -> None:
 
 def weight_curves(weights: dict[str, np.ndarray]) -> Figure:
     """Importance weights [epochs] by name, against the epoch."""
-    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
     ax = figure.subplots()
     for name, weight in weights.items():
         ax.plot(np.arange(len(weight)), weight, label=name, lw=2)
     ax.set(xlabel="epoch", ylabel="importance weight", ylim=(-0.03, 1.05))
-    _tidy(ax)
+    _tidy(ax, legend=False)
+    figure.legend(loc="outside right upper", frameon=False)
     return figure
 
 
@@ -76,7 +81,9 @@ def _mistakes(config: ConfigDict, dataset: Dataset, params: Params) -> Figure:
     guess, own = log_p.argmax(1), log_p[np.arange(len(y)), y]
     wrong = np.flatnonzero(guess != y)
     figure = Figure(figsize=(9, 4), layout="constrained")
-    figure.suptitle(f"{len(wrong)} of {len(y)} test images are wrong; the worst of them")
+    figure.suptitle(
+        f"{len(wrong)} of {len(y)} test images are wrong; the worst of them"
+    )
     for ax, i in zip(
         figure.subplots(3, 8).flat, wrong[np.argsort(own[wrong])], strict=False
     ):
@@ -121,8 +128,8 @@ def _image(ax: Axes, x: np.ndarray, shape: tuple[int, ...]) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _tidy(ax: Axes) -> None:
+def _tidy(ax: Axes, legend: bool = True) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
-    if ax.get_legend_handles_labels()[0]:
+    if legend:
         ax.legend(frameon=False)

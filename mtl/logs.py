@@ -8,7 +8,6 @@ from types import TracebackType
 
 import tensorboardX
 import tqdm
-from absl import flags, logging
 
 from mtl import workdir as workdirs
 
@@ -65,12 +64,6 @@ class Log:
         self._bar.close()
         self._file.close()
         self._board.close()
-
-
-def quiet() -> None:
-    """Warnings only, unless --verbosity asks for more: JAX and Orbax tell everything."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
 
 
 def read_rows(workdir: Path) -> list[dict[str, float]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -42,9 +43,10 @@ def reconstruct(config: ConfigDict) -> Task:
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         layers = network.encode(params, batch["image"], config.model.activation)
         keys = jax.random.split(key, len(depth))
-        return sum(
+        costs = [
             layer_cost(config, params, k, layers[k - 1], keys[k - 1]) for k in depth
-        )
+        ]
+        return jnp.stack(costs).sum(axis=0)
 
     return Task("reconstruct", loss, params=("encoder", "decoder"))
 

@@ -9,6 +9,7 @@ has no matrix of its own and uses the transpose of its layer's.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ def init(
     tied: bool = True,
     dtype: jnp.dtype = jnp.float32,
 ) -> Params:
-    """Weights from U(+-sqrt(6 / (fan_in + fan_out))), four times that for sigmoid units.
+    """Weights from U(±sqrt(6 / (fan_in + fan_out))), four times that for sigmoid units.
 
     Biases are 0. Each matrix has a key of its own, so encoder and classifier are the
     same with tied and with untied decoders.
@@ -39,7 +40,7 @@ def init(
     scale = 4.0 if activation == "sigmoid" else 1.0
     sizes = [inputs, *hidden]
     encoder, decoder = {}, {}
-    for k, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
         forth, back = jax.random.split(jax.random.fold_in(key, k))
         encoder[str(k)] = _dense(forth, fan_in, fan_out, scale, dtype)
         decoder[str(k)] = _dense(back, fan_out, fan_in, scale, dtype)
@@ -79,6 +80,8 @@ def _affine(layer: Params, x: jax.Array) -> jax.Array:
     return x @ layer["kernel"] + layer["bias"]
 
 
-def _dense(key, fan_in: int, fan_out: int, scale: float, dtype) -> Params:
+def _dense(
+    key: jax.Array, fan_in: int, fan_out: int, scale: float, dtype: jnp.dtype
+) -> Params:
     kernel = jax.nn.initializers.glorot_uniform()(key, (fan_in, fan_out), dtype)
     return {"kernel": scale * kernel, "bias": jnp.zeros(fan_out, dtype)}

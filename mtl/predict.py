@@ -8,21 +8,18 @@ trained on. Writes labels.csv (row, label, probability) and labels.npz (`label` 
 """
 
 import io
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict
 
-from mtl import experiment, network, readers, workdir
+from mtl import experiment, launch, network, readers, workdir
 from mtl.checkpoint import Checkpoints
-from mtl.errors import DataError, Error, WorkdirError
-from mtl.logs import quiet
+from mtl.errors import DataError, WorkdirError
 from mtl.task import Params
 
 
@@ -37,7 +34,7 @@ def load(folder: Path) -> tuple[ConfigDict, Params, tuple[int, ...]]:
     checkpoints = Checkpoints(saved) if saved.is_dir() else None
     if checkpoints is None or checkpoints.epoch is None:
         raise WorkdirError(f"{folder} has no checkpoint yet; train it with mtl.main")
-    data = json.loads((folder / "data.json").read_text())
+    data = workdir.read_json(folder / "data.json")
     inputs = int(np.prod(data["shape"]))
     params = checkpoints.restore(
         experiment.init(config, jax.random.key(0), inputs, data["classes"])
@@ -58,8 +55,8 @@ def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
     flat = x.reshape(len(x), -1)
     if flat.shape[1] != np.prod(shape):
         raise DataError(
-            f"{where} has images of shape {list(x.shape[1:])}, but {folder} was trained "
-            f"on {list(shape)}"
+            f"{where} has images of shape {list(x.shape[1:])}, but {folder} was "
+            f"trained on {list(shape)}"
         )
     logits = jax.jit(network.logits, static_argnums=2)
     with jax.default_matmul_precision(config.precision):
@@ -78,23 +75,17 @@ def write(output: Path, probability: np.ndarray) -> None:
     workdir.write_bytes(output.with_name(f"{output.name}.npz"), buffer.getvalue())
 
 
-def main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-    quiet()
+def label(arguments: Sequence[str]) -> str:
+    """Labels as the flags say; returns where the labels are, in words."""
+    launch.no_more(arguments)
     args = flags.FLAGS
-    try:
-        x = readers.load_npz(args.input, ("x",))["x"]
-        probability = predict(args.workdir, x, f"{args.input}: x")
-        write(Path(args.output), probability)
-    except Error as e:
-        sys.exit(f"error: {e}")
-    print(f"{len(x)} labels in {args.output}.csv and {args.output}.npz")
+    x = readers.load_npz(args.input, ("x",))["x"]
+    write(Path(args.output), predict(args.workdir, x, f"{args.input}: x"))
+    return f"{len(x)} labels in {args.output}.csv and {args.output}.npz"
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "The folder of a trained run.")
     flags.DEFINE_string("input", None, "An .npz with images `x` [N, ...].")
     flags.DEFINE_string("output", "labels", "Writes OUTPUT.csv and OUTPUT.npz.")
-    flags.mark_flags_as_required(["workdir", "input"])
-    app.run(main)
+    launch.launch(label, "workdir", "input")

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -193,13 +194,13 @@ def _idx(root: Path, stem: str, dims: int, name: str | None) -> np.ndarray:
         )
     if name is not None and hashlib.md5(content).hexdigest() != CHECKSUMS[name][stem]:
         raise DataError(
-            f"{path} is not {name}'s published file (its MD5 differs); get it again, or "
-            "set data.source='idx' if it is meant to be another data set"
+            f"{path} is not {name}'s published file (its MD5 differs); get it again, "
+            "or set data.source='idx' if it is meant to be another data set"
         )
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
-def _from_tfds(source, folder: str, part: str) -> Images:
+def _from_tfds(source: Sequence, folder: str, part: str) -> Images:
     rows = [source[i] for i in range(len(source))]
     x = np.stack([row["image"] for row in rows])
     y = np.array([row["label"] for row in rows], np.int32)

@@ -16,8 +16,9 @@ import jax
 import numpy as np
 import optax
 
+from mtl.batches import capacities
 from mtl.checkpoint import Checkpoints
-from mtl.engine import Metrics, Order, State, capacities, compiled, make_engine
+from mtl.engine import Metrics, Order, State, compiled, make_engine
 from mtl.errors import DivergedError
 from mtl.logs import Log
 from mtl.task import Data, Params, Task
@@ -167,8 +168,9 @@ def _check_finite(
     if bad:
         where = f"of epoch {saved}" if saved else "(there is none yet)"
         raise DivergedError(
-            f"{bad[0]} is not finite in epoch {epoch}. Lower the learning rate, or look "
-            f"for extreme values in the data. The last good checkpoint {where} is kept."
+            f"{bad[0]} is not finite in epoch {epoch}. Lower the learning rate, or "
+            "look for extreme values in the data. The last good checkpoint "
+            f"{where} is kept."
         )
 
 
@@ -177,7 +179,7 @@ def _stalled(p: Progress, patience: int) -> bool:
 
 
 def _row(t: Training, p: Progress, metrics: Metrics) -> dict[str, float]:
-    """A row of the log: losses a example, weights, rate, evaluation, speed."""
+    """A row of the log: losses an example, weights, rate, evaluation, time."""
     row: dict[str, float] = {"epoch": p.epoch}
     for i, task in enumerate(t.tasks):
         if metrics.rows[i]:

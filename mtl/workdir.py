@@ -1,10 +1,10 @@
 """A run's folder: its config, what it ran on, and files that are never half written.
 
-    config.json         the whole config; another one in the same folder is refused
-    environment.json    versions, device, matmul precision
-    metrics.jsonl       a line an evaluation (`logs`); tensorboard/ has the same
-    checkpoints/        last (all the state) and best (the parameters)
-    summary.json        what it came to
+config.json         the whole config; another one in the same folder is refused
+environment.json    versions, device, matmul precision
+metrics.jsonl       a line an evaluation (`logs`); tensorboard/ has the same
+checkpoints/        last (all the state) and best (the parameters)
+summary.json        what it came to
 """
 
 import importlib.metadata
@@ -46,28 +46,23 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def prepare(workdir: Path, config: ConfigDict) -> None:
-    """Makes the folder and leaves config and environment in it.
+def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
+    """Makes the folder and leaves config, description of the data, environment in it.
 
     Raises:
-      WorkdirError: the folder holds a run with another config (the difference is in
-        the message), or cannot be made.
+      WorkdirError: the folder holds a run with another config or other data (the
+        difference is in the message), or cannot be made.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise WorkdirError(f"cannot make the workdir {workdir}: {e.strerror}") from e
-    path, new = workdir / "config.json", json.loads(config.to_json())
-    if path.exists():
-        differences = _differences(load_config(workdir).to_dict(), new)
-        if differences:
-            raise WorkdirError(
-                f"{workdir} holds a run with another config; take another --workdir, "
-                f"or remove it to start afresh. The difference (there -> here):\n  "
-                + "\n  ".join(differences)
-            )
-    else:
-        write_json(path, new)
+    for name, new in {"config": json.loads(config.to_json()), "data": data}.items():
+        path = workdir / f"{name}.json"
+        if path.exists():
+            _refuse(workdir, name, _differences(read_json(path), new))
+        else:
+            write_json(path, new)
     write_json(workdir / "environment.json", environment())
 
 
@@ -77,11 +72,21 @@ def load_config(workdir: Path) -> ConfigDict:
     Raises:
       WorkdirError: there is none, or it is no JSON.
     """
-    path = workdir / "config.json"
+    return ConfigDict(read_json(workdir / "config.json"))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of a run holds.
+
+    Raises:
+      WorkdirError: there is no such file, or it is no JSON.
+    """
     try:
-        return ConfigDict(json.loads(path.read_text()))
+        return json.loads(path.read_text())
     except FileNotFoundError as e:
-        raise WorkdirError(f"{workdir} holds no run: there is no {path.name}") from e
+        raise WorkdirError(
+            f"{path.parent} holds no such run: there is no {path.name}"
+        ) from e
     except ValueError as e:
         raise WorkdirError(f"{path} is not JSON: {e}") from e
 
@@ -93,9 +98,19 @@ def environment() -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "backend": jax.default_backend(),
-        "matmul_precision": jax.config.jax_default_matmul_precision or "default",
+        "matmul_precision": jax.config.values["jax_default_matmul_precision"]
+        or "default",
         **{name: importlib.metadata.version(name) for name in PACKAGES},
     }
+
+
+def _refuse(workdir: Path, name: str, differences: list[str]) -> None:
+    if differences:
+        raise WorkdirError(
+            f"{workdir} holds a run with another {name}; take another --workdir, or "
+            "remove it to start afresh. The difference (there -> here):\n  "
+            + "\n  ".join(differences)
+        )
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
@@ -104,6 +119,6 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
         return [] if old == new else [f"{name}: {old!r} -> {new!r}"]
     lines = []
     for key in sorted(old.keys() | new.keys()):
-        pair = (d.get(key, "(absent)") for d in (old, new))
-        lines += _differences(*pair, name=f"{name}.{key}" if name else key)
+        there, here = (d.get(key, "(absent)") for d in (old, new))
+        lines += _differences(there, here, f"{name}.{key}" if name else key)
     return lines

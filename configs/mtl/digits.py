@@ -16,7 +16,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.batch_size = 100
     c.data.labelled = 50
     c.epochs, c.optim.decay_epochs = 1000, 100
-    c.eval_every, c.save_every = 10, 100
+    c.eval_every, c.save_every = 50, 200
     if variant == "smoke":
         c.epochs, c.optim.decay_epochs = 40, 4
         c.eval_every, c.save_every = 10, 10

@@ -205,7 +205,7 @@ def test_another_schedule_compiles_nothing():
 
 
 def test_one_layer_pretraining_is_stairs():
-    """With one layer, greedy layer-wise pre-training and stairs have one weight table."""
+    """Greedy layer-wise pre-training of a single layer has the weights of stairs."""
     tables = [
         methods.build(small(m, **{"model.hidden": (5,)}))[1]
         for m in ("pretraining", "stairs")
@@ -220,7 +220,9 @@ def test_pretraining_moves_one_layer_at_a_time():
     np.testing.assert_array_equal(weights, np.eye(3))
     data, params = problem(c, dtype=np.float32)
     e = engine.make_engine(tasks, batch_size=BATCH)
-    state, _ = e.epoch(e.init(params), data, jnp.array([0.0, 1.0, 0.0]), RATE, epoch_key(0))
+    state, _ = e.epoch(
+        e.init(params), data, jnp.array([0.0, 1.0, 0.0]), RATE, epoch_key(0)
+    )
     before, after = flatten(params), flatten(state.params)
     changed = {k for k in before if np.abs(after[k] - before[k]).max() > 0}
     assert changed == {"encoder/2/kernel", "encoder/2/bias", "decoder/2/bias"}

@@ -1,0 +1,29 @@
+"""Draws docs/schedules.png.
+
+python docs/schedules.py
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mtl import figures, schedules
+
+EPOCHS = 600
+
+WEIGHTS = {
+    "stairs, t1 = 100": partial(schedules.stairs, t1=100),
+    "linear": partial(schedules.linear, epochs=EPOCHS),
+    "abridged linear, t1 = 100": partial(schedules.abridged, t1=100),
+    "exponential, σ = 40": partial(schedules.exponential, sigma=40),
+    "constant, 0.5": partial(schedules.constant, value=0.5),
+    "piecewise, 1 until 100, 0 from 500": partial(
+        schedules.piecewise, points=[(100, 1.0), (500, 0.0)]
+    ),
+}
+
+if __name__ == "__main__":
+    epochs = np.arange(EPOCHS)
+    figure = figures.weight_curves({k: f(epochs) for k, f in WEIGHTS.items()})
+    figures.save(figure, Path(__file__).with_suffix(".png"))

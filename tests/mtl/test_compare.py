@@ -1,0 +1,37 @@
+import json
+
+import pytest
+
+from mtl import compare, config
+from mtl.errors import WorkdirError
+
+
+def finished(folder, method, seed, error):
+    c = config.default()
+    c.method, c.seed = method, seed
+    folder.mkdir()
+    (folder / "config.json").write_text(c.to_json())
+    summary = {"labelled": 100, "unlabelled": 900, "seconds": 2.0}
+    summary |= {"last": {"test/error": error}, "best": {"test/error": error}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+def test_gains_are_paired_by_seed(tmp_path):
+    errors = {"baseline": (0.10, 0.20), "exponential": (0.09, 0.17)}
+    folders = [
+        finished(tmp_path / f"{method}-{seed}", method, seed, error)
+        for method, pair in errors.items()
+        for seed, error in enumerate(pair)
+    ]
+    lines = compare.compare(list(map(str, folders))).splitlines()
+    assert len(lines) == 4
+    assert "| baseline | 100 | 900 | 50 | 5000 | 2 | 15.00 ± 7.07 |  |" in lines[2]
+    # -1 and -3 points: mean -2, deviation sqrt(2).
+    assert "| 13.00 ± 5.66 | -2.00 ± 1.41 |" in lines[3]
+
+
+def test_a_run_that_has_not_finished_is_named(tmp_path):
+    (finished(tmp_path / "a", "stairs", 0, 0.1) / "summary.json").unlink()
+    with pytest.raises(WorkdirError, match="a has not finished"):
+        compare.read(tmp_path / "a")

@@ -1,0 +1,175 @@
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from mtl import config as configs
+from mtl import data, engine, losses, methods, network, noise
+from mtl.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = sorted(
+    p.stem for p in (ROOT / "configs" / "mtl").glob("*.py") if p.stem != "__init__"
+)
+NAN = float("nan")
+
+BAD = [
+    ("seed", -1),
+    ("method", "no_such"),
+    ("epochs", 0),
+    ("batch_size", 0),
+    ("order", "no_such"),
+    ("data.source", "no_such"),
+    ("data.labelled", 0),
+    ("data.labelled", -5),
+    ("data.unlabelled", -2),
+    ("model.hidden", ()),
+    ("model.hidden", (50, 0)),
+    ("model.hidden", (-1,)),
+    ("model.activation", "no_such"),
+    ("reconstruct.loss", "no_such"),
+    ("reconstruct.scale", 0.0),
+    ("reconstruct.scale", NAN),
+    ("reconstruct.noise", "no_such"),
+    ("reconstruct.level", -0.1),
+    ("reconstruct.level", 1.1),
+    ("reconstruct.level", NAN),
+    ("classify.reduction", "no_such"),
+    ("schedule.t1", 0),
+    ("schedule.sigma", 0.0),
+    ("schedule.sigma", -1.0),
+    ("schedule.sigma", NAN),
+    ("schedule.cutoff", -1e-9),
+    ("schedule.cutoff", NAN),
+    ("optim.rate", 0.0),
+    ("optim.rate", -0.1),
+    ("optim.rate", NAN),
+    ("optim.decay_epochs", -1),
+    ("optim.decay_epochs", 5001),
+    ("eval_every", 0),
+    ("save_every", 0),
+    ("patience", -1),
+    ("precision", "no_such"),
+]
+# Any value of these is one of the two that are allowed, or only the data can tell.
+UNCHECKED = {
+    "data.balanced",
+    "data.path",
+    "data.valid",
+    "model.tied",
+    "reconstruct.reaches_below",
+}
+
+
+def with_values(**values):
+    """The default with some fields changed: `a__b=1` for config.a.b."""
+    c = configs.default()
+    c.update_from_flattened_dict({k.replace("__", "."): v for k, v in values.items()})
+    return c
+
+
+def leaves(c, prefix=""):
+    for name, value in c.items():
+        if hasattr(value, "items"):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def assert_refused(c, name, value):
+    """ConfigError that names the field and the value."""
+    with pytest.raises(
+        ConfigError, match=re.escape(f"config.{name}={value!r} must be ")
+    ):
+        configs.check(c)
+
+
+def test_the_default_passes():
+    configs.check(configs.default())
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=lambda v: str(v))
+def test_bad_value(name, value):
+    assert_refused(with_values(**{name: value}), name, value)
+
+
+def test_every_field_has_a_bad_value_here_or_needs_none():
+    assert set(leaves(configs.default())) == {name for name, _ in BAD} | UNCHECKED
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("method", methods.METHODS),
+        ("order", engine.ORDERS),
+        ("model.activation", tuple(network.ACTIVATIONS)),
+        ("reconstruct.loss", tuple(losses.RECONSTRUCTION)),
+        ("reconstruct.noise", noise.KINDS),
+        ("classify.reduction", ("mean", "sum")),
+        ("precision", configs.PRECISIONS),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_choices_pass_and_are_told_when_another_is_given(name, allowed):
+    for value in allowed:
+        configs.check(with_values(**{name: value}))
+    with pytest.raises(ConfigError, match=re.escape(", ".join(allowed))):
+        configs.check(with_values(**{name: "no_such"}))
+
+
+@pytest.mark.parametrize("source", [s for s in data.SOURCES if s != "digits"])
+def test_a_source_of_files_needs_a_path(source):
+    c = with_values(data__source=source)
+    assert_refused(c, "data.path", "")
+    c.data.path = "somewhere"
+    configs.check(c)
+
+
+@pytest.mark.parametrize("kind", noise.KINDS)
+def test_a_level_above_1_is_only_for_noise_that_is_no_share(kind):
+    c = with_values(reconstruct__noise=kind, reconstruct__level=1.5)
+    if kind in ("mask", "salt_pepper"):
+        assert_refused(c, "reconstruct.level", 1.5)
+    else:
+        configs.check(c)
+
+
+def test_relu_layers_cannot_be_reconstructed_with_cross_entropy():
+    c = with_values(model__activation="relu", model__hidden=(9, 9))
+    assert_refused(c, "reconstruct.loss", "cross_entropy")
+    c.reconstruct.loss = "squared_error"
+    configs.check(c)
+
+
+def test_pretraining_must_leave_epochs_for_the_classifier():
+    c = with_values(method="pretraining", epochs=600, model__hidden=(9, 9, 9))
+    c.schedule.t1 = 200
+    assert_refused(c, "schedule.t1", 200)
+    c.schedule.t1 = 199
+    configs.check(c)
+
+
+def test_decay_may_last_all_epochs():
+    configs.check(with_values(epochs=9, optim__decay_epochs=9))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("variant", ["", "smoke"])
+def test_shipped_configs_pass(name, variant):
+    c = importlib.import_module(f"configs.mtl.{name}").get_config(variant)
+    if c.data.source != "digits":
+        assert_refused(c, "data.path", "")
+        c.data.path = "somewhere"
+    configs.check(c)
+    assert set(leaves(c)) == set(leaves(configs.default()))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_smoke_is_short(name):
+    get_config = importlib.import_module(f"configs.mtl.{name}").get_config
+    assert get_config("smoke").epochs <= min(50, get_config().epochs / 10)
+
+
+def test_there_are_shipped_configs():
+    assert {"digits", "mnist"} <= set(SHIPPED)

@@ -1,0 +1,206 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from mtl import data
+from mtl.errors import ConfigError, DataError
+from mtl.readers import Images
+
+
+def rows_of(y):
+    """Images whose only pixel is the number of the row."""
+    y = np.asarray(y, np.int32)
+    return Images(np.arange(len(y), dtype=np.float32)[:, None], y)
+
+
+def uneven(hidden=0):
+    """60 rows of class 0, 30 of 1, 10 of 2, and some without a label among them."""
+    y = np.repeat([0, 1, 2, -1], [60, 30, 10, hidden])
+    return rows_of(np.random.default_rng(5).permutation(y))
+
+
+def choose(train, labelled=10, unlabelled=-1, seed=0, balanced=False):
+    return data.choose(train, 3, labelled, unlabelled, seed, balanced)
+
+
+def numbers(images):
+    return images.x[:, 0].astype(int)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    labelled=st.integers(1, 30),
+    unlabelled=st.integers(-1, 70),
+    seed=st.integers(0, 2**32),
+    balanced=st.booleans(),
+    hidden=st.integers(0, 20),
+)
+def test_choose(labelled, unlabelled, seed, balanced, hidden):
+    """l rows with their label, u others with -1, none twice, all of them from train."""
+    train = uneven(hidden)
+    chosen = choose(train, labelled, unlabelled, seed, balanced)
+    rows = numbers(chosen)
+    others = len(train.y) - labelled if unlabelled < 0 else unlabelled
+    assert len(chosen.x) == len(chosen.y) == labelled + others
+    assert len(set(rows)) == len(rows)
+    assert chosen.y.dtype == np.int32
+    assert (chosen.y[:labelled] >= 0).all()
+    np.testing.assert_array_equal(chosen.y[:labelled], train.y[rows[:labelled]])
+    assert (chosen.y[labelled:] == -1).all()
+
+
+@pytest.mark.parametrize("labelled", [3, 10, 11, 29])
+def test_balanced_has_as_many_of_each_class(labelled):
+    counts = np.bincount(choose(uneven(), labelled, balanced=True).y[:labelled])
+    assert counts.sum() == labelled
+    assert counts.max() - counts.min() == (labelled % 3 > 0)
+
+
+def test_the_classes_with_one_more_are_drawn():
+    y = [choose(uneven(), 10, seed=s, balanced=True).y[:10] for s in range(20)]
+    assert {np.bincount(labels).argmax() for labels in y} == {0, 1, 2}
+
+
+def test_unbalanced_follows_the_data():
+    y = np.concatenate([choose(uneven(), seed=s).y[:10] for s in range(100)])
+    np.testing.assert_allclose(np.bincount(y) / len(y), [0.6, 0.3, 0.1], atol=0.05)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_seed_decides(balanced):
+    draws = [choose(uneven(9), 10, 50, s, balanced) for s in (7, 7, 8)]
+    np.testing.assert_array_equal(draws[0].x, draws[1].x)
+    np.testing.assert_array_equal(draws[0].y, draws[1].y)
+    for part in (slice(10), slice(10, None)):
+        assert set(numbers(draws[0])[part]) != set(numbers(draws[2])[part])
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_fewer_unlabelled_are_a_subset_of_more(balanced):
+    counts = (0, 1, 20, 50, -1)
+    draws = [numbers(choose(uneven(9), 10, u, 3, balanced)) for u in counts]
+    for fewer, more in itertools.pairwise(draws):
+        assert len(fewer) < len(more)
+        np.testing.assert_array_equal(fewer, more[: len(fewer)])
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_rows_without_a_label_are_only_unlabelled(balanced):
+    train = uneven(hidden=400)
+    chosen = choose(train, 30, balanced=balanced)
+    assert (train.y[numbers(chosen)[:30]] >= 0).all()
+    assert len(chosen.y) == 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"labelled": 101}, r"data\.labelled=101, but there are 100 labelled rows"),
+        ({"labelled": 0}, r"data\.labelled=0"),
+        ({"labelled": -3}, r"data\.labelled=-3"),
+        ({"labelled": 0, "balanced": True}, r"data\.labelled=0"),
+        ({"labelled": -3, "balanced": True}, r"data\.labelled=-3"),
+        (
+            {"labelled": 33, "balanced": True},
+            r"data\.labelled=33 needs 11 labelled rows of class 2, but there are 10; "
+            r"lower it, or set data\.balanced=False",
+        ),
+        ({"unlabelled": 100}, r"data\.unlabelled=100, but 99 rows are left"),
+    ],
+)
+def test_choose_refuses(arguments, said):
+    with pytest.raises(ConfigError, match=said):
+        choose(uneven(hidden=9), **arguments)
+
+
+def test_all_labels_can_be_used():
+    chosen = choose(uneven(), 100, 0)
+    assert sorted(numbers(chosen)) == list(range(100))
+
+
+def config(source="digits", path="", valid=297):
+    return ConfigDict({"source": source, "path": str(path), "valid": valid})
+
+
+def as_set(images):
+    return {row.tobytes() for row in images.x}
+
+
+def test_digits():
+    d = data.load(config())
+    assert [len(s.y) for s in (d.train, d.valid, d.test)] == [1000, 297, 500]
+    assert d.shape == (8, 8)
+    assert d.classes == 10
+    for s in (d.train, d.valid, d.test):
+        assert s.x.shape == (len(s.y), 64)
+        assert s.x.dtype == np.float32
+        assert s.y.dtype == np.int32
+        assert (s.x.min(), s.x.max()) == (0, 1)
+        assert set(s.y) == set(range(10))
+    # All 1797 images differ, so a row in two sets would show.
+    sets = [as_set(s) for s in (d.train, d.valid, d.test)]
+    assert len(set.union(*sets)) == 1797
+
+
+def test_digits_are_always_in_the_same_order():
+    once, again = data.load(config()), data.load(config())
+    np.testing.assert_array_equal(once.test.x, again.test.x)
+    np.testing.assert_array_equal(once.test.x, data.load(config(valid=9)).test.x)
+
+
+@pytest.mark.parametrize("valid", [1297, 5000, 0, -1])
+def test_valid_out_of_range(valid):
+    with pytest.raises(DataError, match=f"data.valid={valid}, but digits has 1297 "):
+        data.load(config(valid=valid))
+
+
+def test_valid_may_leave_a_single_row():
+    assert len(data.load(config(valid=1296)).train.y) == 1
+
+
+def write_npz(path, y_train, y_test=(0, 1)):
+    def x(y):
+        return np.arange(4 * len(y), dtype=np.uint8).reshape(-1, 2, 2)
+
+    np.savez(path, x_train=x(y_train), y_train=y_train, x_test=x(y_test), y_test=y_test)
+    return path
+
+
+def test_only_labelled_rows_validate(tmp_path):
+    path = write_npz(tmp_path / "own.npz", [0, -1, 1, 2, -1, 1, -1])
+    d = data.load(config("npz", path, valid=2))
+    assert d.valid.y.tolist() == [2, 1]
+    assert d.train.y.tolist() == [0, -1, 1, -1, -1]
+    np.testing.assert_array_equal(d.valid.x[0], np.float32([12, 13, 14, 15]) / 255)
+    assert d.classes == 3
+    assert d.shape == (2, 2)
+
+
+def test_valid_may_not_take_all_the_labels(tmp_path):
+    path = write_npz(tmp_path / "own.npz", [0, -1, 1, -1])
+    with pytest.raises(DataError, match=r"own\.npz has 2 labelled training images"):
+        data.load(config("npz", path, valid=2))
+
+
+def test_a_class_may_be_in_the_test_set_alone(tmp_path):
+    path = write_npz(tmp_path / "own.npz", [0, 1, 1], [0, 4])
+    assert data.load(config("npz", path, valid=1)).classes == 5
+
+
+def test_mnist(real_data):
+    path = real_data / "mnist"
+    if not path.is_dir():
+        pytest.skip(f"there is no mnist/ in {real_data.name}/")
+    d = data.load(config("mnist", path, valid=10_000))
+    assert [len(s.y) for s in (d.train, d.valid, d.test)] == [50_000, 10_000, 10_000]
+    assert d.train.x.shape[1] == 784
+    assert d.shape == (28, 28)
+    assert d.classes == 10
+    # The last 10,000 validate, as everywhere.
+    assert d.valid.y[:5].tolist() == [3, 8, 6, 9, 6]
+    assert d.train.y[:5].tolist() == [5, 0, 4, 1, 9]
+    assert d.test.y[:5].tolist() == [7, 2, 1, 0, 4]

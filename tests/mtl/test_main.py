@@ -1,0 +1,346 @@
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from configs.mtl import digits
+from mtl import data, experiment, figures, logs, predict
+from mtl.errors import ConfigError, DataError, WorkdirError
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = ("curves", "mistakes", "reconstructions", "weights")
+
+
+def tiny(**changes):
+    """The smoke config, but shorter; `a__b=1` changes config.a.b."""
+    c = digits.get_config("smoke")
+    c.epochs, c.optim.decay_epochs, c.eval_every, c.save_every = 6, 1, 2, 2
+    c.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return c
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder with a finished run, and its result; tests leave the folder as it is."""
+    folder = tmp_path_factory.mktemp("runs") / "new" / "tiny"
+    return folder, experiment.train_and_evaluate(tiny(), folder)
+
+
+@pytest.fixture(scope="module")
+def digits_test(tmp_path_factory):
+    """The digits' test images as a file, and their labels."""
+    images = data.load(tiny().data).test
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    np.savez(path, x=images.x.reshape(-1, 8, 8))
+    return path, images.y
+
+
+def launch(module, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", f"mtl.{module}", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def read(folder, name):
+    return json.loads((folder / name).read_text())
+
+
+def contents(folder):
+    return {
+        p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
+
+
+def assert_whole(folder):
+    """Every file of a finished run is there, and nothing half written."""
+    files = {f"{name}.png" for name in FIGURES} | {"metrics.jsonl"}
+    files |= {f"{name}.json" for name in ("config", "data", "environment", "summary")}
+    assert {p.name for p in folder.iterdir()} == files | {"checkpoints", "tensorboard"}
+    assert [p for p in folder.rglob("*") if p.name[0] == "." or "tmp" in p.name] == []
+    assert list((folder / "tensorboard").iterdir())
+
+
+def assert_drawn(path):
+    image = matplotlib.image.imread(path)
+    assert min(image.shape[:2]) > 100
+    assert image[..., :3].std() > 0.01
+
+
+def test_a_run_leaves_all_its_files(run):
+    folder, _ = run
+    assert_whole(folder)
+    assert read(folder, "config.json") == json.loads(tiny().to_json())
+    assert read(folder, "data.json") == {"shape": [8, 8], "classes": 10}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_show_something(run, name):
+    assert_drawn(run[0] / f"{name}.png")
+
+
+def test_the_log_has_the_evaluated_epochs(run):
+    rows = logs.read_rows(run[0])
+    assert [row["epoch"] for row in rows] == [2, 4, 6]
+    for row in rows:
+        assert row["weight/reconstruct"] + row["weight/classify"] == pytest.approx(1)
+        assert all(np.isfinite(value) for value in row.values())
+
+
+def test_the_summary_agrees_with_log_and_result(run):
+    folder, result = run
+    summary, rows = read(folder, "summary.json"), logs.read_rows(folder)
+    assert summary == result.summary
+    assert summary["epochs"] == 6
+    assert (summary["labelled"], summary["unlabelled"]) == (50, 950)
+    best = min(rows, key=lambda row: row["valid/error"])
+    assert summary["best_epoch"] == best["epoch"]
+    for kind, row in (("best", best), ("last", rows[-1])):
+        assert summary[kind] == pytest.approx({k: row[k] for k in summary[kind]})
+
+
+def test_a_finished_run_is_not_trained_again(run, tmp_path, monkeypatch):
+    folder, first = shutil.copytree(run[0], tmp_path / "run"), run[1]
+    before = contents(folder)
+    ran = []
+    monkeypatch.setattr("mtl.train._run", lambda *args: ran.append(args))
+    again = experiment.train_and_evaluate(tiny(), folder)
+    assert ran == []
+    after = contents(folder)
+    kept = [p for p in before if p.parts[0] in ("checkpoints", "metrics.jsonl")]
+    assert len(kept) > 2
+    assert {p: before[p] for p in kept} == {p: after[p] for p in kept}
+    for key in ("best", "last", "best_epoch", "epochs", "seconds"):
+        assert again.summary[key] == first.summary[key]
+    assert_whole(folder)
+
+
+def test_a_bad_value_leaves_no_folder(tmp_path):
+    with pytest.raises(ConfigError, match="method='no_such' must be one of"):
+        experiment.train_and_evaluate(tiny(method="no_such"), tmp_path / "run")
+    with pytest.raises(DataError, match=r"data\.valid=1297"):
+        experiment.train_and_evaluate(tiny(data__valid=1297), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"data\.labelled=1001"):
+        experiment.train_and_evaluate(tiny(data__labelled=1001), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_config_is_refused_with_the_difference(run):
+    folder, _ = run
+    before = contents(folder)
+    changed = tiny(seed=3, optim__rate=0.5)
+    with pytest.raises(WorkdirError) as e:
+        experiment.train_and_evaluate(changed, folder)
+    head, *lines = str(e.value).split("\n")
+    assert str(folder) in head
+    assert "--workdir" in head
+    assert [line.strip() for line in lines] == [
+        "optim.rate: 0.01 -> 0.5",
+        "seed: 0 -> 3",
+    ]
+    assert contents(folder) == before
+
+
+def rows_npz(path, shape, test):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, n in (("train", 30), ("test", test)):
+        arrays[f"x_{part}"] = rng.uniform(size=(n, *shape))
+        arrays[f"y_{part}"] = np.arange(n) % 3
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "test", "names"),
+    [
+        ({"method": "baseline"}, (4, 5), 20, {"curves", "mistakes", "weights"}),
+        (
+            {
+                "method": "pretraining",
+                "schedule__t1": 1,
+                "model__hidden": (9, 8),
+                "model__activation": "relu",
+                "reconstruct__loss": "squared_error",
+            },
+            (4, 5, 1),
+            20,
+            set(FIGURES),
+        ),
+        ({}, (7,), 20, {"curves", "weights"}),
+        ({}, (4, 5, 2), 20, {"curves", "weights"}),
+        ({}, (4, 5, 3), 1, set(FIGURES)),
+    ],
+    ids=["baseline", "pretraining", "no images", "two channels", "one test image"],
+)
+def test_figures_suit_method_and_data(tmp_path, changes, shape, test, names):
+    """Drawn from initial parameters, and a log of two made-up rows."""
+    path = rows_npz(tmp_path / "own.npz", shape, test)
+    c = tiny(**changes, data__source="npz", data__path=path, data__valid=9)
+    dataset = data.load(c.data)
+    plan = experiment.plan(tiny(data__labelled=9, **changes), dataset)
+    row = {f"{s}/{m}": 0.5 for s in ("valid", "test") for m in ("error", "loss")}
+    row |= {f"loss/{task.name}": 0.7 for task in plan.tasks}
+    with logs.Log(tmp_path, 0, 2) as log:
+        log.write({"epoch": 1, **row})
+        log.write({"epoch": 2, **row})
+    figures.draw(tmp_path, c, dataset, plan.params)
+    assert {p.stem for p in tmp_path.glob("*.png")} == names
+    for name in names:
+        assert_drawn(tmp_path / f"{name}.png")
+
+
+# Prediction
+
+
+def test_predictions_have_the_error_of_the_summary(run, digits_test):
+    folder, result = run
+    path, y = digits_test
+    x = np.load(path)["x"]
+    probability = predict.predict(folder, x)
+    assert probability.shape == (500, 10)
+    np.testing.assert_allclose(probability.sum(1), 1, atol=1e-5)
+    error = np.mean(probability.argmax(1) != y)
+    assert error == pytest.approx(result.summary["best"]["test/error"], abs=1e-6)
+    # Rows are enough, for the shape of an image is only for the eye.
+    np.testing.assert_array_equal(
+        predict.predict(folder, x.reshape(500, 64)), probability
+    )
+
+
+def test_bytes_and_floats_are_predicted_alike(run):
+    x = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)
+    floats = x.astype(np.float32) / 255
+    np.testing.assert_array_equal(
+        predict.predict(run[0], x), predict.predict(run[0], floats)
+    )
+
+
+def test_no_workdir(tmp_path):
+    with pytest.raises(WorkdirError, match=r"holds no run: there is no config\.json"):
+        predict.predict(tmp_path / "absent", np.zeros((1, 8, 8)))
+    assert not (tmp_path / "absent").exists()
+
+
+def test_workdir_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkdirError, match="file"):
+        predict.predict(tmp_path / "file", np.zeros((1, 8, 8)))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]"])
+def test_workdir_with_a_broken_config(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(WorkdirError, match=r"config\.json"):
+        predict.predict(tmp_path, np.zeros((1, 8, 8)))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_untrained_workdir(run, tmp_path, killed):
+    """Killed: during its first epoch."""
+    for name in ("config.json", "data.json"):
+        (tmp_path / name).write_bytes((run[0] / name).read_bytes())
+    if killed:
+        (tmp_path / "checkpoints" / "best").mkdir(parents=True)
+    with pytest.raises(WorkdirError, match="has no checkpoint yet; train it"):
+        predict.predict(tmp_path, np.zeros((1, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (np.zeros((2, 28, 28)), r"here has images of shape \[28, 28\]"),
+        (np.zeros((2, 8, 8, 3)), r"here has images of shape \[8, 8, 3\].*on \[8, 8\]"),
+        (np.zeros(64), r"here must have the shape \[N, \.\.\.\]"),
+        (np.zeros((0, 8, 8)), r"here must have the shape \[N, \.\.\.\]"),
+        (np.zeros((2, 8, 8), int), "here is int64; make it uint8"),
+        (np.full((2, 8, 8), 16.0), r"here must be finite and in \[0, 1\]"),
+        (np.full((2, 8, 8), np.nan), r"here must be finite and in \[0, 1\]"),
+    ],
+    ids=["size", "colours", "one row", "no rows", "integers", "range", "nan"],
+)
+def test_images_of_another_kind(run, x, said):
+    with pytest.raises(DataError, match=said):
+        predict.predict(run[0], x, "here")
+
+
+# The programs
+
+
+def test_train_and_predict_as_programs(tmp_path, digits_test):
+    images, y = digits_test
+    folder, output = tmp_path / "run", tmp_path / "labels"
+    p = launch(
+        "main",
+        "--config=configs/mtl/digits.py:smoke",
+        f"--workdir={folder}",
+        "--config.epochs=6",
+        "--config.eval_every=3",
+        "--config.seed=1",
+    )
+    assert p.returncode == 0, p.stderr
+    assert_whole(folder)
+    assert read(folder, "config.json")["seed"] == 1
+    summary = read(folder, "summary.json")
+    assert f"test error {summary['best']['test/error']:.2%} at the best" in p.stdout
+    assert [line[:13] for line in p.stdout.splitlines()[:2]] == [
+        "epoch     3 o",
+        "epoch     6 o",
+    ]
+
+    p = launch(
+        "predict", f"--workdir={folder}", f"--input={images}", f"--output={output}"
+    )
+    assert p.returncode == 0, p.stderr
+    assert {f.name for f in tmp_path.iterdir()} == {"run", "labels.csv", "labels.npz"}
+    with np.load(f"{output}.npz") as file:
+        label, probability = file["label"], file["probability"]
+    with open(f"{output}.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == list(range(500))
+    assert [int(row["label"]) for row in rows] == label.tolist()
+    np.testing.assert_array_equal(label, probability.argmax(1))
+    np.testing.assert_allclose(
+        [float(row["probability"]) for row in rows], probability.max(1), atol=1e-6
+    )
+    error = summary["best"]["test/error"]
+    assert np.mean(label != y) == pytest.approx(error, abs=1e-6)
+    assert_whole(folder)
+
+
+def assert_one_line_error(p, *parts):
+    assert p.returncode == 1
+    lines = p.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_main_tells_of_a_bad_value_in_one_line(tmp_path):
+    p = launch(
+        "main",
+        "--config=configs/mtl/digits.py:smoke",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.reconstruct.level=1.5",
+    )
+    assert_one_line_error(p, "config.reconstruct.level=1.5 must be from 0 to 1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_tells_of_a_missing_run_in_one_line(tmp_path, digits_test):
+    absent = tmp_path / "absent"
+    p = launch("predict", f"--workdir={absent}", f"--input={digits_test[0]}")
+    assert_one_line_error(p, f"{absent} holds no run")
+    assert list(tmp_path.iterdir()) == []

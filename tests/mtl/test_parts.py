@@ -1,0 +1,121 @@
+"""Noise, losses and network, each against what it must be by definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtl import losses, network, noise
+
+SHAPE = (500, 203)
+
+
+def test_bytes_are_uniform_and_independent():
+    octets = np.asarray(noise.random_bytes(jax.random.key(0), SHAPE)).astype(int)
+    counts = np.bincount(octets.ravel(), minlength=256)
+    expected = octets.size / 256
+    chi2 = ((counts - expected) ** 2 / expected).sum()
+    # 255 degrees of freedom: mean 255, standard deviation 22.6.
+    assert abs(chi2 - 255) < 4 * 22.6
+    flat = octets.ravel() - 127.5
+    for lag in (1, 2, 3, 4, SHAPE[1]):
+        r = np.corrcoef(flat[:-lag], flat[lag:])[0, 1]
+        assert abs(r) < 4 / np.sqrt(flat.size)
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (4, 1), (5, 7), (2, 3, 5)])
+def test_bytes_of_any_shape(shape):
+    assert noise.random_bytes(jax.random.key(0), shape).shape == shape
+
+
+@pytest.mark.parametrize("level", [0.0, 0.2, 0.5, 1.0])
+def test_mask_sets_a_share_to_zero_and_leaves_the_rest(level):
+    x = jax.random.uniform(jax.random.key(1), SHAPE) + 1
+    y = noise.corrupt(jax.random.key(0), x, "mask", level)
+    hit = np.asarray(y == 0)
+    np.testing.assert_array_equal(np.asarray(y)[~hit], np.asarray(x)[~hit])
+    spread = 5 * np.sqrt(level * (1 - level) / hit.size)
+    assert abs(hit.mean() - round(256 * level) / 256) <= spread
+
+
+def test_salt_and_pepper_hit_alike():
+    x = jnp.full(SHAPE, 0.5)
+    y = np.asarray(noise.corrupt(jax.random.key(0), x, "salt_pepper", 0.25))
+    assert set(np.unique(y)) == {0.0, 0.5, 1.0}
+    assert abs((y == 0).mean() - 0.125) < 0.005
+    assert abs((y == 1).mean() - 0.125) < 0.005
+
+
+def test_gaussian_has_the_level_as_its_deviation():
+    x = jnp.full(SHAPE, 0.5)
+    y = np.asarray(noise.corrupt(jax.random.key(0), x, "gaussian", 0.3)) - 0.5
+    assert abs(y.std() - 0.3) < 0.004
+    assert abs(y.mean()) < 0.004
+
+
+def test_no_noise_is_no_noise():
+    x = jnp.ones(SHAPE)
+    assert noise.corrupt(jax.random.key(0), x, "none", 0.5) is x
+
+
+@pytest.mark.parametrize("z", [-200.0, -3.0, 0.0, 1e-3, 5.0, 200.0])
+@pytest.mark.parametrize("target", [0.0, 0.3, 1.0])
+def test_cross_entropy_and_its_gradient_where_float32_is_hard(z, target):
+    value, slope = jax.value_and_grad(
+        lambda z: losses.cross_entropy(z[None], jnp.array([target]), "unit")
+    )(jnp.float32(z))
+    exact = np.logaddexp(0.0, z) - target * z
+    np.testing.assert_allclose(value, exact, rtol=1e-6, atol=2e-7)
+    np.testing.assert_allclose(slope, 1 / (1 + np.exp(-z)) - target, 1e-5, 1e-7)
+
+
+def test_cross_entropy_of_a_symmetric_target_is_least_at_the_target():
+    target = jnp.array([-0.8, 0.1, 0.9])
+    slope = jax.grad(lambda z: losses.cross_entropy(z, target, "symmetric").sum())(
+        jnp.arctanh(target)
+    )
+    np.testing.assert_allclose(slope, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("span", ["unit", "symmetric", "positive"])
+def test_squared_error_is_summed_over_dimensions(span):
+    z = jnp.array([[0.3, -0.7, 2.0]])
+    target = losses.OUTPUTS[span](z) + 0.5
+    np.testing.assert_allclose(losses.squared_error(z, target, span), 0.75, rtol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+def test_initial_weights_have_the_stated_range(activation):
+    params = network.init(jax.random.key(0), 300, (200, 100), 10, activation)
+    scale = 4 if activation == "sigmoid" else 1
+    for k, (fan_in, fan_out) in {"1": (300, 200), "2": (200, 100)}.items():
+        kernel = np.asarray(params["encoder"][k]["kernel"])
+        bound = scale * np.sqrt(6 / (fan_in + fan_out))
+        assert 0.99 * bound < np.abs(kernel).max() <= bound
+        assert abs(kernel.std() - bound / np.sqrt(3)) < 0.01 * bound
+        assert not params["encoder"][k]["bias"].any()
+
+
+def test_tied_and_untied_networks_start_alike():
+    tied = network.init(jax.random.key(0), 20, (8, 5), 3, tied=True)
+    free = network.init(jax.random.key(0), 20, (8, 5), 3, tied=False)
+    for part in ("encoder", "classifier"):
+        jax.tree.map(np.testing.assert_array_equal, tied[part], free[part])
+    assert set(tied["decoder"]["2"]) == {"bias"}
+    assert free["decoder"]["2"]["kernel"].shape == (5, 8)
+
+
+def test_a_tied_decoder_shares_the_matrix_of_its_layer():
+    params = network.init(jax.random.key(0), 20, (8,), 3, tied=True)
+    h = jax.random.normal(jax.random.key(1), (4, 8))
+    kernel = np.asarray(params["encoder"]["1"]["kernel"])
+    np.testing.assert_allclose(network.decode(params, 1, h), h @ kernel.T, 1e-5, 1e-6)
+    slope = jax.grad(lambda p: network.decode(p, 1, h).sum())(params)
+    assert np.abs(slope["encoder"]["1"]["kernel"]).max() > 0
+
+
+def test_encode_returns_every_layer():
+    params = network.init(jax.random.key(0), 20, (8, 5), 3)
+    x = jnp.ones((4, 20))
+    assert [h.shape[1] for h in network.encode(params, x, "tanh")] == [20, 8, 5]
+    assert network.logits(params, x, "tanh").shape == (4, 3)

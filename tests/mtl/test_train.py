@@ -1,0 +1,178 @@
+"""Training on the host's side: resume, stop, refuse, report."""
+
+import dataclasses
+import json
+import multiprocessing
+import random
+import time
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from mtl import logs, train, workdir
+from mtl.errors import DivergedError, WorkdirError
+from tests.mtl import tiny
+
+
+def assert_same_bits(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path):
+    whole = train.fit(tiny.training(), tmp_path / "whole")
+
+    count = iter(range(99))
+
+    def stop_at_seven(params):
+        if next(count) == 6:
+            raise KeyboardInterrupt
+        return tiny.training().evaluate(params)
+
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(tiny.training(evaluate=stop_at_seven), tmp_path / "parts")
+    parts = train.fit(tiny.training(), tmp_path / "parts")
+    assert_same_bits(tiny.arrays(parts.state), tiny.arrays(whole.state))
+    assert_same_bits(tiny.arrays(parts.best), tiny.arrays(whole.best))
+    rows = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in logs.read_rows(w)]
+        for w in (tmp_path / "whole", tmp_path / "parts")
+    ]
+    assert rows[0] == rows[1]
+    assert [row["epoch"] for row in rows[0]] == list(range(1, 13))
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
+    """SIGKILL, again and again, also during saves: each epoch saves, and takes long."""
+    epochs, kills = 60, 15
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.mtl.tiny"])
+    dice = random.Random(0)
+
+    def start(folder):
+        folder.mkdir(exist_ok=True)
+        child = context.Process(
+            target=tiny.train_to_the_end, args=(str(folder), epochs)
+        )
+        child.start()
+        return child
+
+    calm = start(tmp_path / "calm")
+    calm.join()
+    assert calm.exitcode == 0
+    rough, in_a_save, progress = tmp_path / "rough", 0, []
+    for _ in range(kills):
+        child = start(rough)
+        before = len(logs.read_rows(rough))
+        while child.is_alive() and len(logs.read_rows(rough)) in (0, before):
+            time.sleep(0.005)
+        time.sleep(dice.uniform(0, 0.25))
+        child.kill()
+        child.join()
+        in_a_save += any((rough / "checkpoints").rglob("*orbax-checkpoint-tmp*"))
+        progress.append(len(logs.read_rows(rough)))
+    assert not (rough / "final.npz").exists(), "killed too late to test anything"
+    assert in_a_save > 0, f"no kill hit a save: {progress}"
+    last = start(rough)
+    last.join()
+    assert last.exitcode == 0
+    with np.load(tmp_path / "calm/final.npz") as a, np.load(rough / "final.npz") as b:
+        assert_same_bits(dict(a), dict(b))
+    assert [r["epoch"] for r in logs.read_rows(rough)] == list(range(1, epochs + 1))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    good = tiny.training()
+    rates = good.rates.copy()
+    rates[7:] = 1e30
+    with pytest.raises(DivergedError, match=r"task 'denoise' is not finite in epoch 8"):
+        train.fit(dataclasses.replace(good, rates=rates), tmp_path)
+    rows = logs.read_rows(tmp_path)
+    assert [row["epoch"] for row in rows] == list(range(1, 8))
+    # What was saved is what a calm run has after its seventh epoch, so it can go on.
+    resumed = train.fit(good, tmp_path)
+    calm = train.fit(good, tmp_path / "calm")
+    assert_same_bits(tiny.arrays(resumed.state), tiny.arrays(calm.state))
+
+
+def test_a_parameter_that_is_not_finite_stops_the_run(tmp_path):
+    with pytest.raises(DivergedError, match="none yet"):
+        train.fit(tiny.training(rates=np.full(12, np.inf)), tmp_path)
+
+
+def test_patience_stops_early_and_for_good(tmp_path):
+    values = iter([3.0, 2.0, 1.0, *range(4, 99)])
+    stuck = tiny.training(evaluate=lambda p: {"valid/mse": next(values)}, patience=4)
+    result = train.fit(stuck, tmp_path)
+    assert (result.summary["epochs"], result.summary["best_epoch"]) == (7, 3)
+    again = train.fit(stuck, tmp_path)
+    assert again.summary["epochs"] == 7
+    assert len(logs.read_rows(tmp_path)) == 7
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    three = train.fit(tiny.training(epochs=3), tmp_path / "three")
+    values = iter([3.0, 2.0, 1.0, *range(4, 99)])
+    worse = tiny.training(evaluate=lambda p: {"valid/mse": next(values)})
+    result = train.fit(worse, tmp_path / "long")
+    assert_same_bits(tiny.arrays(result.best), tiny.arrays(three.state.params))
+
+
+def test_a_batch_with_too_many_rows_for_its_slots_is_run_again(tmp_path, monkeypatch):
+    roomy = train.fit(tiny.training(epochs=3), tmp_path / "roomy")
+    monkeypatch.setattr(train, "capacities", lambda *args: (8, 1))
+    tight = train.fit(tiny.training(epochs=3), tmp_path / "tight")
+    assert_same_bits(tiny.arrays(tight.state), tiny.arrays(roomy.state))
+
+
+def test_the_log_has_losses_weights_rate_and_speed(tmp_path):
+    result = train.fit(tiny.training(eval_every=5), tmp_path)
+    rows = logs.read_rows(tmp_path)
+    assert [row["epoch"] for row in rows] == [5, 10, 12]
+    assert rows[0]["weight/denoise"] == pytest.approx(0.9**4)
+    assert {"loss/denoise", "loss/regress", "rate", "valid/mse"} < rows[0].keys()
+    assert result.summary["last"]["valid/mse"] == rows[-1]["valid/mse"]
+    assert result.summary["examples_per_second"] > 0
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_training_learns(tmp_path):
+    rows = train.fit(tiny.training(epochs=60), tmp_path).summary
+    assert rows["best"]["valid/mse"] < 0.5
+    start = float(tiny.training().evaluate(tiny.training().params)["valid/mse"])
+    assert start > 5
+
+
+def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    assert logs.read_rows(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
+    with logs.Log(tmp_path, start=1, epochs=5) as log:
+        log.write({"epoch": 2, "valid/error": 0.5})
+    assert logs.read_rows(tmp_path) == [{"epoch": 1}, {"epoch": 2, "valid/error": 0.5}]
+
+
+def test_another_config_in_the_same_folder_is_refused(tmp_path):
+    config = ConfigDict({"seed": 0, "optim": {"rate": 0.1}, "hidden": (3, 2)})
+    workdir.prepare(tmp_path, config, {"rows": 5})
+    workdir.prepare(tmp_path, config, {"rows": 5})
+    with pytest.raises(WorkdirError, match=r"another data;(.|\n)*rows: 5 -> 6"):
+        workdir.prepare(tmp_path, config, {"rows": 6})
+    config.optim.rate = 0.2
+    with pytest.raises(WorkdirError, match=r"another config;(.|\n)*rate: 0.1 -> 0.2"):
+        workdir.prepare(tmp_path, config, {"rows": 5})
+
+
+def test_environment_says_what_it_ran_on(tmp_path):
+    workdir.prepare(tmp_path, ConfigDict({"seed": 0}), {})
+    found = json.loads((tmp_path / "environment.json").read_text())
+    assert found["jax"] == jax.__version__
+    assert found["device"] == jax.devices()[0].device_kind
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkdirError, match="cannot make the workdir"):
+        workdir.prepare(tmp_path / "file" / "run", ConfigDict(), {})
