@@ -83,13 +83,15 @@ class Ours:
     """`mtl.engine`: one run (`how` is ""), or `runs` by "vmap" or "map"."""
 
     def __init__(self, problem: Problem, device: str, runs: int, how: str) -> None:
-        """Makes the program, which the first epoch compiles."""
         jax, jnp = load_jax(device)
         from mtl import batches, config, engine, methods, task
 
         c = config.default()
-        c.model.hidden = (HIDDEN,)
-        c.reconstruct.level = LEVEL if problem.noisy else 0.0
+        c.model.update({"hidden": (HIDDEN,), "activation": "tanh", "tied": True})
+        level = LEVEL if problem.noisy else 0.0
+        c.reconstruct.update({"loss": "cross_entropy", "scale": 1.0})
+        c.reconstruct.update({"noise": "mask", "level": level})
+        c.classify.reduction = "mean"
         tasks = [methods.reconstruct(c), methods.classify(c)]
         self.data = {
             "image": jax.device_put(problem.image, may_alias=True),
@@ -126,7 +128,7 @@ class Ours:
         return np.asarray(metrics.loss)
 
     def params(self) -> dict[str, np.ndarray]:
-        """The parameters now, each [...] + its shape."""
+        """The parameters now, each with an axis of runs in front if there are runs."""
         return {k: np.asarray(v) for k, v in self.flatten(self.state.params).items()}
 
 
@@ -136,13 +138,13 @@ class Torch:
     runs = 1
 
     def __init__(self, problem: Problem, device: str) -> None:
-        """Moves all to the device and makes the buffers."""
         load_torch()
         self.device = torch.device("cuda" if device == "gpu" else "cpu")
         on = partial(torch.as_tensor, device=self.device)
         self.image, self.label = on(problem.image), on(problem.label).long()
-        copy = {k: on(v).clone().t().contiguous() for k, v in problem.params.items()}
-        self.w, self.b, self.c, self.v, self.d = copy.values()
+        copies = [on(p.T.copy()) for p in problem.params.values()]
+        self.names, self.tensors = tuple(problem.params), copies
+        self.w, self.b, self.c, self.v, self.d = copies
         self.batch, self.noisy = problem.batch, problem.noisy
         shape = (self.batch, INPUTS)
         self.clean, self.given = (torch.empty(shape, device=self.device) for _ in "12")
@@ -176,20 +178,18 @@ class Torch:
 
     def params(self) -> dict[str, np.ndarray]:
         """The parameters now, under our names."""
-        tensors = zip(PARAMS, (self.w, self.b, self.c, self.v, self.d), strict=True)
-        return {k: v.detach().t().cpu().numpy().copy() for k, v in tensors}
-
-
-PARAMS = tuple(make_problem(1, 0).params)
+        return {
+            name: tensor.detach().cpu().numpy().T.copy()
+            for name, tensor in zip(self.names, self.tensors, strict=True)
+        }
 
 
 class Autograd(Torch):
     """The backward pass is PyTorch's."""
 
     def __init__(self, problem: Problem, device: str) -> None:
-        """See `Torch`."""
         super().__init__(problem, device)
-        for p in (self.w, self.b, self.c, self.v, self.d):
+        for p in self.tensors:
             p.requires_grad_()
 
     def reconstruct(self, x: Any, given: Any, step: float) -> Any:
@@ -260,6 +260,8 @@ def load_jax(device: str) -> tuple[Any, Any]:
 
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
+    else:  # Whole float32 products, as in PyTorch.
+        jax.config.update("jax_default_matmul_precision", "highest")
     jax.devices()
     return jax, jnp
 
@@ -283,20 +285,22 @@ def find_device() -> str:
     return "gpu" if jax.default_backend() == "gpu" else "cpu"
 
 
-def check(makers: dict[str, Any], device: str) -> None:
-    """Losses, gradients of each task, and an epoch of both steps, without noise.
+def check(makers: dict[str, Any], device: str, noisy: bool = False) -> None:
+    """Losses, gradients of each task, and an epoch of both steps.
 
     The rows are a single batch that is not full, so the shuffle plays no part, and at
-    a rate of 1 a step is the gradient.
+    a rate of 1 a step is the gradient. With noise, PyTorch's versions can be compared
+    with each other only: they draw the same numbers.
 
     Raises:
       RuntimeError: two contenders do not do the same work.
     """
-    small = make_problem(20, 30, batch=64, noisy=False)
+    small = make_problem(20, 30, batch=64, noisy=noisy)
     for weights, rate in (((1, 0), 1.0), ((0, 1), 1.0), (WEIGHTS, 0.1)):
         expected = None
         for name, make in makers.items():
             contender = make(small, device)
+            torch.manual_seed(0)
             loss = np.where(weights, contender.epoch(weights, rate), 0)
             change = {k: v - small.params[k] for k, v in contender.params().items()}
             found = {"loss": loss, **change}
@@ -346,13 +350,16 @@ def peak_mib() -> float:
     if status.exists():
         fields = dict(x.split(":", 1) for x in status.read_text().splitlines())
         return int(fields["VmHWM"].split()[0]) / 1024
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def memory_of(name: str, runs: int, device: str) -> dict[str, float]:
     """Peak of this process, and what of it came after framework and data."""
-    load_jax(device) if name.startswith("ours") else load_torch()
+    if name.startswith("ours"):
+        load_jax(device)
+        from mtl import batches, engine, methods  # noqa: F401
+    else:
+        load_torch()
     problem = make_problem(LABELLED, UNLABELLED)
     before = peak_mib()
     contender = contenders(runs)[name](problem, device)
@@ -383,6 +390,7 @@ def machine(device: str) -> dict[str, Any]:
     return {
         "cpu": models[0] if models else platform.processor(),
         "cores": cores(),
+        "load before": f"{os.getloadavg()[0]:.1f}",  # PyTorch suffers most by others'.
         "gpu": torch.cuda.get_device_name() if device == "gpu" else None,
         "python": platform.python_version(),
         **{x: metadata.version(x) for x in ("jax", "jaxlib", "torch")},
@@ -393,9 +401,11 @@ def machine(device: str) -> dict[str, Any]:
 def measure(runs: int, epochs: int) -> dict[str, Any]:
     """All the figures."""
     device = find_device()
+    where = machine(device)
     makers = contenders(runs)
     check_noise(device)
     check(makers, device)
+    check({k: v for k, v in makers.items() if k.startswith("torch")}, device, True)
     used = {name: memory(name, runs, device) for name in makers}
     problem = make_problem(LABELLED, UNLABELLED)
     took = seconds({k: make(problem, device) for k, make in makers.items()}, epochs)
@@ -405,7 +415,7 @@ def measure(runs: int, epochs: int) -> dict[str, Any]:
         k: {"seconds": v, "ratio": v / best, "all_seconds": took[k], **used[k]}
         for k, v in median.items()
     }
-    return {"machine": machine(device), "runs": runs, "contenders": rows}
+    return {"machine": where, "runs": runs, "contenders": rows}
 
 
 def table(figures: dict[str, Any]) -> str:

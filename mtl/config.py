@@ -33,12 +33,13 @@ def default() -> ConfigDict:
 
     c.model = ConfigDict()
     c.model.hidden = (50,)  # NN1; NN4 is (80, 70, 60, 50).
-    c.model.activation = "tanh"  # Ours.
+    c.model.activation = "relu"  # Ours.
     c.model.tied = True  # Ours.
 
     c.reconstruct = ConfigDict()
-    c.reconstruct.loss = "cross_entropy"  # Ours; summed over the dimensions,
-    c.reconstruct.scale = 1.0  # and multiplied by this (ours).
+    c.reconstruct.loss = "cross_entropy"  # Ours, of the input layer; summed over the
+    c.reconstruct.hidden_loss = "squared_error"  # dimensions. Ours, of the others.
+    c.reconstruct.scale = 0.1  # Ours: multiplies the costs.
     c.reconstruct.noise = "mask"  # The paper's binomial mask.
     c.reconstruct.level = 0.2  # Ours.
     c.reconstruct.reaches_below = (
@@ -64,6 +65,16 @@ def default() -> ConfigDict:
     return c
 
 
+def check_variant(variant: str, *known: str) -> None:
+    """Looks at what follows the colon in `--config FILE:variant`.
+
+    Raises:
+      ConfigError: it is none of the known ones.
+    """
+    if variant not in ("", *known):
+        raise ConfigError(f"no variant {variant!r}; there is {', '.join(known)}")
+
+
 def check(c: ConfigDict) -> None:
     """Looks at every field before any work.
 
@@ -75,12 +86,14 @@ def check(c: ConfigDict) -> None:
     _one_of(c, "data.source", data.SOURCES)
     _one_of(c, "model.activation", tuple(network.ACTIVATIONS))
     _one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
+    _one_of(c, "reconstruct.hidden_loss", tuple(losses.RECONSTRUCTION))
     _one_of(c, "reconstruct.noise", noise.KINDS)
     _one_of(c, "classify.reduction", ("mean", "sum"))
     _one_of(c, "precision", PRECISIONS)
     for name in ("epochs", "batch_size", "data.labelled", "eval_every", "save_every"):
         _at_least(c, name, 1)
     _at_least(c, "data.unlabelled", -1)
+    _require(c.seed < 2**32, c, "seed", "below 2**32")
     for name in ("seed", "patience", "optim.decay_epochs", "schedule.cutoff"):
         _at_least(c, name, 0)
     for name in ("optim.rate", "schedule.t1", "schedule.sigma", "reconstruct.scale"):
@@ -90,15 +103,14 @@ def check(c: ConfigDict) -> None:
     _require(fits, c, "reconstruct.level", f"from 0 to {most:g}")
     fits = c.optim.decay_epochs <= c.epochs
     _require(fits, c, "optim.decay_epochs", f"at most epochs={c.epochs}")
-    fits = len(c.model.hidden) > 0 and all(n > 0 for n in c.model.hidden)
-    _require(fits, c, "model.hidden", "one size or more, each above 0")
+    sizes = c.model.hidden
+    fits = len(sizes) > 0 and all(isinstance(n, int) and n > 0 for n in sizes)
+    _require(fits, c, "model.hidden", "one whole number or more, each above 0")
     needs_path = c.data.source != "digits"
     _require(bool(c.data.path) or not needs_path, c, "data.path", "set for this source")
-    relu = c.model.activation == "relu" and len(c.model.hidden) > 1
-    clash = relu and c.reconstruct.loss == "cross_entropy"
-    _require(
-        not clash, c, "reconstruct.loss", "squared_error: relu layers are unbounded"
-    )
+    bounded = c.model.activation != "relu"
+    fits = bounded or c.reconstruct.hidden_loss == "squared_error"
+    _require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
     depth = len(c.model.hidden)
     late = c.method == "pretraining" and c.schedule.t1 * depth >= c.epochs
     _require(

@@ -46,6 +46,12 @@ def load(config: ConfigDict) -> Dataset:
         train, test = readers.tfds_folder(config.path)
     else:
         train, test = readers.npz(config.path)
+    classes = int(max(train.y.max(), test.y.max())) + 1
+    if classes > len(train.y):
+        raise DataError(
+            f"{config.path}: labels go up to {classes - 1} in {len(train.y)} training "
+            "rows; number the classes 0, 1, 2, ..."
+        )
     known = np.flatnonzero(train.y >= 0)
     if not 0 < config.valid < len(known):
         raise DataError(
@@ -59,7 +65,7 @@ def load(config: ConfigDict) -> Dataset:
         valid=_rows(train, last),
         test=_rows(test, np.arange(len(test.y))),
         shape=train.x.shape[1:],
-        classes=int(max(train.y.max(), test.y.max())) + 1,
+        classes=classes,
     )
 
 

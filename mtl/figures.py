@@ -109,7 +109,7 @@ def _reconstructions(config: ConfigDict, dataset: Dataset, params: Params) -> Fi
             back = losses.OUTPUTS[span](network.decode(params, j, back))
         rows[f"from layer {k}"] = back
     figure = Figure(figsize=(10, 1.05 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), len(x))
+    grid = figure.subplots(len(rows), len(x), squeeze=False)
     for line, (name, images) in zip(grid, rows.items(), strict=True):
         for ax, image in zip(line, images, strict=True):
             _image(ax, np.clip(image, 0, 1), dataset.shape)

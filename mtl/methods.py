@@ -76,7 +76,8 @@ def layer_cost(
     given = noise.corrupt(key, below if c.reaches_below else target, c.noise, c.level)
     code = network.code(params, k, given, config.model.activation)
     back = network.decode(params, k, code)
-    return c.scale * losses.RECONSTRUCTION[c.loss](back, target, span)
+    loss = losses.RECONSTRUCTION[c.loss if k == 1 else c.hidden_loss]
+    return c.scale * loss(back, target, span)
 
 
 def build(config: ConfigDict) -> tuple[list[Task], np.ndarray]:

@@ -53,7 +53,7 @@ def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
     config, params, shape = load(Path(folder))
     x = readers.unit(x, where)
     flat = x.reshape(len(x), -1)
-    if flat.shape[1] != np.prod(shape):
+    if x.shape[1:] not in (shape, (int(np.prod(shape)),)):
         raise DataError(
             f"{where} has images of shape {list(x.shape[1:])}, but {folder} was "
             f"trained on {list(shape)}"
@@ -79,6 +79,8 @@ def label(arguments: Sequence[str]) -> str:
     """Labels as the flags say; returns where the labels are, in words."""
     launch.no_more(arguments)
     args = flags.FLAGS
+    if not Path(args.output).name:
+        raise WorkdirError(f"--output={args.output!r} must end in a file name")
     x = readers.load_npz(args.input, ("x",))["x"]
     write(Path(args.output), predict(args.workdir, x, f"{args.input}: x"))
     return f"{len(x)} labels in {args.output}.csv and {args.output}.npz"

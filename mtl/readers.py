@@ -6,7 +6,7 @@ file and the fix when something is wrong.
 
 import gzip
 import hashlib
-import zipfile
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,15 +81,14 @@ def npz(path: str) -> tuple[Images, Images]:
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         where = f"{path}: y_{part}"
-        if y.ndim != 1 or len(x) != len(y) or y.dtype.kind not in "iu":
+        rows = len(x) if x.ndim else 0
+        if y.shape != (rows,) or y.dtype.kind not in "iu":
             raise DataError(
-                f"{where} must hold {len(x)} integers, one for each row of x_{part}; "
+                f"{where} must hold {rows} integers, one for each row of x_{part}; "
                 f"it is {y.dtype}{list(y.shape)}"
             )
-        lowest = -1 if part == "train" else 0
-        if len(y) == 0 or y.min() < lowest:
-            raise DataError(f"{where} must not be empty or have labels below {lowest}")
-        sets.append(Images(unit(x, f"{path}: x_{part}"), y.astype(np.int32)))
+        y = _labels(y, where, part)
+        sets.append(Images(unit(x, f"{path}: x_{part}"), y))
     if sets[0].x.shape[1:] != sets[1].x.shape[1:]:
         raise DataError(f"{path}: x_train and x_test have rows of different shapes")
     return sets[0], sets[1]
@@ -118,7 +117,9 @@ def tfds_folder(folder: str) -> tuple[Images, Images]:
     try:
         sources = tfds.builder_from_directory(folder).as_data_source()
         sets = [_from_tfds(sources[part], folder, part) for part in ("train", "test")]
-    except (OSError, ValueError, KeyError, NotImplementedError) as e:
+    except DataError:
+        raise
+    except Exception as e:  # Protocol buffers and array_record raise their own kinds.
         raise DataError(
             f"{folder}: tensorflow-datasets cannot read this ({e}); it must have the "
             "splits train and test with image and label, as array_record files"
@@ -133,20 +134,27 @@ def load_npz(path: str | Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
       DataError: no such file, no .npz, or an array is missing.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [n for n in names if n not in file]
-            if missing:
-                raise DataError(
-                    f"{path} has no {', '.join(missing)}; it has "
-                    f"{', '.join(file) or 'nothing'}"
-                )
-            return {n: file[n] for n in names}
+        # Opened here, for NumPy leaves a file that is no whole zip open.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            there = list(file)
+            arrays = {n: file[n] for n in names if n in there}
+        # NumPy hands out a member that is no array as the bytes that it is.
+        odd = [n for n, a in arrays.items() if not isinstance(a, np.ndarray)]
+        if odd:
+            raise ValueError(f"{odd[0]} is no array")
     except FileNotFoundError as e:
         raise DataError(f"{path}: no such file") from e
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as e:
+    except Exception as e:  # NumPy and zipfile raise anything on a broken file.
         raise DataError(
             f"{path}: not a whole .npz of plain arrays ({e}); write it with numpy.savez"
         ) from e
+    missing = [n for n in names if n not in arrays]
+    if missing:
+        raise DataError(
+            f"{path} has no {', '.join(missing)}; "
+            f"it has {', '.join(there) or 'nothing'}"
+        )
+    return arrays
 
 
 def unit(x: np.ndarray, where: object) -> np.ndarray:
@@ -155,7 +163,7 @@ def unit(x: np.ndarray, where: object) -> np.ndarray:
     Raises:
       DataError: another type, no rows, NaN, or outside [0, 1].
     """
-    if x.ndim < 2 or len(x) == 0:
+    if x.ndim < 2 or x.size == 0:
         raise DataError(f"{where} must have the shape [N, ...], not {list(x.shape)}")
     if x.dtype == np.uint8:
         return x.astype(np.float32) / 255
@@ -187,7 +195,7 @@ def _idx(root: Path, stem: str, dims: int, name: str | None) -> np.ndarray:
             f"with {content[:4].hex() or 'nothing'}, not 00000803 or 00000801)"
         )
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", dims, offset=4))
-    if len(content) != head + int(np.prod(shape)):
+    if len(content) != head + math.prod(shape):
         raise DataError(
             f"{path}: the header says {shape}, but {len(content) - head} bytes follow; "
             "the file is cut short or damaged: get it again"
@@ -203,5 +211,15 @@ def _idx(root: Path, stem: str, dims: int, name: str | None) -> np.ndarray:
 def _from_tfds(source: Sequence, folder: str, part: str) -> Images:
     rows = [source[i] for i in range(len(source))]
     x = np.stack([row["image"] for row in rows])
-    y = np.array([row["label"] for row in rows], np.int32)
-    return Images(unit(x, f"{folder}: {part}"), y)
+    y = np.array([row["label"] for row in rows])
+    where = f"{folder}: {part}"
+    return Images(unit(x, where), _labels(y, f"{where} labels", part))
+
+
+def _labels(y: np.ndarray, where: str, part: str) -> np.ndarray:
+    lowest, most = -1 if part == "train" else 0, np.iinfo(np.int32).max
+    if len(y) == 0 or y.min() < lowest or y.max() >= most:
+        raise DataError(
+            f"{where} must not be empty or have labels below {lowest}, or enormous ones"
+        )
+    return y.astype(np.int32)

@@ -109,14 +109,13 @@ def fit(training: Training, workdir: Path) -> Result:
                 examples=p.examples + int(metrics.rows.max()),
             )
             log.advance()
-            due = p.epoch == epochs
+            due = p.epoch == epochs or _stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
                 row = _row(t, p, metrics)
                 log.write(row)
                 if row[t.monitor] < p.best_value:
                     p = p._replace(best_epoch=p.epoch, best_value=row[t.monitor])
                     best.save(p.epoch, state.params)
-                due = due or _stalled(p, t.patience)
             if due or p.epoch % t.save_every == 0:
                 last.save(p.epoch, p)
     params = best.restore(t.params)

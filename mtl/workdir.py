@@ -72,7 +72,11 @@ def load_config(workdir: Path) -> ConfigDict:
     Raises:
       WorkdirError: there is none, or it is no JSON.
     """
-    return ConfigDict(read_json(workdir / "config.json"))
+    path = workdir / "config.json"
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise WorkdirError(f"{path} is not a config: {content!r}")
+    return ConfigDict(content)
 
 
 def read_json(path: Path) -> Any:
@@ -83,7 +87,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError as e:
+    except (FileNotFoundError, NotADirectoryError) as e:
         raise WorkdirError(
             f"{path.parent} holds no such run: there is no {path.name}"
         ) from e

@@ -12,6 +12,7 @@ from mtl import config
 
 def get_config(variant: str = "") -> ConfigDict:
     """The config; variant "smoke" trains in seconds."""
+    config.check_variant(variant, "smoke")
     c = config.default()
     c.batch_size = 100
     c.data.labelled = 50

@@ -14,6 +14,7 @@ from mtl import config
 
 def get_config(variant: str = "") -> ConfigDict:
     """The config; variant "smoke" trains in seconds."""
+    config.check_variant(variant, "smoke")
     c = config.default()
     c.data.source = "mnist"
     c.data.valid = 10_000

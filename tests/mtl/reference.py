@@ -64,14 +64,14 @@ def layer_cost(p, k, below, keep, activation, loss, reaches_below):
     return -(t * np.log(q) + (1 - t) * np.log(1 - q)).sum(1)
 
 
-def reconstruction(p, x, keeps, activation, loss, reaches_below):
+def reconstruction(p, x, keeps, activation, losses, scale, reaches_below):
     """J_r: the mean over the batch of the sum over the layers k in `keeps`."""
     below = layers(p, x, activation)
     each = sum(
-        layer_cost(p, k, below[k - 1], keep, activation, loss, reaches_below)
+        layer_cost(p, k, below[k - 1], keep, activation, losses[k > 1], reaches_below)
         for k, keep in keeps.items()
     )
-    return each.mean()
+    return scale * each.mean()
 
 
 def descend(params, cost, prefixes, size):

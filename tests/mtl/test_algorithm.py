@@ -19,6 +19,7 @@ def small(method="exponential", **fields):
     c = configs.default()
     c.method, c.epochs, c.batch_size = method, EPOCHS, BATCH
     c.model.hidden = (4, 3)
+    c.model.activation, c.reconstruct.scale = "tanh", 1.0
     c.schedule.t1, c.schedule.sigma = 1, 2.0
     c.optim.decay_epochs = 1
     c.update_from_flattened_dict(fields)
@@ -101,7 +102,8 @@ def naive_reconstruct(c, name, x, key):
         x=x,
         keeps=keeps,
         activation=c.model.activation,
-        loss=c.reconstruct.loss,
+        losses=(c.reconstruct.loss, c.reconstruct.hidden_loss),
+        scale=c.reconstruct.scale,
         reaches_below=c.reconstruct.reaches_below,
     )
 
@@ -117,6 +119,8 @@ CASES = [
     {"model.tied": False},
     {"model.activation": "sigmoid"},
     {"reconstruct.loss": "squared_error"},
+    {"reconstruct.hidden_loss": "cross_entropy"},
+    {"reconstruct.scale": 0.5},
     {"reconstruct.loss": "squared_error", "model.activation": "sigmoid"},
     {"reconstruct.reaches_below": False},
     {"reconstruct.noise": "none"},

@@ -16,6 +16,7 @@ NAN = float("nan")
 
 BAD = [
     ("seed", -1),
+    ("seed", 2**32),
     ("method", "no_such"),
     ("epochs", 0),
     ("batch_size", 0),
@@ -26,9 +27,11 @@ BAD = [
     ("data.unlabelled", -2),
     ("model.hidden", ()),
     ("model.hidden", (50, 0)),
+    ("model.hidden", (50.5,)),
     ("model.hidden", (-1,)),
     ("model.activation", "no_such"),
     ("reconstruct.loss", "no_such"),
+    ("reconstruct.hidden_loss", "no_such"),
     ("reconstruct.scale", 0.0),
     ("reconstruct.scale", NAN),
     ("reconstruct.noise", "no_such"),
@@ -136,9 +139,9 @@ def test_a_level_above_1_is_only_for_noise_that_is_no_share(kind):
 
 
 def test_relu_layers_cannot_be_reconstructed_with_cross_entropy():
-    c = with_values(model__activation="relu", model__hidden=(9, 9))
-    assert_refused(c, "reconstruct.loss", "cross_entropy")
-    c.reconstruct.loss = "squared_error"
+    c = with_values(model__activation="relu", reconstruct__hidden_loss="cross_entropy")
+    assert_refused(c, "reconstruct.hidden_loss", "cross_entropy")
+    c.model.activation = "tanh"
     configs.check(c)
 
 
@@ -173,3 +176,9 @@ def test_smoke_is_short(name):
 
 def test_there_are_shipped_configs():
     assert {"digits", "mnist"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_an_unknown_variant_is_refused(name):
+    with pytest.raises(ConfigError, match=r"no variant 'smok'; there is smoke"):
+        importlib.import_module(f"configs.mtl.{name}").get_config("smok")

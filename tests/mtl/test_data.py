@@ -187,8 +187,14 @@ def test_valid_may_not_take_all_the_labels(tmp_path):
 
 
 def test_a_class_may_be_in_the_test_set_alone(tmp_path):
-    path = write_npz(tmp_path / "own.npz", [0, 1, 1], [0, 4])
-    assert data.load(config("npz", path, valid=1)).classes == 5
+    path = write_npz(tmp_path / "own.npz", [0, 1, 1], [0, 2])
+    assert data.load(config("npz", path, valid=1)).classes == 3
+
+
+def test_labels_that_are_no_class_numbers_are_refused(tmp_path):
+    path = write_npz(tmp_path / "own.npz", [0, 1, 1], [0, 10**8])
+    with pytest.raises(DataError, match=r"own\.npz: labels go up to 100000000 in 3"):
+        data.load(config("npz", path, valid=1))
 
 
 def test_mnist(real_data):

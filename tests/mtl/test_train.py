@@ -113,6 +113,20 @@ def test_patience_stops_early_and_for_good(tmp_path):
     assert len(logs.read_rows(tmp_path)) == 7
 
 
+def test_the_epoch_that_patience_stops_at_is_evaluated_and_saved(tmp_path, monkeypatch):
+    values = iter(range(1, 99))
+    stuck = tiny.training(
+        evaluate=lambda p: {"valid/mse": next(values)},
+        patience=5,
+        eval_every=4,
+        save_every=4,
+    )
+    assert train.fit(stuck, tmp_path).summary["epochs"] == 9
+    assert [row["epoch"] for row in logs.read_rows(tmp_path)] == [4, 8, 9]
+    monkeypatch.delattr(train, "_run")
+    assert train.fit(stuck, tmp_path).summary["epochs"] == 9
+
+
 def test_the_best_epoch_is_kept(tmp_path):
     three = train.fit(tiny.training(epochs=3), tmp_path / "three")
     values = iter([3.0, 2.0, 1.0, *range(4, 99)])
