@@ -47,7 +47,7 @@ def compact(shuffled: jax.Array, member: jax.Array, capacity: int) -> Slots:
         return jnp.append(batch, -1)[at]
 
     row = jax.vmap(one)(shuffled)
-    return Slots(jnp.where(row < 0, jnp.argmax(member), row), row >= 0)
+    return Slots(jnp.where(row < 0, row.max(), row), row >= 0)
 
 
 def take(data: Data, slots: Slots) -> dict[str, jax.Array]:

@@ -1,0 +1,59 @@
+"""What the benchmarks share: turns, peak memory, and what the machine is."""
+
+import datetime
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+WARM_UP = 2
+
+
+def seconds(work: dict[str, Callable[[], object]], turns: int) -> dict[str, list]:
+    """Seconds of each turn of contenders that take turns, after a warm-up."""
+    took: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(WARM_UP + turns):
+        for name, do in work.items():
+            start = time.perf_counter()
+            do()
+            if turn >= WARM_UP:
+                took[name].append(time.perf_counter() - start)
+    return took
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held.
+
+    Linux's own figure, where there is one: `ru_maxrss` is passed on by the parent.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        fields = dict(x.split(":", 1) for x in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def cores() -> int:
+    """How many this process may use."""
+    few = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if few else os.cpu_count() or 1
+
+
+def machine(gpu: str | None, packages: tuple[str, ...]) -> dict[str, Any]:
+    """Where and with what this was measured."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [x.split(":")[1].strip() for x in lines if x.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": cores(),
+        "load before": f"{os.getloadavg()[0]:.1f}",  # PyTorch suffers most by others'.
+        "gpu": gpu,
+        "python": platform.python_version(),
+        **{x: metadata.version(x) for x in packages},
+        "date": datetime.date.today().isoformat(),
+    }
