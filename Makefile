@@ -15,8 +15,9 @@ demo: $(READY)
 	  echo "System 1, $$method, seed $$seed" && $(BIN)/python -m mtl.main \
 	  --config configs/mtl/digits.py --workdir $(DEMO)/$$method-$$seed \
 	  --config.method=$$method --config.seed=$$seed || exit 1; done; done
-	@echo && $(BIN)/python -m mtl.compare $(DEMO)/*
-	@echo && echo "Figures: $(DEMO)/exponential-0/*.png"
+	@echo && $(BIN)/python -m mtl.compare --figure $(DEMO)/curves.png \
+	  $(DEMO)/baseline-? $(DEMO)/baseline_matched-? $(DEMO)/exponential-?
+	@echo && echo "Figures: $(DEMO)/curves.png, $(DEMO)/exponential-0/*.png"
 
 test: $(READY)
 	$(BIN)/python -m pytest

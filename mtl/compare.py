@@ -1,9 +1,10 @@
 """Compares runs: a line for each config, its seeds taken together.
 
-python -m mtl.compare runs/mnist/*
+python -m mtl.compare --figure mnist.png runs/mnist/*
 
 Prints a Markdown table. "Gain" is the difference from the baseline of the same seed,
-labels and network, mean ± standard deviation over the seeds, in points of error.
+labels and network, mean ± standard deviation over the seeds, in points of error. The
+figure, if asked for, shows test errors against the epoch.
 """
 
 import json
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from absl import app
+from absl import app, flags
+from matplotlib.figure import Figure
 
-from mtl import launch, workdir
+from mtl import figures, launch, logs, workdir
 from mtl.errors import WorkdirError
 
 HEAD = (
@@ -26,10 +28,11 @@ HEAD = (
 
 
 class Run(NamedTuple):
-    """A finished run: its config as a dict, and its summary."""
+    """A finished run: its config as a dict, its summary, the rows of its log."""
 
     config: dict
     summary: dict
+    rows: list[dict[str, float]]
 
 
 def read(folder: Path) -> Run:
@@ -41,20 +44,44 @@ def read(folder: Path) -> Run:
     config = workdir.load_config(folder).to_dict()
     if not (folder / "summary.json").exists():
         raise WorkdirError(f"{folder} has not finished: there is no summary.json")
-    return Run(config, workdir.read_json(folder / "summary.json"))
+    summary = workdir.read_json(folder / "summary.json")
+    return Run(config, summary, logs.read_rows(folder))
+
+
+def groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs that differ in their seed alone, together."""
+    found = defaultdict(list)
+    for run in runs:
+        found[json.dumps(run.config | {"seed": None}, sort_keys=True)].append(run)
+    return list(found.values())
+
+
+def curves(runs: Sequence[Run]) -> Figure:
+    """Test errors against the epoch: the mean over seeds, and from least to most."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    ax = figure.subplots()
+    for group in groups(runs):
+        errors = [{row["epoch"]: row["test/error"] for row in r.rows} for r in group]
+        epochs = sorted(set.intersection(*(set(e) for e in errors)))
+        values = 100 * np.array([[e[t] for t in epochs] for e in errors])
+        (line,) = ax.plot(epochs, values.mean(axis=0), label=_name(group[0]))
+        span = values.min(axis=0), values.max(axis=0)
+        ax.fill_between(epochs, *span, alpha=0.2, color=line.get_color())
+    ends = [100 * r.rows[-1]["test/error"] for r in runs]
+    ax.set(xlabel="epoch", ylabel="test error, %")
+    ax.set_ylim(0.8 * min(ends), 1.8 * max(ends))
+    figures.tidy(ax)
+    return figure
 
 
 def table(runs: Sequence[Run]) -> str:
     """The Markdown table, in the order in which the configs first come."""
-    groups = defaultdict(list)
-    for run in runs:
-        groups[json.dumps(run.config | {"seed": None}, sort_keys=True)].append(run)
     baseline = {
         _task(run): _error(run, "last")
         for run in runs
         if run.config["method"] == "baseline"
     }
-    return "\n".join([HEAD, *(_line(group, baseline) for group in groups.values())])
+    return "\n".join([HEAD, *(_line(group, baseline) for group in groups(runs))])
 
 
 def _line(group: list[Run], baseline: dict[str, float]) -> str:
@@ -79,6 +106,11 @@ def _line(group: list[Run], baseline: dict[str, float]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
+def _name(run: Run) -> str:
+    s = run.summary
+    return f"{run.config['method']}, l = {s['labelled']}, u = {s['unlabelled']}"
+
+
 def _task(run: Run) -> str:
     """What a run shares with its baseline."""
     c = run.config
@@ -99,8 +131,12 @@ def compare(folders: Sequence[str]) -> str:
     """The table of the runs in some folders."""
     if not folders:
         raise app.UsageError("give the folders of the runs: mtl.compare runs/mnist/*")
-    return table([read(Path(folder)) for folder in folders])
+    runs = [read(Path(folder)) for folder in folders]
+    if flags.FLAGS.figure:
+        figures.save(curves(runs), Path(flags.FLAGS.figure))
+    return table(runs)
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("figure", None, "A PNG to draw the errors' curves into.")
     launch.launch(compare)

@@ -50,7 +50,7 @@ def weight_curves(weights: dict[str, np.ndarray]) -> Figure:
     for name, weight in weights.items():
         ax.plot(np.arange(len(weight)), weight, label=name, lw=2)
     ax.set(xlabel="epoch", ylabel="importance weight", ylim=(-0.03, 1.05))
-    _tidy(ax, legend=False)
+    tidy(ax, legend=False)
     figure.legend(loc="outside right upper", frameon=False)
     return figure
 
@@ -69,7 +69,7 @@ def _curves(rows: list[dict[str, float]]) -> Figure:
     own.set(ylabel="loss an example, training", yscale="log")
     for ax in (errors, costs, own):
         ax.set(xlabel="epoch")
-        _tidy(ax)
+        tidy(ax)
     return figure
 
 
@@ -128,7 +128,8 @@ def _image(ax: Axes, x: np.ndarray, shape: tuple[int, ...]) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _tidy(ax: Axes, legend: bool = True) -> None:
+def tidy(ax: Axes, legend: bool = True) -> None:
+    """The look of all the plots."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
     if legend:

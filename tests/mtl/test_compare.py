@@ -24,7 +24,7 @@ def test_gains_are_paired_by_seed(tmp_path):
         for method, pair in errors.items()
         for seed, error in enumerate(pair)
     ]
-    lines = compare.compare(list(map(str, folders))).splitlines()
+    lines = compare.table([compare.read(folder) for folder in folders]).splitlines()
     assert len(lines) == 4
     assert "| baseline | 100 | 900 | 50 | 5000 | 2 | 15.00 ± 7.07 |  |" in lines[2]
     # -1 and -3 points: mean -2, deviation sqrt(2).
@@ -35,3 +35,19 @@ def test_a_run_that_has_not_finished_is_named(tmp_path):
     (finished(tmp_path / "a", "stairs", 0, 0.1) / "summary.json").unlink()
     with pytest.raises(WorkdirError, match="a has not finished"):
         compare.read(tmp_path / "a")
+
+
+def test_curves_are_means_over_seeds(tmp_path):
+    folders = [finished(tmp_path / f"{i}", "stairs", i, 0.1) for i in range(2)]
+    for i, folder in enumerate(folders):
+        rows = [
+            {"epoch": 5, "test/error": 0.2 + i / 10},
+            {"epoch": 9, "test/error": 0.1},
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "metrics.jsonl").write_text(text)
+    figure = compare.curves([compare.read(folder) for folder in folders])
+    (line,) = figure.axes[0].lines
+    assert line.get_xdata().tolist() == [5, 9]
+    assert line.get_ydata() == pytest.approx([25, 10])
+    assert line.get_label() == "stairs, l = 100, u = 900"
