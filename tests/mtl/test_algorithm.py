@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtl import batches, engine, methods, network, noise
 from mtl import config as configs
-from mtl import engine, methods, network, noise
 from mtl.task import flatten
 from tests.mtl import reference
 
@@ -41,6 +41,11 @@ def epoch_key(epoch):
     return jax.random.fold_in(jax.random.key(3), epoch)
 
 
+def order(key):
+    """The batches of an epoch, the last one shorter."""
+    return [b[b >= 0] for b in np.asarray(batches.shuffle(key, ROWS, BATCH))]
+
+
 def run(c, data, params, capacity=None):
     """The parameters after all epochs, and the metrics of the last."""
     tasks, weights = methods.build(c)
@@ -58,8 +63,7 @@ def run_naively(c, data, params):
     p = {k: np.asarray(v) for k, v in flatten(params).items()}
     for t in range(c.epochs):
         shuffle_key, step_key = jax.random.split(epoch_key(t))
-        order = np.asarray(jax.random.permutation(shuffle_key, ROWS))
-        for s, batch in enumerate(np.split(order, range(BATCH, ROWS, BATCH))):
+        for s, batch in enumerate(order(shuffle_key)):
             for u, task in enumerate(tasks):
                 key = jax.random.fold_in(jax.random.fold_in(step_key, s), u)
                 if task.name == "classify":

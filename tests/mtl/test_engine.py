@@ -78,8 +78,8 @@ def naive_cost(p, members, weights, batch, data):
 
 
 def naive_epoch(p, velocities, updates, weights, data, key):
-    order = np.asarray(jax.random.permutation(jax.random.split(key)[0], ROWS))
-    for batch in np.split(order, range(BATCH, ROWS, BATCH)):
+    for batch in np.asarray(batches.shuffle(jax.random.split(key)[0], ROWS, BATCH)):
+        batch = batch[batch >= 0]
         for members, velocity in zip(updates, velocities, strict=True):
             cost = functools.partial(
                 naive_cost, members=members, weights=weights, batch=batch, data=data
@@ -235,6 +235,18 @@ def test_unknown_parameters_are_named():
 def test_a_loss_must_be_an_example_each():
     with pytest.raises(ValueError, match=r"'fit' must give one value an example"):
         one_epoch(trivial(loss=lambda p, b, k: p["w"] + b["x"].sum()))
+
+
+def test_a_shuffle_has_each_row_once_and_anywhere():
+    keys = jax.random.split(jax.random.key(0), 3000)
+    orders = np.asarray(jax.vmap(lambda key: batches.shuffle(key, 10, 4))(keys))
+    assert orders.shape == (3000, 3, 4)
+    assert (orders[:, 2, 2:] == -1).all()
+    flat = orders.reshape(3000, 12)[:, :10]
+    assert (np.sort(flat) == np.arange(10)).all()
+    counts = np.array([np.bincount(column, minlength=10) for column in flat.T])
+    # Each of the 100 counts is binomial(3000, 1 / 10): mean 300, deviation 16.4.
+    assert np.abs(counts - 300).max() < 4.5 * 16.4
 
 
 def test_capacities_hold_what_comes():
