@@ -10,18 +10,27 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from mtl.errors import WorkdirError
+
 Tree = Any
 
 
 class Checkpoints:
-    """The newest checkpoint of a folder, one an epoch number."""
+    """The newest checkpoint of a folder, one an epoch number.
 
-    def __init__(self, folder: Path):
+    Args:
+      folder: holds the checkpoints.
+      writes: False only reads; a run that saves into the folder is not disturbed.
+    """
+
+    def __init__(self, folder: Path, writes: bool = True):
+        self._folder = folder
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=1,
-                cleanup_tmp_directories=True,
+                create=writes,
+                cleanup_tmp_directories=writes,
                 enable_async_checkpointing=False,
             ),
         )
@@ -41,10 +50,23 @@ class Checkpoints:
             self._manager.save(epoch, args=ocp.args.StandardSave(tree))
 
     def restore(self, like: Tree) -> Tree:
-        """The newest checkpoint, with the shapes, dtypes and shardings of `like`."""
+        """The newest checkpoint, with the shapes, dtypes and shardings of `like`.
+
+        Raises:
+          WorkdirError: there is none, or it is damaged or of another run.
+        """
+        if self.epoch is None:
+            raise WorkdirError(f"{self._folder} holds no checkpoint")
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         args = ocp.args.StandardRestore(abstract)
-        return self._manager.restore(self._manager.latest_step(), args=args)
+        try:
+            return self._manager.restore(self.epoch, args=args)
+        except Exception as e:  # Orbax raises anything on a broken file.
+            raise WorkdirError(
+                f"{self._folder / str(self.epoch)} is damaged, or no checkpoint of "
+                f"this run; remove {self._folder.parent} to train from the start "
+                f"({type(e).__name__})"
+            ) from e
 
     def close(self) -> None:
         """Waits for what is under way."""

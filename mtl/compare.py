@@ -2,9 +2,10 @@
 
 python -m mtl.compare --figure mnist.png runs/mnist/*
 
-Prints a Markdown table. "Gain" is the difference from the baseline of the same seed,
-labels and network, mean ± standard deviation over the seeds, in points of error. The
-figure, if asked for, shows test errors against the epoch.
+Prints a Markdown table. "Gain" is the difference from the baseline whose config is the
+same in all that a baseline uses (seed, labels, network, epochs, rate, ...), mean ±
+standard deviation over the seeds, in points of error. The figure, if asked for, shows
+test errors against the epoch.
 """
 
 import json
@@ -19,6 +20,9 @@ from matplotlib.figure import Figure
 
 from mtl import figures, launch, logs, workdir
 from mtl.errors import WorkdirError
+
+# Fields that make no difference to a baseline.
+UNUSED = ("method", "order", "reconstruct", "schedule", "save_every")
 
 HEAD = (
     "| method | l | u | hidden | epochs | seeds | test error, last epoch, % "
@@ -45,7 +49,10 @@ def read(folder: Path) -> Run:
     if not (folder / "summary.json").exists():
         raise WorkdirError(f"{folder} has not finished: there is no summary.json")
     summary = workdir.read_json(folder / "summary.json")
-    return Run(config, summary, logs.read_rows(folder))
+    rows = logs.read_rows(folder)
+    if not rows:
+        raise WorkdirError(f"{folder} has no rows in metrics.jsonl")
+    return Run(config, summary, rows)
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -113,8 +120,8 @@ def _name(run: Run) -> str:
 
 def _task(run: Run) -> str:
     """What a run shares with its baseline."""
-    c = run.config
-    shared = c["seed"], c["model"], c["data"]["source"], c["data"]["labelled"]
+    shared = {k: v for k, v in run.config.items() if k not in UNUSED}
+    shared["data"] = run.config["data"] | {"unlabelled": None}
     return json.dumps(shared, sort_keys=True)
 
 

@@ -39,7 +39,7 @@ def default() -> ConfigDict:
     c.reconstruct = ConfigDict()
     c.reconstruct.loss = "cross_entropy"  # Ours, of the input layer; summed over the
     c.reconstruct.hidden_loss = "squared_error"  # dimensions. Ours, of the others.
-    c.reconstruct.scale = 0.1  # Ours: multiplies the costs.
+    c.reconstruct.scale = 0.1  # Ours: multiplies the costs, also in the logs.
     c.reconstruct.noise = "mask"  # The paper's binomial mask.
     c.reconstruct.level = 0.2  # Ours.
     c.reconstruct.reaches_below = (
@@ -60,7 +60,8 @@ def default() -> ConfigDict:
 
     c.eval_every = 50
     c.save_every = 500
-    c.patience = 0  # Epochs without a better validation error; 0: train to the end.
+    c.monitor = "valid/error"  # Its lowest value marks the best epoch; or "valid/loss".
+    c.patience = 0  # Epochs without a better one; 0: train to the end.
     c.precision = "default"  # Of matrix products; "highest" is float32 on any chip.
     return c
 
@@ -90,6 +91,7 @@ def check(c: ConfigDict) -> None:
     _one_of(c, "reconstruct.noise", noise.KINDS)
     _one_of(c, "classify.reduction", ("mean", "sum"))
     _one_of(c, "precision", PRECISIONS)
+    _one_of(c, "monitor", ("valid/error", "valid/loss"))
     for name in ("epochs", "batch_size", "data.labelled", "eval_every", "save_every"):
         _at_least(c, name, 1)
     _at_least(c, "data.unlabelled", -1)
@@ -111,11 +113,17 @@ def check(c: ConfigDict) -> None:
     bounded = c.model.activation != "relu"
     fits = bounded or c.reconstruct.hidden_loss == "squared_error"
     _require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
-    depth = len(c.model.hidden)
-    late = c.method == "pretraining" and c.schedule.t1 * depth >= c.epochs
-    _require(
-        not late, c, "schedule.t1", f"below epochs / layers = {c.epochs / depth:g}"
-    )
+    _check_start(c)
+
+
+def _check_start(c: ConfigDict) -> None:
+    """The epoch in which the classifier starts to train must come, and in time."""
+    depth = {"stairs": 1, "pretraining": len(c.model.hidden)}.get(c.method, 0)
+    start = depth * c.schedule.t1
+    _require(start < c.epochs, c, "schedule.t1", f"below {c.epochs / max(depth, 1):g}")
+    fits = c.patience == 0 or c.patience > start
+    what = f"0, or above {start}, where the classifier starts to train"
+    _require(fits, c, "patience", what)
 
 
 def _get(c: ConfigDict, name: str) -> Any:

@@ -12,11 +12,12 @@ examples. An epoch shuffles, and in each mini-batch makes one gradient step an
 
 Each update has an optimizer state of its own. An update with no example in the batch,
 or whose weights are all 0, makes no step: neither parameters nor optimizer state move.
+In a joint step a weight multiplies the loss, which must be finite even if that is 0.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,8 @@ from mtl import batches
 from mtl.task import Data, Flat, Params, Task, flatten, moved_by, unflatten
 
 Order = Literal["alternate", "alternate_then_joint", "joint"]
-ORDERS = ("alternate", "alternate_then_joint", "joint")
+ORDERS = get_args(Order)
+CPU_OPTION = "xla_cpu_experimental_ynn_fusion_type"
 
 
 class State(NamedTuple):
@@ -186,9 +188,20 @@ def compiled(epoch: Callable) -> Any:
     On a CPU, XLA hands matrix products to a library that took half as long again as
     its own ones on the sizes of these networks (`benchmarks/README.md`).
     """
-    cpu = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    on_cpu = jax.default_backend() == "cpu"
-    return jax.jit(epoch, compiler_options=cpu if on_cpu else None)
+    return jax.jit(epoch, compiler_options=_compiler_options())
+
+
+@cache
+def _compiler_options() -> dict[str, str] | None:
+    """None also where XLA does not know the option, which it may drop any day."""
+    if jax.default_backend() != "cpu":
+        return None
+    options = {CPU_OPTION: ""}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return None
+    return options
 
 
 def _updates(order: Order, tasks: int) -> tuple[tuple[int, ...], ...]:

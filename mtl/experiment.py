@@ -40,7 +40,8 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     with jax.default_matmul_precision(config.precision):
         training = plan(config, dataset)
         workdir.prepare(folder, config, describe(dataset))
-        result = fit(training, folder)
+        with workdir.lock(folder):
+            result = fit(training, folder)
     labelled = int((training.data["label"] >= 0).sum())
     summary = result.summary | {
         "method": config.method,
@@ -75,7 +76,7 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
         params=init(config, init_key, d.train.x.shape[1], d.classes),
         key=train_key,
         evaluate=make_evaluate({"valid": d.valid, "test": d.test}, activation),
-        monitor="valid/error",
+        monitor=config.monitor,
         batch_size=config.batch_size,
         order=config.order,
         eval_every=config.eval_every,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from mtl.errors import Error
+from mtl.errors import ConfigError, Error
 
 
 def no_more(arguments: Sequence[str]) -> None:
@@ -25,18 +25,29 @@ def launch(work: Callable[[Sequence[str]], str], *required: str) -> None:
       work: takes the arguments that are no flags.
       required: flags that must be given.
 
-    An `Error` goes to standard error as one line without a traceback; the exit status
-    is then 1.
+    What a user can mend, an `Error` or a file that cannot be read or written, goes to
+    standard error without a traceback; the exit status is then 1.
     """
 
     def main(argv: Sequence[str]) -> None:
         # JAX and Orbax tell everything; warnings are enough unless asked for more.
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
-        try:
-            print(work(argv[1:]))
-        except Error as e:
-            sys.exit(f"error: {e}")
+        for name in required:
+            if not flags.FLAGS[name].value:
+                raise ConfigError(f"--{name} must not be empty")
+        print(work(argv[1:]))
 
     flags.mark_flags_as_required(required)
-    app.run(main)
+    try:
+        app.run(main, flags_parser=_parse)
+    except (Error, OSError) as e:
+        sys.exit(f"error: {e}")
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """The flags, among them the config file and what changes its fields."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError) as e:
+        raise ConfigError(f"the config has no such field, or breaks: {e}") from e

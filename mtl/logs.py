@@ -10,6 +10,7 @@ import tensorboardX
 import tqdm
 
 from mtl import workdir as workdirs
+from mtl.errors import WorkdirError
 
 
 class Log:
@@ -28,7 +29,7 @@ class Log:
         workdirs.write_text(self._path, "".join(map(_line, rows)))
         self._file = self._path.open("a", buffering=1)
         self._board = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=start + 1 if start else None
+            str(workdir / "tensorboard"), purge_step=start + 1
         )
         # Without a terminal there is no bar but a plain line for each row.
         self._bar = tqdm.tqdm(
@@ -67,12 +68,20 @@ class Log:
 
 
 def read_rows(workdir: Path) -> list[dict[str, float]]:
-    """The rows of `metrics.jsonl`; a last line cut short by a kill is left out."""
+    """The rows of `metrics.jsonl`; a last line cut short by a kill is left out.
+
+    Raises:
+      WorkdirError: a line is no JSON.
+    """
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return []
     text = path.read_text()
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as e:
+        raise WorkdirError(f"{path} has a line that is no JSON: {e}") from e
 
 
 def _line(row: Mapping[str, float]) -> str:

@@ -1,13 +1,13 @@
 """Corruption of the input of a denoising auto-encoder."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
 Kind = Literal["mask", "salt_pepper", "gaussian", "none"]
-KINDS = ("mask", "salt_pepper", "gaussian", "none")
+KINDS = get_args(Kind)
 
 
 def random_bytes(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

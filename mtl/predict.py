@@ -31,7 +31,7 @@ def load(folder: Path) -> tuple[ConfigDict, Params, tuple[int, ...]]:
     """
     config = workdir.load_config(folder)
     saved = folder / "checkpoints" / "best"
-    checkpoints = Checkpoints(saved) if saved.is_dir() else None
+    checkpoints = Checkpoints(saved, writes=False) if saved.is_dir() else None
     if checkpoints is None or checkpoints.epoch is None:
         raise WorkdirError(f"{folder} has no checkpoint yet; train it with mtl.main")
     data = workdir.read_json(folder / "data.json")

@@ -62,6 +62,7 @@ class Progress(NamedTuple):
     """Where a run stands; a checkpoint holds just this."""
 
     state: State
+    best: Params
     epoch: int = 0
     best_epoch: int = 0
     best_value: float = math.inf
@@ -93,7 +94,7 @@ def fit(training: Training, workdir: Path) -> Result:
         order=t.order,
         capacity=capacities(t.tasks, t.data, t.batch_size),
     )
-    p = Progress(engine.init(t.params))
+    p = Progress(engine.init(t.params), t.params)
     if last.epoch is not None:
         p = last.restore(p)
     run_epoch, compile_seconds = _compile(engine.epoch, t, p.state)
@@ -114,15 +115,15 @@ def fit(training: Training, workdir: Path) -> Result:
                 row = _row(t, p, metrics)
                 log.write(row)
                 if row[t.monitor] < p.best_value:
-                    p = p._replace(best_epoch=p.epoch, best_value=row[t.monitor])
-                    best.save(p.epoch, state.params)
+                    p = p._replace(best=state.params, best_epoch=p.epoch)
+                    p = p._replace(best_value=row[t.monitor])
+                    best.save(p.epoch, p.best)
             if due or p.epoch % t.save_every == 0:
                 last.save(p.epoch, p)
-    params = best.restore(t.params)
-    summary = _summary(t, p, params) | {"compile_seconds": round(compile_seconds, 3)}
     last.close()
     best.close()
-    return Result(p.state, params, summary)
+    summary = _summary(t, p) | {"compile_seconds": round(compile_seconds, 3)}
+    return Result(p.state, p.best, summary)
 
 
 def _compile(epoch: Callable, t: Training, state: State) -> tuple[Callable, float]:
@@ -189,14 +190,14 @@ def _row(t: Training, p: Progress, metrics: Metrics) -> dict[str, float]:
     return row | {"seconds": round(p.seconds, 3)}
 
 
-def _summary(t: Training, p: Progress, best: Params) -> dict[str, Any]:
+def _summary(t: Training, p: Progress) -> dict[str, Any]:
     """What a run came to: metrics of the last and of the best epoch, and the speed."""
     return {
         "epochs": p.epoch,
         "best_epoch": p.best_epoch,
         "monitor": t.monitor,
         "last": {k: float(v) for k, v in t.evaluate(p.state.params).items()},
-        "best": {k: float(v) for k, v in t.evaluate(best).items()},
+        "best": {k: float(v) for k, v in t.evaluate(p.best).items()},
         "seconds": round(p.seconds, 3),
         "examples_per_second": round(p.examples / p.seconds) if p.seconds else None,
     }

@@ -1,16 +1,20 @@
 """A run's folder: its config, what it ran on, and files that are never half written.
 
 config.json         the whole config; another one in the same folder is refused
+data.json           shape, classes, sizes and checksum of the data; others are refused
 environment.json    versions, device, matmul precision
 metrics.jsonl       a line an evaluation (`logs`); tensorboard/ has the same
 checkpoints/        last (all the state) and best (the parameters)
 summary.json        what it came to
 """
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +68,26 @@ def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
         else:
             write_json(path, new)
     write_json(workdir / "environment.json", environment())
+
+
+@contextlib.contextmanager
+def lock(workdir: Path) -> Iterator[None]:
+    """Keeps other processes from training here; a killed one leaves no lock.
+
+    Raises:
+      WorkdirError: another process is training here.
+    """
+    folder = os.open(workdir, os.O_RDONLY)
+    try:
+        # Some network file systems know no locks.
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                raise WorkdirError(f"another process is training in {workdir}") from e
+        yield
+    finally:
+        os.close(folder)
 
 
 def load_config(workdir: Path) -> ConfigDict:

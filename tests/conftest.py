@@ -7,6 +7,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+# On a GPU, float32 products would otherwise be rounded to less.
+jax.config.update("jax_default_matmul_precision", "highest")
+
+
 @pytest.fixture
 def x64():
     """Double precision for one test."""

@@ -23,4 +23,5 @@ def get_config(variant: str = "") -> ConfigDict:
     if variant == "smoke":
         c.epochs, c.optim.decay_epochs = 40, 4
         c.eval_every, c.save_every = 10, 10
+        c.schedule.t1 = 10
     return c

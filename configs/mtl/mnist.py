@@ -23,4 +23,5 @@ def get_config(variant: str = "") -> ConfigDict:
         c.data.unlabelled = 1000
         c.epochs, c.optim.decay_epochs = 10, 1
         c.eval_every, c.save_every = 5, 5
+        c.schedule.t1 = 2
     return c

@@ -14,7 +14,22 @@ def finished(folder, method, seed, error):
     summary = {"labelled": 100, "unlabelled": 900, "seconds": 2.0}
     summary |= {"last": {"test/error": error}, "best": {"test/error": error}}
     (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "metrics.jsonl").write_text('{"epoch": 5}\n')
     return folder
+
+
+def test_a_baseline_on_other_data_gives_no_gain(tmp_path):
+    folders = [finished(tmp_path / m, m, 0, 0.1) for m in ("baseline", "exponential")]
+    runs = [compare.read(folder) for folder in folders]
+    assert "| 10.00 | +0.00 |" in compare.table(runs)
+    runs[0].config["data"]["path"] = "elsewhere"
+    assert "| 10.00 |  |" in compare.table(runs).splitlines()[-1]
+
+
+def test_a_run_without_a_log_is_named(tmp_path):
+    (finished(tmp_path / "a", "stairs", 0, 0.1) / "metrics.jsonl").unlink()
+    with pytest.raises(WorkdirError, match="a has no rows"):
+        compare.read(tmp_path / "a")
 
 
 def test_gains_are_paired_by_seed(tmp_path):

@@ -17,6 +17,7 @@ NAN = float("nan")
 BAD = [
     ("seed", -1),
     ("seed", 2**32),
+    ("monitor", "test/error"),
     ("method", "no_such"),
     ("epochs", 0),
     ("batch_size", 0),
@@ -150,6 +151,28 @@ def test_pretraining_must_leave_epochs_for_the_classifier():
     c.schedule.t1 = 200
     assert_refused(c, "schedule.t1", 200)
     c.schedule.t1 = 199
+    configs.check(c)
+
+
+def test_patience_must_last_until_the_classifier_trains():
+    c = with_values(method="stairs", epochs=500, schedule__t1=100, patience=100)
+    assert_refused(c, "patience", 100)
+    c.patience = 101
+    configs.check(c)
+
+
+def test_stairs_must_end():
+    c = with_values(method="stairs", epochs=500, schedule__t1=500)
+    assert_refused(c, "schedule.t1", 500)
+    c.schedule.t1 = 499
+    configs.check(c)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_each_method_has_a_smoke_variant(name, method):
+    c = importlib.import_module(f"configs.mtl.{name}").get_config("smoke")
+    c.method, c.data.path = method, "somewhere"
     configs.check(c)
 
 

@@ -196,6 +196,13 @@ def one_epoch(task, weight=1.0, capacity=None, batch_size=4):
     return e.epoch(e.init(PARAMS), DATA, *args)
 
 
+def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
+    monkeypatch.setattr(engine, "CPU_OPTION", "xla_cpu_no_such")
+    engine._compiler_options.cache_clear()
+    assert engine._compiler_options() is None
+    engine._compiler_options.cache_clear()
+
+
 def test_only_the_tasks_parameters_move():
     state, metrics = one_epoch(trivial())
     assert state.params["other"] == 1

@@ -220,6 +220,14 @@ def test_predictions_have_the_error_of_the_summary(run, digits_test):
     )
 
 
+def test_prediction_leaves_a_save_under_way(run, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    aside = folder / "checkpoints" / "best" / "9.orbax-checkpoint-tmp"
+    aside.mkdir()
+    predict.predict(folder, np.zeros((1, 8, 8)))
+    assert aside.is_dir()
+
+
 def test_bytes_and_floats_are_predicted_alike(run):
     x = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)
     floats = x.astype(np.float32) / 255
@@ -327,6 +335,24 @@ def assert_one_line_error(p, *parts):
     assert lines[0].startswith("error: ")
     for part in parts:
         assert part in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "more", "said"),
+    [
+        ("no_such.py", (), "no_such.py"),
+        ("digits.py:smok", (), "no variant 'smok'"),
+        ("digits.py:smoke", ("--config.sede=1",), "sede"),
+    ],
+)
+def test_main_tells_of_a_bad_config(tmp_path, file, more, said):
+    p = launch(
+        "main", f"--config=configs/mtl/{file}", f"--workdir={tmp_path / 'run'}", *more
+    )
+    assert p.returncode == 1
+    assert p.stderr.startswith("error: ")
+    assert said in p.stderr
+    assert "Traceback" not in p.stderr
 
 
 def test_main_tells_of_a_bad_value_in_one_line(tmp_path):

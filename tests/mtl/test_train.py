@@ -168,6 +168,27 @@ def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path):
     assert logs.read_rows(tmp_path) == [{"epoch": 1}, {"epoch": 2, "valid/error": 0.5}]
 
 
+def test_a_log_that_is_no_json_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("what\n")
+    with pytest.raises(WorkdirError, match=r"metrics\.jsonl has a line"):
+        logs.read_rows(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    train.fit(tiny.training(epochs=2), tmp_path)
+    (tmp_path / "checkpoints" / "last" / "2" / "default" / "_METADATA").write_text("?")
+    with pytest.raises(WorkdirError, match=r"last/2 is damaged"):
+        train.fit(tiny.training(epochs=2), tmp_path)
+
+
+def test_one_process_at_a_time(tmp_path):
+    again = pytest.raises(WorkdirError, match="another process is training")
+    with workdir.lock(tmp_path), again, workdir.lock(tmp_path):
+        pass
+    with workdir.lock(tmp_path):
+        pass
+
+
 def test_another_config_in_the_same_folder_is_refused(tmp_path):
     config = ConfigDict({"seed": 0, "optim": {"rate": 0.1}, "hidden": (3, 2)})
     workdir.prepare(tmp_path, config, {"rows": 5})
