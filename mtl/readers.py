@@ -7,6 +7,7 @@ file and the fix when something is wrong.
 import gzip
 import hashlib
 import math
+import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,9 +136,13 @@ def load_npz(path: str | Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """
     try:
         # Opened here, for NumPy leaves a file that is no whole zip open.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            there = list(file)
-            arrays = {n: file[n] for n in names if n in there}
+        with open(path, "rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise ValueError("it is no zip archive")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                there = list(file)
+                arrays = {n: file[n] for n in names if n in there}
         # NumPy hands out a member that is no array as the bytes that it is.
         odd = [n for n, a in arrays.items() if not isinstance(a, np.ndarray)]
         if odd:
