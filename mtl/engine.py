@@ -185,8 +185,8 @@ def make_engine(
 def compiled(epoch: Callable) -> Any:
     """`jax.jit` with the compiler options that suit an epoch, where there are any.
 
-    On a CPU, XLA hands matrix products to a library that took half as long again as
-    its own ones on the sizes of these networks (`benchmarks/README.md`).
+    On a CPU, XLA hands matrix products to a library that is slower than its own ones on
+    the sizes of these networks (`benchmarks/README.md`).
     """
     return jax.jit(epoch, compiler_options=_compiler_options())
 
