@@ -29,8 +29,8 @@ def shuffle(key: jax.Array, total: int, batch_size: int) -> jax.Array:
     """[steps, B] row numbers in random order; -1 fills the last batch up.
 
     `jax.random.permutation` sorts twice, for the sake of ties among its random words:
-    with 50,000 rows, one pair in three shuffles. Where few rows have a label, the sort
-    is most of an epoch on a CPU.
+    with 50,000 rows, one pair in three shuffles. Where few rows have a label, sorting
+    is much of an epoch on a CPU.
     """
     steps = -(-total // batch_size)
     order = jnp.argsort(jax.random.bits(key, (total,)))

@@ -77,7 +77,7 @@ def choose(
     seed: int,
     balanced: bool,
 ) -> Images:
-    """L + u training rows; only the first l keep their label.
+    """Draws l + u training rows; only the first l keep their label.
 
     Args:
       train: rows to choose from.

@@ -105,8 +105,8 @@ def _reconstructions(config: ConfigDict, dataset: Dataset, params: Params) -> Fi
     for k in sorted({1, depth}):
         back = layers[k]
         for j in range(k, 0, -1):
-            span = "unit" if j == 1 else losses.RANGES[act]
-            back = losses.OUTPUTS[span](network.decode(params, j, back))
+            output = losses.OUTPUTS[losses.span(j, act)]
+            back = output(network.decode(params, j, back))
         rows[f"from layer {k}"] = back
     figure = Figure(figsize=(10, 1.05 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(x), squeeze=False)

@@ -11,6 +11,12 @@ import jax.numpy as jnp
 
 RANGES = {"tanh": "symmetric", "sigmoid": "unit", "relu": "positive"}
 
+
+def span(k: int, activation: str) -> str:
+    """The range of x_{k-1}, the target of decoder k: the input's, or a layer's."""
+    return "unit" if k == 1 else RANGES[activation]
+
+
 OUTPUTS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "unit": jax.nn.sigmoid,
     "symmetric": jnp.tanh,
@@ -31,8 +37,8 @@ def cross_entropy(z: jax.Array, target: jax.Array, span: str) -> jax.Array:
     """
     if span == "symmetric":
         z, target = 2 * z, (1 + target) / 2
-    # softplus(z) - t z. XLA's own softplus costs three times this on a CPU; what its
-    # log1p would add, at most 6e-8 in float32, is nothing in a sum over dimensions.
+    # softplus(z) - t z. XLA's own softplus is slower on a CPU; what its log1p would
+    # add, at most 6e-8 in float32, is nothing in a sum over dimensions.
     # `where`, not abs and maximum: their gradients at z = 0 do not fit together.
     tail = jnp.log(1 + jnp.exp(jnp.where(z > 0, -z, z)))
     return jnp.sum(jnp.where(z > 0, z, 0) - target * z + tail, axis=-1)

@@ -71,7 +71,7 @@ def layer_cost(
     below if `reconstruct.reaches_below`.
     """
     c = config.reconstruct
-    span = "unit" if k == 1 else losses.RANGES[config.model.activation]
+    span = losses.span(k, config.model.activation)
     target = jax.lax.stop_gradient(below)
     given = noise.corrupt(key, below if c.reaches_below else target, c.noise, c.level)
     code = network.code(params, k, given, config.model.activation)

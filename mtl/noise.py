@@ -13,9 +13,8 @@ KINDS = get_args(Kind)
 def random_bytes(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Uniform uint8 of any shape, four from each 32-bit word of the generator.
 
-    `jax.random.bits(..., uint8)` hashes a counter for every byte; on a CPU that costs
-    as much as the matrix products of a small auto-encoder. Same generator, a quarter
-    of the hashes.
+    `jax.random.bits(..., uint8)` hashes a counter for every byte; on a CPU that is
+    a good part of a small auto-encoder's step. Same generator, a quarter of the hashes.
     """
     count = math.prod(shape)
     words = jax.random.bits(key, (-(-count // 4),), jnp.uint32)

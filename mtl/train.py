@@ -18,7 +18,7 @@ import optax
 
 from mtl.batches import capacities
 from mtl.checkpoint import Checkpoints
-from mtl.engine import Metrics, Order, State, compiled, make_engine
+from mtl.engine import Engine, Metrics, Order, State, compiled, make_engine
 from mtl.errors import DivergedError
 from mtl.logs import Log
 from mtl.task import Data, Params, Task
@@ -87,13 +87,7 @@ def fit(training: Training, workdir: Path) -> Result:
     t, epochs = training, len(training.weights)
     last = Checkpoints(workdir / "checkpoints" / "last")
     best = Checkpoints(workdir / "checkpoints" / "best")
-    engine = make_engine(
-        t.tasks,
-        batch_size=t.batch_size,
-        optimizer=t.optimizer,
-        order=t.order,
-        capacity=capacities(t.tasks, t.data, t.batch_size),
-    )
+    engine = _engine(t, capacities(t.tasks, t.data, t.batch_size))
     p = Progress(engine.init(t.params), t.params)
     if last.epoch is not None:
         p = last.restore(p)
@@ -126,6 +120,16 @@ def fit(training: Training, workdir: Path) -> Result:
     return Result(p.state, p.best, summary)
 
 
+def _engine(t: Training, capacity: Sequence[int] | None = None) -> Engine:
+    return make_engine(
+        t.tasks,
+        batch_size=t.batch_size,
+        optimizer=t.optimizer,
+        order=t.order,
+        capacity=capacity,
+    )
+
+
 def _compile(epoch: Callable, t: Training, state: State) -> tuple[Callable, float]:
     start = time.perf_counter()
     run = compiled(epoch).lower(state, t.data, *_inputs(t, 0)).compile()
@@ -147,10 +151,8 @@ def _run(run_epoch: Callable, t: Training, p: Progress) -> tuple[State, Metrics]
     if metrics.dropped.any():
         # A batch held more examples of a task than its step has room for: the epoch
         # again, with room for all.
-        full = make_engine(
-            t.tasks, batch_size=t.batch_size, optimizer=t.optimizer, order=t.order
-        )
-        state, metrics = compiled(full.epoch)(p.state, t.data, *inputs)
+        full = compiled(_engine(t).epoch)
+        state, metrics = full(p.state, t.data, *inputs)
         metrics = jax.device_get(metrics)
     return state, metrics
 

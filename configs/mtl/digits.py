@@ -1,6 +1,6 @@
 """ESANN 2016 on scikit-learn's digits (8x8, embedded): 50 labels, 950 unlabelled.
 
-Command, eight seconds on two CPU cores (`:smoke`: two):
+Command, under ten seconds on two CPU cores:
 
     python -m mtl.main --config configs/mtl/digits.py --workdir runs/digits
 """
