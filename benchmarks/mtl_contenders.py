@@ -95,7 +95,7 @@ class Ours:
         programs = {"": made.epoch, "vmap": at_once, "map": one_after_the_other}
         if how == "devices":
             programs[how] = self.spread(one_after_the_other)
-        self.program = engine.compiled(programs[how])
+        self.program = engine.compiled(programs[how], problem.batch)
 
     def spread(self, program: Callable) -> Callable:
         """The runs shared out to all devices; a CPU has one a core."""

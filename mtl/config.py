@@ -1,13 +1,9 @@
 """System 1's config: every field, what the paper says of it, and what is our choice."""
 
-from typing import Any
-
 from ml_collections import ConfigDict
 
 from mtl import data, engine, losses, methods, network, noise
-from mtl.errors import ConfigError
-
-PRECISIONS = ("default", "high", "highest")
+from mtl.checks import PRECISIONS, at_least, get, one_of, require
 
 
 def default() -> ConfigDict:
@@ -66,53 +62,43 @@ def default() -> ConfigDict:
     return c
 
 
-def check_variant(variant: str, *known: str) -> None:
-    """Looks at what follows the colon in `--config FILE:variant`.
-
-    Raises:
-      ConfigError: it is none of the known ones.
-    """
-    if variant not in ("", *known):
-        raise ConfigError(f"no variant {variant!r}; there is {', '.join(known)}")
-
-
 def check(c: ConfigDict) -> None:
     """Looks at every field before any work.
 
     Raises:
       ConfigError: names the field, its value and what it may be.
     """
-    _one_of(c, "method", methods.METHODS)
-    _one_of(c, "order", engine.ORDERS)
-    _one_of(c, "data.source", data.SOURCES)
-    _one_of(c, "model.activation", tuple(network.ACTIVATIONS))
-    _one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
-    _one_of(c, "reconstruct.hidden_loss", tuple(losses.RECONSTRUCTION))
-    _one_of(c, "reconstruct.noise", noise.KINDS)
-    _one_of(c, "classify.reduction", ("mean", "sum"))
-    _one_of(c, "precision", PRECISIONS)
-    _one_of(c, "monitor", ("valid/error", "valid/loss"))
+    one_of(c, "method", methods.METHODS)
+    one_of(c, "order", engine.ORDERS)
+    one_of(c, "data.source", data.SOURCES)
+    one_of(c, "model.activation", tuple(network.ACTIVATIONS))
+    one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
+    one_of(c, "reconstruct.hidden_loss", tuple(losses.RECONSTRUCTION))
+    one_of(c, "reconstruct.noise", noise.KINDS)
+    one_of(c, "classify.reduction", ("mean", "sum"))
+    one_of(c, "precision", PRECISIONS)
+    one_of(c, "monitor", ("valid/error", "valid/loss"))
     for name in ("epochs", "batch_size", "data.labelled", "eval_every", "save_every"):
-        _at_least(c, name, 1)
-    _at_least(c, "data.unlabelled", -1)
-    _require(c.seed < 2**32, c, "seed", "below 2**32")
+        at_least(c, name, 1)
+    at_least(c, "data.unlabelled", -1)
+    require(c.seed < 2**32, c, "seed", "below 2**32")
     for name in ("seed", "patience", "optim.decay_epochs", "schedule.cutoff"):
-        _at_least(c, name, 0)
+        at_least(c, name, 0)
     for name in ("optim.rate", "schedule.t1", "schedule.sigma", "reconstruct.scale"):
-        _require(_get(c, name) > 0, c, name, "above 0")
+        require(get(c, name) > 0, c, name, "above 0")
     most = 1.0 if c.reconstruct.noise in ("mask", "salt_pepper") else float("inf")
     fits = 0 <= c.reconstruct.level <= most
-    _require(fits, c, "reconstruct.level", f"from 0 to {most:g}")
+    require(fits, c, "reconstruct.level", f"from 0 to {most:g}")
     fits = c.optim.decay_epochs <= c.epochs
-    _require(fits, c, "optim.decay_epochs", f"at most epochs={c.epochs}")
+    require(fits, c, "optim.decay_epochs", f"at most epochs={c.epochs}")
     sizes = c.model.hidden
     fits = len(sizes) > 0 and all(isinstance(n, int) and n > 0 for n in sizes)
-    _require(fits, c, "model.hidden", "one whole number or more, each above 0")
+    require(fits, c, "model.hidden", "one whole number or more, each above 0")
     needs_path = c.data.source != "digits"
-    _require(bool(c.data.path) or not needs_path, c, "data.path", "set for this source")
+    require(bool(c.data.path) or not needs_path, c, "data.path", "set for this source")
     bounded = c.model.activation != "relu"
     fits = bounded or c.reconstruct.hidden_loss == "squared_error"
-    _require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
+    require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
     _check_start(c)
 
 
@@ -120,26 +106,7 @@ def _check_start(c: ConfigDict) -> None:
     """The epoch in which the classifier starts to train must come, and in time."""
     depth = {"stairs": 1, "pretraining": len(c.model.hidden)}.get(c.method, 0)
     start = depth * c.schedule.t1
-    _require(start < c.epochs, c, "schedule.t1", f"below {c.epochs / max(depth, 1):g}")
+    require(start < c.epochs, c, "schedule.t1", f"below {c.epochs / max(depth, 1):g}")
     fits = c.patience == 0 or c.patience > start
     what = f"0, or above {start}, where the classifier starts to train"
-    _require(fits, c, "patience", what)
-
-
-def _get(c: ConfigDict, name: str) -> Any:
-    for part in name.split("."):
-        c = c[part]
-    return c
-
-
-def _require(holds: bool, c: ConfigDict, name: str, what: str) -> None:
-    if not holds:
-        raise ConfigError(f"config.{name}={_get(c, name)!r} must be {what}")
-
-
-def _one_of(c: ConfigDict, name: str, allowed: tuple[str, ...]) -> None:
-    _require(_get(c, name) in allowed, c, name, "one of " + ", ".join(allowed))
-
-
-def _at_least(c: ConfigDict, name: str, least: float) -> None:
-    _require(_get(c, name) >= least, c, name, f"at least {least}")
+    require(fits, c, "patience", what)

@@ -12,7 +12,9 @@ examples. An epoch shuffles, and in each mini-batch makes one gradient step an
 
 Each update has an optimizer state of its own. An update with no example in the batch,
 or whose weights are all 0, makes no step: neither parameters nor optimizer state move.
-In a joint step a weight multiplies the loss, which must be finite even if that is 0.
+That is a choice between two results, not a branch: a branch on the device would copy
+all that it may change. What a step costs is saved before compilation, by `active`: the
+tasks whose weight is not 0 in the epoch.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +32,7 @@ from mtl.task import Data, Flat, Params, Task, flatten, moved_by, unflatten
 Order = Literal["alternate", "alternate_then_joint", "joint"]
 ORDERS = get_args(Order)
 CPU_OPTION = "xla_cpu_experimental_ynn_fusion_type"
+LARGE_BATCH = 100
 
 
 class State(NamedTuple):
@@ -58,7 +61,9 @@ class Engine(NamedTuple):
     """A pair of pure functions, to be composed with `jit`, `vmap`, `scan`.
 
     init: `(params) -> State`.
-    epoch: `(state, data, weights[T], rate[], key) -> (State, Metrics)`.
+    epoch: `(state, data, weights[T], rate[], key, active=None) -> (State, Metrics)`.
+      `active`, static: a bool a task; tasks without it must have weight 0 and cost
+      nothing. None: all may have a weight.
     """
 
     init: Callable[[Params], State]
@@ -73,6 +78,7 @@ class _Given(NamedTuple):
     weights: jax.Array
     rate: jax.Array
     key: jax.Array
+    active: tuple[bool, ...]
 
 
 def make_engine(
@@ -111,6 +117,9 @@ def make_engine(
         """The weighted sum of an update's tasks, and the sum of losses of each."""
         params, total, sums = unflatten({**flat, **moved}), jnp.zeros(()), []
         for i in update:
+            if not given.active[i]:
+                sums.append(jnp.zeros(()))
+                continue
             batch = batches.take(given.data, given.slots[i])
             loss = _losses(tasks[i], params, batch, jax.random.fold_in(given.key, i))
             sums.append(loss.sum())
@@ -120,15 +129,20 @@ def make_engine(
         return total, jnp.stack(sums).astype(given.weights.dtype)
 
     def step(
-        update: tuple[int, ...], given: _Given, flat: Flat, opt: optax.OptState
+        update: tuple[int, ...],
+        given: _Given,
+        flat: Flat,
+        opt: optax.OptState,
+        moves: jax.Array,
     ) -> tuple[Flat, optax.OptState, jax.Array]:
-        """One gradient step; what it moved, and the tasks' sums of losses."""
-        moved = moved_by([tasks[i] for i in update], unflatten(flat))
+        """One gradient step, if it `moves`; what it moved, and the sums of losses."""
+        old = moved_by([tasks[i] for i in update], unflatten(flat)), opt
         gradient = jax.grad(objective, has_aux=True)
-        grads, sums = gradient(moved, flat, update, given)
-        steps, opt = optimizer.update(grads, opt, moved)
+        grads, sums = gradient(old[0], flat, update, given)
+        steps, opt = optimizer.update(grads, opt, old[0])
         steps = jax.tree.map(lambda s: given.rate * s, steps)
-        return {**flat, **optax.apply_updates(moved, steps)}, opt, sums
+        new = optax.apply_updates(old[0], steps), opt
+        return *jax.tree.map(partial(jnp.where, moves), new, old), sums
 
     def minibatch(
         flat: Flat, opts: tuple[optax.OptState, ...], given: _Given
@@ -138,20 +152,29 @@ def make_engine(
         loss, rows = jnp.zeros_like(given.weights), jnp.zeros_like(size)
         new = []
         for u, (update, opt) in enumerate(zip(updates, opts, strict=True)):
+            if not any(given.active[i] for i in update):
+                new.append(opt)
+                continue
             who = np.array(update)
-            active = jnp.any((given.weights[who] != 0) & (size[who] > 0))
+            moves = jnp.any((given.weights[who] != 0) & (size[who] > 0))
             key = jax.random.fold_in(given.key, u)
-            move = partial(step, update, given._replace(key=key))
-            stay = partial(_stay, jnp.zeros_like(given.weights[who]))
-            flat, opt, sums = jax.lax.cond(active, move, stay, flat, opt)
+            moved, opt, sums = step(update, given._replace(key=key), flat, opt, moves)
+            flat = {**flat, **moved}
             new.append(opt)
-            loss = loss.at[who].add(sums)
-            rows = rows.at[who].add(jnp.where(active, size[who], 0))
+            counts = moves & np.array(given.active)[who]
+            loss = loss.at[who].add(jnp.where(counts, sums, 0))
+            rows = rows.at[who].add(jnp.where(counts, size[who], 0))
         return flat, tuple(new), loss, rows
 
     def epoch(
-        state: State, data: Data, weights: jax.Array, rate: jax.Array, key: jax.Array
+        state: State,
+        data: Data,
+        weights: jax.Array,
+        rate: jax.Array,
+        key: jax.Array,
+        active: tuple[bool, ...] | None = None,
     ) -> tuple[State, Metrics]:
+        active = active or (True,) * len(tasks)
         shuffle_key, step_key = jax.random.split(key)
         weights = jnp.asarray(weights)
         shuffled = batches.shuffle(shuffle_key, batches.length(data), batch_size)
@@ -164,7 +187,7 @@ def make_engine(
         def body(carry: Any, inputs: Any) -> tuple[Any, Any]:
             (flat, opts), (number, slots) = carry, inputs
             key = jax.random.fold_in(step_key, number)
-            given = _Given(data, slots, weights, rate, key)
+            given = _Given(data, slots, weights, rate, key, active)
             flat, opts, loss, rows = minibatch(flat, opts, given)
             return (flat, opts), (loss, rows)
 
@@ -182,13 +205,14 @@ def make_engine(
     return Engine(init, epoch)
 
 
-def compiled(epoch: Callable) -> Any:
+def compiled(epoch: Callable, batch_size: int, **jit_options: Any) -> Any:
     """`jax.jit` with the compiler options that suit an epoch, where there are any.
 
-    On a CPU, XLA hands matrix products to a library that is slower than its own ones on
-    the sizes of these networks (`benchmarks/README.md`).
+    On a CPU, XLA hands matrix products to a library. XLA's own ones are faster on
+    batches of hundreds, and slower on batches of ten (`benchmarks/README.md`).
     """
-    return jax.jit(epoch, compiler_options=_compiler_options())
+    options = _compiler_options() if batch_size >= LARGE_BATCH else None
+    return jax.jit(epoch, compiler_options=options, **jit_options)
 
 
 @cache
@@ -212,12 +236,6 @@ def _updates(order: Order, tasks: int) -> tuple[tuple[int, ...], ...]:
         "alternate_then_joint": (*each[:-1], joint),
         "joint": (joint,),
     }[order]
-
-
-def _stay(
-    sums: jax.Array, flat: Flat, opt: optax.OptState
-) -> tuple[Flat, optax.OptState, jax.Array]:
-    return flat, opt, sums
 
 
 def _losses(

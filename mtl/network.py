@@ -42,12 +42,12 @@ def init(
     encoder, decoder = {}, {}
     for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
         forth, back = jax.random.split(jax.random.fold_in(key, k))
-        encoder[str(k)] = _dense(forth, fan_in, fan_out, scale, dtype)
-        decoder[str(k)] = _dense(back, fan_out, fan_in, scale, dtype)
+        encoder[str(k)] = dense(forth, fan_in, fan_out, scale, dtype)
+        decoder[str(k)] = dense(back, fan_out, fan_in, scale, dtype)
         if tied:
             del decoder[str(k)]["kernel"]
     # Softmax is no sigmoid: the classifier keeps the plain range.
-    classifier = _dense(jax.random.fold_in(key, 0), sizes[-1], classes, 1.0, dtype)
+    classifier = dense(jax.random.fold_in(key, 0), sizes[-1], classes, 1.0, dtype)
     return {"encoder": encoder, "decoder": decoder, "classifier": classifier}
 
 
@@ -55,7 +55,7 @@ def encode(params: Params, x: jax.Array, activation: str) -> list[jax.Array]:
     """[x_0, x_1, ..., x_K] from x [B, inputs]: the input and every hidden layer."""
     act, layers = ACTIVATIONS[activation], [x]
     for k in range(1, len(params["encoder"]) + 1):
-        layers.append(act(_affine(params["encoder"][str(k)], layers[-1])))
+        layers.append(act(affine(params["encoder"][str(k)], layers[-1])))
     return layers
 
 
@@ -68,20 +68,26 @@ def decode(params: Params, k: int, code: jax.Array) -> jax.Array:
 
 def code(params: Params, k: int, x: jax.Array, activation: str) -> jax.Array:
     """Layer k alone: [B, size of x_k] from [B, size of x_{k-1}]."""
-    return ACTIVATIONS[activation](_affine(params["encoder"][str(k)], x))
+    return ACTIVATIONS[activation](affine(params["encoder"][str(k)], x))
 
 
 def logits(params: Params, x: jax.Array, activation: str) -> jax.Array:
     """[B, classes] from x [B, inputs], before the softmax."""
-    return _affine(params["classifier"], encode(params, x, activation)[-1])
+    return affine(params["classifier"], encode(params, x, activation)[-1])
 
 
-def _affine(layer: Params, x: jax.Array) -> jax.Array:
+def affine(layer: Params, x: jax.Array) -> jax.Array:
+    """[B, fan_out] pre-activations from x [B, fan_in]."""
     return x @ layer["kernel"] + layer["bias"]
 
 
-def _dense(
-    key: jax.Array, fan_in: int, fan_out: int, scale: float, dtype: jnp.dtype
+def dense(
+    key: jax.Array,
+    fan_in: int,
+    fan_out: int,
+    scale: float = 1.0,
+    dtype: jnp.dtype = jnp.float32,
 ) -> Params:
+    """A layer: kernel from U(±scale sqrt(6 / (fan_in + fan_out))), bias 0."""
     kernel = jax.nn.initializers.glorot_uniform()(key, (fan_in, fan_out), dtype)
     return {"kernel": scale * kernel, "bias": jnp.zeros(fan_out, dtype)}

@@ -7,7 +7,6 @@ trained on. Writes labels.csv (row, label, probability) and labels.npz (`label` 
 `probability` [N, classes]).
 """
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,9 +69,8 @@ def write(output: Path, probability: np.ndarray) -> None:
     lines = [f"{i},{c},{probability[i, c]:.6f}" for i, c in enumerate(label)]
     table = "\n".join(["row,label,probability", *lines]) + "\n"
     workdir.write_text(output.with_name(f"{output.name}.csv"), table)
-    buffer = io.BytesIO()
-    np.savez(buffer, label=label, probability=probability)
-    workdir.write_bytes(output.with_name(f"{output.name}.npz"), buffer.getvalue())
+    arrays = output.with_name(f"{output.name}.npz")
+    workdir.write_npz(arrays, label=label, probability=probability)
 
 
 def label(arguments: Sequence[str]) -> str:

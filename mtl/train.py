@@ -78,8 +78,45 @@ class Result(NamedTuple):
     summary: dict[str, Any]
 
 
-def fit(training: Training, workdir: Path) -> Result:
+class Programs:
+    """The compiled epochs of a training, one for each set of tasks with a weight.
+
+    Trainings whose tasks are the same, and whose data has the same shape and roles, can
+    share them: give the first one's to `fit` for all of them.
+
+    Attributes:
+      engine: what they are compiled from.
+      seconds: what compilation took, so far.
+    """
+
+    def __init__(self, training: Training):
+        t = training
+        self.engine = _engine(t, capacities(t.tasks, t.data, t.batch_size))
+        self.seconds = 0.0
+        self._epoch = _jit(self.engine, t)
+        self._compiled: dict[tuple[bool, ...], Callable] = {}
+
+    def find(self, t: Training, p: Progress) -> Callable:
+        """The one for the epoch of `t` that comes after `p`."""
+        active = _active(t, p.epoch)
+        if active not in self._compiled:
+            start = time.perf_counter()
+            inputs = p.state, t.data, *_inputs(t, p.epoch)
+            lowered = self._epoch.lower(*inputs, active=active)
+            self._compiled[active] = lowered.compile()
+            self.seconds += time.perf_counter() - start
+        return self._compiled[active]
+
+
+def fit(
+    training: Training, workdir: Path, programs: Programs | None = None
+) -> Result:
     """Trains, or resumes what `workdir` holds.
+
+    Args:
+      training: what to do.
+      workdir: gets the log and the checkpoints.
+      programs: of an earlier training, to be shared; None compiles new ones.
 
     Raises:
       DivergedError: a loss or a parameter is not finite; checkpoints stay as they were.
@@ -87,15 +124,16 @@ def fit(training: Training, workdir: Path) -> Result:
     t, epochs = training, len(training.weights)
     last = Checkpoints(workdir / "checkpoints" / "last")
     best = Checkpoints(workdir / "checkpoints" / "best")
-    engine = _engine(t, capacities(t.tasks, t.data, t.batch_size))
-    p = Progress(engine.init(t.params), t.params)
+    programs = programs or Programs(t)
+    compiled_before = programs.seconds
+    p = Progress(programs.engine.init(t.params), t.params)
     if last.epoch is not None:
         p = last.restore(p)
-    run_epoch, compile_seconds = _compile(engine.epoch, t, p.state)
     with Log(workdir, p.epoch, epochs) as log:
         while p.epoch < epochs and not _stalled(p, t.patience):
+            run = programs.find(t, p)
             start = time.perf_counter()
-            state, metrics = _run(run_epoch, t, p)
+            state, metrics = _run(run, t, p)
             _check_finite(t.tasks, metrics, p.epoch + 1, last.epoch)
             p = p._replace(
                 state=state,
@@ -116,7 +154,8 @@ def fit(training: Training, workdir: Path) -> Result:
                 last.save(p.epoch, p)
     last.close()
     best.close()
-    summary = _summary(t, p) | {"compile_seconds": round(compile_seconds, 3)}
+    seconds = round(programs.seconds - compiled_before, 3)
+    summary = _summary(t, p) | {"compile_seconds": seconds}
     return Result(p.state, p.best, summary)
 
 
@@ -130,10 +169,13 @@ def _engine(t: Training, capacity: Sequence[int] | None = None) -> Engine:
     )
 
 
-def _compile(epoch: Callable, t: Training, state: State) -> tuple[Callable, float]:
-    start = time.perf_counter()
-    run = compiled(epoch).lower(state, t.data, *_inputs(t, 0)).compile()
-    return run, time.perf_counter() - start
+def _jit(engine: Engine, t: Training) -> Any:
+    return compiled(engine.epoch, t.batch_size, static_argnames="active")
+
+
+def _active(t: Training, epoch: int) -> tuple[bool, ...]:
+    """Which tasks have a weight in an epoch."""
+    return tuple(bool(w != 0) for w in t.weights[epoch])
 
 
 def _inputs(t: Training, epoch: int) -> tuple[np.ndarray, np.ndarray, jax.Array]:
@@ -151,8 +193,8 @@ def _run(run_epoch: Callable, t: Training, p: Progress) -> tuple[State, Metrics]
     if metrics.dropped.any():
         # A batch held more examples of a task than its step has room for: the epoch
         # again, with room for all.
-        full = compiled(_engine(t).epoch)
-        state, metrics = full(p.state, t.data, *inputs)
+        full = _jit(_engine(t), t)
+        state, metrics = full(p.state, t.data, *inputs, active=_active(t, p.epoch))
         metrics = jax.device_get(metrics)
     return state, metrics
 

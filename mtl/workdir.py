@@ -11,6 +11,7 @@ summary.json        what it came to
 import contextlib
 import fcntl
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from mtl.errors import WorkdirError
@@ -48,6 +50,13 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON aside, then renames."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def write_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Writes an .npz aside, then renames."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
 
 
 def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:

@@ -7,12 +7,12 @@ Command, under ten seconds on two CPU cores:
 
 from ml_collections import ConfigDict
 
-from mtl import config
+from mtl import checks, config
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """The config; variant "smoke" trains in seconds."""
-    config.check_variant(variant, "smoke")
+    checks.check_variant(variant, "smoke")
     c = config.default()
     c.batch_size = 100
     c.data.labelled = 50

@@ -9,12 +9,12 @@ the time it takes are in docs/results/mtl.md.
 
 from ml_collections import ConfigDict
 
-from mtl import config
+from mtl import checks, config
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """The config; variant "smoke" trains in seconds."""
-    config.check_variant(variant, "smoke")
+    checks.check_variant(variant, "smoke")
     c = config.default()
     c.data.source = "mnist"
     c.data.valid = 10_000

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mtl import checks
 from mtl import config as configs
 from mtl import data, engine, losses, methods, network, noise
 from mtl.errors import ConfigError
@@ -111,7 +112,7 @@ def test_every_field_has_a_bad_value_here_or_needs_none():
         ("reconstruct.loss", tuple(losses.RECONSTRUCTION)),
         ("reconstruct.noise", noise.KINDS),
         ("classify.reduction", ("mean", "sum")),
-        ("precision", configs.PRECISIONS),
+        ("precision", checks.PRECISIONS),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )

@@ -1,0 +1,177 @@
+"""Auto-encoders, dense or convolutional, whose two halves may share their matrices.
+
+    encoder = {"1": {kernel, bias}, ..., "K": ...}    x_{k-1} -> x_k
+    decoder = {"1": {kernel, bias}, ..., "K": ...}    x_k -> x_{k-1}
+
+If tied, only one half, the owner, has kernels, and the other one uses their transposes.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtl.network import dense
+from mtl.task import Params
+from structured import conv
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "linear": lambda z: z,
+}
+# Times Glorot's range: 4 for sigmoid (the paper); He's for relu (ours).
+SCALES = {"sigmoid": 4.0, "tanh": 1.0, "relu": 2.0**0.5, "linear": 1.0}
+
+Half = Literal["encoder", "decoder"]
+
+
+class AutoEncoder(NamedTuple):
+    """Pure functions of (encoder's parameters, decoder's parameters).
+
+    init: `key -> (encoder, decoder)`.
+    encode: `(encoder, decoder, x [B, ...]) -> [B, code]`.
+    decode: `(encoder, decoder, [B, code]) -> [B, ...]`, of the shape of x.
+    code: the length of the code.
+    """
+
+    init: Callable[[jax.Array], tuple[Params, Params]]
+    encode: Callable[[Params, Params, jax.Array], jax.Array]
+    decode: Callable[[Params, Params, jax.Array], jax.Array]
+    code: int
+
+
+def make_dense(
+    shape: Sequence[int],
+    sizes: Sequence[int],
+    activation: str,
+    output: str,
+    owner: Half | None,
+) -> AutoEncoder:
+    """x of a shape (without the batch) -> sizes[0] -> ... -> sizes[-1], and back.
+
+    Args:
+      shape: of one x; it is flattened, and the reconstruction has it again.
+      sizes: of the hidden layers; the last is the code's.
+      activation: of the hidden layers, forth and back.
+      output: the activation of the reconstruction.
+      owner: the half that has the matrices; None: both have their own.
+    """
+    all_sizes = (_product(shape), *sizes)
+    acts = [output] + [activation] * (len(sizes) - 1)  # acts[k-1]: that of x_{k-1}.
+
+    def init(key: jax.Array) -> tuple[Params, Params]:
+        encoder, decoder = {}, {}
+        for k, (below, above) in enumerate(pairwise(all_sizes), start=1):
+            forth, back = jax.random.split(jax.random.fold_in(key, k))
+            encoder[str(k)] = dense(forth, below, above, SCALES[activation])
+            decoder[str(k)] = dense(back, above, below, SCALES[acts[k - 1]])
+        return _share(encoder, decoder, owner)
+
+    def encode(encoder: Params, decoder: Params, x: jax.Array) -> jax.Array:
+        h = x.reshape(len(x), -1)
+        for k in range(1, len(all_sizes)):
+            kernel = _matrix(encoder, decoder, k)
+            h = ACTIVATIONS[activation](h @ kernel + encoder[str(k)]["bias"])
+        return h
+
+    def decode(encoder: Params, decoder: Params, code: jax.Array) -> jax.Array:
+        h = code
+        for k in range(len(sizes), 0, -1):
+            kernel = _matrix(decoder, encoder, k)
+            h = ACTIVATIONS[acts[k - 1]](h @ kernel + decoder[str(k)]["bias"])
+        return h.reshape(len(h), *shape)
+
+    return AutoEncoder(init, encode, decode, all_sizes[-1])
+
+
+def make_conv(
+    shape: Sequence[int],
+    channels: Sequence[int],
+    strides: Sequence[int],
+    activation: str,
+    output: str,
+    owner: Half | None,
+) -> AutoEncoder:
+    """Images x of shape [H, W] through 3x3 convolutions, and back by their transposes.
+
+    H and W must be multiples of the product of the strides. The code is the last map,
+    flattened.
+    """
+    shrink = _product(strides)
+    end = (shape[0] // shrink, shape[1] // shrink, channels[-1])
+    acts = [output] + [activation] * (len(channels) - 1)
+    layers = list(zip(acts, strides, strict=True))
+
+    def init(key: jax.Array) -> tuple[Params, Params]:
+        encoder, decoder = {}, {}
+        for k, (below, above) in enumerate(pairwise((1, *channels)), start=1):
+            act, stride = layers[k - 1]
+            forth, back = jax.random.split(jax.random.fold_in(key, k))
+            fan_back = conv.TAPS * above / stride**2
+            encoder[str(k)] = {
+                "kernel": _kernels(forth, below, above, conv.TAPS * below, activation),
+                "bias": jnp.zeros(above),
+            }
+            decoder[str(k)] = {
+                "kernel": _kernels(back, below, above, fan_back, act),
+                "bias": jnp.zeros(below),
+            }
+        return _share(encoder, decoder, owner)
+
+    def encode(encoder: Params, decoder: Params, x: jax.Array) -> jax.Array:
+        h = x[..., None]
+        for k, (_, stride) in enumerate(layers, start=1):
+            z = conv.conv(h, _kernel(encoder, decoder, k), stride)
+            h = ACTIVATIONS[activation](z + encoder[str(k)]["bias"])
+        return h.reshape(len(h), -1)
+
+    def decode(encoder: Params, decoder: Params, code: jax.Array) -> jax.Array:
+        h = code.reshape(len(code), *end)
+        for k, (act, stride) in reversed(list(enumerate(layers, start=1))):
+            z = conv.deconv(h, _kernel(decoder, encoder, k), stride)
+            h = ACTIVATIONS[act](z + decoder[str(k)]["bias"])
+        return h[..., 0]
+
+    return AutoEncoder(init, encode, decode, _product(end))
+
+
+def _share(
+    encoder: Params, decoder: Params, owner: Half | None
+) -> tuple[Params, Params]:
+    """Takes its kernels from the half that does not own them."""
+    for half, name in ((encoder, "encoder"), (decoder, "decoder")):
+        if owner not in (None, name):
+            for layer in half.values():
+                del layer["kernel"]
+    return encoder, decoder
+
+
+def _kernel(own: Params, other: Params, k: int) -> jax.Array:
+    """The matrix of layer k: its own, or that of the other half."""
+    return own[str(k)]["kernel"] if "kernel" in own[str(k)] else other[str(k)]["kernel"]
+
+
+def _matrix(own: Params, other: Params, k: int) -> jax.Array:
+    """The same for dense layers, where the other half's matrix is the transpose."""
+    kernel = _kernel(own, other, k)
+    return kernel if "kernel" in own[str(k)] else kernel.T
+
+
+def _kernels(
+    key: jax.Array, below: int, above: int, fan_in: float, activation: str
+) -> jax.Array:
+    """[9 below, above] from U(±scale sqrt(3 / fan_in)); He's range for relu."""
+    bound = SCALES[activation] * (3 / fan_in) ** 0.5
+    shape = (conv.TAPS * below, above)
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+def _product(sizes: Sequence[int]) -> int:
+    total = 1
+    for size in sizes:
+        total *= size
+    return total

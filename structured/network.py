@@ -1,0 +1,107 @@
+"""The five parts of the structured-output network (arXiv 1504.07550).
+
+    encoder_in   P_in    x -> code of x
+    decoder_in   P'_in   code of x -> x
+    link         m       code of x -> code of y
+    encoder_out  P_out   y -> code of y
+    decoder_out  P'_out  code of y -> y
+
+R_in = decoder_in(encoder_in(x)), R_out = decoder_out(encoder_out(y)), and the main
+network is M(x) = decoder_out(link(encoder_in(x))). Each part is a pure function of all
+the parameters, a dict with a key a part. In a tied auto-encoder the matrices belong to
+the half that the main network uses.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from mtl.network import affine, dense
+from mtl.task import Params
+from structured.autoencoder import (
+    ACTIVATIONS,
+    SCALES,
+    AutoEncoder,
+    make_conv,
+    make_dense,
+)
+
+Part = Callable[[Params, jax.Array], jax.Array]
+
+
+class Network(NamedTuple):
+    """`init(key) -> params`, and the parts, `(params, [B, ...]) -> [B, ...]`."""
+
+    init: Callable[[jax.Array], Params]
+    encoder_in: Part
+    decoder_in: Part
+    link: Part
+    encoder_out: Part
+    decoder_out: Part
+
+    def main(self, params: Params, x: jax.Array) -> jax.Array:
+        """M(x): [B, outputs] from x [B, ...]."""
+        code = self.encoder_in(params, x)
+        return self.decoder_out(params, self.link(params, code))
+
+
+def make(model: ConfigDict, shape: Sequence[int], outputs: int) -> Network:
+    """The network of `config.model` for x of a shape, without the batch, and y."""
+    c = model
+    auto_in, auto_out = _input_side(c, shape), _output_side(c, outputs)
+    sizes = (auto_in.code, *c.link, auto_out.code)
+    # The link ends on the code of y, with the activation that this has.
+    acts = [c.link_activation] * len(c.link) + [c.output_activation]
+
+    def init(key: jax.Array) -> Params:
+        keys = jax.random.split(key, 3)
+        encoder_in, decoder_in = auto_in.init(keys[0])
+        encoder_out, decoder_out = auto_out.init(keys[1])
+        return {
+            "encoder_in": encoder_in,
+            "decoder_in": decoder_in,
+            "link": _init_link(keys[2], sizes, acts),
+            "encoder_out": encoder_out,
+            "decoder_out": decoder_out,
+        }
+
+    def link(params: Params, h: jax.Array) -> jax.Array:
+        for k, act in enumerate(acts, start=1):
+            h = ACTIVATIONS[act](affine(params["link"][str(k)], h))
+        return h
+
+    return Network(
+        init,
+        lambda p, x: auto_in.encode(p["encoder_in"], p["decoder_in"], x),
+        lambda p, h: auto_in.decode(p["encoder_in"], p["decoder_in"], h),
+        link,
+        lambda p, y: auto_out.encode(p["encoder_out"], p["decoder_out"], y),
+        lambda p, h: auto_out.decode(p["encoder_out"], p["decoder_out"], h),
+    )
+
+
+def _input_side(c: ConfigDict, shape: Sequence[int]) -> AutoEncoder:
+    act, output, owner = c.input_activation, c.x_activation, None
+    if c.tied_input:
+        owner = "encoder"
+    if c.encoder == "cnn":
+        return make_conv(shape, c.channels, c.strides, act, output, owner)
+    return make_dense(shape, c.input, act, output, owner)
+
+
+def _output_side(c: ConfigDict, outputs: int) -> AutoEncoder:
+    owner = "decoder" if c.tied_output else None
+    act, output = c.output_activation, c.y_activation
+    return make_dense((outputs,), c.output, act, output, owner)
+
+
+def _init_link(key: jax.Array, sizes: Sequence[int], acts: Sequence[str]) -> Params:
+    layers = {}
+    for k, ((below, above), act) in enumerate(
+        zip(pairwise(sizes), acts, strict=True), start=1
+    ):
+        layers[str(k)] = dense(jax.random.fold_in(key, k), below, above, SCALES[act])
+    return layers

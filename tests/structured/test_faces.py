@@ -1,0 +1,468 @@
+import csv
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtl.errors import WorkdirError
+from structured import crops, faces
+from structured.crops import Crop
+from structured.faces import Problem
+from structured.points import read_pts, write_pts
+from tests.mtl.images import assert_refused
+
+CROP = Crop(10, margin=0.1, context=2)
+NAMES = ("a_1.jpg", "b_1.png", "c_1.JPG", "d_1.jpeg")
+
+
+def write_face(folder, name, seed=0, points=None):
+    """An image of 60 x 40 pixels with 68 points in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    grey = rng.integers(0, 256, (40, 60), np.uint8)
+    kind = "png" if name.endswith("png") else "jpeg"
+    Image.fromarray(grey).convert("RGB").save(folder / name, kind)
+    points = rng.uniform([5, 5], [50, 35], (68, 2)) if points is None else points
+    write_pts((folder / name).with_suffix(".pts"), points)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Four faces in helen/trainset, one in afw."""
+    for seed, name in enumerate(NAMES):
+        write_face(tmp_path / "300w" / "helen" / "trainset", name, seed)
+    write_face(tmp_path / "300w" / "afw", "a_1.jpg", 9)
+    return tmp_path / "300w"
+
+
+HELEN = ("helen/trainset",)
+
+
+def read(root, folders=HELEN, crop=CROP, **options):
+    return faces.read(root, folders, crop, **options)
+
+
+def same(a, b):
+    for x, y in zip(a, b, strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("workers", [None, 1, 3])
+def test_read(root, workers):
+    found, problems = read(root, workers=workers)
+    assert problems == []
+    assert found.name.tolist() == [f"helen/trainset/{n.split('.')[0]}" for n in NAMES]
+    assert found.canvas.shape == (4, 14, 14)
+    assert found.canvas.dtype == np.uint8
+    assert found.points.shape == (4, 68, 2)
+    assert found.frame.shape == (4, 4)
+    for i, name in enumerate(NAMES):
+        path = root / HELEN[0] / name
+        points = read_pts(path.with_suffix(".pts"))
+        frame = crops.frame(crops.tight_box(points), CROP)
+        np.testing.assert_array_equal(found.points[i], points.astype(np.float32))
+        np.testing.assert_array_equal(found.frame[i], frame)
+        due = crops.cut(crops.open_grey(path), frame, CROP)
+        np.testing.assert_array_equal(found.canvas[i], due)
+    assert found.points.dtype == found.frame.dtype == np.float32
+
+
+def test_folders_keep_their_order(root):
+    found, _ = read(root, ("helen/trainset", "afw"))
+    assert found.name.tolist()[3:] == ["helen/trainset/d_1", "afw/a_1"]
+    found, _ = read(root, ("afw", "helen/trainset"))
+    assert found.name.tolist()[:2] == ["afw/a_1", "helen/trainset/a_1"]
+
+
+def test_files_of_other_kinds_are_let_be(root):
+    (root / HELEN[0] / "readme.txt").write_text("hello")
+    (root / HELEN[0] / "._a_1.jpg").write_text("Finder leaves such files")
+    found, problems = read(root)
+    assert len(found.name) == 4
+    assert problems == []
+
+
+def test_faces_of_five_points(root):
+    for name in NAMES:
+        path = (root / HELEN[0] / name).with_suffix(".pts")
+        write_pts(path, read_pts(path)[:5])
+    assert read(root, points=5)[0].points.shape == (4, 5, 2)
+
+
+def test_missing_folder(root):
+    assert_refused(
+        lambda: read(root, ("helen/testset",)),
+        str(root / "helen/testset"),
+        "is no folder",
+    )
+
+
+def test_folder_without_images(root):
+    (root / "ibug").mkdir()
+    assert_refused(
+        lambda: read(root, ("ibug",)), str(root / "ibug"), "no image", ".png"
+    )
+
+
+@pytest.mark.parametrize("folders", [(), ("afw", "afw")])
+def test_no_folders_and_one_named_twice(root, folders):
+    assert_refused(lambda: read(root, folders), str(root), "each named once")
+
+
+def without_pts(folder):
+    (folder / "b_1.pts").unlink()
+    return "b_1.png has no .pts beside it"
+
+
+def without_image(folder):
+    (folder / "b_1.png").unlink()
+    return "b_1.pts has no image beside it"
+
+
+def short_pts(folder):
+    path = folder / "b_1.pts"
+    path.write_text("\n".join(path.read_text().split("\n")[:30]))
+    return "b_1.pts: not a whole .pts"
+
+
+def other_points(folder):
+    write_pts(folder / "b_1.pts", read_pts(folder / "b_1.pts")[:67])
+    return "b_1.pts: it has 67 points, where 68 are needed"
+
+
+def broken_image(folder):
+    path = folder / "b_1.png"
+    path.write_bytes(path.read_bytes()[:200])
+    return "b_1.png: not a whole JPEG or PNG"
+
+
+def no_image_at_all(folder):
+    (folder / "b_1.png").write_text("<html>")
+    return "b_1.png: not a whole JPEG or PNG"
+
+
+def dead_link(folder):
+    (folder / "b_1.png").unlink()
+    (folder / "b_1.png").symlink_to(folder / "absent.png")
+    return "b_1.png: no such file"
+
+
+def flat_box(folder):
+    write_pts(folder / "b_1.pts", np.full((68, 2), 7.0))
+    return "must be finite, with a width and a height"
+
+
+def far_box(folder):
+    write_pts(folder / "b_1.pts", read_pts(folder / "b_1.pts") + 1000)
+    return "lies outside of the image"
+
+
+def shared_pts(folder):
+    Image.new("RGB", (60, 40)).save(folder / "b_1.jpg")
+    return "b_1.jpg shares its .pts with another image"
+
+
+DAMAGES = [
+    without_pts,
+    without_image,
+    short_pts,
+    other_points,
+    broken_image,
+    no_image_at_all,
+    dead_link,
+    flat_box,
+    far_box,
+    shared_pts,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_bad_faces_are_named_or_left_out(root, damage):
+    whole, _ = read(root)
+    what = damage(root / HELEN[0])
+    assert_refused(
+        lambda: read(root),
+        str(root),
+        "helen/trainset/b_1: ",
+        what,
+        "data.skip_bad=True",
+    )
+    found, problems = read(root, skip_bad=True)
+    same(found, [column[[0, 2, 3]] for column in whole])
+    assert {(p.name, p.fatal) for p in problems} == {("helen/trainset/b_1", True)}
+    assert any(what in p.what for p in problems)
+
+
+def test_ten_of_many_bad_faces_are_named(root):
+    for i in range(12):
+        write_face(root / HELEN[0], f"x{i:02}.jpg")
+        (root / HELEN[0] / f"x{i:02}.pts").unlink()
+    assert_refused(lambda: read(root), "12 faces", "x00", "x09", "and 2 more")
+    with pytest.raises(faces.DataError) as e:
+        read(root)
+    assert "x10" not in str(e.value)
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_no_face_left(root, skip_bad):
+    (root / "afw" / "a_1.pts").write_text("")
+    assert_refused(
+        lambda: read(root, ("afw",), skip_bad=skip_bad), "no other face is left", "a_1"
+    )
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_points_off_the_image_are_told(root, skip_bad):
+    path = root / HELEN[0] / "b_1.pts"
+    points = read_pts(path)
+    points[7], points[9] = [-0.51, 20], [30, 39.51]
+    points[3], points[4] = [-0.5, 20], [59.5, 39.5]  # The very edge is inside.
+    write_pts(path, points)
+    found, problems = read(root, skip_bad=skip_bad)
+    assert len(found.name) == 4
+    assert problems == [Problem("helen/trainset/b_1", problems[0].what, False)]
+    for part in ("2 of its 68", "number 8", "60 x 40"):
+        assert part in problems[0].what
+
+
+def write_boxes(root, rows, header="name,left,top,width,height"):
+    path = root.parent / "boxes.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return str(path)
+
+
+def rows(names=NAMES):
+    return [f"{name},{i},2.5,40,30" for i, name in enumerate(names)]
+
+
+def test_boxes_of_a_file(root):
+    rows_of_paths = rows()
+    rows_of_paths[1] = "helen/trainset/b_1.png,1,2.5,40,30"
+    for lines in (rows(), rows_of_paths, rows()[::-1]):
+        found, problems = read(root, boxes=write_boxes(root, lines))
+        assert problems == []
+        assert found.frame.tolist() == [[i, 2.5, 40, 30] for i in range(4)]
+    due = crops.cut(
+        crops.open_grey(root / HELEN[0] / "c_1.JPG"), np.array([2, 2.5, 40, 30]), CROP
+    )
+    np.testing.assert_array_equal(found.canvas[2], due)
+
+
+def test_a_bare_name_in_two_folders_is_no_box(root):
+    both = ("helen/trainset", "afw")
+    boxes = write_boxes(root, rows())
+    assert_refused(
+        lambda: read(root, both, boxes=boxes), "2 faces", boxes, "has no box for", "afw"
+    )
+    lines = [*rows(), "afw/a_1.jpg,9,9,9,9", "helen/trainset/a_1.jpg,8,8,8,8"]
+    found, _ = read(root, both, boxes=write_boxes(root, lines))
+    assert found.frame[[0, 4]].tolist() == [[8, 8, 8, 8], [9, 9, 9, 9]]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (None, "has no box for"),
+        ("b_1.png,1,1,0,30", "a width and a height"),
+        ("b_1.png,1,1,30,-3", "a width and a height"),
+        ("b_1.png,100,1,30,30", "outside of the image"),
+    ],
+)
+def test_faces_with_a_bad_box(root, line, what):
+    lines = [rows()[0], *([line] if line else []), *rows()[2:]]
+    boxes = write_boxes(root, lines)
+    assert_refused(lambda: read(root, boxes=boxes), "helen/trainset/b_1: ", what)
+    found, problems = read(root, boxes=boxes, skip_bad=True)
+    assert len(found.name) == 3
+    assert [p.fatal for p in problems] == [True]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("b_1.png,1,1,30", "name,left,top,width,height"),
+        ("b_1.png,1,one,30,30", "one"),
+        ("b_1.png,1,nan,30,30", "row 3 is not finite"),
+        ("a_1.jpg,1,1,30,30", "a second row, number 3, for a_1.jpg"),
+    ],
+)
+def test_a_bad_file_of_boxes(root, line, what):
+    boxes = write_boxes(root, [rows()[0], line])
+    assert_refused(lambda: read(root, boxes=boxes), boxes, what)
+
+
+def test_a_file_of_boxes_without_a_column_or_missing(root):
+    boxes = write_boxes(root, rows(), "name,left,top,right,bottom")
+    assert_refused(lambda: read(root, boxes=boxes), boxes, "'width'", "first row")
+    boxes = str(root / "absent.csv")
+    assert_refused(lambda: read(root, boxes=boxes), boxes, "cannot be read")
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The images that are opened, by name."""
+    names = []
+    real = crops.open_grey
+
+    def spy(path):
+        names.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(crops, "open_grey", spy)
+    return names
+
+
+def test_the_cache_opens_no_image(root, tmp_path, opened):
+    cache = tmp_path / "runs" / "cache"
+    points = read_pts(root / HELEN[0] / "c_1.pts")
+    points[5] = [-9, -9]
+    write_pts(root / HELEN[0] / "c_1.pts", points)
+    without_pts(root / HELEN[0])
+    first = read(root, cache=cache, skip_bad=True)
+    assert sorted(opened) == ["a_1.jpg", "c_1.JPG", "d_1.jpeg"]
+    assert [p.fatal for p in first[1]] == [True, False]
+    opened.clear()
+    second = read(root, cache=cache, skip_bad=True)
+    assert opened == []
+    same(first[0], second[0])
+    assert first[1] == second[1]
+    # What is wrong stays an error when it comes from the cache.
+    assert_refused(lambda: read(root, cache=cache), "b_1.png has no .pts")
+    assert opened == []
+    assert len(list(cache.iterdir())) == 1
+
+
+def touch(path):
+    stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: touch(folder / "b_1.pts"),
+        lambda folder: touch(folder / "b_1.png"),
+        lambda folder: (folder / "b_1.png").chmod(0o600),
+        lambda folder: write_pts(folder / "b_1.pts", np.eye(68)[:, :2] * 30),
+        lambda folder: write_face(folder, "e_1.png"),
+        lambda folder: [(folder / f"b_1.{end}").unlink() for end in ("png", "pts")],
+        lambda folder: (folder / "b_1.png").rename(folder / "b_1.jpg"),
+    ],
+    ids=["touch pts", "touch png", "chmod", "pts", "more", "fewer", "rename"],
+)
+def test_a_changed_folder_is_read_again(root, tmp_path, opened, change):
+    read(root, cache=tmp_path / "cache")
+    change(root / HELEN[0])
+    opened.clear()
+    cached = read(root, cache=tmp_path / "cache")
+    assert len(opened) == len(cached[0].name)
+    fresh = read(root)
+    same(cached[0], fresh[0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"crop": Crop(11, margin=0.1, context=2)},
+        {"crop": Crop(10, margin=0.2, context=2)},
+        {"crop": Crop(10, margin=0.1, context=3)},
+        {"crop": Crop(10, margin=0.1, context=2, square=True)},
+        {"folders": ("afw",)},
+    ],
+    ids=str,
+)
+def test_another_crop_or_folder_is_read_again(root, tmp_path, opened, options):
+    read(root, cache=tmp_path / "cache")
+    opened.clear()
+    cached = read(root, cache=tmp_path / "cache", **options)
+    assert opened
+    same(cached[0], read(root, **options)[0])
+    opened.clear()
+    read(root, cache=tmp_path / "cache")
+    read(root, cache=tmp_path / "cache", **options)
+    assert opened == []
+
+
+def test_other_boxes_are_read_again(root, tmp_path, opened):
+    options = {"cache": tmp_path / "cache", "boxes": write_boxes(root, rows())}
+    read(root, **options)
+    opened.clear()
+    read(root, **options)
+    assert opened == []
+    write_boxes(root, [*rows()[:3], "d_1.jpeg,0,0,40,30"])
+    assert read(root, **options)[0].frame[3].tolist() == [0, 0, 40, 30]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-99]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(
+            path.read_bytes().replace(b"h\0\0\0e", b"H\0\0\0e")
+        ),
+        lambda path: np.savez(path, canvas=np.zeros(3)),
+        lambda path: np.savez(
+            path,
+            **dict.fromkeys(("canvas", "points", "frame", "name"), np.zeros(3)),
+            problems=np.zeros((0, 2)),
+            fatal=np.zeros(0),
+        ),
+    ],
+    ids=["short", "empty", "a flipped byte", "fewer arrays", "other arrays"],
+)
+def test_a_broken_cache_is_made_again(root, tmp_path, opened, damage):
+    fresh = read(root, cache=tmp_path / "cache")
+    (path,) = (tmp_path / "cache").iterdir()
+    content = path.read_bytes()
+    damage(path)
+    assert path.read_bytes() != content
+    opened.clear()
+    same(read(root, cache=tmp_path / "cache")[0], fresh[0])
+    assert len(opened) == 4
+    opened.clear()
+    same(read(root, cache=tmp_path / "cache")[0], fresh[0])
+    assert opened == []
+
+
+def test_a_cache_that_cannot_be(root, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    assert_refused(
+        lambda: read(root, cache=tmp_path / "cache"), "cannot make the cache"
+    )
+
+
+def test_report(tmp_path):
+    problems = [
+        Problem("helen/a", 'x, "y" is\nbad', True),
+        Problem("helen/b", "off", False),
+    ]
+    faces.write_report(tmp_path / "report.csv", problems)
+    with open(tmp_path / "report.csv", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["name", "fate", "what"],
+            ["helen/a", "fatal", 'x, "y" is\nbad'],
+            ["helen/b", "kept", "off"],
+        ]
+    with pytest.raises(WorkdirError, match="cannot write"):
+        faces.write_report(tmp_path / "absent" / "report.csv", problems)
+
+
+@pytest.mark.parametrize(
+    ("folder", "count"), [("helen/trainset", 870), ("helen/testset", 330), ("afw", 337)]
+)
+def test_real_faces(real_data, folder, count):
+    if not (real_data / "300w" / folder).is_dir():
+        pytest.skip(f"there is no 300w/{folder} in {real_data.name}/")
+    found, problems = read(real_data / "300w", (folder,), Crop())
+    assert problems == []
+    assert found.canvas.shape == (count, 50, 50)
+    assert len(set(found.name)) == count
+    y = crops.to_frame(found.points, found.frame)
+    # The box is rounded to whole pixels, so a point may be just outside of it.
+    assert np.abs(y).max() < 0.52
+    assert np.isfinite(y).all()
+    # Most faces are brighter at the cheeks than in the eyes.
+    assert found.canvas.std((1, 2)).min() > 5

@@ -1,0 +1,223 @@
+"""Metrics against hand-made cases, plain loops in NumPy, and the paper's mean shape."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from structured import metrics
+
+
+def shapes(n=40, spread=5.0, points=68, seed=0):
+    """Predictions, truth [n, points, 2] and boxes [n, 4], like faces of 200 pixels."""
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(50, 250, (n, points, 2))
+    # From good to bad, so that some errors are on either side of every cut.
+    predicted = (
+        truth + rng.normal(size=truth.shape) * np.linspace(1, spread, n)[:, None, None]
+    )
+    low = truth.min(1)
+    return predicted, truth, np.concatenate([low, truth.max(1) - low], axis=1)
+
+
+def loop_report(predicted, truth, frame):
+    """The report once more: a face, a point, a threshold at a time."""
+    errors = {name: [] for name in metrics.NORMALISERS}
+    for p, t, (_, _, w, h) in zip(predicted, truth, frame, strict=True):
+        mean = sum(np.hypot(*(a - b)) for a, b in zip(p, t, strict=True)) / len(t)
+        pupils = sum(t[36:42]) / 6 - sum(t[42:48]) / 6
+        errors["inter_ocular"].append(mean / np.hypot(*(t[36] - t[45])))
+        errors["inter_pupil"].append(mean / np.hypot(*pupils))
+        errors["box_diagonal"].append(mean / (w * w + h * h) ** 0.5)
+        errors["box_size"].append(mean / (w * h) ** 0.5)
+    report = {f"nme_{name}": np.mean(e) for name, e in errors.items()}
+    for name in ("inter_ocular", "inter_pupil"):
+        e = np.array(errors[name])
+        for text, cut in (("0.08", 0.08), ("0.10", 0.1)):
+            report[f"fr_{text}_{name}"] = np.mean(e > cut)
+            # The area under a step function: from one error to the next.
+            steps = np.append(np.sort(e[e <= cut]), cut)
+            share = np.arange(len(steps) - 1) + 1
+            report[f"auc_{text}_{name}"] = (share @ np.diff(steps)) / len(e) / cut
+    e = np.array(errors["inter_ocular"])
+    grid = np.arange(0, 0.5, 0.001)
+    curve = [np.mean(e <= t) for t in grid]
+    report["nrmse"] = e.mean()
+    report["cdf_0.1"] = np.mean(e <= 0.1)
+    report["auc_0.5"] = sklearn.metrics.auc(grid, curve) / 0.5
+    return report
+
+
+def test_mse_by_hand():
+    truth = jnp.array([[0.0, 0.0], [1.0, 2.0]])
+    predicted = jnp.array([[0.1, 0.3], [1.0, 4.0]])
+    assert metrics.mse(predicted, truth) == pytest.approx((0.01 + 0.09 + 4) / 4)
+    first = metrics.mse(predicted, truth, jnp.array([True, False]))
+    assert first == pytest.approx((0.01 + 0.09) / 2)
+
+
+def test_a_row_left_out_of_the_mse_reaches_neither_value_nor_gradient():
+    truth = jnp.zeros((2, 2))
+    predicted = jnp.array([[1.0, 3.0], [jnp.nan, jnp.inf]])
+    valid = jnp.array([True, False])
+    value, slope = jax.value_and_grad(metrics.mse)(predicted, truth, valid)
+    assert value == 5
+    np.testing.assert_allclose(slope, [[1, 3], [0, 0]])
+
+
+def test_normalisers_by_hand():
+    truth = np.zeros((1, 68, 2))
+    truth[0, 36] = 10, 20
+    truth[0, 45] = 13, 24
+    # Each pupil is the mean of six points, of which five stay at (0, 0).
+    frame = jnp.array([[7.0, 9.0, 3.0, 12.0]])
+    assert metrics.inter_ocular(truth) == pytest.approx([5])
+    assert metrics.inter_pupil(truth) == pytest.approx([5 / 6])
+    assert metrics.box_diagonal(frame) == pytest.approx([153**0.5])
+    assert metrics.box_size(frame) == pytest.approx([6])
+
+
+def test_nme_by_hand():
+    predicted = jnp.array([[[3.0, 4.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 2.0]]])
+    truth = jnp.array([[[0.0, 0.0], [1.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    errors = metrics.nme(predicted, truth, jnp.array([10.0, 4.0]))
+    assert errors == pytest.approx([0.3, 0.25])
+
+
+def test_curve_and_area_by_hand():
+    errors = jnp.array([0.3, 0.1, 0.0, 0.7])
+    shares = metrics.cdf(errors, jnp.array([0.0, 0.05, 0.1, 0.5, 1.0]))
+    assert shares.tolist() == [0.25, 0.25, 0.5, 0.75, 1.0]
+    # Three faces within 0.5, with 0.2, 0.4 and 0.5 of the cut after them.
+    assert metrics.auc(errors, 0.5) == pytest.approx((0.2 + 0.4 + 0.5) / 4 / 0.5)
+    assert metrics.failure_rate(errors, 0.5) == 0.25
+    # An error at the cut itself is no failure.
+    assert metrics.failure_rate(errors, errors[0]) == 0.25
+    assert metrics.cdf(errors, errors[:1]) == 0.75
+
+
+def test_the_papers_area_stops_a_step_before_the_cut():
+    assert metrics.auc_paper(jnp.zeros(3)) == pytest.approx(0.998)
+    # Seen from 0.251 on, and half of the step before: 0.499 - 0.2505.
+    assert metrics.auc_paper(jnp.array([0.2503])) == pytest.approx(0.2485 / 0.5)
+    assert metrics.auc_paper(jnp.array([0.4995])) == 0
+
+
+def test_an_error_that_is_nan_is_a_failure():
+    errors = jnp.array([jnp.nan, 0.0])
+    assert metrics.cdf(errors, jnp.array([0.1, 9.0])).tolist() == [0.5, 0.5]
+    assert metrics.failure_rate(errors, 0.1) == 0.5
+    assert metrics.auc(errors, 0.1) == 0.5
+    assert metrics.auc_paper(errors) == pytest.approx(0.998 / 2)
+
+
+@pytest.mark.parametrize("spread", [5.0, 60.0])
+def test_report_is_that_of_plain_loops(x64, spread):
+    arrays = shapes(spread=spread)
+    report = jax.jit(metrics.landmark_report)(*arrays)
+    expected = loop_report(*arrays)
+    assert report.keys() == expected.keys()
+    for name, value in expected.items():
+        assert report[name].dtype == jnp.float64
+        assert report[name] == pytest.approx(value, rel=1e-12), name
+
+
+def test_report_in_single_precision():
+    # Small errors stay away from the cuts' rounding: no face is within 1e-5 of one.
+    arrays = shapes(n=200, spread=30.0)
+    report = jax.jit(metrics.landmark_report)(*(a.astype("float32") for a in arrays))
+    for name, value in loop_report(*arrays).items():
+        assert report[name].dtype == jnp.float32
+        assert report[name] == pytest.approx(value, abs=2e-5, rel=1e-4), name
+
+
+def test_report_without_known_eyes_has_the_boxes_alone():
+    arrays = shapes(points=5)
+    report = metrics.landmark_report(*arrays)
+    assert sorted(report) == ["nme_box_diagonal", "nme_box_size"]
+    errors = np.linalg.norm(arrays[0] - arrays[1], axis=-1).mean(axis=1)
+    size = np.sqrt(arrays[2][:, 2] * arrays[2][:, 3])
+    assert report["nme_box_size"] == pytest.approx((errors / size).mean())
+
+
+def test_perfect_predictions():
+    _, truth, frame = shapes()
+    for name, value in metrics.landmark_report(truth, truth, frame).items():
+        perfect = float(name.startswith(("auc", "cdf")))
+        if name == "auc_0.5":
+            perfect = 0.998
+        assert value == pytest.approx(perfect), name
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.floats(0.01, 100),
+    st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)),
+    st.integers(0, 1000),
+)
+def test_nme_knows_neither_scale_nor_place(scale, shift, seed):
+    predicted, truth, frame = shapes(n=3, seed=seed)
+    with jax.enable_x64(True):
+        moved = [scale * points + np.array(shift) for points in (predicted, truth)]
+        sizes = [
+            (metrics.inter_ocular(t), metrics.inter_pupil(t)) for t in (truth, moved[1])
+        ]
+        boxes = [(f(frame), f(scale * frame)) for f in metrics.BOX_NORMALISERS.values()]
+        for here, there in [*zip(*sizes, strict=True), *boxes]:
+            np.testing.assert_allclose(
+                metrics.nme(*moved, there), metrics.nme(predicted, truth, here), 1e-9
+            )
+
+
+# Two lengths, for each is compiled once.
+errors_of_any_size = st.sampled_from([1, 20]).flatmap(
+    lambda n: st.lists(st.floats(0, 2, width=32), min_size=n, max_size=n)
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(errors_of_any_size, st.floats(0.01, 1))
+def test_area_is_the_limit_of_the_trapezoids(errors, cut):
+    e = np.array(errors)
+    grid = np.linspace(0, cut, 20001)
+    curve = (e[:, None] <= grid).mean(axis=0)
+    with jax.enable_x64(True):
+        fine = sklearn.metrics.auc(grid, curve) / cut
+        assert metrics.auc(jnp.array(e), cut) == pytest.approx(fine, abs=1e-4)
+        assert metrics.cdf(jnp.array(e), jnp.array(grid)) == pytest.approx(curve)
+        failed = metrics.failure_rate(jnp.array(e), cut)
+        assert failed == pytest.approx(1 - curve[-1])
+
+
+def read(folder):
+    """All the shapes in a folder: [N, 68, 2]."""
+    texts = [path.read_text() for path in sorted(folder.glob("*.pts"))]
+    bodies = [text.partition("{")[2].partition("}")[0] for text in texts]
+    return np.array([body.split() for body in bodies], float).reshape(-1, 68, 2)
+
+
+def tight(points):
+    """Left top corner and size of the tight boxes, integers: [N, 1, 2] each."""
+    low = np.floor(points.min(axis=1, keepdims=True))
+    return low, np.floor(points.max(axis=1, keepdims=True)) - low
+
+
+def test_the_mean_shape_of_helen_scores_as_in_the_paper(real_data, x64):
+    folder = real_data / "300w" / "helen"
+    train, test = read(folder / "trainset"), read(folder / "testset")
+    assert (len(train), len(test)) == (870, 330)
+    low, size = tight(train)
+    mean = ((train - low) / size - 0.5).mean(axis=0)
+    low, size = tight(test)
+    predicted = (mean + 0.5) * size + low
+    frame = np.concatenate([low, size], axis=-1)[:, 0]
+    report = metrics.landmark_report(predicted, test, frame)
+    assert 100 * report["auc_0.5"] == pytest.approx(64.5, abs=0.2)
+    assert 100 * report["cdf_0.1"] == pytest.approx(23.0, abs=0.5)
+    errors = metrics.nme(predicted, test, metrics.inter_ocular(test))
+    # What the grid leaves out: the last of 500 steps, where nearly all faces are.
+    lost = 100 * (metrics.auc(errors, 0.5) - report["auc_0.5"])
+    assert lost == pytest.approx(0.2, abs=0.01)

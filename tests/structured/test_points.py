@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from structured.points import (
+    LEFT_CORNER,
+    LEFT_EYE,
+    MIRROR,
+    RIGHT_CORNER,
+    RIGHT_EYE,
+    read_pts,
+    write_pts,
+)
+from tests.mtl.images import assert_refused, mutations, repeatable
+
+THREE = "version: 1\nn_points: 3\n{\n1 1\n2.5 3\n-4 1e2\n}\n"
+XY = [[0, 0], [1.5, 2], [-5, 99]]
+
+
+def pts(tmp_path, content):
+    path = tmp_path / "a.pts"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_points_count_from_0(tmp_path):
+    points = read_pts(pts(tmp_path, THREE))
+    assert points.dtype == np.float64
+    assert points.tolist() == XY
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        THREE.replace("\n", "\r\n"),
+        "\ufeff" + THREE,
+        THREE.replace("version: 1", "version: 1.0"),
+        THREE.replace("n_points: 3", "n_points:  3 "),
+        THREE.replace("2.5 3", "  2.5\t3  "),
+        "# made by hand\n\n" + THREE.replace("{", "// here they are\n{\n\n") + "\n\n",
+        THREE.rstrip(),
+    ],
+    ids=["CRLF", "BOM", "1.0", "spaces", "tab", "comments", "no last newline"],
+)
+def test_ways_to_write_the_same(tmp_path, content):
+    assert read_pts(pts(tmp_path, content), 3).tolist() == XY
+
+
+@repeatable
+@given(
+    hnp.arrays(
+        np.float64,
+        st.tuples(st.integers(1, 5), st.just(2)),
+        elements=st.floats(-1e5, 1e5),
+    )
+)
+def test_round_trip(tmp_path, points):
+    path = tmp_path / "a.pts"
+    write_pts(path, points)
+    np.testing.assert_allclose(read_pts(path, len(points)), points, rtol=0, atol=1e-7)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pts"]
+
+
+def test_a_written_file_counts_from_1(tmp_path):
+    write_pts(tmp_path / "a.pts", np.array([[0.0, 9.25]]))
+    assert (tmp_path / "a.pts").read_text().split() == [
+        "version:", "1", "n_points:", "1", "{", "1.00000000", "10.25000000", "}"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "points",
+    [np.zeros((0, 2)), np.zeros(4), np.zeros((2, 3)), np.array([[0, np.nan]])],
+    ids=["none", "flat", "three columns", "NaN"],
+)
+def test_what_is_no_points_is_not_written(tmp_path, points):
+    with pytest.raises(ValueError, match="finite"):
+        write_pts(tmp_path / "a.pts", points)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "not a whole .pts"),
+        ("hello", "not a whole .pts"),
+        (b"\xff\xd8\xff\xe0 a JPEG", "not text"),
+        (THREE[:-2], "not a whole .pts"),
+        (THREE.replace("{", ""), "not a whole .pts"),
+        (THREE + "5 5\n", "not a whole .pts"),
+        (THREE.replace("2.5 3\n", ""), "n_points says 3, but 2 follow"),
+        (THREE.replace("2.5 3\n", "2.5 3\n" * 2), "n_points says 3, but 4 follow"),
+        (THREE.replace("2.5 3", "2.5"), "x y"),
+        (THREE.replace("2.5 3", "2.5 3 4"), "x y"),
+        (THREE.replace("2.5 3\n-4 1e2", "2.5 3 -4\n1e2"), "x y"),
+        (THREE.replace("2.5 3", "2.5 3 4 5"), "x y"),
+        (THREE.replace("2.5", "2,5"), "2,5"),
+        (THREE.replace("2.5", "nan"), "not finite"),
+        (THREE.replace("2.5", "inf"), "not finite"),
+        (THREE.replace("version: 1", "version: 2"), "version 2"),
+        (THREE.replace("version: 1\n", ""), "starts with 'version: 1'"),
+        (THREE.replace("n_points: 3\n", ""), "starts with 'version: 1'"),
+        (THREE.replace("n_points: 3", "n_points: three"), "starts with 'version: 1'"),
+        ("version: 1\nn_points: 0\n{\n}\n", "0 points"),
+        ("version: 1\nn_points: -1\n{\n}\n", "-1 points"),
+    ],
+)
+def test_malformed(tmp_path, content, problem):
+    path = pts(tmp_path, content)
+    assert_refused(lambda: read_pts(path), str(path), problem)
+
+
+def test_another_number_of_points_than_wanted(tmp_path):
+    path = pts(tmp_path, THREE)
+    assert_refused(lambda: read_pts(path, 68), str(path), "3 points", "68")
+
+
+def test_no_such_file(tmp_path):
+    path = tmp_path / "absent.pts"
+    assert_refused(lambda: read_pts(path), str(path), "No such file")
+    assert_refused(lambda: read_pts(tmp_path), str(tmp_path), "cannot be read")
+
+
+@repeatable
+@given(mutate=mutations(len(THREE)))
+def test_a_mutated_file_is_read_or_refused(tmp_path, mutate):
+    path = pts(tmp_path, mutate(THREE.encode()))
+    try:
+        points = read_pts(path)
+    except Exception as e:
+        assert type(e).__name__ == "DataError"  # noqa: PT017
+        assert str(path) in str(e)  # noqa: PT017
+    else:
+        assert points.ndim == 2
+        assert points.shape[1] == 2
+        assert np.isfinite(points).all()
+
+
+def test_mirrored_twice_is_the_same():
+    assert sorted(MIRROR) == list(range(68))
+    assert MIRROR[MIRROR].tolist() == list(range(68))
+    # The points on the axis of the face: chin, ridge and tip of the nose, lips.
+    axis = np.flatnonzero(np.arange(68) == MIRROR)
+    assert axis.tolist() == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]
+    assert MIRROR[LEFT_CORNER] == RIGHT_CORNER
+    assert set(MIRROR[LEFT_EYE]) == set(range(68)[RIGHT_EYE])
+
+
+def test_the_mean_face_is_nearly_its_own_mirror_image(real_data):
+    folder = real_data / "300w" / "helen" / "trainset"
+    if not folder.is_dir():
+        pytest.skip(f"there is no 300w/helen/ in {real_data.name}/")
+    faces = np.stack([read_pts(p, 68) for p in sorted(folder.glob("*.pts"))])
+    low, high = faces.min(1, keepdims=True), faces.max(1, keepdims=True)
+    mean = ((faces - low) / (high - low)).mean(0)
+    mean -= mean.mean(0)
+    mirrored = (mean * [-1, 1])[MIRROR]
+    apart = np.linalg.norm(mirrored[:, None] - mean, axis=-1)
+    assert apart.argmin(1).tolist() == list(range(68))
+    assert mirrored[LEFT_EYE].mean(0)[0] < 0 < mirrored[RIGHT_EYE].mean(0)[0]

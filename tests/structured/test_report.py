@@ -1,0 +1,148 @@
+"""The report, read back with an HTML parser."""
+
+import base64
+from html.parser import HTMLParser
+
+import pytest
+from matplotlib.figure import Figure
+
+from mtl.errors import WorkdirError
+from structured import report
+from structured.report import Section
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+NASTY = "<script>alert(\"1\")</script> & 'x' {title}"
+
+
+class Reader(HTMLParser):
+    """Keeps elements and texts, and checks that each element is closed in turn."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_decl(self, decl):
+        assert decl == "DOCTYPE html"
+        assert not self.elements
+
+    def handle_starttag(self, tag, attributes):
+        assert len(dict(attributes)) == len(attributes), "an attribute given twice"
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append((self.open[-1], data))
+
+    def under(self, tag):
+        return [text for place, text in self.texts if place == tag]
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def written(folder, *sections, title="Faces", intro=""):
+    report.write(folder / "report.html", title, intro, sections)
+    return Reader((folder / "report.html").read_text())
+
+
+def figure():
+    drawn = Figure(figsize=(2, 1))
+    drawn.subplots().plot([1, 2])
+    return drawn
+
+
+def test_page_says_language_width_and_title(tmp_path):
+    page = written(tmp_path)
+    assert page.all("html") == [{"lang": "en"}]
+    assert {"charset": "utf-8"} in page.all("meta")
+    (viewport,) = [m for m in page.all("meta") if m.get("name") == "viewport"]
+    assert viewport["content"].startswith("width=device-width")
+    assert page.under("title") == page.under("h1") == ["Faces"]
+    assert "prefers-color-scheme: dark" in page.under("style")[0]
+
+
+def test_page_loads_nothing(tmp_path):
+    page = written(tmp_path, Section("a", figure=figure(), alt="a line"))
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in page.elements}
+    for _, attributes in page.elements:
+        assert "href" not in attributes
+        assert attributes.get("src", "data:").startswith("data:")
+    assert "url(" not in page.under("style")[0]
+    assert "@import" not in page.under("style")[0]
+
+
+def test_all_that_is_given_is_escaped(tmp_path):
+    table = ([NASTY], [[NASTY]])
+    section = Section(NASTY, NASTY, table, b"png", NASTY)
+    page = written(tmp_path, section, title=NASTY, intro=NASTY)
+    assert not page.all("script")
+    for tag in ("title", "h1", "h2", "th", "td"):
+        assert page.under(tag) == [NASTY]
+    assert page.under("p") == [NASTY, NASTY]
+    assert page.all("img")[0]["alt"] == NASTY
+
+
+def test_figures_are_within_the_file(tmp_path):
+    bytes_of = b"\x89PNG any bytes"
+    page = written(
+        tmp_path,
+        Section("a", figure=bytes_of, alt="bytes"),
+        Section("b", figure=figure(), alt="a line"),
+    )
+    kept, drawn = page.all("img")
+    assert (kept["alt"], drawn["alt"]) == ("bytes", "a line")
+    start = "data:image/png;base64,"
+    contents = [base64.b64decode(i["src"].removeprefix(start)) for i in (kept, drawn)]
+    assert contents[0] == bytes_of
+    # The width of a PNG is at byte 16: 2 inches at 120 dots.
+    assert contents[1][:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(contents[1][16:20]) == 240
+
+
+def test_tables_have_their_cells_in_order_and_numbers_flush_right(tmp_path):
+    head = ["variant", "AUC, %", "seeds"]
+    rows = [["mean", 64.55, "–"], ["MLP", "76.3 ± 0.1", 3]]
+    page = written(tmp_path, Section("Scores", table=(head, rows)))
+    assert page.under("th") == head
+    assert page.under("td") == ["mean", "64.55", "–", "MLP", "76.3 ± 0.1", "3"]
+    kinds = [cell.get("class") for cell in page.all("th") + page.all("td")]
+    assert kinds == 3 * [None, "number", "number"]
+    assert len(page.all("tr")) == 3
+
+
+def test_sections_come_in_order_and_texts_in_paragraphs(tmp_path):
+    page = written(
+        tmp_path, Section("one", "a\nb\n\nc"), Section("two"), intro="d\n \n\ne\n"
+    )
+    assert page.under("h2") == ["one", "two"]
+    assert page.under("p") == ["d", "e", "a\nb", "c"]
+
+
+def test_a_figure_without_words_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="alt text"):
+        written(tmp_path, Section("a", figure=b"png"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_of_another_length_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="1 cells under a head of 2"):
+        written(tmp_path, Section("a", table=(["b", "c"], [[1]])))
+
+
+def test_a_report_takes_the_place_of_an_older_one_and_leaves_nothing_else(tmp_path):
+    written(tmp_path, title="old")
+    assert written(tmp_path, title="new").under("h1") == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path):
+    with pytest.raises(WorkdirError, match="absent"):
+        written(tmp_path / "absent")

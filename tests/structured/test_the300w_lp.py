@@ -1,0 +1,229 @@
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from structured import crops, the300w_lp
+from structured.crops import Crop
+from tests.mtl.images import assert_refused
+
+CROP = Crop(30, context=2)
+
+
+def tensor(shape):
+    kind = "tensorflow_datasets.core.features.tensor_feature.Tensor"
+    dimensions = {"dimensions": [str(n) for n in shape]}
+    return {
+        "pythonClassName": kind,
+        "tensor": {"shape": dimensions, "dtype": "float32", "encoding": "none"},
+    }
+
+
+FEATURES = {
+    "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+    "featuresDict": {
+        "features": {
+            "image": {
+                "pythonClassName": (
+                    "tensorflow_datasets.core.features.image_feature.Image"
+                ),
+                "image": {
+                    "shape": {"dimensions": ["450", "450", "3"]},
+                    "dtype": "uint8",
+                    "encodingFormat": "jpeg",
+                },
+            },
+            "landmarks_2d": tensor((68, 2)),
+            "landmarks_3d": tensor((68, 2)),
+            "pose_params": tensor((7,)),
+        }
+    },
+}
+
+
+def face(seed):
+    """An image of noise blocks, and points in pixels from 0."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (45, 45, 3), np.uint8)
+    return blocks.repeat(10, 0).repeat(10, 1), rng.uniform(50, 400, (68, 2))
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """A prepared folder of five faces in two shards, written without TensorFlow."""
+    for module in ("tensorflow_datasets", "array_record"):
+        pytest.importorskip(module, reason=f"the extra tf brings {module}")
+    folder = tmp_path / "the300w_lp" / "1.0.0"
+    folder.mkdir(parents=True)
+    write(folder, [face(seed) for seed in range(5)])
+    return folder
+
+
+def write(folder, rows, split="train", features=FEATURES):
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    shards = [rows[:3], rows[3:]]
+    for i, shard in enumerate(shards):
+        path = folder / f"the300w_lp-{split}.array_record-{i:05}-of-00002"
+        writer = ArrayRecordWriter(str(path), "group_size:1")
+        for image, points in shard:
+            writer.write(example(image, points))
+        writer.close()
+    info = {
+        "name": "the300w_lp",
+        "version": "1.0.0",
+        "fileFormat": "array_record",
+        "splits": [
+            {
+                "name": split,
+                "shardLengths": [str(len(shard)) for shard in shards],
+                "numBytes": "1",
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+            }
+        ],
+    }
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    (folder / "features.json").write_text(json.dumps(features))
+
+
+def example(image, points):
+    """As the builder makes it: MATLAB's coordinates, over the side."""
+    from tensorflow_datasets.proto import tf_example_pb2
+    from tensorflow_datasets.proto import tf_feature_pb2 as proto
+
+    if not isinstance(image, bytes):
+        jpeg = io.BytesIO()
+        Image.fromarray(image).save(jpeg, "jpeg", quality=95)
+        image = jpeg.getvalue()
+    floats = {
+        "landmarks_2d": (points + 1) / 450,
+        "landmarks_3d": np.zeros((68, 2)),
+        "pose_params": np.zeros(7),
+    }
+    feature = {
+        name: proto.Feature(float_list=proto.FloatList(value=values.ravel()))
+        for name, values in floats.items()
+    }
+    feature["image"] = proto.Feature(bytes_list=proto.BytesList(value=[image]))
+    features = proto.Features(feature=feature)
+    return tf_example_pb2.Example(features=features).SerializeToString()
+
+
+def test_round_trip(prepared):
+    found, problems = the300w_lp.read(str(prepared), "train", CROP)
+    assert problems == []
+    assert found.canvas.shape == (5, 34, 34)
+    assert found.name.tolist() == [f"the300w_lp/train/00000{i}" for i in range(5)]
+    for seed in range(5):
+        image, points = face(seed)
+        np.testing.assert_allclose(found.points[seed], points, atol=1e-3)
+        frame = crops.frame(crops.tight_box(points), CROP)
+        np.testing.assert_array_equal(found.frame[seed], frame)
+        grey = np.asarray(Image.fromarray(image).convert("L"))
+        due = crops.cut(grey, frame, CROP).astype(int)
+        # JPEG blurs the edges of the blocks, but another crop would be far off.
+        assert np.abs(found.canvas[seed] - due).mean() < 3
+    assert found.points.dtype == found.frame.dtype == np.float32
+    assert "tensorflow" not in sys.modules
+
+
+def test_part_of_a_split(prepared):
+    found, _ = the300w_lp.read(str(prepared), "train[1:4]", CROP)
+    assert len(found.name) == 3
+    np.testing.assert_allclose(found.points[0], face(1)[1], atol=1e-3)
+
+
+def test_bad_and_doubtful_faces(prepared):
+    rows = [face(seed) for seed in range(5)]
+    rows[1] = (rows[1][0], np.full((68, 2), 9.0))
+    rows[3][1][4] = [-5, 200]
+    write(prepared, rows)
+    assert_refused(
+        lambda: the300w_lp.read(str(prepared), "train", CROP),
+        str(prepared),
+        "the300w_lp/train/000001: the box",
+        "data.skip_bad=True",
+    )
+    found, problems = the300w_lp.read(str(prepared), "train", CROP, skip_bad=True)
+    assert [(p.name[-1], p.fatal) for p in problems] == [("1", True), ("3", False)]
+    assert "number 5" in problems[1].what
+    assert [name[-1] for name in found.name] == ["0", "2", "3", "4"]
+
+
+def test_a_broken_image(prepared):
+    rows = [face(seed) for seed in range(5)]
+    rows[2] = (b"no JPEG", rows[2][1])
+    write(prepared, rows)
+    _, problems = the300w_lp.read(str(prepared), "train", CROP, skip_bad=True)
+    assert [(p.name[-1], p.fatal) for p in problems] == [("2", True)]
+    assert "not a whole JPEG" in problems[0].what
+
+
+def assert_unreadable(folder, split="train"):
+    assert_refused(
+        lambda: the300w_lp.read(str(folder), split, CROP),
+        str(folder),
+        f"the split {split} with image and landmarks_2d",
+    )
+
+
+@pytest.mark.parametrize("split", ["test", "train[", ""])
+def test_missing_split(prepared, split):
+    assert_unreadable(prepared, split)
+
+
+def test_other_points(prepared):
+    features = json.loads(json.dumps(FEATURES))
+    features["featuresDict"]["features"]["landmarks_2d"] = tensor((34, 2))
+    rows = [(image, points[:34]) for image, points in map(face, range(5))]
+    write(prepared, rows, features=features)
+    assert_unreadable(prepared)
+
+
+def test_no_landmarks(prepared):
+    features = json.loads(json.dumps(FEATURES))
+    del features["featuresDict"]["features"]["landmarks_2d"]
+    write(prepared, [face(seed) for seed in range(5)], features=features)
+    assert_unreadable(prepared)
+
+
+def test_other_images(prepared):
+    rows = [(image[:400], points) for image, points in map(face, range(5))]
+    write(prepared, rows)
+    assert_unreadable(prepared)
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("content", ["", '{"nonsense": 3}'])
+def test_broken_json(prepared, name, content):
+    (prepared / name).write_text(content)
+    assert_unreadable(prepared)
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:100], lambda c: b"text" * 99])
+def test_broken_shard(prepared, damage):
+    path = prepared / "the300w_lp-train.array_record-00001-of-00002"
+    path.write_bytes(damage(path.read_bytes()))
+    assert_unreadable(prepared)
+    path.unlink()
+    assert_unreadable(prepared)
+
+
+def test_no_folder(tmp_path):
+    pytest.importorskip("tensorflow_datasets", reason="the extra tf brings it")
+    folder = str(tmp_path / "absent")
+    assert_refused(
+        lambda: the300w_lp.read(folder, "train", CROP), folder, "dataset_info.json"
+    )
+
+
+def test_without_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    assert_refused(
+        lambda: the300w_lp.read(str(tmp_path), "train", CROP),
+        "data.source='the300w_lp'",
+        "pip install",
+    )
