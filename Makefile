@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-DEMO := runs/demo/mtl
+DEMO := runs/demo
 
 .PHONY: demo test lint bench clean
 
@@ -13,11 +13,13 @@ demo: $(READY)
 	rm -rf $(DEMO)
 	@for method in baseline baseline_matched exponential; do for seed in 0 1; do \
 	  echo "System 1, $$method, seed $$seed" && $(BIN)/python -m mtl.main \
-	  --config configs/mtl/digits.py --workdir $(DEMO)/$$method-$$seed \
+	  --config configs/mtl/digits.py --workdir $(DEMO)/mtl/$$method-$$seed \
 	  --config.method=$$method --config.seed=$$seed || exit 1; done; done
-	@echo && $(BIN)/python -m mtl.compare --figure $(DEMO)/curves.png \
-	  $(DEMO)/baseline-? $(DEMO)/baseline_matched-? $(DEMO)/exponential-?
-	@echo && echo "Figures: $(DEMO)/curves.png, $(DEMO)/exponential-0/*.png"
+	@echo && $(BIN)/python -m mtl.compare --figure $(DEMO)/mtl/curves.png \
+	  $(DEMO)/mtl/baseline-? $(DEMO)/mtl/baseline_matched-? $(DEMO)/mtl/exponential-?
+	@echo && echo "Figures: $(DEMO)/mtl/curves.png, $(DEMO)/mtl/exponential-0/*.png"
+	@echo && echo "System 2" && $(BIN)/python -m structured.compare \
+	  --config configs/structured/digits.py --workdir $(DEMO)/structured --seeds 0,1
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -108,9 +108,7 @@ class Programs:
         return self._compiled[active]
 
 
-def fit(
-    training: Training, workdir: Path, programs: Programs | None = None
-) -> Result:
+def fit(training: Training, workdir: Path, programs: Programs | None = None) -> Result:
     """Trains, or resumes what `workdir` holds.
 
     Args:

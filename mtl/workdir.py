@@ -52,8 +52,8 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def write_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Writes an .npz aside, then renames."""
+def write_npz(path: Path, **arrays: Any) -> None:
+    """Writes named arrays as an .npz aside, then renames."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_bytes(path, buffer.getvalue())

@@ -51,7 +51,7 @@ def make_dense(
     output: str,
     owner: Half | None,
 ) -> AutoEncoder:
-    """x of a shape (without the batch) -> sizes[0] -> ... -> sizes[-1], and back.
+    """From x of a shape (without the batch) -> sizes[0] -> ... -> sizes[-1], and back.
 
     Args:
       shape: of one x; it is flattened, and the reconstruction has it again.

@@ -163,6 +163,7 @@ def _check_model(c: ConfigDict) -> None:
 
 
 def _check_task(c: ConfigDict, name: str) -> None:
+    one_of(c, f"{name}.error", tuple(tasks.ERRORS))
     one_of(c, f"{name}.dimensions", ("sum", "mean"))
     one_of(c, f"{name}.batch", ("sum", "mean"))
     at_least(c, f"{name}.l2", 0)
@@ -170,7 +171,8 @@ def _check_task(c: ConfigDict, name: str) -> None:
 
 def _task(dimensions: str, l2: float) -> ConfigDict:
     c = ConfigDict()
-    c.dimensions = dimensions  # How squared errors of an example come together,
+    c.error = "squared"  # Or "absolute" (ours).
+    c.dimensions = dimensions  # How the errors of an example come together,
     c.batch = "mean"  # and how those of a mini-batch do: "sum" or "mean".
     c.l2 = l2
     return c

@@ -1,4 +1,4 @@
-"""System 2's data: examples that may lack x or y, from faces, digits or one's own files.
+"""System 2's data, examples that may lack x or y: faces, digits or one's own files.
 
 The training set is made of pairs, of x alone and of y alone. Validation and test sets
 are pairs.
@@ -7,6 +7,7 @@ are pairs.
 import dataclasses
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import sklearn.datasets
 from ml_collections import ConfigDict
@@ -36,7 +37,7 @@ class Examples(NamedTuple):
 
     @property
     def pairs(self) -> np.ndarray:
-        """bool [N]: those that have both."""
+        """Those that have both, bool [N]."""
         return self.has_x & self.has_y
 
     def rows(self, which: np.ndarray) -> "Examples":
@@ -104,22 +105,26 @@ def examples(x: np.ndarray, y: np.ndarray, where: str = "") -> Examples:
         )
     if y.dtype.kind not in "fiu":
         raise DataError(f"{where}: y must hold numbers, not {y.dtype}")
-    found = []
-    for name, array in (("x", x), ("y", y)):
-        rows = array.reshape(len(array), -1).astype(np.float32)
-        lacks = np.isnan(rows).all(axis=1)
-        bad = np.flatnonzero(~lacks & ~np.isfinite(rows).all(axis=1))
-        if len(bad):
-            raise DataError(
-                f"{where}: row {bad[0]} of {name} has values that are not finite; fill "
-                "the whole row with NaN if it is lacking"
-            )
-        found += [np.nan_to_num(array.astype(np.float32)), ~lacks]
-    empty = np.flatnonzero(~(found[1] | found[3]))
+    has_x, has_y = _there(x, f"{where}: x"), _there(y, f"{where}: y")
+    empty = np.flatnonzero(~(has_x | has_y))
     if len(empty):
         raise DataError(f"{where}: row {empty[0]} lacks both x and y; leave it out")
-    frame = np.tile(np.float32([0, 0, 1, 1]), (len(x), 1))
-    return Examples(found[0], found[2], found[1], found[3], frame)
+    x, y = (np.nan_to_num(a.astype(np.float32)) for a in (x, y))
+    frame = np.tile(np.array([0, 0, 1, 1], np.float32), (len(x), 1))
+    return Examples(x, y, has_x, has_y, frame)
+
+
+def _there(array: np.ndarray, where: str) -> np.ndarray:
+    """Which rows are not lacking, bool [N]."""
+    rows = array.reshape(len(array), -1).astype(np.float32)
+    lacks = np.isnan(rows).all(axis=1)
+    bad = np.flatnonzero(~lacks & ~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{where}: row {bad[0]} has values that are not finite; fill the whole row "
+            "with NaN if it is lacking"
+        )
+    return np.logical_not(lacks)
 
 
 def split(
@@ -200,18 +205,21 @@ def _faces(config: ConfigDict) -> Dataset:
     if c.unlabelled:
         train = join(train, apart(read(tuple(c.unlabelled))[0]))
     if config.jitter.on:
-        valid, test = (
-            e._replace(x=np.asarray(jitter.plain(e.x, crop))) for e in (valid, test)
-        )
+        valid, test = (e._replace(x=plain(e.x, crop)) for e in (valid, test))
     return Dataset(train, valid, test, test_faces, tuple(problems))
 
 
 def _of_faces(found: Faces, crop: Crop, canvases: bool) -> Examples:
     """Pairs of crops, or of the canvases that jitter needs, and coordinates."""
-    x = found.canvas if canvases else np.asarray(jitter.plain(found.canvas, crop))
+    x = found.canvas if canvases else plain(found.canvas, crop)
     y = crops.to_frame(found.points, found.frame).astype(np.float32)
     all_ = np.ones(len(x), bool)
     return Examples(x, y, all_, all_, found.frame)
+
+
+def plain(canvas: np.ndarray, crop: Crop) -> np.ndarray:
+    """What the network sees of canvases [N, C, C] without jitter: `jitter.plain`."""
+    return np.asarray(jitter.plain(jnp.asarray(canvas), crop))
 
 
 def _digits() -> tuple[Examples, Examples]:
@@ -229,7 +237,9 @@ def _npz(path: str) -> tuple[Examples, Examples]:
     test = examples(arrays["x_test"], arrays["y_test"], f"{path}: test")
     if not test.pairs.all() or not len(test.x):
         raise DataError(f"{path}: the test set must be pairs, without NaN")
-    same = [a.shape[1:] == b.shape[1:] for a, b in zip(train[:2], test[:2], strict=True)]
+    same = [
+        a.shape[1:] == b.shape[1:] for a, b in zip(train[:2], test[:2], strict=True)
+    ]
     if not all(same):
         raise DataError(f"{path}: training and test rows have different shapes")
     return train, test

@@ -19,6 +19,7 @@ from structured import config as configs
 from structured import crops, data, faces, jitter, metrics, network, tasks
 from structured.data import Dataset, Examples
 from structured.network import Network
+from structured.points import POINTS
 
 EVALUATED = 100  # Examples at a time: a convolution's patches are large.
 
@@ -134,7 +135,7 @@ def make_evaluate(
     """`params -> {"train/mse": ..., "valid/mse": ...}`, over the pairs."""
     train = dataset.train.rows(dataset.train.pairs)
     if config.jitter.on:
-        train = train._replace(x=jitter.plain(train.x, data.crop_of(config)))
+        train = train._replace(x=data.plain(train.x, data.crop_of(config)))
     held = {
         name: (jnp.asarray(e.x), jnp.asarray(e.y))
         for name, e in {"train": train, "valid": dataset.valid}.items()
@@ -162,13 +163,16 @@ def score(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
 
 
 def errors(dataset: Dataset, predicted: np.ndarray) -> np.ndarray:
-    """[N]: the NRMSE of each face; for what is no face, the root of its MSE."""
+    """Of each test example, [N]: its NRMSE; of what is no face, the root of its MSE.
+
+    Without the eyes of the 68 points the size of the box is the norm.
+    """
     if dataset.faces is None:
         return np.sqrt(np.square(predicted - dataset.test.y).mean(axis=1))
     truth, frame = dataset.faces.points, dataset.faces.frame
     points = crops.from_frame(predicted, frame)
-    norm = metrics.inter_ocular if truth.shape[1] == 68 else metrics.box_size
-    scale = norm(truth) if truth.shape[1] == 68 else norm(frame)
+    known = truth.shape[1] == POINTS
+    scale = metrics.inter_ocular(truth) if known else metrics.box_size(frame)
     return np.asarray(metrics.nme(points, truth, scale))
 
 

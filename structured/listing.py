@@ -44,7 +44,7 @@ def entries(root: Path, folders: Sequence[str], boxes: str) -> list[Entry]:
             f"{root}: the folders {list(folders)} must be some, each named once"
         )
     found = [e for folder in folders for e in _folder(root, folder)]
-    return _with_boxes(found, root, Path(boxes)) if boxes else found
+    return with_boxes(found, root, Path(boxes)) if boxes else found
 
 
 def _folder(root: Path, folder: str) -> list[Entry]:
@@ -76,8 +76,14 @@ def _name(root: Path, path: Path) -> str:
     return path.relative_to(root).with_name(path.stem).as_posix()
 
 
-def _with_boxes(found: list[Entry], root: Path, path: Path) -> list[Entry]:
-    """A row's name is a path from the root, or a file's name if only one has it."""
+def with_boxes(found: list[Entry], root: Path, path: Path) -> list[Entry]:
+    """Entries with the boxes of a CSV file.
+
+    A row's name is a path from the root, or a file's name if only one has it.
+
+    Raises:
+      DataError: the file is bad. An entry without a box is told in its `wrong`.
+    """
     boxes = _read_boxes(path)
     names = Counter(e.image.name for e in found if e.image)
     boxed = []

@@ -4,19 +4,28 @@ python -m structured.main --config configs/structured/digits.py --workdir runs/d
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
 from mtl import launch
-from structured import experiment
+from structured import config as configs
+from structured import data, experiment, present
+from structured.present import Group
 
 
 def train(arguments: Sequence[str]) -> str:
     """Trains as the flags say; returns what it came to, in words."""
     launch.no_more(arguments)
     args = flags.FLAGS
-    s = experiment.train_and_evaluate(args.config, args.workdir).summary
+    config, folder = args.config, Path(args.workdir)
+    configs.check(config)
+    dataset = data.load(config)
+    run = experiment.train_and_evaluate(config, folder, dataset)
+    group = Group([run], [present.read_rows(run, folder)])
+    present.draw(folder, config, dataset, {config.variant: group})
+    s = run.summary
     scores = ", ".join(f"{k} {v:.4g}" for k, v in s["test"].items())
     return (
         f"{s['variant']}, {s['pairs']} pairs, {s['x_only']} x alone, {s['y_only']} y "

@@ -9,17 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Where the eyes are among the 68 points, counted from 0.
-OUTER_EYE_CORNERS = (36, 45)
-EYES = (slice(36, 42), slice(42, 48))
+from structured.points import LEFT_CORNER, LEFT_EYE, RIGHT_CORNER, RIGHT_EYE
+
+Array = jax.Array | np.ndarray
 
 # The papers' thresholds: up to 0.5, the end left out.
 PAPER_CUTS = np.arange(0, 0.5, 0.001)
 
 
-def mse(
-    predicted: jax.Array, truth: jax.Array, valid: jax.Array | None = None
-) -> jax.Array:
+def mse(predicted: Array, truth: Array, valid: Array | None = None) -> jax.Array:
     """The squared error, mean over faces and coordinates.
 
     Args:
@@ -39,24 +37,23 @@ def mse(
     return jnp.sum(error**2) / (jnp.sum(valid) * error.shape[1])
 
 
-def inter_ocular(truth: jax.Array) -> jax.Array:
+def inter_ocular(truth: Array) -> jax.Array:
     """Distance between the outer corners of the eyes: [N, 68, 2] -> [N]."""
-    left, right = OUTER_EYE_CORNERS
-    return jnp.linalg.norm(truth[:, left] - truth[:, right], axis=-1)
+    return jnp.linalg.norm(truth[:, LEFT_CORNER] - truth[:, RIGHT_CORNER], axis=-1)
 
 
-def inter_pupil(truth: jax.Array) -> jax.Array:
+def inter_pupil(truth: Array) -> jax.Array:
     """Distance between the means of each eye's six points: [N, 68, 2] -> [N]."""
-    left, right = (truth[:, eye].mean(axis=1) for eye in EYES)
+    left, right = (truth[:, eye].mean(axis=1) for eye in (LEFT_EYE, RIGHT_EYE))
     return jnp.linalg.norm(left - right, axis=-1)
 
 
-def box_diagonal(frame: jax.Array) -> jax.Array:
+def box_diagonal(frame: Array) -> jax.Array:
     """Diagonal of boxes (left, top, width, height): [N, 4] -> [N]."""
     return jnp.hypot(frame[:, 2], frame[:, 3])
 
 
-def box_size(frame: jax.Array) -> jax.Array:
+def box_size(frame: Array) -> jax.Array:
     """Geometric mean of width and height of boxes: [N, 4] -> [N]."""
     return jnp.sqrt(frame[:, 2] * frame[:, 3])
 
@@ -67,7 +64,7 @@ BOX_NORMALISERS = {"box_diagonal": box_diagonal, "box_size": box_size}
 NORMALISERS = EYE_NORMALISERS | BOX_NORMALISERS
 
 
-def nme(predicted: jax.Array, truth: jax.Array, normaliser: jax.Array) -> jax.Array:
+def nme(predicted: Array, truth: Array, normaliser: Array) -> jax.Array:
     """Normalised mean error of each face; with `inter_ocular`, the paper's NRMSE.
 
     Args:
@@ -81,14 +78,14 @@ def nme(predicted: jax.Array, truth: jax.Array, normaliser: jax.Array) -> jax.Ar
     return jnp.linalg.norm(predicted - truth, axis=-1).mean(axis=1) / normaliser
 
 
-def cdf(errors: jax.Array, cuts: jax.Array) -> jax.Array:
+def cdf(errors: Array, cuts: Array) -> jax.Array:
     """Share of the errors [N] that are at most each of the cuts [K]: [K], 0 to 1."""
     # Sorting puts NaN last, after every cut.
     below = jnp.searchsorted(jnp.sort(errors), cuts, side="right")
     return below.astype(errors.dtype) / len(errors)
 
 
-def auc_paper(errors: jax.Array) -> jax.Array:
+def auc_paper(errors: Array) -> jax.Array:
     """The paper's area under the CDF of the NRMSE [N], 0 to 1.
 
     By the trapezoid rule on thresholds from 0 in steps of 0.001, over 0.5. The last of
@@ -100,19 +97,19 @@ def auc_paper(errors: jax.Array) -> jax.Array:
     return jnp.trapezoid(shares, dx=0.001) / 0.5
 
 
-def auc(errors: jax.Array, cut: float) -> jax.Array:
+def auc(errors: Array, cut: float) -> jax.Array:
     """The exact area under the CDF of the errors [N] up to a cut, over the cut."""
     # The CDF of one face is a step: it covers the share of the cut after the error.
     return jnp.mean(jnp.where(errors <= cut, 1 - errors / cut, 0))
 
 
-def failure_rate(errors: jax.Array, cut: float) -> jax.Array:
+def failure_rate(errors: Array, cut: float) -> jax.Array:
     """Share of the errors [N] above a cut."""
     return jnp.mean(~(errors <= cut), dtype=errors.dtype)
 
 
 def landmark_report(
-    predicted: jax.Array, truth: jax.Array, frame: jax.Array
+    predicted: Array, truth: Array, frame: Array
 ) -> dict[str, jax.Array]:
     """All the figures about landmarks, as fractions (not percent).
 

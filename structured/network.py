@@ -25,6 +25,7 @@ from structured.autoencoder import (
     ACTIVATIONS,
     SCALES,
     AutoEncoder,
+    Half,
     make_conv,
     make_dense,
 )
@@ -84,16 +85,15 @@ def make(model: ConfigDict, shape: Sequence[int], outputs: int) -> Network:
 
 
 def _input_side(c: ConfigDict, shape: Sequence[int]) -> AutoEncoder:
-    act, output, owner = c.input_activation, c.x_activation, None
-    if c.tied_input:
-        owner = "encoder"
+    act, output = c.input_activation, c.x_activation
+    owner: Half | None = "encoder" if c.tied_input else None
     if c.encoder == "cnn":
         return make_conv(shape, c.channels, c.strides, act, output, owner)
     return make_dense(shape, c.input, act, output, owner)
 
 
 def _output_side(c: ConfigDict, outputs: int) -> AutoEncoder:
-    owner = "decoder" if c.tied_output else None
+    owner: Half | None = "decoder" if c.tied_output else None
     act, output = c.output_activation, c.y_activation
     return make_dense((outputs,), c.output, act, output, owner)
 

@@ -34,6 +34,7 @@ USES = {
 }
 VARIANTS = ("mean", *USES)
 
+ERRORS = {"squared": jnp.square, "absolute": jnp.abs}
 OPTIMIZERS: dict[str, Callable[[ConfigDict], optax.GradientTransformation]] = {
     "sgd": lambda c: optax.sgd(1.0, momentum=c.momentum),
     "adam": lambda c: optax.adam(1.0, b1=c.momentum),
@@ -105,8 +106,8 @@ def optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
 
 def distance(c: ConfigDict, output: jax.Array, target: jax.Array) -> jax.Array:
-    """[B] squared errors of [B, ...], summed or averaged over the dimensions."""
-    errors = jnp.square(output - target).reshape(len(target), -1)
+    """[B] errors of [B, ...]: their squares or sizes, summed or averaged."""
+    errors = ERRORS[c.error](output - target).reshape(len(target), -1)
     return errors.sum(axis=1) if c.dimensions == "sum" else errors.mean(axis=1)
 
 

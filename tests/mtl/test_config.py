@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mtl import checks
+from mtl import checks, data, engine, losses, methods, network, noise
 from mtl import config as configs
-from mtl import data, engine, losses, methods, network, noise
 from mtl.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

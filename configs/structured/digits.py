@@ -1,0 +1,31 @@
+"""Completion of scikit-learn's digits (embedded): upper half -> lower half.
+
+Of 1000 training digits 50 are pairs; of the others there is x alone and y alone.
+
+    python -m structured.main --config configs/structured/digits.py --workdir runs/c
+"""
+
+from ml_collections import ConfigDict
+
+from mtl import checks
+from structured import config
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The config; variant "smoke" trains in seconds."""
+    checks.check_variant(variant, "smoke")
+    c = config.default()
+    c.data.source = "digits"
+    c.data.pairs = 50
+    c.data.valid = 297 / 1297
+    c.model.input, c.model.link, c.model.output = (64,), (64,), (32,)
+    c.model.y_activation = "sigmoid"  # Pixels of the lower half, in [0, 1].
+    c.reconstruct_in.l2 = c.reconstruct_out.l2 = 1e-4
+    c.batch_size, c.optim.rate = 20, 1e-2
+    c.epochs = 300
+    c.schedule.input, c.schedule.output = (50.0, 150.0), (50.0, 200.0)
+    c.eval_every, c.save_every = 10, 100
+    if variant == "smoke":
+        c.epochs, c.schedule.input, c.schedule.output = 6, (1.0, 3.0), (1.0, 4.0)
+        c.eval_every, c.save_every = 2, 3
+    return c

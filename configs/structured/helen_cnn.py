@@ -1,0 +1,42 @@
+"""Beyond the paper, on HELEN: the same three tasks with convolutions and jitter.
+
+    python -m structured.main --config configs/structured/helen_cnn.py \
+        --workdir runs/cnn --config.data.path=DIR
+
+What it reaches is in docs/results/structured.md.
+"""
+
+from ml_collections import ConfigDict
+
+from mtl import checks
+from structured import config
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The config, or a variant of it."""
+    checks.check_variant(variant, "smoke")
+    c = config.default()
+    c.data.size, c.data.margin, c.data.context, c.data.square = 64, 0.1, 8, True
+    c.jitter.on, c.jitter.rotation, c.jitter.scale, c.jitter.shift = True, 12.0, 0.06, 0.04
+    c.model.encoder = "cnn"
+    c.model.channels = (32, 32, 64, 64, 128, 128)
+    c.model.strides = (2, 1, 2, 1, 2, 1)
+    c.model.input_activation = c.model.link_activation = "relu"
+    c.model.link = (256,)
+    c.model.output_activation, c.model.y_activation = "linear", "linear"
+    c.model.tied_input = False
+    c.supervised.error = "absolute"
+    c.reconstruct_in.l2 = c.reconstruct_out.l2 = 0.0
+    c.reconstruct_in.center_code = c.reconstruct_out.center_code = False
+    c.variant = "mlp_out"
+    c.optim.name, c.optim.rate, c.optim.clip = "adam", 1e-3, 1.0
+    c.batch_size, c.epochs, c.optim.decay_epochs = 32, 300, 250
+    c.schedule.input, c.schedule.output = (20.0, 60.0), (50.0, 200.0)
+    c.eval_every, c.save_every = 5, 50
+    if variant == "smoke":
+        c.data.size, c.data.context = 32, 4
+        c.model.channels, c.model.strides = (8, 16), (2, 2)
+        c.epochs, c.optim.decay_epochs = 4, 2
+        c.schedule.input, c.schedule.output = (1.0, 2.0), (1.0, 3.0)
+        c.eval_every, c.save_every = 1, 2
+    return c

@@ -1,0 +1,132 @@
+import csv
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs.structured import digits
+from mtl.errors import WorkdirError
+from structured import compare, experiment, present, tasks
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    return folder, compare.compare(digits.get_config("smoke"), folder, seeds=(0, 1))
+
+
+def test_leaves_a_row_a_run_and_a_line_a_variant(done):
+    folder, groups = done
+    rows = list(csv.DictReader((folder / "results.csv").open()))
+    assert [(r["variant"], r["seed"]) for r in rows] == [
+        (v, s) for v in tasks.VARIANTS for s in "01"
+    ]
+    for row, run in zip(
+        rows, (run for g in groups.values() for run in g.runs), strict=True
+    ):
+        assert float(row["test/mse"]) == run.summary["test"]["mse"]
+    table = (folder / "table.md").read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in table[2:]] == list(tasks.VARIANTS)
+
+
+def test_the_table_has_mean_and_deviation(done):
+    _, groups = done
+    head, lines = present.table(groups)
+    errors = [1e3 * run.summary["test"]["mse"] for run in groups["mlp_in"].runs]
+    mean, spread = sum(errors) / 2, abs(errors[0] - errors[1]) / 2**0.5
+    line = dict(zip(head, lines[2], strict=True))
+    assert line["variant"] == "mlp_in"
+    assert line["test MSE ×1e-3"] == f"{mean:.2f} ± {spread:.2f}"
+
+
+def test_leaves_figures_and_a_page(done):
+    folder, _ = done
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    for name in ("mse.png", "completions.png"):
+        assert (folder / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_variants_start_from_the_same_weights_and_differ_in_the_end(done):
+    _, groups = done
+    plans = {}
+    for variant in ("mlp", "mlp_in_out"):
+        config = compare.one_config(digits.get_config("smoke"), variant, 1)
+        plans[variant] = experiment.plan(config, experiment.data.load(config)).params
+    mlp, both = plans["mlp"], plans["mlp_in_out"]
+    for part in mlp:
+        for layer, arrays in mlp[part].items():
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(array, both[part][layer][name])
+    ends = [g.runs[1].predicted for g in groups.values()]
+    for a, b in itertools.pairwise(ends):
+        assert np.abs(a - b).max() > 1e-4
+
+
+def test_a_run_of_a_sweep_is_the_run_alone(done, tmp_path):
+    _, groups = done
+    config = compare.one_config(digits.get_config("smoke"), "mlp_out", 1)
+    alone = experiment.train_and_evaluate(config, tmp_path)
+    np.testing.assert_array_equal(alone.predicted, groups["mlp_out"].runs[1].predicted)
+
+
+def test_finished_runs_are_read_and_not_trained(done, monkeypatch):
+    folder, groups = done
+
+    def refuse(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(experiment, "train_and_evaluate", refuse)
+    again = compare.compare(digits.get_config("smoke"), folder, seeds=(0, 1))
+    for name, group in groups.items():
+        for a, b in zip(group.runs, again[name].runs, strict=True):
+            np.testing.assert_array_equal(a.predicted, b.predicted)
+            assert a.summary == b.summary
+        assert group.rows == again[name].rows
+
+
+def test_a_folder_with_another_config_is_refused(done):
+    folder, _ = done
+    config = digits.get_config("smoke")
+    config.optim.rate = 0.02
+    with pytest.raises(WorkdirError, match=r"optim\.rate"):
+        compare.compare(config, folder, variants=("mlp",), seeds=(0,))
+
+
+def test_programs_are_shared(tmp_path):
+    shared, made = compare.share_programs(), []
+    for seed in (0, 1):
+        for variant in ("mlp_in", "mlp_in_out"):
+            config = compare.one_config(digits.get_config("smoke"), variant, seed)
+            config.epochs = 1
+
+            def keep(training):
+                made.append(shared(training))
+                return made[-1]
+
+            folder = tmp_path / f"{variant}-{seed}"
+            experiment.train_and_evaluate(config, folder, programs=keep)
+    assert all(p is made[0] for p in made)
+    assert len(made[0]._compiled) == 2  # in and supervised; all three.
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--variants=mlp,mpl", "--variants must be some of mean,mlp"),
+        ("--seeds=0,x", "--seeds must be whole numbers"),
+        ("--seeds=0,0", "each once"),
+    ],
+)
+def test_the_launcher_refuses(flag, message, tmp_path):
+    command = [sys.executable, "-m", "structured.compare", flag]
+    command += ["--config", "configs/structured/digits.py:smoke"]
+    command += ["--workdir", str(tmp_path / "w")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "w").exists()

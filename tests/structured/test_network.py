@@ -1,0 +1,413 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtl.task import flatten
+from structured import autoencoder, conv, network
+from structured import config as configs
+from tests.structured import reference
+from tests.structured.reference import Side
+
+PARTS = {"encoder_in", "decoder_in", "link", "encoder_out", "decoder_out"}
+SHAPE, OUTPUTS = (8, 4), 6
+# Which half has the matrices of a tied auto-encoder: the one that M uses.
+OWNERS = {"in": ("encoder_in", "decoder_in"), "out": ("decoder_out", "encoder_out")}
+
+
+def model(encoder="mlp", **fields):
+    c = configs.default().model
+    c.encoder, c.input, c.link, c.output = encoder, (7, 5), (6, 4), (5, 3)
+    c.channels, c.strides = (3, 2), (2, 1)
+    c.update(fields)
+    return c
+
+
+def untied(encoder="mlp", **fields):
+    return model(encoder, tied_input=False, tied_output=False, **fields)
+
+
+def values(net, seed=0):
+    """Parameters that are all different, no bias 0."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(net.init, jax.random.key(0))
+    return jax.tree.map(lambda a: jnp.asarray(rng.normal(0, 0.5, a.shape)), shapes)
+
+
+def make(c):
+    return network.make(c, SHAPE, OUTPUTS)
+
+
+def examples(rows=3):
+    rng = np.random.default_rng(1)
+    return rng.uniform(size=(rows, *SHAPE)), rng.uniform(size=(rows, OUTPUTS))
+
+
+def sides(c):
+    strides = tuple(c.strides) if c.encoder == "cnn" else None
+    return (
+        Side("in", c.input_activation, c.x_activation, strides, SHAPE),
+        Side("out", c.output_activation, c.y_activation, None, (OUTPUTS,)),
+    )
+
+
+@pytest.mark.parametrize(("encoder", "code"), [("mlp", 5), ("cnn", 4 * 2 * 2)])
+@pytest.mark.parametrize("tied", [True, False])
+def test_shapes_of_the_parts(encoder, code, tied):
+    net = make(model(encoder, tied_input=tied, tied_output=tied))
+    params = jax.eval_shape(net.init, jax.random.key(0))
+    assert set(params) == PARTS
+
+    def shape(part, *rows):
+        args = [jax.ShapeDtypeStruct(row, np.float32) for row in rows]
+        return jax.eval_shape(part, params, *args).shape
+
+    assert shape(net.encoder_in, (9, *SHAPE)) == (9, code)
+    assert shape(net.decoder_in, (9, code)) == (9, *SHAPE)
+    assert shape(net.link, (9, code)) == (9, 3)
+    assert shape(net.encoder_out, (9, OUTPUTS)) == (9, 3)
+    assert shape(net.decoder_out, (9, 3)) == (9, OUTPUTS)
+    assert shape(net.main, (9, *SHAPE)) == (9, OUTPUTS)
+
+
+def test_the_papers_network():
+    net = network.make(configs.default().model, (50, 50), 136)
+    params = jax.eval_shape(net.init, jax.random.key(0))
+    assert {k: v.shape for k, v in flatten(params).items() if "kernel" in k} == {
+        "encoder_in/1/kernel": (2500, 1025),
+        "link/1/kernel": (1025, 512),
+        "link/2/kernel": (512, 64),
+        "decoder_out/1/kernel": (64, 136),
+    }
+    assert {k: v.shape for k, v in flatten(params).items() if "bias" in k} == {
+        "encoder_in/1/bias": (1025,),
+        "decoder_in/1/bias": (2500,),
+        "link/1/bias": (512,),
+        "link/2/bias": (64,),
+        "encoder_out/1/bias": (64,),
+        "decoder_out/1/bias": (136,),
+    }
+
+
+UNITS = [
+    {},
+    {"input_activation": "relu", "link_activation": "linear"},
+    {"x_activation": "linear", "y_activation": "sigmoid", "output_activation": "relu"},
+]
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "cnn"])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("units", UNITS, ids=str)
+def test_the_parts_equal_a_composition_by_hand(x64, encoder, tied, units):
+    c = model(encoder, tied_input=tied, tied_output=tied, **units)
+    net, (x, y) = make(c), examples()
+    params = values(net)
+    p = {k: np.asarray(v) for k, v in flatten(params).items()}
+    side_in, side_out = sides(c)
+    acts = [c.link_activation, c.link_activation, c.output_activation]
+    code_x, code_y = reference.encode(p, side_in, x), reference.encode(p, side_out, y)
+    due = {
+        net.encoder_in: (x, code_x),
+        net.decoder_in: (code_x.real, reference.decode(p, side_in, code_x)),
+        net.link: (code_x.real, reference.link(p, code_x, acts)),
+        net.encoder_out: (y, code_y),
+        net.decoder_out: (code_y.real, reference.decode(p, side_out, code_y)),
+        net.main: (x, reference.main(p, x, side_in, side_out, acts)),
+    }
+    for part, (given, expected) in due.items():
+        np.testing.assert_allclose(part(params, given), expected.real, 1e-10, 1e-12)
+
+
+def test_a_reconstruction_has_the_shape_of_x():
+    """Codes of one row and of many; x of one dimension and of three."""
+    for shape in ((10,), (2, 3, 2)):
+        net = network.make(model(), shape, OUTPUTS)
+        params = net.init(jax.random.key(0))
+        back = net.decoder_in(params, net.encoder_in(params, np.ones((1, *shape))))
+        assert back.shape == (1, *shape)
+
+
+# Tied halves
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "cnn"])
+@pytest.mark.parametrize("side", OWNERS)
+def test_only_the_half_that_the_main_network_uses_has_matrices(encoder, side):
+    c = untied(encoder)
+    c[f"tied_{side}put"] = True
+    params = flatten(jax.eval_shape(make(c).init, jax.random.key(0)))
+    free = flatten(jax.eval_shape(make(untied(encoder)).init, jax.random.key(0)))
+    owner, other = OWNERS[side]
+    assert len([k for k in free if k.startswith(other) and "kernel" in k]) == 2
+    lost = {f"{other}/1/kernel", f"{other}/2/kernel"}
+    assert free.keys() - params.keys() == lost
+    assert {k: v.shape for k, v in params.items()} == {
+        k: v.shape for k, v in free.items() if k not in lost
+    }
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "cnn"])
+@pytest.mark.parametrize("side", OWNERS)
+@pytest.mark.parametrize("layer", ["1", "2"])
+def test_a_change_of_the_shared_matrix_changes_both_halves(encoder, side, layer):
+    net = make(model(encoder))
+    params = values(net)
+    rows = dict(zip(("in", "out"), examples(), strict=True))[side]
+    encode, decode = getattr(net, f"encoder_{side}"), getattr(net, f"decoder_{side}")
+    code = encode(params, rows)
+    changed = jax.tree.map(lambda a: a, params)
+    changed[OWNERS[side][0]][layer]["kernel"] += 0.1
+    assert np.abs(encode(changed, rows) - code).max() > 1e-3
+    assert np.abs(decode(changed, code) - decode(params, code)).max() > 1e-3
+
+
+def separated(params, encoder):
+    """The same functions with a matrix for each half."""
+    params = jax.tree.map(lambda a: a, params)
+    for side, (owner, other) in OWNERS.items():
+        for k, layer in params[owner].items():
+            dense = side == "out" or encoder == "mlp"
+            kernel = layer["kernel"].T if dense else layer["kernel"]
+            params[other][k]["kernel"] = kernel
+    return params
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "cnn"])
+def test_tied_gradients_are_the_sum_of_both_halves(x64, encoder):
+    nets = make(model(encoder)), make(untied(encoder))
+    x, y = examples()
+    tied = values(nets[0])
+    free = separated(tied, encoder)
+
+    def loss(params, net):
+        back_x = net.decoder_in(params, net.encoder_in(params, x))
+        back_y = net.decoder_out(params, net.encoder_out(params, y))
+        return jnp.square(back_x - x).sum() + jnp.square(back_y - y).sum()
+
+    ours, theirs = (
+        jax.value_and_grad(loss)(p, net)
+        for p, net in zip((tied, free), nets, strict=True)
+    )
+    np.testing.assert_allclose(ours[0], theirs[0], 1e-12)
+    for side, (owner, other) in OWNERS.items():
+        for k in ("1", "2"):
+            one, two = theirs[1][owner][k]["kernel"], theirs[1][other][k]["kernel"]
+            two = two.T if side == "out" or encoder == "mlp" else two
+            assert min(np.abs(one).max(), np.abs(two).max()) > 1e-3
+            found = ours[1][owner][k]["kernel"]
+            np.testing.assert_allclose(found, one + two, 1e-10, 1e-12)
+            for half in (owner, other):
+                biases = [g[1][half][k]["bias"] for g in (ours, theirs)]
+                np.testing.assert_allclose(*biases, 1e-10, 1e-12)
+
+
+# Initial values
+
+
+def check_range(kernel, bound):
+    """U(-bound, bound): never outside, near both ends, and of its deviation."""
+    assert np.abs(kernel).max() <= bound * (1 + 1e-6)
+    assert kernel.max() > 0.97 * bound
+    assert kernel.min() < -0.97 * bound
+    np.testing.assert_allclose(kernel.std(), bound / 3**0.5, rtol=0.05)
+    assert abs(kernel.mean()) < 0.05 * bound
+
+
+def glorot(below, above, scale):
+    return scale * (6 / (below + above)) ** 0.5
+
+
+def test_dense_ranges():
+    c = untied(input=(60, 50), link=(40, 45), output=(30, 35))
+    params = network.make(c, (5, 8), 64).init(jax.random.key(0))
+    kernels = {k: v for k, v in flatten(params).items() if k.endswith("kernel")}
+    due = {
+        # 4 times for what leads to sigmoid units; those of codes of y are tanh.
+        "encoder_in/1": (40, 60, 4),
+        "encoder_in/2": (60, 50, 4),
+        "decoder_in/2": (50, 60, 4),
+        "decoder_in/1": (60, 40, 4),
+        "link/1": (50, 40, 4),
+        "link/2": (40, 45, 4),
+        "link/3": (45, 35, 1),
+        "encoder_out/1": (64, 30, 1),
+        "encoder_out/2": (30, 35, 1),
+        "decoder_out/2": (35, 30, 1),
+        "decoder_out/1": (30, 64, 1),
+    }
+    assert {k.removesuffix("/kernel") for k in kernels} == set(due)
+    for name, (below, above, scale) in due.items():
+        kernel = np.asarray(kernels[f"{name}/kernel"])
+        assert kernel.shape == (below, above)
+        check_range(kernel, glorot(below, above, scale))
+
+
+def test_ranges_of_other_units():
+    c = untied(input=(60,), link=(), output=(40,), x_activation="linear")
+    c.input_activation, c.output_activation, c.y_activation = "relu", "tanh", "sigmoid"
+    params = network.make(c, (50,), 64).init(jax.random.key(0))
+    due = {
+        "encoder_in": (50, 60, 2**0.5),
+        "decoder_in": (60, 50, 1),
+        "link": (60, 40, 1),
+        "encoder_out": (64, 40, 1),
+        "decoder_out": (40, 64, 4),
+    }
+    for name, shape in due.items():
+        check_range(np.asarray(params[name]["1"]["kernel"]), glorot(*shape))
+
+
+def test_convolutions_start_in_the_range_of_their_units():
+    """sqrt(3 / fan-in), times sqrt(2) for relu (He) and 4 for sigmoid."""
+    c = untied("cnn", channels=(32, 16), strides=(2, 1), input_activation="relu")
+    params = network.make(c, SHAPE, 2).init(jax.random.key(0))
+    due = {
+        "encoder_in/1": ((9, 32), (6 / 9) ** 0.5),
+        "encoder_in/2": ((9 * 32, 16), (6 / (9 * 32)) ** 0.5),
+        # A pixel of what comes back hears 9 taps, at stride 2 a quarter of them.
+        "decoder_in/2": ((9 * 32, 16), (6 / (9 * 16)) ** 0.5),
+        "decoder_in/1": ((9, 32), 4 * (3 / (9 * 32 / 4)) ** 0.5),
+    }
+    for name, (shape, bound) in due.items():
+        kernel = np.asarray(flatten(params)[f"{name}/kernel"])
+        assert kernel.shape == shape
+        check_range(kernel, bound)
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "cnn"])
+def test_biases_start_at_0(encoder):
+    params = flatten(make(untied(encoder)).init(jax.random.key(0)))
+    biases = [v for k, v in params.items() if k.endswith("bias")]
+    assert len(biases) == 11
+    assert not any(np.any(b) for b in biases)
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "cnn"])
+def test_a_seed_gives_the_same_matrices_tied_or_not(encoder):
+    tied = flatten(make(model(encoder)).init(jax.random.key(3)))
+    free = flatten(make(untied(encoder)).init(jax.random.key(3)))
+    for name, value in tied.items():
+        np.testing.assert_array_equal(value, free[name])
+    other = flatten(make(model(encoder)).init(jax.random.key(4)))
+    names = [k for k in tied if k.endswith("kernel")]
+    assert all(np.abs(other[k] - tied[k]).max() > 1e-3 for k in names)
+
+
+def test_no_two_matrices_start_alike():
+    c = untied(input=(5, 5, 5), link=(5, 5), output=(5, 5))
+    params = flatten(network.make(c, (5,), 5).init(jax.random.key(0)))
+    kernels = [v for k, v in params.items() if k.endswith("kernel")]
+    bare = [np.asarray(k / np.abs(k).max()).ravel() for k in kernels]
+    assert len(bare) == 13
+    shared = np.abs(np.corrcoef(bare)) - np.eye(13)
+    assert shared.max() < 0.9
+
+
+# Convolutions
+
+
+def images(height, width, channels, rows=2):
+    rng = np.random.default_rng(5)
+    return jnp.asarray(rng.normal(size=(rows, height, width, channels)))
+
+
+def weights(channels, maps):
+    return jnp.asarray(np.random.default_rng(6).normal(size=(9 * channels, maps)))
+
+
+def lax_conv(x, kernel, stride):
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel.reshape(3, 3, x.shape[-1], -1),
+        (stride, stride),
+        ((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+CONVS = [(1, 4, 6, 1, 1), (1, 5, 7, 3, 2), (2, 8, 4, 1, 3), (2, 6, 10, 3, 4)]
+CONVS += [(3, 9, 6, 2, 2), (4, 4, 8, 2, 1)]
+
+
+@pytest.mark.parametrize(("stride", "height", "width", "channels", "maps"), CONVS)
+def test_convolutions_equal_those_of_xla(x64, stride, height, width, channels, maps):
+    x, kernel = images(height, width, channels), weights(channels, maps)
+    due = lax_conv(x, kernel, stride)
+    assert due.shape == (2, height // stride, width // stride, maps)
+    np.testing.assert_allclose(conv.conv(x, kernel, stride), due, 1e-12, 1e-12)
+    _, back = jax.vjp(lambda x: lax_conv(x, kernel, stride), x)
+    y = images(*due.shape[1:])
+    found = conv.deconv(y, kernel, stride)
+    np.testing.assert_allclose(found, back(y)[0], 1e-12, 1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_deconvolutions_equal_transposed_ones(x64, stride):
+    y, kernel = images(3, 4, 5), weights(2, 5)
+    due = jax.lax.conv_transpose(
+        y,
+        kernel.reshape(3, 3, 2, 5),
+        (stride, stride),
+        ((1, stride), (1, stride)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        transpose_kernel=True,
+    )
+    np.testing.assert_allclose(conv.deconv(y, kernel, stride), due, 1e-12, 1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolutions_equal_those_of_pytorch(x64, stride):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, y, kernel = images(6, 8, 3), images(6 // stride, 8 // stride, 4), weights(3, 4)
+
+    def there(a, *order):
+        return torch.tensor(np.array(a)).permute(*order)
+
+    w = there(kernel.reshape(3, 3, 3, 4), 3, 2, 0, 1)
+    options = dict(stride=stride, padding=1)
+    due = torch.nn.functional.conv2d(there(x, 0, 3, 1, 2), w, **options)
+    due = due.permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(conv.conv(x, kernel, stride), due, 1e-12, 1e-12)
+    options["output_padding"] = stride - 1
+    due = torch.nn.functional.conv_transpose2d(there(y, 0, 3, 1, 2), w, **options)
+    due = due.permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(conv.deconv(y, kernel, stride), due, 1e-12, 1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_an_output_is_centred_on_its_row_of_the_input(stride):
+    """The tap in the middle alone takes every s-th pixel, and puts it back there."""
+    kernel = jnp.zeros((9, 1)).at[4].set(1)
+    x = images(6, 12, 1)
+    seen = conv.conv(x, kernel, stride)
+    np.testing.assert_array_equal(seen, x[:, ::stride, ::stride])
+    back = np.zeros(x.shape)
+    back[:, ::stride, ::stride] = seen
+    np.testing.assert_array_equal(conv.deconv(seen, kernel, stride), back)
+
+
+def test_the_gradients_of_a_convolution_equal_those_of_xla(x64):
+    x, kernel = images(6, 4, 2), weights(2, 3)
+    found, due = (
+        jax.grad(lambda x, k, f=f: jnp.sin(f(x, k, 2)).sum(), argnums=(0, 1))(x, kernel)
+        for f in (conv.conv, lax_conv)
+    )
+    for ours, theirs in zip(found, due, strict=True):
+        np.testing.assert_allclose(ours, theirs, 1e-11, 1e-12)
+
+
+@pytest.mark.parametrize("owner", [None, "encoder", "decoder"])
+def test_an_auto_encoder_of_convolutions_under_any_owner(owner):
+    made = autoencoder.make_conv((8, 4), (3, 5), (2, 2), "relu", "sigmoid", owner)
+    encoder, decoder = made.init(jax.random.key(0))
+    assert made.code == 2 * 1 * 5
+    for name, half in (("encoder", encoder), ("decoder", decoder)):
+        has = {"kernel" in layer for layer in half.values()}
+        assert has == {owner in (None, name)}
+    x = images(8, 4, 1)[..., 0]
+    code = made.encode(encoder, decoder, x)
+    assert code.shape == (2, made.code)
+    back = made.decode(encoder, decoder, code)
+    assert back.shape == x.shape
+    assert 0 < float(back.min()) < float(back.max()) < 1
