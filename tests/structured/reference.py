@@ -1,4 +1,4 @@
-"""Algorithm 2 of arXiv 1504.07550 once more: NumPy, float64 and complex, nothing shared.
+"""Algorithm 2 of arXiv 1504.07550 once more: NumPy, complex128, nothing shared.
 
 Slow and naive on purpose. A cost is a plain formula of the parameters, a flat dict with
 keys like "encoder_in/1/kernel"; gradients are complex-step derivatives.
@@ -32,14 +32,14 @@ class Side(NamedTuple):
     shape: tuple = ()
 
     def depth(self, p):
-        return sum(k.startswith(f"encoder_{self.name}/") for k in p) - sum(
-            k.startswith(f"encoder_{self.name}/") and k.endswith("kernel") for k in p
-        )
+        own = f"encoder_{self.name}/"
+        return sum(k.startswith(own) and k.endswith("/bias") for k in p)
 
 
 class Cost(NamedTuple):
-    """How a task's squared errors come together."""
+    """What a task's errors are, and how they come together."""
 
+    error: str
     dimensions: str
     batch: str
     l2: float
@@ -47,7 +47,8 @@ class Cost(NamedTuple):
 
 
 def conv(x, kernel, stride):
-    """[B, H/s, W/s, F] of x [B, H, W, C]: 3x3, output i looks at rows s i - 1 ... + 1."""
+    """[B, H/s, W/s, F] of x [B, H, W, C]: output i looks at rows s i - 1 to s i + 1."""
+    x, kernel = np.asarray(x), np.asarray(kernel)
     b, height, width, channels = x.shape
     out = np.zeros((b, height // stride, width // stride, kernel.shape[1]), complex)
     for (i, j), (row, column, tap) in _taps(x.shape, stride):
@@ -58,6 +59,7 @@ def conv(x, kernel, stride):
 
 def deconv(y, kernel, stride):
     """The transpose: what each output of `conv` looked at gets its share back."""
+    y, kernel = np.asarray(y), np.asarray(kernel)
     b, height, width, _ = y.shape
     channels = len(kernel) // 9
     x = np.zeros((b, height * stride, width * stride, channels), complex)
@@ -122,8 +124,11 @@ def main(p, x, side_in, side_out, activations):
 
 
 def together(p, cost, output, target, parts):
-    """J of squared errors [B, ...], and the L2 of the matrices of some parts."""
-    errors = ((output - target) ** 2).reshape(len(target), -1)
+    """J of the errors [B, ...], and the L2 of the matrices of some parts."""
+    apart = (output - target).reshape(len(target), -1)
+    # Not np.abs, which would lose the imaginary part.
+    size = np.where(apart.real < 0, -apart, apart)
+    errors = apart**2 if cost.error == "squared" else size
     each = errors.sum(1) if cost.dimensions == "sum" else errors.mean(1)
     total = each.sum() if cost.batch == "sum" else each.mean()
     for name, w in p.items():

@@ -20,7 +20,7 @@ def done(tmp_path_factory):
 
 def test_leaves_a_row_a_run_and_a_line_a_variant(done):
     folder, groups = done
-    rows = list(csv.DictReader((folder / "results.csv").open()))
+    rows = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
     assert [(r["variant"], r["seed"]) for r in rows] == [
         (v, s) for v in tasks.VARIANTS for s in "01"
     ]

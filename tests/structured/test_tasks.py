@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs.structured import digits
+from mtl.errors import Error
 from mtl.task import flatten
 from structured import config as configs
 from structured import data, experiment, network, tasks
@@ -36,6 +37,15 @@ def test_names_and_order():
     assert [t.name for t in setup(small())[0]] == list(tasks.NAMES)
     assert tasks.NAMES == ("in", "out", "supervised")
     assert tasks.VARIANTS == ("mean", "mlp", "mlp_in", "mlp_out", "mlp_in_out")
+
+
+@pytest.mark.xfail(strict=True, reason="ZeroDivisionError, TypeError or IndexError")
+def test_strides_that_do_not_fit_the_data_are_told(tmp_path):
+    """Only the data can tell the shape of what is no face; here it is 4 x 8."""
+    c = digits.get_config("smoke")
+    c.model.encoder = "cnn"
+    with pytest.raises(Error, match="model"):
+        experiment.train_and_evaluate(c, tmp_path / "run")
 
 
 # Weights and rates

@@ -1,0 +1,318 @@
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from mtl import checks, engine, noise
+from mtl.errors import ConfigError
+from structured import autoencoder, data, tasks
+from structured import config as configs
+
+ROOT = Path(__file__).resolve().parents[2]
+NAN = float("nan")
+
+BAD = [
+    ("seed", -1),
+    ("seed", 2**32),
+    ("variant", "no_such"),
+    ("epochs", 0),
+    ("batch_size", 0),
+    ("order", "no_such"),
+    ("data.source", "no_such"),
+    ("data.path", ""),
+    ("data.train", ()),
+    ("data.test", ()),
+    ("data.pairs", 0),
+    ("data.pairs", -2),
+    ("data.valid", 0.0),
+    ("data.valid", 1.0),
+    ("data.valid", -0.1),
+    ("data.valid", NAN),
+    ("data.points", 0),
+    ("jitter.rotation", -1.0),
+    ("jitter.rotation", NAN),
+    ("jitter.scale", -0.1),
+    ("jitter.scale", NAN),
+    ("jitter.shift", -0.1),
+    ("jitter.shift", NAN),
+    ("model.encoder", "no_such"),
+    ("model.input", ()),
+    ("model.input", (0,)),
+    ("model.input", (9, -1)),
+    ("model.input", (9.5,)),
+    ("model.link", (0,)),
+    ("model.link", (9.5,)),
+    ("model.output", ()),
+    ("model.output", (0,)),
+    ("model.channels", ()),
+    ("model.channels", (8, 0)),
+    ("model.strides", ()),
+    ("model.strides", (2, 0)),
+    ("model.input_activation", "no_such"),
+    ("model.link_activation", "no_such"),
+    ("model.output_activation", "no_such"),
+    ("model.x_activation", "no_such"),
+    ("model.y_activation", "no_such"),
+    *((f"{t}.error", "no_such") for t in ("reconstruct_in", "supervised")),
+    *((f"{t}.dimensions", "no_such") for t in ("reconstruct_in", "supervised")),
+    *((f"{t}.batch", "no_such") for t in ("reconstruct_in", "supervised")),
+    *((f"{t}.l2", -1e-9) for t in ("reconstruct_in", "supervised")),
+    *((f"{t}.l2", NAN) for t in ("reconstruct_in", "supervised")),
+    ("reconstruct_out.error", "no_such"),
+    ("reconstruct_out.dimensions", "no_such"),
+    ("reconstruct_out.batch", "no_such"),
+    ("reconstruct_out.l2", -1e-9),
+    ("reconstruct_in.noise", "no_such"),
+    ("reconstruct_out.noise", "no_such"),
+    ("reconstruct_in.level", -0.1),
+    ("reconstruct_in.level", 1.1),
+    ("reconstruct_in.level", NAN),
+    ("reconstruct_out.level", -0.1),
+    ("reconstruct_out.level", NAN),
+    ("schedule.input", (100.0, 100.0)),
+    ("schedule.input", (100.0,)),
+    ("schedule.input", (1.0, 2.0, 3.0)),
+    ("schedule.input", (NAN, 100.0)),
+    ("schedule.output", (700.0, 100.0)),
+    ("schedule.output", ()),
+    ("optim.name", "no_such"),
+    ("optim.rate", 0.0),
+    ("optim.rate", -0.1),
+    ("optim.rate", NAN),
+    ("optim.momentum", -0.1),
+    ("optim.momentum", 1.0),
+    ("optim.momentum", NAN),
+    ("optim.clip", -1.0),
+    ("optim.clip", NAN),
+    ("optim.decay_epochs", -1),
+    ("optim.decay_epochs", 1001),
+    ("eval_every", 0),
+    ("save_every", 0),
+    ("patience", -1),
+    ("precision", "no_such"),
+]
+# These are refused as the crop that they make.
+CROP = [
+    ("data.size", 0),
+    ("data.context", -1),
+    ("data.margin", -0.5),
+    ("data.margin", NAN),
+]
+# Refused in company of others: see below.
+TOGETHER = {"data.unlabelled", "jitter.on", "jitter.mirror"}
+# Any value of these is one of the two that are allowed, or only the data can tell.
+UNCHECKED = {
+    "data.valid_first",
+    "data.square",
+    "data.boxes",
+    "data.skip_bad",
+    "data.cache",
+    "model.tied_input",
+    "model.tied_output",
+    "reconstruct_in.center_code",
+    "reconstruct_out.center_code",
+}
+
+
+def with_values(**values):
+    """The default, of some path, with fields changed: `a__b=1` for config.a.b."""
+    c = configs.default()
+    c.data.path = "somewhere"
+    for name, value in values.items():
+        part, name = c, name.replace("__", ".").split(".")
+        for section in name[:-1]:
+            part = part[section]
+        part[name[-1]] = value
+    return c
+
+
+def leaves(c, prefix=""):
+    for name, value in c.items():
+        if hasattr(value, "items"):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def assert_refused(c, name, value):
+    """ConfigError that names the field and the value."""
+    with pytest.raises(
+        ConfigError, match=re.escape(f"config.{name}={value!r} must be ")
+    ):
+        configs.check(c)
+
+
+def test_the_default_passes():
+    configs.check(with_values())
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=lambda v: str(v))
+def test_bad_value(name, value):
+    assert_refused(with_values(**{name: value}), name, value)
+
+
+@pytest.mark.parametrize(("name", "value"), CROP, ids=lambda v: str(v))
+def test_a_crop_that_makes_no_sense(name, value):
+    field = name.split(".")[1]
+    with pytest.raises(ConfigError, match=re.escape(f"{field}={value!r}")):
+        configs.check(with_values(**{name: value}))
+
+
+def test_every_field_has_a_bad_value_here_or_needs_none():
+    bad = {name for name, _ in BAD + CROP} | TOGETHER
+    assert not bad & UNCHECKED
+    assert set(leaves(configs.default())) == bad | UNCHECKED
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("variant", tasks.VARIANTS),
+        ("order", engine.ORDERS),
+        ("data.source", data.SOURCES),
+        ("model.encoder", ("mlp",)),
+        ("model.input_activation", tuple(autoencoder.ACTIVATIONS)),
+        ("model.y_activation", tuple(autoencoder.ACTIVATIONS)),
+        ("reconstruct_in.noise", noise.KINDS),
+        ("reconstruct_out.error", tuple(tasks.ERRORS)),
+        ("reconstruct_out.dimensions", ("sum", "mean")),
+        ("supervised.batch", ("sum", "mean")),
+        ("optim.name", tuple(tasks.OPTIMIZERS)),
+        ("precision", checks.PRECISIONS),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_choices_pass_and_are_told_when_another_is_given(name, allowed):
+    for value in allowed:
+        configs.check(with_values(**{name: value}))
+    with pytest.raises(ConfigError, match=re.escape(", ".join(allowed))):
+        configs.check(with_values(**{name: "no_such"}))
+
+
+@pytest.mark.parametrize("source", [s for s in data.SOURCES if s != "digits"])
+def test_a_source_of_files_needs_a_path(source):
+    c = with_values(data__source=source, data__path="")
+    assert_refused(c, "data.path", "")
+    c.data.path = "somewhere"
+    configs.check(c)
+
+
+def test_digits_need_no_path():
+    configs.check(with_values(data__source="digits", data__path=""))
+
+
+@pytest.mark.parametrize("source", ["digits", "npz"])
+def test_what_is_no_face_has_no_unlabelled_folders_and_no_jitter(source):
+    c = with_values(data__source=source, data__unlabelled=("afw",))
+    assert_refused(c, "data.unlabelled", ("afw",))
+    c = with_values(data__source=source, jitter__on=True)
+    assert_refused(c, "jitter.on", True)
+    # Folders are of no interest to it.
+    configs.check(with_values(data__source=source, data__train=(), data__test=()))
+
+
+def test_faces_may_have_both():
+    for source in data.FACES:
+        configs.check(
+            with_values(data__source=source, data__unlabelled=("afw",), jitter__on=True)
+        )
+
+
+def test_points_of_other_counts_have_no_mirror():
+    c = with_values(jitter__on=True, data__points=5)
+    assert_refused(c, "jitter.mirror", True)
+    c.jitter.mirror = False
+    configs.check(c)
+    configs.check(with_values(data__points=5))
+
+
+@pytest.mark.parametrize("task", ["reconstruct_in", "reconstruct_out"])
+@pytest.mark.parametrize("kind", noise.KINDS)
+def test_a_level_above_1_is_only_for_noise_that_is_no_share(task, kind):
+    c = with_values(**{f"{task}.noise": kind, f"{task}.level": 1.5})
+    if kind in ("mask", "salt_pepper"):
+        assert_refused(c, f"{task}.level", 1.5)
+    else:
+        configs.check(c)
+
+
+def test_convolutions_need_a_stride_each_and_a_size_that_fits():
+    c = with_values(model__encoder="cnn")
+    assert_refused(c, "data.size", 50)
+    c.data.size = 56
+    configs.check(c)
+    c.model.strides = (2, 1)
+    assert_refused(c, "model.strides", (2, 1))
+    c.model.strides = (1, 1, 3)
+    assert_refused(c, "data.size", 56)
+    c.data.size = 57
+    configs.check(c)
+    # Without them neither is of interest.
+    configs.check(with_values(model__strides=(2, 1)))
+
+
+def test_a_link_may_be_one_layer():
+    configs.check(with_values(model__link=()))
+
+
+def test_decay_may_last_all_epochs():
+    configs.check(with_values(epochs=9, optim__decay_epochs=9))
+
+
+# The files in configs/structured
+
+
+def get_config(name, variant=""):
+    return importlib.import_module(f"configs.structured.{name}").get_config(variant)
+
+
+def variants(name):
+    """What it says that there is, when asked for another."""
+    with pytest.raises(ConfigError, match="no variant 'no_such'; there is ") as e:
+        get_config(name, "no_such")
+    return str(e.value).split("there is ")[1].split(", ")
+
+
+SHIPPED = sorted(
+    p.stem
+    for p in (ROOT / "configs" / "structured").glob("*.py")
+    if p.stem != "__init__"
+)
+ALL = [(name, v) for name in SHIPPED for v in ["", *variants(name)]]
+
+
+def test_there_are_shipped_configs():
+    assert {"digits", "helen"} <= set(SHIPPED)
+    assert {v for _, v in ALL} >= {"", "smoke"}
+
+
+@pytest.mark.parametrize(("name", "variant"), ALL)
+def test_shipped_configs_pass(name, variant):
+    c = get_config(name, variant)
+    if c.data.source != "digits":
+        assert_refused(c, "data.path", "")
+        c.data.path = "somewhere"
+    for c.variant in tasks.VARIANTS:
+        configs.check(c)
+    assert set(leaves(c)) == set(leaves(configs.default()))
+
+
+@pytest.mark.parametrize(("name", "variant"), ALL)
+def test_the_weights_of_shipped_configs_reach_0(name, variant):
+    """Both auto-encoders train for a while, and end before the epochs do."""
+    c = get_config(name, variant)
+    c.variant = "mlp_in_out"
+    table = tasks.weights(c)
+    assert (table[0] == 1).all()
+    assert table[-1].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_smoke_is_short(name):
+    assert get_config(name, "smoke").epochs <= min(10, get_config(name).epochs / 10)
+
+
+def test_the_papers_own_config():
+    """The file for HELEN departs from the paper in nothing but where the data is."""
+    assert get_config("helen").to_dict() == configs.default().to_dict()
