@@ -17,7 +17,8 @@ def get_config(variant: str = "") -> ConfigDict:
     checks.check_variant(variant, "smoke")
     c = config.default()
     c.data.size, c.data.margin, c.data.context, c.data.square = 64, 0.1, 8, True
-    c.jitter.on, c.jitter.rotation, c.jitter.scale, c.jitter.shift = True, 12.0, 0.06, 0.04
+    c.jitter.on = True
+    c.jitter.rotation, c.jitter.scale, c.jitter.shift = 12.0, 0.06, 0.04
     c.model.encoder = "cnn"
     c.model.channels = (32, 32, 64, 64, 128, 128)
     c.model.strides = (2, 1, 2, 1, 2, 1)
