@@ -25,7 +25,7 @@ def products(x, w, h, dz, da):
     return x @ w, h @ w.T, dz @ w, dz.T @ h, x.T @ da
 
 
-@engine.compiled
+@partial(engine.compiled, batch_size=BATCH)
 def in_xla(x, w, h, dz, da):
     """All steps; adding what they carry keeps XLA from leaving them out."""
 

@@ -84,3 +84,13 @@ def capacities(
         most = scipy.stats.hypergeom.isf(risk, total, rows, min(batch_size, total))
         found.append(min(-(-int(most) // 8) * 8, batch_size))
     return tuple(found)
+
+
+def certain(tasks: Sequence[Task], data: Data, batch_size: int) -> tuple[bool, ...]:
+    """For each task, whether every mini-batch is bound to have an example of it.
+
+    It is where the others do not fill the last batch, which may be the shortest.
+    """
+    total = length(data)
+    shortest = total % batch_size or batch_size
+    return tuple(total - int(members(t, data).sum()) < shortest for t in tasks)

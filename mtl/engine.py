@@ -31,7 +31,9 @@ from mtl.task import Data, Flat, Params, Task, flatten, moved_by, unflatten
 
 Order = Literal["alternate", "alternate_then_joint", "joint"]
 ORDERS = get_args(Order)
-CPU_OPTION = "xla_cpu_experimental_ynn_fusion_type"
+# What compiles an epoch well on a CPU, and what its large batches need beside.
+CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
+CPU_OPTIONS_LARGE = {"xla_cpu_experimental_ynn_fusion_type": ""}
 LARGE_BATCH = 100
 
 
@@ -62,8 +64,8 @@ class Engine(NamedTuple):
 
     init: `(params) -> State`.
     epoch: `(state, data, weights[T], rate[], key, active=None) -> (State, Metrics)`.
-      `active`, static: a bool a task; tasks without it must have weight 0 and cost
-      nothing. None: all may have a weight.
+      `active`, static: a bool a task, whether its weight is not 0; tasks without it
+      cost nothing. None: not known before the weights are.
     """
 
     init: Callable[[Params], State]
@@ -79,6 +81,7 @@ class _Given(NamedTuple):
     rate: jax.Array
     key: jax.Array
     active: tuple[bool, ...]
+    sure: tuple[bool, ...]  # Tasks that certainly have a weight and examples.
 
 
 def make_engine(
@@ -88,6 +91,7 @@ def make_engine(
     optimizer: optax.GradientTransformation | None = None,
     order: Order = "alternate",
     capacity: Sequence[int] | None = None,
+    certain: Sequence[bool] | None = None,
 ) -> Engine:
     """Builds the engine of some tasks.
 
@@ -101,10 +105,13 @@ def make_engine(
       order: see the module.
       capacity: for each task, how many of its examples a mini-batch can hold; default
         B. A step costs what its capacity costs. `batches.capacities` finds safe ones.
+      certain: for each task, whether every mini-batch has an example of it
+        (`batches.certain`), default none: then a step has nothing to choose.
     """
     tasks = tuple(tasks)
     optimizer = optimizer or optax.sgd(1.0)
     capacity = tuple(capacity or [batch_size] * len(tasks))
+    certain = tuple(certain or [False] * len(tasks))
     updates = _updates(order, len(tasks))
 
     def init(params: Params) -> State:
@@ -123,9 +130,12 @@ def make_engine(
             batch = batches.take(given.data, given.slots[i])
             loss = _losses(tasks[i], params, batch, jax.random.fold_in(given.key, i))
             sums.append(loss.sum())
+            count, penalty = batch["valid"].sum(), tasks[i].penalty
             mean = tasks[i].reduction == "mean"
-            count = jnp.maximum(batch["valid"].sum(), 1) if mean else 1
-            total += given.weights[i] * sums[-1] / count
+            cost = sums[-1] / jnp.maximum(count, 1) if mean else sums[-1]
+            if penalty:
+                cost += jnp.where(count > 0, penalty(params), 0)
+            total += given.weights[i] * cost
         return total, jnp.stack(sums).astype(given.weights.dtype)
 
     def step(
@@ -133,7 +143,7 @@ def make_engine(
         given: _Given,
         flat: Flat,
         opt: optax.OptState,
-        moves: jax.Array,
+        moves: jax.Array | Literal[True],
     ) -> tuple[Flat, optax.OptState, jax.Array]:
         """One gradient step, if it `moves`; what it moved, and the sums of losses."""
         old = moved_by([tasks[i] for i in update], unflatten(flat)), opt
@@ -142,7 +152,9 @@ def make_engine(
         steps, opt = optimizer.update(grads, opt, old[0])
         steps = jax.tree.map(lambda s: given.rate * s, steps)
         new = optax.apply_updates(old[0], steps), opt
-        return *jax.tree.map(partial(jnp.where, moves), new, old), sums
+        if moves is not True:
+            new = jax.tree.map(partial(jnp.where, moves), new, old)
+        return *new, sums
 
     def minibatch(
         flat: Flat, opts: tuple[optax.OptState, ...], given: _Given
@@ -156,12 +168,14 @@ def make_engine(
                 new.append(opt)
                 continue
             who = np.array(update)
-            moves = jnp.any((given.weights[who] != 0) & (size[who] > 0))
+            moves = any(given.sure[i] for i in update) or jnp.any(
+                (given.weights[who] != 0) & (size[who] > 0)
+            )
             key = jax.random.fold_in(given.key, u)
             moved, opt, sums = step(update, given._replace(key=key), flat, opt, moves)
             flat = {**flat, **moved}
             new.append(opt)
-            counts = moves & np.array(given.active)[who]
+            counts = moves & (given.weights[who] != 0)
             loss = loss.at[who].add(jnp.where(counts, sums, 0))
             rows = rows.at[who].add(jnp.where(counts, size[who], 0))
         return flat, tuple(new), loss, rows
@@ -174,6 +188,8 @@ def make_engine(
         key: jax.Array,
         active: tuple[bool, ...] | None = None,
     ) -> tuple[State, Metrics]:
+        known = active or (False,) * len(tasks)
+        sure = tuple(a and c for a, c in zip(known, certain, strict=True))
         active = active or (True,) * len(tasks)
         shuffle_key, step_key = jax.random.split(key)
         weights = jnp.asarray(weights)
@@ -187,7 +203,7 @@ def make_engine(
         def body(carry: Any, inputs: Any) -> tuple[Any, Any]:
             (flat, opts), (number, slots) = carry, inputs
             key = jax.random.fold_in(step_key, number)
-            given = _Given(data, slots, weights, rate, key, active)
+            given = _Given(data, slots, weights, rate, key, active, sure)
             flat, opts, loss, rows = minibatch(flat, opts, given)
             return (flat, opts), (loss, rows)
 
@@ -208,24 +224,25 @@ def make_engine(
 def compiled(epoch: Callable, batch_size: int, **jit_options: Any) -> Any:
     """`jax.jit` with the compiler options that suit an epoch, where there are any.
 
-    On a CPU, XLA hands matrix products to a library. XLA's own ones are faster on
-    batches of hundreds, and slower on batches of ten (`benchmarks/README.md`).
+    On a CPU, XLA copies what a step moves unless it looks closer whether it must. It
+    hands matrix products to a library; its own ones are faster on batches of hundreds,
+    and slower on batches of ten (`benchmarks/README.md`).
     """
-    options = _compiler_options() if batch_size >= LARGE_BATCH else None
+    wanted = CPU_OPTIONS | (CPU_OPTIONS_LARGE if batch_size >= LARGE_BATCH else {})
+    options = {name: value for name, value in wanted.items() if _known(name, value)}
     return jax.jit(epoch, compiler_options=options, **jit_options)
 
 
 @cache
-def _compiler_options() -> dict[str, str] | None:
-    """None also where XLA does not know the option, which it may drop any day."""
+def _known(option: str, value: str | bool) -> bool:
+    """Whether this is a CPU whose XLA knows the option, which it may drop any day."""
     if jax.default_backend() != "cpu":
-        return None
-    options = {CPU_OPTION: ""}
+        return False
     try:
-        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+        jax.jit(lambda: 0, compiler_options={option: value}).lower().compile()
     except jax.errors.JaxRuntimeError:
-        return None
-    return options
+        return False
+    return True
 
 
 def _updates(order: Order, tasks: int) -> tuple[tuple[int, ...], ...]:

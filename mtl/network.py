@@ -14,6 +14,7 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 
+from mtl.products import matmul
 from mtl.task import Params
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -78,7 +79,7 @@ def logits(params: Params, x: jax.Array, activation: str) -> jax.Array:
 
 def affine(layer: Params, x: jax.Array) -> jax.Array:
     """[B, fan_out] pre-activations from x [B, fan_in]."""
-    return x @ layer["kernel"] + layer["bias"]
+    return matmul(x, layer["kernel"]) + layer["bias"]
 
 
 def dense(

@@ -28,6 +28,8 @@ class Task:
         moves. All the others are constants to it.
       rows: `data -> bool[N]`, the examples that take part (all, if None).
       reduction: how the losses of a batch become J: their `mean` or their `sum`.
+      penalty: `params -> []`, what J has beside the losses, such as L2. Losses are
+        reported without it.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Task:
     params: tuple[str, ...]
     rows: Callable[[Data], jax.Array] | None = None
     reduction: Literal["mean", "sum"] = "mean"
+    penalty: Callable[[Params], jax.Array] | None = None
 
 
 def flatten(params: Params) -> Flat:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import optax
 
-from mtl.batches import capacities
+from mtl import batches
 from mtl.checkpoint import Checkpoints
 from mtl.engine import Engine, Metrics, Order, State, compiled, make_engine
 from mtl.errors import DivergedError
@@ -91,7 +91,7 @@ class Programs:
 
     def __init__(self, training: Training):
         t = training
-        self.engine = _engine(t, capacities(t.tasks, t.data, t.batch_size))
+        self.engine = _engine(t, batches.capacities(t.tasks, t.data, t.batch_size))
         self.seconds = 0.0
         self._epoch = _jit(self.engine, t)
         self._compiled: dict[tuple[bool, ...], Callable] = {}
@@ -164,6 +164,7 @@ def _engine(t: Training, capacity: Sequence[int] | None = None) -> Engine:
         optimizer=t.optimizer,
         order=t.order,
         capacity=capacity,
+        certain=batches.certain(t.tasks, t.data, t.batch_size),
     )
 
 

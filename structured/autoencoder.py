@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl.network import dense
+from mtl.products import matmul
 from mtl.task import Params
 from structured import conv
 
@@ -74,15 +75,13 @@ def make_dense(
     def encode(encoder: Params, decoder: Params, x: jax.Array) -> jax.Array:
         h = x.reshape(len(x), -1)
         for k in range(1, len(all_sizes)):
-            kernel = _matrix(encoder, decoder, k)
-            h = ACTIVATIONS[activation](h @ kernel + encoder[str(k)]["bias"])
+            h = ACTIVATIONS[activation](_affine(encoder, decoder, k, h))
         return h
 
     def decode(encoder: Params, decoder: Params, code: jax.Array) -> jax.Array:
         h = code
         for k in range(len(sizes), 0, -1):
-            kernel = _matrix(decoder, encoder, k)
-            h = ACTIVATIONS[acts[k - 1]](h @ kernel + decoder[str(k)]["bias"])
+            h = ACTIVATIONS[acts[k - 1]](_affine(decoder, encoder, k, h))
         return h.reshape(len(h), *shape)
 
     return AutoEncoder(init, encode, decode, all_sizes[-1])
@@ -155,10 +154,10 @@ def _kernel(own: Params, other: Params, k: int) -> jax.Array:
     return own[str(k)]["kernel"] if "kernel" in own[str(k)] else other[str(k)]["kernel"]
 
 
-def _matrix(own: Params, other: Params, k: int) -> jax.Array:
-    """The same for dense layers, where the other half's matrix is the transpose."""
-    kernel = _kernel(own, other, k)
-    return kernel if "kernel" in own[str(k)] else kernel.T
+def _affine(own: Params, other: Params, k: int, h: jax.Array) -> jax.Array:
+    """Layer k of a dense half; the other half's matrix is the transpose."""
+    transposed = "kernel" not in own[str(k)]
+    return matmul(h, _kernel(own, other, k), transposed) + own[str(k)]["bias"]
 
 
 def _kernels(

@@ -1,6 +1,7 @@
 """System 2's config: every field, what the paper says of it, and what is our choice."""
 
-import itertools
+import math
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -123,6 +124,19 @@ def check(c: ConfigDict) -> None:
     _check_task(c, "supervised")
 
 
+def check_shape(c: ConfigDict, shape: Sequence[int]) -> None:
+    """Looks at what only the data can tell: whether its x, of a shape, suits the model.
+
+    Raises:
+      ConfigError: names the field, its value and what it may be.
+    """
+    if c.model.encoder == "cnn":
+        whole = math.prod(c.model.strides)
+        fits = len(shape) == 2 and all(side % whole == 0 for side in shape)
+        told = f"such that their product divides the sides of images {tuple(shape)}"
+        require(fits, c, "model.strides", told)
+
+
 def _check_data(c: ConfigDict) -> None:
     one_of(c, "data.source", data.SOURCES)
     needs_path = c.data.source != "digits"
@@ -157,7 +171,7 @@ def _check_model(c: ConfigDict) -> None:
         fits = len(c.model.strides) == len(c.model.channels)
         require(fits, c, "model.strides", "as many as model.channels")
         faces = c.data.source in data.FACES
-        whole = list(itertools.accumulate(c.model.strides, lambda a, b: a * b))[-1]
+        whole = math.prod(c.model.strides)
         fits = not faces or c.data.size % whole == 0
         require(fits, c, "data.size", f"a multiple of {whole}, the product of strides")
 

@@ -98,10 +98,11 @@ def examples(x: np.ndarray, y: np.ndarray, where: str = "") -> Examples:
       DataError: shapes that do not fit, a value that is not finite in a row that has
         others, or a row without both.
     """
-    if x.ndim < 2 or y.ndim != 2 or len(x) != len(y) or x.dtype.kind not in "fiu":
+    fits = x.ndim > 1 and y.ndim == 2 and len(x) == len(y) > 0
+    if not fits or x.dtype.kind not in "fiu":
         raise DataError(
             f"{where}: x must be numbers [N, ...] and y numbers [N, D] with the same "
-            f"N; they are {x.dtype}{list(x.shape)} and {y.dtype}{list(y.shape)}"
+            f"N > 0; they are {x.dtype}{list(x.shape)} and {y.dtype}{list(y.shape)}"
         )
     if y.dtype.kind not in "fiu":
         raise DataError(f"{where}: y must hold numbers, not {y.dtype}")
@@ -235,7 +236,7 @@ def _npz(path: str) -> tuple[Examples, Examples]:
     arrays = readers.load_npz(path, ("x_train", "y_train", "x_test", "y_test"))
     train = examples(arrays["x_train"], arrays["y_train"], f"{path}: train")
     test = examples(arrays["x_test"], arrays["y_test"], f"{path}: test")
-    if not test.pairs.all() or not len(test.x):
+    if not test.pairs.all():
         raise DataError(f"{path}: the test set must be pairs, without NaN")
     same = [
         a.shape[1:] == b.shape[1:] for a, b in zip(train[:2], test[:2], strict=True)

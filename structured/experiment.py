@@ -53,6 +53,7 @@ def train_and_evaluate(
     configs.check(config)
     folder = Path(folder)
     d = dataset or data.load(config)
+    configs.check_shape(config, d.test.x.shape[1:])
     workdir.prepare(folder, config, describe(d))
     faces.write_report(folder / "problems.csv", d.problems)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):

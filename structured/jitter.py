@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 from structured.crops import Crop
 from structured.points import MIRROR
 
+FLAT = 1e-2  # Grey levels; interpolation makes a flat image less flat than its canvas.
+
 
 class Moves(NamedTuple):
     """What happens to each of B faces.
@@ -28,10 +30,10 @@ class Moves(NamedTuple):
 
 
 def stretch(x: jax.Array) -> jax.Array:
-    """Each image of [B, H, W] stretched to [0, 1]; a flat one becomes 0."""
+    """Each image of [B, H, W], in grey levels, to [0, 1]; a flat one becomes 0."""
     low = x.min(axis=(1, 2), keepdims=True)
     span = x.max(axis=(1, 2), keepdims=True) - low
-    return (x - low) / jnp.where(span > 0, span, 1)
+    return jnp.where(span > FLAT, (x - low) / jnp.maximum(span, FLAT), 0)
 
 
 def plain(canvas: jax.Array, crop: Crop) -> jax.Array:

@@ -57,8 +57,7 @@ def build(
 
     def supervised(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         seen = look(batch, key)
-        loss = distance(c.supervised, n.main(params, seen["x"]), seen["y"])
-        return loss + decay(c.supervised, params, main_parts, batch["valid"])
+        return distance(c.supervised, n.main(params, seen["x"]), seen["y"])
 
     main_parts = ("encoder_in", "link", "decoder_out")
     return [
@@ -70,6 +69,7 @@ def build(
             params=main_parts,
             rows=lambda data: data["has_x"] & data["has_y"],
             reduction=c.supervised.batch,
+            penalty=decay(c.supervised, main_parts),
         ),
     ]
 
@@ -111,19 +111,15 @@ def distance(c: ConfigDict, output: jax.Array, target: jax.Array) -> jax.Array:
     return errors.sum(axis=1) if c.dimensions == "sum" else errors.mean(axis=1)
 
 
-def decay(
-    c: ConfigDict, params: Params, parts: tuple[str, ...], valid: jax.Array
-) -> jax.Array:
-    """L2 of the matrices of some parts: `c.l2` sum W^2, once in the batch's J."""
-    if c.l2 == 0:
-        return jnp.zeros(())
-    kernels = [
-        value
-        for name, value in flatten({part: params[part] for part in parts}).items()
-        if name.endswith("kernel")
-    ]
-    penalty = c.l2 * sum(jnp.sum(jnp.square(w)) for w in kernels)
-    return penalty / (jnp.maximum(valid.sum(), 1) if c.batch == "sum" else 1)
+def decay(c: ConfigDict, parts: tuple[str, ...]) -> Callable | None:
+    """L2 of the matrices of some parts, `params -> c.l2 sum W^2`; None if l2 is 0."""
+
+    def penalty(params: Params) -> jax.Array:
+        own = flatten({part: params[part] for part in parts})
+        kernels = [v for name, v in own.items() if name.endswith("kernel")]
+        return c.l2 * sum(jnp.sum(jnp.square(w)) for w in kernels)
+
+    return penalty if c.l2 else None
 
 
 def _reconstruct(
@@ -139,11 +135,11 @@ def _reconstruct(
         code = encode(params, given)
         if c.center_code:
             code = code - _mean(code, batch["valid"])
-        back = decode(params, code)
-        return distance(c, back, target) + decay(c, params, parts, batch["valid"])
+        return distance(c, decode(params, code), target)
 
     rows = partial(_has, field=f"has_{field}")
-    return Task(name, loss, params=parts, rows=rows, reduction=c.batch)
+    penalty = decay(c, parts)
+    return Task(name, loss, parts, rows, reduction=c.batch, penalty=penalty)
 
 
 def _has(data: Batch, field: str) -> jax.Array:

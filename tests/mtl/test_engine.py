@@ -1,5 +1,6 @@
 """The engine on the other two systems' kinds of tasks, and at its edges."""
 
+import dataclasses
 import functools
 
 import jax
@@ -197,10 +198,8 @@ def one_epoch(task, weight=1.0, capacity=None, batch_size=4):
 
 
 def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
-    monkeypatch.setattr(engine, "CPU_OPTION", "xla_cpu_no_such")
-    engine._compiler_options.cache_clear()
-    assert engine._compiler_options() is None
-    engine._compiler_options.cache_clear()
+    monkeypatch.setattr(engine, "CPU_OPTIONS", {"xla_cpu_no_such": True})
+    assert engine.compiled(lambda x: x + 1, batch_size=10)(1) == 2
 
 
 def test_only_the_tasks_parameters_move():
@@ -222,6 +221,18 @@ def test_the_last_short_batch_counts_only_its_rows():
 
     _, metrics = one_epoch(trivial(loss=count), batch_size=4)
     assert float(metrics.loss[0]) == 10
+
+
+def test_a_penalty_counts_once_a_batch_and_is_not_reported():
+    """J = 2 (mean of w x + 3 w), the mean of x is 4.5, and w starts at 0."""
+    loss = lambda p, b, k: p["w"] * b["x"]  # noqa: E731
+    task = dataclasses.replace(trivial(loss=loss), penalty=lambda p: 3 * p["w"])
+    e = engine.make_engine([task], batch_size=10)
+    state, metrics = e.epoch(
+        e.init(PARAMS), DATA, jnp.array([2.0]), 0.1, jax.random.key(0)
+    )
+    np.testing.assert_allclose(state.params["w"], -0.1 * 2 * (4.5 + 3), 1e-6)
+    assert metrics.loss.tolist() == [0]
 
 
 def test_rows_beyond_the_capacity_are_reported():
@@ -270,6 +281,33 @@ def test_capacities_hold_what_comes():
 def test_capacity_of_everybody_is_the_batch():
     task = Task("t", lambda p, b, k: b["label"], ())
     assert batches.capacities([task], {"label": jnp.zeros(50)}, 20) == (20,)
+
+
+@pytest.mark.parametrize(
+    ("others", "batch_size", "certain"),
+    [(0, 4, True), (1, 4, True), (2, 4, False), (4, 5, True), (5, 5, False)],
+)
+def test_a_task_is_certain_if_the_others_do_not_fill_a_batch(
+    others, batch_size, certain
+):
+    """The last of DATA's batches of 4 has 2 rows."""
+    task = trivial(rows=lambda d: d["x"] >= others)
+    assert batches.certain([task], DATA, batch_size) == (certain,)
+
+
+@pytest.mark.parametrize("order", engine.ORDERS)
+def test_a_step_that_is_certain_is_the_same_step(x64, order):
+    data, params = structured_problem()
+    data = jax.tree.map(jnp.asarray, data)
+    certain, found = batches.certain(TASKS, data, 10), []
+    assert certain == (True, True, False)
+    for given in (certain, None):
+        e = engine.make_engine(TASKS, batch_size=10, order=order, certain=given)
+        rest = jnp.array([1.0, 0.5, 1.0]), RATE, jax.random.key(1)
+        epoch = jax.jit(e.epoch, static_argnames="active")
+        found.append(epoch(e.init(params), data, *rest, active=(True,) * 3))
+    for ours, theirs in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(ours, theirs, 1e-12)
 
 
 def test_a_task_without_examples_is_refused():

@@ -137,7 +137,7 @@ def test_the_best_epoch_is_kept(tmp_path):
 
 def test_a_batch_with_too_many_rows_for_its_slots_is_run_again(tmp_path, monkeypatch):
     roomy = train.fit(tiny.training(epochs=3), tmp_path / "roomy")
-    monkeypatch.setattr(train, "capacities", lambda *args: (8, 1))
+    monkeypatch.setattr(train.batches, "capacities", lambda *args: (8, 1))
     tight = train.fit(tiny.training(epochs=3), tmp_path / "tight")
     assert_same_bits(tiny.arrays(tight.state), tiny.arrays(roomy.state))
 

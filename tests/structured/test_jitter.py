@@ -113,7 +113,6 @@ def test_a_flat_image_becomes_0(many):
     np.testing.assert_array_equal(moved, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="what interpolation rounds is stretched to 1")
 def test_a_flat_image_that_moves_becomes_0():
     crop = CROPS[0]
     canvas = np.full((3, crop.canvas, crop.canvas), 77, np.uint8)
