@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -354,6 +356,26 @@ def test_convolutions_equal_those_of_xla_and_the_naive_ones(
     np.testing.assert_allclose(found, back(y)[0], 1e-12, 1e-12)
     naive = reference.deconv(y, kernel, stride).real
     np.testing.assert_allclose(found, naive, 1e-11, 1e-12)
+
+
+@pytest.mark.parametrize(("stride", "height", "width", "channels", "maps"), CONVS)
+def test_gradients_of_convolutions_are_those_that_jax_derives(
+    x64, stride, height, width, channels, maps
+):
+    x, kernel = images(height, width, channels), weights(channels, maps)
+    y = images(height // stride, width // stride, maps)
+
+    def transposed(y, kernel):
+        return jax.vjp(lambda x: lax_conv(x, kernel, stride), x)[1](y)[0]
+
+    for ours, plain, at, towards in (
+        (conv.conv, functools.partial(lax_conv, stride=stride), x, y),
+        (conv.deconv, transposed, y, x),
+    ):
+        found = jax.vjp(lambda a, k, f=ours: f(a, k, stride), at, kernel)[1](towards)
+        due = jax.vjp(plain, at, kernel)[1](towards)
+        for a, b in zip(found, due, strict=True):
+            np.testing.assert_allclose(a, b, 1e-11, 1e-11)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
