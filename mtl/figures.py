@@ -38,9 +38,14 @@ def draw(folder: Path, config: ConfigDict, dataset: Dataset, params: Params) -> 
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a PNG aside, then renames."""
+    workdir.write_bytes(path, png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    workdir.write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def weight_curves(weights: dict[str, np.ndarray]) -> Figure:

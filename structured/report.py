@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from mtl import workdir
+from mtl import figures, workdir
 
 Table = tuple[Sequence[Any], Sequence[Sequence[Any]]]
 
@@ -145,13 +144,7 @@ def _number(cell: Any) -> bool:
 def _figure(figure: bytes | Figure, alt: str) -> str:
     if not alt.strip():
         raise ValueError("a figure needs an alt text")
-    png = figure if isinstance(figure, bytes) else _png(figure)
+    png = figure if isinstance(figure, bytes) else figures.png(figure)
     data = base64.b64encode(png).decode()
     source = f"data:image/png;base64,{data}"
     return f'<figure><img src="{source}" alt="{html.escape(alt)}"></figure>'
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()

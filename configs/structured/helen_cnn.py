@@ -31,8 +31,8 @@ def get_config(variant: str = "") -> ConfigDict:
     c.reconstruct_in.center_code = c.reconstruct_out.center_code = False
     c.variant = "mlp_out"
     c.optim.name, c.optim.rate, c.optim.clip = "adam", 1e-3, 1.0
-    c.batch_size, c.epochs, c.optim.decay_epochs = 32, 300, 250
-    c.schedule.input, c.schedule.output = (20.0, 60.0), (50.0, 200.0)
+    c.batch_size, c.epochs, c.optim.decay_epochs = 32, 100, 90
+    c.schedule.input, c.schedule.output = (10.0, 40.0), (20.0, 70.0)
     c.eval_every, c.save_every = 5, 50
     if variant == "smoke":
         c.data.size, c.data.context = 32, 4
