@@ -1,0 +1,195 @@
+"""From planes to volumes: which planes belong together, in which order, with what gaps.
+
+A volume is planes of one series with one orientation, shape and pixel spacing, in the
+order of their positions along the normal. Neither file names nor instance numbers nor
+slice locations are looked at. What cannot be used is told, with the reason.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from l3spot.planes import INEXACT, Plane
+
+SAME = 0.01  # mm: planes that are nearer have the same position.
+LEAST = 8  # Planes of a volume; fewer are a localizer or a leftover.
+AXIAL = 0.9  # Least cosine between the normal and the body's axis.
+SHEAR = 0.02  # Tangent of the tilt from which a gantry was tilted: 1.1 degrees.
+JUMP = 5.0  # mm that a plane may lie aside of the one before.
+GAP = 10.0  # mm: planes further apart leave out too much to be filled.
+
+
+class Volume(NamedTuple):
+    """A stack of axial planes.
+
+    planes: from the feet to the head.
+    z: float64 [N], increasing: the positions of the planes' centres, mm.
+    warnings: what a user should know of it.
+    """
+
+    planes: tuple[Plane, ...]
+    z: np.ndarray
+    warnings: tuple[str, ...]
+
+
+class Rejected(NamedTuple):
+    """Planes that make no volume, and why."""
+
+    planes: tuple[Plane, ...]
+    why: str
+
+
+def assemble(planes: Sequence[Plane]) -> tuple[list[Volume], list[Rejected]]:
+    """All the volumes in some planes, and what is in none of them.
+
+    Raises:
+      DataError: two planes have the same position, and one cannot be decoded.
+    """
+    volumes: list[Volume] = []
+    rejected: list[Rejected] = []
+    for group in _groups(planes):
+        made = _stack(group)
+        if isinstance(made, Volume):
+            volumes.append(made)
+        else:
+            rejected.append(made)
+    return volumes, rejected
+
+
+def coverage(volume: Volume) -> float:
+    """From end to end, mm."""
+    return float(volume.z[-1] - volume.z[0] + step(volume))
+
+
+def step(volume: Volume) -> float:
+    """The usual distance between planes, mm."""
+    return float(np.median(np.diff(volume.z)))
+
+
+def choose(volumes: Sequence[Volume]) -> Volume:
+    """The one with the most coverage; thin before thick within a centimetre of that.
+
+    What is left of a tie is decided by the series' UID, so that the order of the files
+    does not matter.
+    """
+    most = max(coverage(v) for v in volumes)
+    long = [v for v in volumes if coverage(v) > most - 10]
+    return min(long, key=lambda v: (step(v), v.planes[0].series, v.planes[0].sop))
+
+
+def _groups(planes: Sequence[Plane]) -> list[list[Plane]]:
+    """Planes of one series, orientation, shape and pixel spacing.
+
+    Headers round in many ways, so what is nearly the same is the same.
+    """
+    groups: dict[tuple, list[list[Plane]]] = {}
+    for plane in planes:
+        alike = groups.setdefault((plane.series, plane.shape), [])
+        for group in alike:
+            if _fits(plane, group[0]):
+                group.append(plane)
+                break
+        else:
+            alike.append([plane])
+    return [group for alike in groups.values() for group in alike]
+
+
+def _fits(a: Plane, b: Plane) -> bool:
+    return np.allclose(a.axes, b.axes, atol=INEXACT) and np.allclose(
+        a.spacing, b.spacing, rtol=INEXACT
+    )
+
+
+def _stack(group: list[Plane]) -> Volume | Rejected:
+    normal = group[0].normal * np.sign(group[0].normal[2] or 1)
+    where = np.array([p.origin @ normal for p in group])
+    order = np.argsort(where, kind="stable")
+    planes, where = [group[i] for i in order], where[order]
+    if normal[2] < AXIAL:
+        angle = np.degrees(np.arccos(normal[2]))
+        why = f"its planes are {angle:.0f} degrees from axial"
+        return Rejected(tuple(planes), why)
+    planes, warnings = _one_each(planes, where)
+    if len(planes) < LEAST:
+        why = f"{len(planes)} planes are too few for a volume; a localizer, maybe"
+        return Rejected(tuple(planes), why)
+    centres = np.array([_centre(p) for p in planes])
+    why = _crooked(centres, normal)
+    if why:
+        return Rejected(tuple(planes), why)
+    z = centres[:, 2]
+    gaps = np.diff(z)
+    if gaps.max() > GAP + SAME:
+        i = int(gaps.argmax())
+        why = f"there is nothing for {gaps[i]:.1f} mm above {planes[i].file}"
+        return Rejected(tuple(planes), f"{why}; at most {GAP:g} mm may be lacking")
+    lacking = int(np.sum(gaps > 1.5 * np.median(gaps)))
+    if lacking:
+        warnings.append(f"planes are missing in {lacking} places")
+    return Volume(tuple(planes), z, tuple(warnings))
+
+
+def _centre(plane: Plane) -> np.ndarray:
+    """float64 [3], the middle of the image."""
+    rows, columns = plane.shape
+    along, down = plane.spacing
+    half = np.array([along * (columns - 1) / 2, down * (rows - 1) / 2])
+    return plane.origin + half @ plane.axes
+
+
+def _crooked(centres: np.ndarray, normal: np.ndarray) -> str:
+    """Why the planes do not lie straight above each other, or ""."""
+    along = centres @ normal
+    aside = centres - along[:, None] * normal
+    slope, _ = np.polyfit(along - along.mean(), aside, 1)
+    tangent = float(np.linalg.norm(slope))
+    if tangent > SHEAR:
+        angle = np.degrees(np.arctan(tangent))
+        return f"the gantry was tilted by {angle:.1f} degrees; its rows are not level"
+    jump = float(np.linalg.norm(np.diff(aside, axis=0), axis=1).max())
+    if jump > JUMP:
+        return f"its planes are shifted sideways, by up to {jump:.1f} mm"
+    return ""
+
+
+def _one_each(planes: list[Plane], where: np.ndarray) -> tuple[list[Plane], list[str]]:
+    """One plane for each position, of planes that are in order."""
+    starts = np.flatnonzero(np.diff(where, prepend=-np.inf) > SAME)
+    places = [list(p) for p in np.split(np.array(planes, object), starts[1:])]
+    if len(places) == len(planes):
+        return planes, []
+    kept = [_distinct(place) for place in places]
+    warnings = []
+    copies = len(planes) - sum(map(len, kept))
+    if copies:
+        warnings.append(f"{copies} planes were there twice; one of each was left out")
+    shared = sum(len(place) > 1 for place in kept)
+    if shared:
+        acquisition = _largest(kept)
+        warnings.append(
+            f"{shared} positions have several images (phases?); those of acquisition "
+            f"{acquisition} were taken, else the first by instance number"
+        )
+        kept = [
+            [min(p, key=lambda q: (q.number[0] != acquisition, q.number, q.sop))]
+            for p in kept
+        ]
+    return [place[0] for place in kept], warnings
+
+
+def _largest(places: list[list[Plane]]) -> int:
+    """The acquisition that has the most positions; the first of equals."""
+    count = Counter(n for place in places for n in {p.number[0] for p in place})
+    return min(count, key=lambda n: (-count[n], n))
+
+
+def _distinct(place: list[Plane]) -> list[Plane]:
+    """The planes of a position whose pixels are not those of an earlier one."""
+    if len(place) == 1:
+        return place
+    found: dict[bytes, Plane] = {}
+    for plane in sorted(place, key=lambda p: (p.number, p.sop, str(p.file))):
+        found.setdefault(plane.hu().tobytes(), plane)
+    return list(found.values())

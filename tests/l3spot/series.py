@@ -1,0 +1,111 @@
+"""Writes small CT series as scanners do, and as they should not."""
+
+import io
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
+
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+ROWS, COLUMNS, PLANES, STEP = 6, 8, 20, 2.5
+
+
+def values(planes=PLANES):
+    """Stored values int16 [planes, rows, columns], all different."""
+    count = planes * ROWS * COLUMNS
+    return np.arange(count, dtype=np.int16).reshape(planes, ROWS, COLUMNS)
+
+
+def image(pixels, position, number=1, **fields):
+    """A CT image; fields are elements, None takes one away."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    ds.SOPClassUID = meta.MediaStorageSOPClassUID = CTImageStorage
+    ds.Modality, ds.PatientID, ds.PatientName = "CT", "secret", "Doe^Jane"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.3", "1.2.3.4"
+    ds.InstanceNumber = number
+    ds.ImagePositionPatient = [float(v) for v in position]
+    ds.ImageOrientationPatient, ds.PixelSpacing = list(AXIAL), [0.7, 0.9]
+    ds.RescaleSlope, ds.RescaleIntercept = 2.0, -1000.0
+    _put_pixels(ds, pixels)
+    for name, value in fields.items():
+        if value is None:
+            del ds[name]
+        else:
+            setattr(ds, name, value)
+    if "SOPInstanceUID" not in ds:
+        where = "".join(
+            f".{abs(round(100 * v))}" for v in ds.get("ImagePositionPatient", ())
+        )
+        ds.SOPInstanceUID = f"{ds.SeriesInstanceUID}.{number}{where}"
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    return ds
+
+
+def _put_pixels(ds, pixels):
+    ds.Rows, ds.Columns = pixels.shape[-2:]
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated = ds.BitsStored = 16
+    ds.HighBit = 15
+    ds.PixelRepresentation = int(pixels.dtype.kind == "i")
+    ds.PixelData = pixels.tobytes()
+
+
+def series(planes=PLANES, step=STEP, **fields):
+    """A clean series, from the feet to the head; its lowest plane is at z = 100."""
+    return [
+        image(pixels, (-30, -20, 100 + step * i), i + 1, **fields)
+        for i, pixels in enumerate(values(planes))
+    ]
+
+
+def enhanced(slopes, shared=False, planes=PLANES):
+    """One file of several frames; slopes one a frame, or one for all if shared."""
+    pixels = values(planes)
+    ds = image(pixels, (0, 0, 0), ImagePositionPatient=None, RescaleSlope=None,
+               ImageOrientationPatient=None, PixelSpacing=None, RescaleIntercept=None,
+               NumberOfFrames=planes)  # fmt: skip
+    ds.SOPClassUID = EnhancedCTImageStorage
+
+    def transform(slope):
+        return _item(RescaleSlope=slope, RescaleIntercept=-1000.0)
+
+    common = Dataset()
+    common.PixelMeasuresSequence = [_item(PixelSpacing=[0.7, 0.9])]
+    common.PlaneOrientationSequence = [_item(ImageOrientationPatient=list(AXIAL))]
+    if shared:
+        common.PixelValueTransformationSequence = [transform(slopes)]
+    ds.SharedFunctionalGroupsSequence = [common]
+    frames = []
+    for i in range(planes):
+        own, at = Dataset(), [-30.0, -20.0, 100 + STEP * i]
+        own.PlanePositionSequence = [_item(ImagePositionPatient=at)]
+        if not shared:
+            own.PixelValueTransformationSequence = [transform(slopes[i])]
+        frames.append(own)
+    ds.PerFrameFunctionalGroupsSequence = frames
+    return ds
+
+
+def _item(**fields):
+    item = Dataset()
+    for name, value in fields.items():
+        setattr(item, name, value)
+    return item
+
+
+def content(ds):
+    """The bytes of its file."""
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, ds, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def write(folder, datasets, name="IM{:04d}"):
+    """Writes files in the order given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, ds in enumerate(datasets):
+        (folder / name.format(i)).write_bytes(content(ds))
+    return folder

@@ -1,0 +1,328 @@
+"""Series of DICOM files, clean and otherwise, to volumes or to reasons."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pydicom")
+from pydicom.uid import RLELossless
+
+from l3spot import planes, volumes
+from mtl.errors import DataError
+from tests.l3spot import series as write
+from tests.l3spot.series import COLUMNS, PLANES, ROWS, STEP
+
+Z = 100 + STEP * np.arange(PLANES)
+HU = 2.0 * write.values() - 1000
+
+
+def found(folder):
+    read = [
+        p for f in planes.files(folder) if planes.is_dicom(f) for p in planes.read(f)
+    ]
+    return volumes.assemble(read)
+
+
+def only(folder):
+    made, rejected = found(folder)
+    assert (len(made), rejected) == (1, [])
+    return made[0]
+
+
+def assert_clean(volume, z=Z, hu=HU, warnings=()):
+    np.testing.assert_allclose(volume.z, z, atol=1e-9)
+    np.testing.assert_array_equal([p.hu() for p in volume.planes], hu)
+    assert volume.warnings == warnings
+
+
+def refused(folder):
+    made, rejected = found(folder)
+    assert made == []
+    (one,) = rejected
+    return one.why
+
+
+def test_a_clean_series(tmp_path):
+    volume = only(write.write(tmp_path, write.series()))
+    assert_clean(volume)
+    first = volume.planes[0]
+    assert first.shape == (ROWS, COLUMNS)
+    assert first.spacing == (0.9, 0.7)  # PixelSpacing has that between rows first.
+    assert first.series == ("secret", "1.2.3", "1.2.3.4")
+    assert volumes.coverage(volume) == PLANES * STEP
+    assert volumes.step(volume) == STEP
+
+
+def test_order_is_neither_that_of_names_nor_of_numbers(tmp_path):
+    shuffled = np.random.default_rng(0).permutation(PLANES)
+    images = write.series()
+    for number, ds in enumerate(reversed(images)):
+        ds.InstanceNumber, ds.SliceLocation = number, -number
+    assert_clean(only(write.write(tmp_path, [images[i] for i in shuffled])))
+
+
+def test_nested_folders_and_other_files(tmp_path):
+    images = write.series()
+    write.write(tmp_path / "a" / "b", images[::2], "{}.ima")
+    write.write(tmp_path / "c", images[1::2], "x{}.dcm")
+    (tmp_path / "a" / "notes.txt").write_text("not DICOM")
+    (tmp_path / "a" / "empty.dcm").touch()
+    (tmp_path / ".DS_Store").write_bytes(b"\0" * 200)
+    assert_clean(only(tmp_path))
+
+
+def test_a_zip_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        for i, ds in enumerate(write.series()):
+            archive.writestr(f"deep/er/{i}", write.content(ds))
+    volume = only(tmp_path)
+    assert_clean(volume)
+    assert str(volume.planes[0].file) == f"{tmp_path / 'scan.zip'}:deep/er/0"
+
+
+@pytest.mark.parametrize(
+    "axes", [(1, 0, 0, 0, -1, 0), (-1, 0, 0, 0, 1, 0), (0, 1, 0, 1, 0, 0)]
+)
+def test_whatever_the_image_axes_the_head_is_up(tmp_path, axes):
+    """Feet first, prone, turned: z comes from the positions."""
+    images = write.series(ImageOrientationPatient=[float(a) for a in axes])
+    volume = only(write.write(tmp_path, images))
+    np.testing.assert_allclose(volume.z, Z)
+    np.testing.assert_array_equal([p.hu() for p in volume.planes], HU)
+
+
+def test_a_localizer_inside_of_the_series(tmp_path):
+    """A frontal scout, and an axial one of its own spacing."""
+    frontal = [1.0, 0.0, 0.0, 0.0, 0.0, -1.0]
+    pixels = write.values(1)[0]
+    scouts = [
+        write.image(pixels, (0, 0, 130), 91, ImageOrientationPatient=frontal),
+        write.image(pixels, (0, 0, 130), 92, PixelSpacing=[2.0, 2.0]),
+    ]
+    made, rejected = found(write.write(tmp_path, scouts + write.series()))
+    (volume,) = made
+    assert_clean(volume)
+    assert [r.why for r in rejected] == [
+        "its planes are 90 degrees from axial",
+        "1 planes are too few for a volume; a localizer, maybe",
+    ]
+
+
+def test_two_patients_are_two_volumes(tmp_path):
+    write.write(tmp_path / "a", write.series())
+    write.write(tmp_path / "b", write.series(planes=10, PatientID="other"))
+    made, rejected = found(tmp_path)
+    assert rejected == []
+    assert sorted(len(v.planes) for v in made) == [10, PLANES]
+
+
+def test_exact_duplicates_are_left_out(tmp_path):
+    images = write.series()
+    write.write(tmp_path / "a", images)
+    write.write(tmp_path / "b", images[3:5])
+    warning = "2 planes were there twice; one of each was left out"
+    assert_clean(only(tmp_path), warnings=(warning,))
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_of_two_phases_one_is_taken(tmp_path, numbered):
+    """The acquisition with the most positions, or the first by instance number."""
+    first, second = write.series(), write.series()
+    for i, ds in enumerate(second):
+        ds.InstanceNumber, ds.SOPInstanceUID = PLANES + 1 + i, f"1.9.{i}"
+        ds.RescaleIntercept = 0.0
+    if numbered:
+        first = first[:15]
+        for ds in first:
+            ds.AcquisitionNumber = 1
+        for ds in second:
+            ds.AcquisitionNumber = 2
+    volume = only(write.write(tmp_path, second + first))
+    np.testing.assert_allclose(volume.z, Z)
+    due = HU + 1000 if numbered else HU
+    np.testing.assert_array_equal([p.hu() for p in volume.planes], due)
+    (warning,) = volume.warnings
+    shared = 15 if numbered else PLANES
+    assert warning.startswith(f"{shared} positions have several images (phases?)")
+
+
+def test_a_missing_plane_is_told(tmp_path):
+    images = write.series()
+    del images[7]
+    volume = only(write.write(tmp_path, images))
+    keep = np.arange(PLANES) != 7
+    assert_clean(volume, Z[keep], HU[keep], ("planes are missing in 1 places",))
+
+
+def test_ten_missing_planes_are_too_many(tmp_path):
+    images = write.series()
+    why = refused(write.write(tmp_path, images[:5] + images[15:]))
+    assert "nothing for 27.5 mm above" in why
+    assert "at most 10 mm" in why
+    assert "IM0004" in why
+
+
+def test_planes_too_far_apart(tmp_path):
+    assert "12.0 mm" in refused(write.write(tmp_path, write.series(step=12.0)))
+
+
+def test_a_single_plane(tmp_path):
+    assert "too few" in refused(write.write(tmp_path, write.series(planes=1)))
+
+
+def test_a_tilted_gantry(tmp_path):
+    """The planes lean by 10 degrees, and are stacked straight up."""
+    angle = np.radians(10)
+    axes = [1.0, 0.0, 0.0, 0.0, float(np.cos(angle)), float(np.sin(angle))]
+    why = refused(write.write(tmp_path, write.series(ImageOrientationPatient=axes)))
+    assert why == "the gantry was tilted by 10.0 degrees; its rows are not level"
+
+
+@pytest.mark.parametrize(
+    ("axes", "angle"),
+    [
+        ((0, 1, 0, 0, 0, -1), 90),
+        ((1, 0, 0, 0, 0, -1), 90),
+        ((1, 0, 0, 0, 0.8, 0.6), 37),
+    ],
+)
+def test_planes_that_are_not_axial(tmp_path, axes, angle):
+    """Sagittal, frontal, oblique."""
+    normal = np.cross(axes[:3], axes[3:])
+    images = write.series(ImageOrientationPatient=[float(a) for a in axes])
+    for i, ds in enumerate(images):
+        ds.ImagePositionPatient = [float(v) for v in STEP * i * normal]
+    why = refused(write.write(tmp_path, images))
+    assert why == f"its planes are {angle} degrees from axial"
+
+
+def test_planes_that_jump_aside(tmp_path):
+    images = write.series()
+    for ds in images[10:]:
+        ds.ImagePositionPatient[0] += 8
+    # Ten planes here and ten there: no line is a tilt of less than this.
+    assert "tilted" in refused(write.write(tmp_path / "a", images))
+    for ds in images[12:]:
+        ds.ImagePositionPatient[0] -= 16
+    why = refused(write.write(tmp_path / "b", images))
+    assert "shifted sideways, by up to 16.0 mm" in why or "tilted" in why
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_file_of_many_frames(tmp_path, shared):
+    slopes = 3.0 if shared else [1.0 + i for i in range(PLANES)]
+    write.write(tmp_path, [write.enhanced(slopes, shared)])
+    due = np.reshape(slopes, (-1, 1, 1)) * write.values() - 1000.0
+    assert_clean(only(tmp_path), hu=due)
+
+
+def test_without_rescale_tags_values_are_hu(tmp_path):
+    images = write.series(RescaleSlope=None, RescaleIntercept=None)
+    assert_clean(only(write.write(tmp_path, images)), hu=write.values())
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint16])
+@pytest.mark.parametrize("told", [-2000, 63536])
+def test_padding_is_no_hu(tmp_path, kind, told):
+    images = []
+    for i, pixels in enumerate(write.values()):
+        pixels[0, 0] = -2000
+        ds = write.image(pixels.astype(kind), (0, 0, STEP * i), i)
+        ds.add_new("PixelPaddingValue", "US" if told > 0 else "SS", told)
+        images.append(ds)
+    first = only(write.write(tmp_path, images)).planes[0].hu()
+    assert np.isnan(first[0, 0])
+    np.testing.assert_array_equal(first.ravel()[1:], HU[0].ravel()[1:])
+
+
+def test_a_range_of_padding(tmp_path):
+    ds = write.image(write.values(1)[0], (0, 0, 0))
+    ds.add_new("PixelPaddingValue", "SS", 5)
+    ds.add_new("PixelPaddingRangeLimit", "SS", 2)
+    write.write(tmp_path, [ds])
+    (plane,) = planes.read(planes.File(tmp_path / "IM0000"))
+    assert np.flatnonzero(np.isnan(plane.hu())).tolist() == [2, 3, 4, 5]
+
+
+def test_run_length_encoding(tmp_path):
+    images = write.series()
+    for ds in images:
+        ds.compress(RLELossless)
+    assert_clean(only(write.write(tmp_path, images)))
+
+
+def test_nothing_of_the_patient_is_kept_but_the_id_that_tells_series_apart(tmp_path):
+    volume = only(write.write(tmp_path, write.series()))
+    assert "Doe" not in repr(volume)
+
+
+# Files that are no CT images
+
+
+def read_one(path):
+    return planes.read(planes.File(path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"Modality": "MR"}, "its modality is MR"),
+        ({"Modality": None}, "its modality is not given"),
+        ({"ImagePositionPatient": None}, "lacks a usable 'ImagePositionPatient'"),
+        ({"ImageOrientationPatient": None}, "lacks a usable 'ImageOrientationPatient'"),
+        ({"PixelSpacing": None}, "lacks a usable 'PixelSpacing'"),
+        ({"PixelSpacing": [0.0, 1.0]}, "PixelSpacing"),
+        (
+            {"ImageOrientationPatient": [1.0, 0, 0, 1.0, 0, 0]},
+            "ImageOrientationPatient",
+        ),
+        ({"Rows": None}, "Rows"),
+    ],
+)
+def test_headers_that_are_no_use(tmp_path, fields, said):
+    images = write.series(planes=1)
+    for name, value in fields.items():
+        if value is None:
+            del images[0][name]
+        else:
+            setattr(images[0], name, value)
+    write.write(tmp_path, images)
+    with pytest.raises(DataError, match="IM0000") as e:
+        read_one(tmp_path / "IM0000")
+    assert said in str(e.value)
+
+
+@pytest.mark.parametrize("kept", [140, 400, 700])
+def test_a_file_cut_short(tmp_path, kept):
+    """In its header, or in its pixels."""
+    whole = write.content(write.series(planes=1)[0])
+    (tmp_path / "a").write_bytes(whole[: min(kept, len(whole) - 9)])
+    with pytest.raises(DataError, match="/a"):
+        read_one(tmp_path / "a")[0].hu()
+
+
+def test_a_broken_zip_file(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(DataError, match=r"a\.zip is no zip file"):
+        list(planes.files(tmp_path))
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(DataError, match="no such file or folder"):
+        list(planes.files(tmp_path / "nowhere"))
+
+
+def test_the_longest_volume_is_chosen_and_of_equals_the_thinnest(tmp_path):
+    def volume(name, planes_, step):
+        images = write.series(planes_, step, SeriesInstanceUID=f"1.2.3.{name}")
+        return only(write.write(tmp_path / name, images))
+
+    short, thick, thin = (
+        volume("1", 30, 1.0),
+        volume("2", 20, 5.0),
+        volume("3", 50, 2.0),
+    )
+    assert volumes.choose([short, thick, thin]) is thin
+    assert volumes.choose([thin, thick, short]) is thin
+    assert volumes.choose([short, thick]) is thick
