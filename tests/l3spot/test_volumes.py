@@ -4,8 +4,6 @@ import zipfile
 
 import numpy as np
 import pytest
-
-pytest.importorskip("pydicom")
 from pydicom.uid import RLELossless
 
 from l3spot import planes, volumes
@@ -198,15 +196,12 @@ def test_planes_that_are_not_axial(tmp_path, axes, angle):
 
 
 def test_planes_that_jump_aside(tmp_path):
+    """As many below as above, so that they do not look tilted."""
     images = write.series()
-    for ds in images[10:]:
-        ds.ImagePositionPatient[0] += 8
-    # Ten planes here and ten there: no line is a tilt of less than this.
-    assert "tilted" in refused(write.write(tmp_path / "a", images))
-    for ds in images[12:]:
-        ds.ImagePositionPatient[0] -= 16
-    why = refused(write.write(tmp_path / "b", images))
-    assert "shifted sideways, by up to 16.0 mm" in why or "tilted" in why
+    for ds in images[8:12]:
+        ds.ImagePositionPatient[0] += 16
+    why = refused(write.write(tmp_path, images))
+    assert why == "its planes are shifted sideways, by up to 16.0 mm"
 
 
 @pytest.mark.parametrize("shared", [True, False])
