@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l3spot import planes, projection, volumes
+from l3spot import dicom, planes, projection, volumes
 from tests.l3spot import series as write
 
 MM, SIZE, PLANES, STEP = 2.0, 80, 24, 3.0
@@ -43,7 +43,7 @@ def images(hu, axes=(1, 0, 0, 0, 1, 0), origin=(X0, Y0), **fields):
 
 def volume_of(folder, datasets):
     write.write(folder, datasets)
-    read = [p for f in planes.files(folder) for p in planes.read(f)]
+    read = [p for f in planes.files(folder) for p in dicom.read(f)]
     (volume,), rejected = volumes.assemble(read)
     assert rejected == []
     return volume

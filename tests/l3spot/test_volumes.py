@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom.uid import RLELossless
 
-from l3spot import planes, volumes
+from l3spot import dicom, planes, volumes
 from mtl.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.series import COLUMNS, PLANES, ROWS, STEP
@@ -16,9 +16,7 @@ HU = 2.0 * write.values() - 1000
 
 
 def found(folder):
-    read = [
-        p for f in planes.files(folder) if planes.is_dicom(f) for p in planes.read(f)
-    ]
+    read = [p for f in planes.files(folder) if dicom.is_dicom(f) for p in dicom.read(f)]
     return volumes.assemble(read)
 
 
@@ -236,7 +234,7 @@ def test_a_range_of_padding(tmp_path):
     ds.add_new("PixelPaddingValue", "SS", 5)
     ds.add_new("PixelPaddingRangeLimit", "SS", 2)
     write.write(tmp_path, [ds])
-    (plane,) = planes.read(planes.File(tmp_path / "IM0000"))
+    (plane,) = dicom.read(planes.File(tmp_path / "IM0000"))
     assert np.flatnonzero(np.isnan(plane.hu())).tolist() == [2, 3, 4, 5]
 
 
@@ -256,7 +254,7 @@ def test_nothing_of_the_patient_is_kept_but_the_id_that_tells_series_apart(tmp_p
 
 
 def read_one(path):
-    return planes.read(planes.File(path))
+    return dicom.read(planes.File(path))
 
 
 @pytest.mark.parametrize(
