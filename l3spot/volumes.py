@@ -68,15 +68,13 @@ def step(volume: Volume) -> float:
     return float(np.median(np.diff(volume.z)))
 
 
-def choose(volumes: Sequence[Volume]) -> Volume:
-    """The one with the most coverage; thin before thick within a centimetre of that.
+def rank(volume: Volume) -> tuple:
+    """Sorts volumes: most coverage first, in centimetres, and of equals the thinnest.
 
-    What is left of a tie is decided by the series' UID, so that the order of the files
-    does not matter.
+    What is left of a tie is decided by UIDs, so the order of the files does not matter.
     """
-    most = max(coverage(v) for v in volumes)
-    long = [v for v in volumes if coverage(v) > most - 10]
-    return min(long, key=lambda v: (step(v), v.planes[0].series, v.planes[0].sop))
+    first = volume.planes[0]
+    return -round(coverage(volume) / 10), step(volume), first.series, first.sop
 
 
 def _groups(planes: Sequence[Plane]) -> list[list[Plane]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom.uid import RLELossless
 
-from l3spot import dicom, planes, volumes
+from l3spot import dicom, planes, scan, volumes
 from mtl.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.series import COLUMNS, PLANES, ROWS, STEP
@@ -306,16 +306,42 @@ def test_no_such_folder(tmp_path):
         list(planes.files(tmp_path / "nowhere"))
 
 
-def test_the_longest_volume_is_chosen_and_of_equals_the_thinnest(tmp_path):
-    def volume(name, planes_, step):
-        images = write.series(planes_, step, SeriesInstanceUID=f"1.2.3.{name}")
-        return only(write.write(tmp_path / name, images))
+# Scans of several series
 
-    short, thick, thin = (
-        volume("1", 30, 1.0),
-        volume("2", 20, 5.0),
-        volume("3", 50, 2.0),
-    )
-    assert volumes.choose([short, thick, thin]) is thin
-    assert volumes.choose([thin, thick, short]) is thin
-    assert volumes.choose([short, thick]) is thick
+
+def of_series(folder, uid, planes_, step):
+    images = write.series(planes_, step, SeriesInstanceUID=f"1.2.3.{uid}")
+    write.write(folder / str(uid), images)
+
+
+def uids(found):
+    return [v.planes[0].series[-1] for v in found]
+
+
+def test_the_longest_volume_comes_first_and_of_equals_the_thinnest(tmp_path):
+    of_series(tmp_path, 1, 30, 1.0)
+    of_series(tmp_path, 2, 20, 5.0)
+    of_series(tmp_path, 3, 50, 2.0)
+    found = scan.read(tmp_path)
+    assert uids(found.volumes) == ["1.2.3.3", "1.2.3.2", "1.2.3.1"]
+    assert uids([scan.choose(found, tmp_path)]) == ["1.2.3.3"]
+    assert uids([scan.choose(found, tmp_path, "1.2.3.1")]) == ["1.2.3.1"]
+    with pytest.raises(DataError, match=r"no series 9; it has 1\.2\.3\.3, 1"):
+        scan.choose(found, tmp_path, "9")
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_rest(tmp_path):
+    write.write(tmp_path, write.series())
+    write.write(tmp_path / "mr", write.series(planes=2, Modality="MR"))
+    found = scan.read(tmp_path)
+    assert_clean(scan.choose(found, tmp_path))
+    assert [why.split(": ")[1] for _, why in found.unread] == ["its modality is MR"] * 2
+
+
+def test_a_folder_without_a_volume_says_why(tmp_path):
+    with pytest.raises(DataError, match="holds no DICOM file"):
+        scan.choose(scan.read(tmp_path), tmp_path)
+    write.write(tmp_path, write.series(planes=3))
+    write.write(tmp_path / "mr", write.series(planes=9, Modality="MR"))
+    with pytest.raises(DataError, match=r"(?s)too few.*modality is MR.*and 5 more"):
+        scan.choose(scan.read(tmp_path), tmp_path)
