@@ -18,12 +18,10 @@ from ml_collections import ConfigDict, config_flags
 
 from mtl import launch, workdir
 from mtl.errors import ConfigError
-from mtl.readers import load_npz
 from mtl.train import Programs, Training
 from structured import config as configs
 from structured import data, experiment, present, tasks
 from structured.data import Dataset
-from structured.experiment import Run
 from structured.present import Group
 
 
@@ -44,6 +42,9 @@ def compare(
     Raises:
       mtl.errors.Error: something that the user can mend; the message says what.
     """
+    for name, values in {"variants": variants, "seeds": seeds}.items():
+        if not values or len(set(values)) < len(values):
+            raise ConfigError(f"{name} must be one or more, each once, not {values}")
     folder, shared = Path(folder), share_programs()
     asked = [one_config(config, v, s) for v in variants for s in seeds]
     for each in asked:
@@ -56,7 +57,8 @@ def compare(
         if drawn not in datasets:
             datasets[drawn] = data.load(each)
         where = folder / f"{each.variant}-{each.seed}"
-        run = one_run(each, where, datasets[drawn], shared)
+        print(f"{each.variant}, seed {each.seed}", flush=True)
+        run = experiment.train_and_evaluate(each, where, datasets[drawn], shared)
         groups[each.variant].runs.append(run)
         groups[each.variant].rows.append(present.read_rows(run, where))
     workdir.write_text(folder / "results.csv", results(groups))
@@ -72,18 +74,6 @@ def one_config(config: ConfigDict, variant: str, seed: int) -> ConfigDict:
     c = ConfigDict(config.to_dict())
     c.variant, c.seed = variant, seed
     return c
-
-
-def one_run(
-    config: ConfigDict, folder: Path, dataset: Dataset, shared: Callable
-) -> Run:
-    """Trains the run, or reads it if it has finished with this config and data."""
-    if (folder / "summary.json").exists():
-        workdir.prepare(folder, config, experiment.describe(dataset))
-        predicted = load_npz(folder / "predictions.npz", ("predicted",))["predicted"]
-        return Run(workdir.read_json(folder / "summary.json"), predicted)
-    print(f"{config.variant}, seed {config.seed}", flush=True)
-    return experiment.train_and_evaluate(config, folder, dataset, shared)
 
 
 def share_programs() -> Callable[[Training], Programs]:
@@ -119,14 +109,12 @@ def launcher(arguments: Sequence[str]) -> str:
     launch.no_more(arguments)
     args = flags.FLAGS
     unknown = set(args.variants) - set(tasks.VARIANTS)
-    if unknown or not args.variants:
+    if unknown:
         raise ConfigError(f"--variants must be some of {','.join(tasks.VARIANTS)}")
     try:
         seeds = [int(seed) for seed in args.seeds]
     except ValueError as e:
         raise ConfigError(f"--seeds must be whole numbers, not {args.seeds}") from e
-    if len(set(seeds)) < max(len(seeds), 1):
-        raise ConfigError("--seeds must be one number or more, each once")
     groups = compare(args.config, args.workdir, args.variants, seeds)
     head, lines = present.table(groups)
     where = Path(args.workdir) / "report.html"

@@ -27,7 +27,8 @@ def default() -> ConfigDict:
     c.data = ConfigDict()
     c.data.source = "300w"  # One of data.SOURCES.
     c.data.path = ""  # A folder, or a file for "npz".
-    c.data.train = ("helen/trainset",)  # Folders, or splits of "the300w_lp".
+    # Folders; of "the300w_lp" splits, whose photographs are in each other (its module).
+    c.data.train = ("helen/trainset",)
     c.data.test = ("helen/testset",)
     c.data.unlabelled = ()  # Folders whose faces are used as x alone and as y alone.
     c.data.pairs = -1  # Ours: the others become x alone and y alone; -1: all stay.
@@ -144,13 +145,20 @@ def _check_data(c: ConfigDict) -> None:
     require(0 < c.data.valid < 1, c, "data.valid", "between 0 and 1")
     at_least(c, "data.pairs", -1)
     require(c.data.pairs != 0, c, "data.pairs", "1 or more, or -1 for all")
-    at_least(c, "data.points", 1)
+    at_least(c, "data.points", 2)
     data.crop_of(c)
     faces = c.data.source in data.FACES
     fits = faces or not c.data.unlabelled
     require(fits, c, "data.unlabelled", "empty, for this source is no faces")
     for name in ("data.train", "data.test"):
         require(not faces or len(get(c, name)) > 0, c, name, "one name or more")
+    for name in ("data.train", "data.unlabelled"):
+        fits = not faces or not set(get(c, name)) & set(c.data.test)
+        require(fits, c, name, "apart from data.test")
+    if c.data.source == "the300w_lp":
+        for name, only in {"boxes": "", "cache": "", "points": POINTS}.items():
+            fits = c.data[name] == only
+            require(fits, c, f"data.{name}", f"{only!r}: the300w_lp has its own")
     require(faces or not c.jitter.on, c, "jitter.on", "False, for these are no faces")
     fits = not c.jitter.on or not c.jitter.mirror or c.data.points == POINTS
     require(fits, c, "jitter.mirror", f"False without {POINTS} points")

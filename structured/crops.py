@@ -194,4 +194,6 @@ def _span(
     reach = math.ceil(max(scale, 1)) + 1
     first = math.floor(low) - reach
     last = math.ceil(high) + reach
+    if last - first > MOST_PIXELS:
+        raise ValueError(f"the box is {length:g} pixels long, in an image of {limit}")
     return range(first, last), (low - first, high - first)

@@ -12,14 +12,16 @@ import numpy as np
 import sklearn.datasets
 from ml_collections import ConfigDict
 
-from mtl import readers
+from mtl import checks, readers
 from mtl.errors import ConfigError, DataError
-from structured import crops, faces, jitter, the300w_lp
+from structured import crops, faces, jitter, tasks, the300w_lp
 from structured.crops import Crop
 from structured.faces import Faces, Problem
 
 SOURCES = ("digits", "300w", "the300w_lp", "npz")
 FACES = ("300w", "the300w_lp")
+ANY = (-np.inf, np.inf)
+REACH = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "linear": ANY}
 
 
 class Examples(NamedTuple):
@@ -78,7 +80,8 @@ def load(config: ConfigDict) -> Dataset:
 
     the300w_lp: a folder of tensorflow-datasets; `train` and `test` name its splits.
 
-    npz: x_train, y_train, x_test, y_test; a row of NaN is one that is lacking.
+    npz: x_train, y_train, x_test, y_test; a row of NaN is one that is lacking. An x of
+    uint8 is grey levels, and is divided by 255.
 
     Raises:
       DataError: a file is missing or broken, or there is too little in it.
@@ -110,9 +113,30 @@ def examples(x: np.ndarray, y: np.ndarray, where: str = "") -> Examples:
     empty = np.flatnonzero(~(has_x | has_y))
     if len(empty):
         raise DataError(f"{where}: row {empty[0]} lacks both x and y; leave it out")
+    levels = 255 if x.dtype == np.uint8 else 1
     x, y = (np.nan_to_num(a.astype(np.float32)) for a in (x, y))
+    x /= np.float32(levels)
     frame = np.tile(np.array([0, 0, 1, 1], np.float32), (len(x), 1))
     return Examples(x, y, has_x, has_y, frame)
+
+
+def check_ranges(config: ConfigDict, train: Examples) -> None:
+    """Looks whether the outputs can reach their targets; points may leave a frame.
+
+    Raises:
+      ConfigError: names the activation, its range and the data's.
+    """
+    uses = tasks.USES.get(config.variant, ())
+    rows = {"x": train.x[train.has_x], "y": train.y[train.has_y]}
+    for name in ("x", "y"):
+        low, high = REACH[config.model[f"{name}_activation"]]
+        if config.data.source in FACES or (name == "x" and "in" not in uses):
+            continue
+        there = float(rows[name].min()), float(rows[name].max())
+        if uses and not low <= there[0] <= there[1] <= high:
+            field = f"model.{name}_activation"
+            told = f"one that reaches {there[0]:g} to {there[1]:g}, the data's {name}"
+            checks.require(False, config, field, f"{told}, such as 'linear'")
 
 
 def _there(array: np.ndarray, where: str) -> np.ndarray:

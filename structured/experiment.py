@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mtl import workdir
+from mtl.readers import load_npz
 from mtl.task import Params
 from mtl.train import Programs, Training, fit
 from structured import config as configs
@@ -39,6 +40,8 @@ def train_and_evaluate(
 ) -> Run:
     """Trains, or resumes, the run in `folder`, and leaves its summary there.
 
+    A finished run is read, not trained again.
+
     Args:
       config: see `config.default`.
       folder: see `mtl.workdir` for what it gets; beside that `predictions.npz`, the
@@ -54,7 +57,11 @@ def train_and_evaluate(
     folder = Path(folder)
     d = dataset or data.load(config)
     configs.check_shape(config, d.test.x.shape[1:])
+    data.check_ranges(config, d.train)
     workdir.prepare(folder, config, describe(d))
+    if (folder / "summary.json").exists():
+        predicted = load_npz(folder / "predictions.npz", ("predicted",))["predicted"]
+        return Run(workdir.read_json(folder / "summary.json"), predicted)
     faces.write_report(folder / "problems.csv", d.problems)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
         summary, predict = _train(config, d, folder, programs)
@@ -159,21 +166,21 @@ def score(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
     if dataset.faces is not None:
         truth, frame = dataset.faces.points, dataset.faces.frame
         points = crops.from_frame(predicted, frame)
-        found |= metrics.landmark_report(points, truth, frame)
+        found |= metrics.landmark_report(points, truth)
     return {name: float(value) for name, value in found.items()}
 
 
 def errors(dataset: Dataset, predicted: np.ndarray) -> np.ndarray:
     """Of each test example, [N]: its NRMSE; of what is no face, the root of its MSE.
 
-    Without the eyes of the 68 points the size of the box is the norm.
+    Without the eyes of the 68 points the size of their box is the norm.
     """
     if dataset.faces is None:
         return np.sqrt(np.square(predicted - dataset.test.y).mean(axis=1))
     truth, frame = dataset.faces.points, dataset.faces.frame
     points = crops.from_frame(predicted, frame)
     known = truth.shape[1] == POINTS
-    scale = metrics.inter_ocular(truth) if known else metrics.box_size(frame)
+    scale = metrics.inter_ocular(truth) if known else metrics.box_size(truth)
     return np.asarray(metrics.nme(points, truth, scale))
 
 

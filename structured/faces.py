@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import PIL
 
-from mtl.errors import DataError
+from mtl.errors import DataError, WorkdirError
 from mtl.readers import load_npz
 from mtl.workdir import write_bytes, write_text
 from structured import crops
@@ -84,7 +84,7 @@ def read(
     Raises:
       DataError: no such folder, no image in it, a bad box file, faces that cannot be
         used without skip_bad, or none that can.
-      WorkdirError: the cache cannot be written.
+      WorkdirError: the cache cannot be made or written.
     """
     todo = entries(Path(root), folders, boxes)
     kept = None if cache is None else _cache_file(Path(cache), todo, crop, points)
@@ -203,7 +203,8 @@ def _cache_file(folder: Path, todo: list[Entry], crop: Crop, points: int) -> Pat
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise DataError(f"cannot make the cache {folder}: {e.strerror}") from e
+        why = f"data.cache={str(folder)!r} cannot be made a folder: {e.strerror}"
+        raise WorkdirError(why) from e
     about = [VERSION, PIL.__version__, points, dataclasses.astuple(crop)]
     about += [
         (

@@ -103,20 +103,34 @@ def _read_boxes(path: Path) -> dict[str, np.ndarray]:
     boxes: dict[str, np.ndarray] = {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-        for number, row in enumerate(csv.DictReader(lines), 2):
+        reader = csv.DictReader(lines)
+        if not reader.fieldnames:
+            raise ValueError("it is empty")
+        for number, row in enumerate(reader, 2):
             if row["name"] in boxes:
                 raise ValueError(f"a second row, number {number}, for {row['name']}")
-            box = np.array([float(row[c]) for c in COLUMNS])
-            if not np.isfinite(box).all():
-                raise ValueError(f"row {number} is not finite")
+            cells = [row[c] for c in COLUMNS]
+            if None in cells or None in row:
+                raise ValueError(f"row {number} has too few cells, or too many")
+            box = np.array([_number(cell, number) for cell in cells])
             boxes[row["name"]] = box
     except OSError as e:
         raise DataError(f"data.boxes={str(path)!r} cannot be read: {e.strerror}") from e
     except KeyError as e:
         raise DataError(f"{path} has no column {e}; {_HEADER}") from e
-    except (ValueError, TypeError, csv.Error) as e:  # TypeError: a row too short.
+    except (ValueError, csv.Error) as e:
         raise DataError(f"{path} is no file of boxes ({e}); {_HEADER}") from e
     return boxes
+
+
+def _number(cell: str, row: int) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise ValueError(f"row {row} has {cell!r}, which is no number")
+    return value
 
 
 _HEADER = "the first row must be name,left,top,width,height, and numbers follow"

@@ -26,7 +26,7 @@ def train(arguments: Sequence[str]) -> str:
     group = Group([run], [present.read_rows(run, folder)])
     present.draw(folder, config, dataset, {config.variant: group})
     s = run.summary
-    scores = ", ".join(f"{k} {v:.4g}" for k, v in s["test"].items())
+    scores = ", ".join(f"{k} {v:.4g}" for k, v in sorted(s["test"].items()))
     return (
         f"{s['variant']}, {s['pairs']} pairs, {s['x_only']} x alone, {s['y_only']} y "
         f"alone. On the test set: {scores}.\n"

@@ -48,20 +48,19 @@ def inter_pupil(truth: Array) -> jax.Array:
     return jnp.linalg.norm(left - right, axis=-1)
 
 
-def box_diagonal(frame: Array) -> jax.Array:
-    """Diagonal of boxes (left, top, width, height): [N, 4] -> [N]."""
-    return jnp.hypot(frame[:, 2], frame[:, 3])
+def box_diagonal(truth: Array) -> jax.Array:
+    """Diagonal of the points' tight boxes: [N, P, 2] -> [N]."""
+    return jnp.linalg.norm(jnp.ptp(truth, axis=1), axis=-1)
 
 
-def box_size(frame: Array) -> jax.Array:
-    """Geometric mean of width and height of boxes: [N, 4] -> [N]."""
-    return jnp.sqrt(frame[:, 2] * frame[:, 3])
+def box_size(truth: Array) -> jax.Array:
+    """Geometric mean of the sides of the points' tight boxes: [N, P, 2] -> [N]."""
+    return jnp.sqrt(jnp.ptp(truth, axis=1).prod(axis=-1))
 
 
-# What an error may be divided by: a function of the true points, or one of the box.
+# What an error may be divided by, functions of the true points; crops do not matter.
 EYE_NORMALISERS = {"inter_ocular": inter_ocular, "inter_pupil": inter_pupil}
 BOX_NORMALISERS = {"box_diagonal": box_diagonal, "box_size": box_size}
-NORMALISERS = EYE_NORMALISERS | BOX_NORMALISERS
 
 
 def nme(predicted: Array, truth: Array, normaliser: Array) -> jax.Array:
@@ -108,15 +107,12 @@ def failure_rate(errors: Array, cut: float) -> jax.Array:
     return jnp.mean(~(errors <= cut), dtype=errors.dtype)
 
 
-def landmark_report(
-    predicted: Array, truth: Array, frame: Array
-) -> dict[str, jax.Array]:
+def landmark_report(predicted: Array, truth: Array) -> dict[str, jax.Array]:
     """All the figures about landmarks, as fractions (not percent).
 
     Args:
       predicted: [N, P, 2], pixels.
       truth: [N, P, 2], pixels.
-      frame: [N, 4], left, top, width, height of the faces' boxes, pixels.
 
     Returns:
       Scalars by name: the paper's `nrmse`, `cdf_0.1` and `auc_0.5`, and today's
@@ -125,7 +121,7 @@ def landmark_report(
     """
     report = {}
     for name, size in BOX_NORMALISERS.items():
-        report[f"nme_{name}"] = nme(predicted, truth, size(frame)).mean()
+        report[f"nme_{name}"] = nme(predicted, truth, size(truth)).mean()
     if truth.shape[1] != 68:
         return report
     for name, distance in EYE_NORMALISERS.items():
@@ -135,7 +131,7 @@ def landmark_report(
             report[f"auc_{cut:.2f}_{name}"] = auc(errors, cut)
             report[f"fr_{cut:.2f}_{name}"] = failure_rate(errors, cut)
     errors = nme(predicted, truth, inter_ocular(truth))
-    report["nrmse"] = errors.mean()
+    report["nrmse"] = report["nme_inter_ocular"]
     report["cdf_0.1"] = cdf(errors, jnp.array([0.1], errors.dtype))[0]
     report["auc_0.5"] = auc_paper(errors)
     return report

@@ -14,6 +14,7 @@ from mtl.figures import save
 from structured import crops, data, experiment, figures, jitter, report
 from structured.data import Dataset
 from structured.experiment import Run
+from structured.points import POINTS
 from structured.report import Section
 
 SHOWN = 4  # Faces of each kind: best, median, worst.
@@ -78,11 +79,13 @@ def draw(
     pictures = {"mse.png": figures.mse_curves({k: g.rows for k, g in groups.items()})}
     last = list(groups)[-1]
     if dataset.faces is not None:
+        known = dataset.faces.points.shape[1] == POINTS
         errors = {
             name: np.stack([experiment.errors(dataset, r.predicted) for r in g.runs])
             for name, g in groups.items()
         }
-        pictures["cdf.png"] = figures.cdf_curves(errors)
+        if known:
+            pictures["cdf.png"] = figures.cdf_curves(errors)
         if len(dataset.faces.name) >= 3 * SHOWN:
             run = groups[last].runs[0]
             pictures["faces.png"] = _faces(config, dataset, run, errors[last][0])

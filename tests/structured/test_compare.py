@@ -79,7 +79,7 @@ def test_finished_runs_are_read_and_not_trained(done, monkeypatch):
     def refuse(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(experiment, "train_and_evaluate", refuse)
+    monkeypatch.setattr(experiment, "fit", refuse)
     again = compare.compare(digits.get_config("smoke"), folder, seeds=(0, 1))
     for name, group in groups.items():
         for a, b in zip(group.runs, again[name].runs, strict=True):
@@ -119,6 +119,7 @@ def test_programs_are_shared(tmp_path):
         ("--variants=mlp,mpl", "--variants must be some of mean,mlp"),
         ("--seeds=0,x", "--seeds must be whole numbers"),
         ("--seeds=0,0", "each once"),
+        ("--variants=mean,mean", "each once"),
     ],
 )
 def test_the_launcher_refuses(flag, message, tmp_path):

@@ -275,6 +275,40 @@ def test_pairs_of_ones_own_are_hidden_too(path):
         load(path, **{"data.pairs": 10})
 
 
+def test_grey_levels_become_shares(path):
+    save(path, x_train=lambda a: np.full(a.shape, 51, np.uint8))
+    np.testing.assert_allclose(load(path).train.x, 0.2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("variant", "field", "activation", "said"),
+    [
+        ("mlp", "model.y_activation", "tanh", "-1.9"),
+        ("mlp", "model.y_activation", "relu", "-1.9"),
+        ("mlp_in", "model.x_activation", "sigmoid", "1.9"),
+        ("mlp", "model.x_activation", "sigmoid", None),
+        ("mean", "model.y_activation", "tanh", None),
+    ],
+)
+def test_outputs_that_cannot_reach_the_data_are_told(
+    path, variant, field, activation, said
+):
+    """X from 1 to 2, y from -2 to -1; what is not trained need not reach anything."""
+    save(path)
+    c = configs.default()
+    c.variant, c.data.source, c.data.path = variant, "npz", str(path)
+    c.model.x_activation = c.model.y_activation = "linear"
+    c.update_from_flattened_dict({field: activation})
+    train = data.load(c).train
+    if said is None:
+        data.check_ranges(c, train)
+        return
+    with pytest.raises(ConfigError) as e:
+        data.check_ranges(c, train)
+    assert field in str(e.value)
+    assert said in str(e.value)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float32])
 def test_numbers_of_any_type(path, dtype):
     save(

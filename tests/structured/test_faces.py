@@ -268,6 +268,7 @@ def test_a_bare_name_in_two_folders_is_no_box(root):
         ("b_1.png,1,1,0,30", "a width and a height"),
         ("b_1.png,1,1,30,-3", "a width and a height"),
         ("b_1.png,100,1,30,30", "outside of the image"),
+        ("b_1.png,1,1,1e30,30", "the box is 1e+30 pixels long"),
     ],
 )
 def test_faces_with_a_bad_box(root, line, what):
@@ -282,9 +283,10 @@ def test_faces_with_a_bad_box(root, line, what):
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("b_1.png,1,1,30", "name,left,top,width,height"),
-        ("b_1.png,1,one,30,30", "one"),
-        ("b_1.png,1,nan,30,30", "row 3 is not finite"),
+        ("b_1.png,1,1,30", "row 3 has too few cells"),
+        ("b_1.png,1,1,30,30,9", "row 3 has too few cells, or too many"),
+        ("b_1.png,1,one,30,30", "row 3 has 'one', which is no number"),
+        ("b_1.png,1,nan,30,30", "row 3 has 'nan', which is no number"),
         ("a_1.jpg,1,1,30,30", "a second row, number 3, for a_1.jpg"),
     ],
 )
@@ -296,6 +298,9 @@ def test_a_bad_file_of_boxes(root, line, what):
 def test_a_file_of_boxes_without_a_column_or_missing(root):
     boxes = write_boxes(root, rows(), "name,left,top,right,bottom")
     assert_refused(lambda: read(root, boxes=boxes), boxes, "'width'", "first row")
+    (root / "empty.csv").touch()
+    boxes = str(root / "empty.csv")
+    assert_refused(lambda: read(root, boxes=boxes), boxes, "it is empty")
     boxes = str(root / "absent.csv")
     assert_refused(lambda: read(root, boxes=boxes), boxes, "cannot be read")
 
@@ -429,9 +434,8 @@ def test_a_broken_cache_is_made_again(root, tmp_path, opened, damage):
 
 def test_a_cache_that_cannot_be(root, tmp_path):
     (tmp_path / "cache").write_text("a file")
-    assert_refused(
-        lambda: read(root, cache=tmp_path / "cache"), "cannot make the cache"
-    )
+    with pytest.raises(WorkdirError, match=r"data\.cache=.*cannot be made a folder"):
+        read(root, cache=tmp_path / "cache")
 
 
 def test_report(tmp_path):

@@ -1,0 +1,50 @@
+"""The launcher, on faces in the layout of 300-W."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from structured import present
+from structured.crops import Crop
+from tests.conftest import ROOT
+from tests.structured.test_faces import write_face
+
+
+def launch(*arguments):
+    command = [sys.executable, "-m", "structured.main", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_trains_on_faces_once_and_leaves_all_the_figures(tmp_path):
+    for part, count in (("trainset", 20), ("testset", 12)):
+        for i in range(count):
+            write_face(tmp_path / "data" / "helen" / part, f"{part}_{i}.png", i)
+    flags = ["--config", "configs/structured/helen.py:smoke", "--config.variant=mlp"]
+    flags += [f"--config.data.path={tmp_path / 'data'}", "--config.data.margin=0.1"]
+    flags += ["--workdir", str(tmp_path / "run")]
+    done = launch(*flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2].startswith("mlp, 18 pairs, 0 x alone")
+    for name in ("mse.png", "cdf.png", "faces.png"):
+        assert (tmp_path / "run" / name).read_bytes()[:4] == b"\x89PNG"
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert 0 < summary["test"]["nme_inter_ocular"] < 10
+
+    again = launch(*flags)
+    assert again.stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
+    assert "epoch" not in again.stdout
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.25])
+def test_pixels_of_the_frames_corners_and_centre(margin):
+    """40 pixels show the frame and a margin of a share of it on each side."""
+    y = np.array([[-0.5, 0.0, 0.5, -0.5, 0.0, 0.5]])
+    edge = 40 * margin / (1 + 2 * margin)
+    due = np.array([edge, 20, 40 - edge]) - 0.5
+    pixels = present._pixels(y, Crop(40, margin=margin))
+    np.testing.assert_allclose(pixels, np.stack([due, due], -1)[None])
