@@ -18,9 +18,9 @@ from mtl.errors import DataError
 MAGIC = b"DICM"  # At byte 128 of a DICOM file.
 TAGS = [
     *("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID"),
-    *("Modality", "SeriesNumber", "SeriesDescription", "NumberOfFrames"),
+    *("Modality", "NumberOfFrames"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-    *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PixelRepresentation"),
+    *("Rows", "Columns", "BitsAllocated", "PixelRepresentation"),
     *("RescaleSlope", "RescaleIntercept", "PixelPaddingValue"),
     *("PixelPaddingRangeLimit", "AcquisitionNumber", "InstanceNumber"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),

@@ -7,8 +7,6 @@ or rejected and why, and montage.png. A scan that is there already is not read a
 a killed run goes on where it stopped. Of the headers only UIDs are kept.
 """
 
-import csv
-import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,7 +78,8 @@ def project(
     report = []
     for name, path in tqdm(todo.items(), unit="scan", disable=None):
         report.append(_one(name, path, out, **how))
-        _write_report(out, report)
+        rows = [[r[k] for k in COLUMNS] for r in report]
+        workdir.write_csv(out / "report.csv", COLUMNS, rows)
     done = [r["scan"] for r in report if r["status"] == "projected"]
     if done:
         with_names = {name: out / f"{name}.npz" for name in done}
@@ -137,26 +136,13 @@ def _arrays(
 
 def _prepare(out: Path, scans: Path, how: dict[str, Any]) -> None:
     """Makes the folder; what is there must have been made in the same way."""
-    root, there = scans.resolve(), out.resolve()
-    if root in (there, *there.parents):
-        raise WorkdirError(f"--out={out} is, or lies in, --scans={scans}; take another")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise WorkdirError(f"cannot make --out={out}: {e.strerror}") from e
+    workdir.check_apart(out, scans, "scans")
+    workdir.make(out, f"--out={out}")
     path = out / ".how.json"
     if path.exists() and workdir.read_json(path) != how:
         was = workdir.read_json(path)
         raise WorkdirError(f"{out} was made with {was}, not {how}; take another --out")
     workdir.write_json(path, how)
-
-
-def _write_report(out: Path, report: list[dict[str, Any]]) -> None:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(report)
-    workdir.write_text(out / "report.csv", stream.getvalue())
 
 
 def launcher(arguments: Sequence[str]) -> str:
@@ -171,10 +157,9 @@ def launcher(arguments: Sequence[str]) -> str:
     wrong = sum(r["status"] == "rejected" for r in report)
     table = Path(args.out) / "report.csv"
     if wrong:
-        raise DataError(
-            f"{wrong} of {len(report)} scans were rejected; {table} says why. The "
-            f"others are in {args.out}"
-        )
+        told = f"{wrong} of {len(report)} scans were rejected; {table} says why"
+        rest = f". The others are in {args.out}" if wrong < len(report) else ""
+        raise DataError(told + rest)
     return f"{len(report)} scans in {args.out}; all of them in {table}"
 
 

@@ -9,13 +9,14 @@ summary.json        what it came to
 """
 
 import contextlib
+import csv
 import fcntl
 import importlib.metadata
 import io
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,41 @@ def write_npz(path: Path, **arrays: Any) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Writes CSV aside, then renames. Names that are no UTF-8 stay as they are."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_bytes(path, stream.getvalue().encode(errors="surrogateescape"))
+
+
+def make(folder: Path, name: str) -> None:
+    """Makes a folder, unless it is there; `name` is what a message calls it.
+
+    Raises:
+      WorkdirError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise WorkdirError(f"cannot make {name}: {e.strerror}") from e
+
+
+def check_apart(out: Path, source: Path, flag: str) -> None:
+    """Refuses an --out within what is read.
+
+    Raises:
+      WorkdirError: it is, or lies in, the source, which `flag` gave.
+    """
+    root, there = source.resolve(), out.resolve()
+    if root in (there, *there.parents):
+        raise WorkdirError(
+            f"--out={out} is, or lies in, --{flag}={source}; take another, so that "
+            "nothing there is replaced"
+        )
+
+
 def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
     """Makes the folder and leaves config, description of the data, environment in it.
 
@@ -66,10 +102,7 @@ def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
       WorkdirError: the folder holds a run with another config or other data (the
         difference is in the message), or cannot be made.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise WorkdirError(f"cannot make the workdir {workdir}: {e.strerror}") from e
+    make(workdir, f"the workdir {workdir}")
     for name, new in {"config": json.loads(config.to_json()), "data": data}.items():
         path = workdir / f"{name}.json"
         if path.exists():

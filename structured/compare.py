@@ -8,8 +8,6 @@ tasks that have a weight at the same time, four in all. Leaves table.md, results
 figures and report.html in the workdir.
 """
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -61,7 +59,7 @@ def compare(
         run = experiment.train_and_evaluate(each, where, datasets[drawn], shared)
         groups[each.variant].runs.append(run)
         groups[each.variant].rows.append(present.read_rows(run, where))
-    workdir.write_text(folder / "results.csv", results(groups))
+    write_results(folder / "results.csv", groups)
     workdir.write_text(
         folder / "table.md", present.markdown(*present.table(groups)) + "\n"
     )
@@ -88,7 +86,7 @@ def share_programs() -> Callable[[Training], Programs]:
     return programs
 
 
-def results(groups: dict[str, Group]) -> str:
+def write_results(path: Path, groups: dict[str, Group]) -> None:
     """CSV, a row a run: variant, seed, errors of the best epoch, test metrics."""
     rows = []
     for run in (run for group in groups.values() for run in group.runs):
@@ -97,11 +95,7 @@ def results(groups: dict[str, Group]) -> str:
         row |= {"best_epoch": s.get("best_epoch"), "seconds": s.get("seconds")}
         row |= s["best"] | {f"test/{k}": v for k, v in s["test"].items()}
         rows.append(row)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    workdir.write_csv(path, list(rows[0]), [[r[k] for k in rows[0]] for r in rows])
 
 
 def launcher(arguments: Sequence[str]) -> str:

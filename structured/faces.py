@@ -4,7 +4,6 @@ What is wrong with a folder is told face by face before any training: a fatal pr
 keeps its face from being used, the others are only reported.
 """
 
-import csv
 import dataclasses
 import hashlib
 import io
@@ -19,7 +18,7 @@ import PIL
 
 from mtl.errors import DataError, WorkdirError
 from mtl.readers import load_npz
-from mtl.workdir import write_bytes, write_text
+from mtl.workdir import write_bytes, write_csv
 from structured import crops
 from structured.crops import Crop
 from structured.listing import Entry, entries
@@ -124,12 +123,8 @@ def write_report(path: str | Path, problems: Sequence[Problem]) -> None:
     Raises:
       WorkdirError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "fate", "what"])
-    for p in problems:
-        writer.writerow([p.name, "fatal" if p.fatal else "kept", p.what])
-    write_text(Path(path), text.getvalue())
+    rows = [(p.name, "fatal" if p.fatal else "kept", p.what) for p in problems]
+    write_csv(Path(path), ("name", "fate", "what"), rows)
 
 
 def crop_face(

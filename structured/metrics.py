@@ -124,14 +124,14 @@ def landmark_report(predicted: Array, truth: Array) -> dict[str, jax.Array]:
         report[f"nme_{name}"] = nme(predicted, truth, size(truth)).mean()
     if truth.shape[1] != 68:
         return report
-    for name, distance in EYE_NORMALISERS.items():
-        errors = nme(predicted, truth, distance(truth))
+    by_eyes = {k: nme(predicted, truth, f(truth)) for k, f in EYE_NORMALISERS.items()}
+    for name, errors in by_eyes.items():
         report[f"nme_{name}"] = errors.mean()
         for cut in (0.08, 0.10):
             report[f"auc_{cut:.2f}_{name}"] = auc(errors, cut)
             report[f"fr_{cut:.2f}_{name}"] = failure_rate(errors, cut)
-    errors = nme(predicted, truth, inter_ocular(truth))
+    nrmse = by_eyes["inter_ocular"]
     report["nrmse"] = report["nme_inter_ocular"]
-    report["cdf_0.1"] = cdf(errors, jnp.array([0.1], errors.dtype))[0]
-    report["auc_0.5"] = auc_paper(errors)
+    report["cdf_0.1"] = cdf(nrmse, jnp.array([0.1], nrmse.dtype))[0]
+    report["auc_0.5"] = auc_paper(nrmse)
     return report

@@ -24,8 +24,6 @@ In landmarks.csv, x1 ... yP count pixels from 1 as .pts files do, left and top f
 --boxes does. An image that fails stops no other; the exit status is then 1.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,15 +134,11 @@ def predict(
     model, out = load(Path(folder)), Path(out)
     todo = find(Path(images), boxes)
     _prepare(out, Path(images), todo, boxes)
-    table, failed = io.StringIO(), 0
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(landmarks.header(model.points))
+    rows, failed = [], 0
     for face in landmarks.mark(model, todo, out, pictures):
-        writer.writerow(landmarks.row(face, model.points))
+        rows.append(landmarks.row(face, model.points))
         failed += bool(face.wrong)
-    # A file's name may be no UTF-8; it stays what it is.
-    content = table.getvalue().encode(errors="surrogateescape")
-    workdir.write_bytes(out / TABLE, content)
+    workdir.write_csv(out / TABLE, landmarks.header(model.points), rows)
     return len(todo), failed
 
 
@@ -180,12 +174,7 @@ def _prepare(out: Path, images: Path, todo: list[Entry], boxes: str) -> None:
     Raises:
       WorkdirError: they cannot be made, or a file that is read would be replaced.
     """
-    root, there = images.resolve(), out.resolve()
-    if root in (there, *there.parents):
-        raise WorkdirError(
-            f"--out={out} is, or lies in, --images={images}; take another, so that "
-            "nothing there is replaced"
-        )
+    workdir.check_apart(out, images, "images")
     inputs = {p.resolve() for e in todo for p in (e.image, e.pts) if p}
     inputs |= {Path(boxes).resolve()} if boxes else set()
     targets = [p for e in todo for p in landmarks.targets(e, out)] + [out / TABLE]

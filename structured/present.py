@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from mtl import logs
-from mtl.figures import save
+from mtl import logs, workdir
+from mtl.figures import png
 from structured import crops, data, experiment, figures, jitter, report
 from structured.data import Dataset
 from structured.experiment import Run
@@ -99,9 +99,9 @@ def draw(
     }
     sections = [Section("Results", "Of the best epoch by validation.", table(groups))]
     for name, figure in pictures.items():
-        save(figure, folder / name)
-        png = (folder / name).read_bytes()
-        sections.append(Section(texts[name], figure=png, alt=texts[name]))
+        image = png(figure)
+        workdir.write_bytes(folder / name, image)
+        sections.append(Section(texts[name], figure=image, alt=texts[name]))
     summary = groups[last].runs[0].summary
     intro = (
         f"{summary['pairs']} pairs, {summary['x_only']} x alone, {summary['y_only']} "
