@@ -3,6 +3,8 @@
 Nothing of a header but what is named here is kept: no name, no birth date.
 """
 
+import zipfile
+import zlib
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
@@ -40,9 +42,16 @@ class Stored(NamedTuple):
 
 
 def is_dicom(file: File) -> bool:
-    """Whether it begins as DICOM files do."""
+    """Whether it begins as DICOM files do.
+
+    Raises:
+      DataError: it cannot be read.
+    """
     with file.open() as stream:
-        return stream.read(132)[128:] == MAGIC
+        try:
+            return stream.read(132)[128:] == MAGIC
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+            raise DataError(f"{file} cannot be read ({_one_line(e)})") from e
 
 
 def read(file: File) -> list[Plane]:

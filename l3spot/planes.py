@@ -7,7 +7,7 @@ the head).
 import dataclasses
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
@@ -18,20 +18,37 @@ INEXACT = 1e-3  # How far direction vectors may be from unit length and right an
 
 
 class File(NamedTuple):
-    """A file, or a member of a zip file."""
+    """A file, or a member of a zip file.
+
+    archive: the open zip file, which all its members share, so that its directory is
+    read once; many threads may read from it. It is closed when the last of them goes.
+    """
 
     path: Path
     member: str = ""
+    archive: zipfile.ZipFile | None = None
 
     def __str__(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return PurePosixPath(self.member).name if self.member else self.path.name
+
     def open(self) -> BinaryIO:
-        """Its bytes."""
-        if not self.member:
-            return self.path.open("rb")
-        with zipfile.ZipFile(self.path) as archive:
-            return cast(BinaryIO, archive.open(self.member))
+        """Its bytes.
+
+        Raises:
+          DataError: it cannot be opened, or is encrypted within its zip file.
+        """
+        try:
+            if self.archive is None:
+                return self.path.open("rb")
+            return cast(BinaryIO, self.archive.open(self.member))
+        # zipfile raises RuntimeError where a password is needed.
+        except (OSError, RuntimeError, zipfile.BadZipFile) as e:
+            raise DataError(f"{self} cannot be opened ({e})") from e
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,8 +100,8 @@ def files(root: Path) -> Iterator[File]:
             yield File(path)
             continue
         try:
-            with zipfile.ZipFile(path) as archive:
-                members = sorted(i.filename for i in archive.infolist() if i.file_size)
+            archive = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as e:
             raise DataError(f"{path} is no zip file, or is broken ({e})") from e
-        yield from (File(path, member) for member in members)
+        members = sorted(i.filename for i in archive.infolist() if i.file_size)
+        yield from (File(path, member, archive) for member in members)

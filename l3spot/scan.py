@@ -31,13 +31,16 @@ def read(root: Path, workers: int | None = None) -> Scan:
 
     Other files are passed over. Two planes that have the same position are decoded.
 
+    Args:
+      root: a folder, a zip file or a single file.
+      workers: threads; None lets Python choose.
+
     Raises:
-      DataError: there is no such file, a zip file is broken, or a plane cannot be
-        decoded that has another one's position.
+      DataError: there is no such file, or a zip file is broken.
     """
     planes: list[Plane] = []
     unread = []
-    todo = [file for file in files(root) if dicom.is_dicom(file)]
+    todo = list(files(root))
     with ThreadPoolExecutor(workers) as pool:
         for file, found in zip(todo, pool.map(_try, todo), strict=True):
             if isinstance(found, str):
@@ -74,7 +77,7 @@ def choose(scan: Scan, root: Path, series: str = "") -> Volume:
 
 def _try(file: File) -> list[Plane] | str:
     try:
-        return dicom.read(file)
+        return dicom.read(file) if dicom.is_dicom(file) else []
     except DataError as e:
         return str(e)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l3spot.planes import INEXACT, Plane
+from mtl.errors import DataError
 
 SAME = 0.01  # mm: planes that are nearer have the same position.
 LEAST = 8  # Planes of a volume; fewer are a localizer or a leftover.
@@ -42,11 +43,7 @@ class Rejected(NamedTuple):
 
 
 def assemble(planes: Sequence[Plane]) -> tuple[list[Volume], list[Rejected]]:
-    """All the volumes in some planes, and what is in none of them.
-
-    Raises:
-      DataError: two planes have the same position, and one cannot be decoded.
-    """
+    """All the volumes in some planes, and what is in none of them."""
     volumes: list[Volume] = []
     rejected: list[Rejected] = []
     for group in _groups(planes):
@@ -158,9 +155,16 @@ def _one_each(planes: list[Plane], where: np.ndarray) -> tuple[list[Plane], list
     places = [list(p) for p in np.split(np.array(planes, object), starts[1:])]
     if len(places) == len(planes):
         return planes, []
-    kept = [_distinct(place) for place in places]
+    looked = [_look(place) for place in places]
+    kept = [at.distinct for at in looked]
     warnings = []
-    copies = len(planes) - sum(map(len, kept))
+    broken = [plane for at in looked for plane in at.broken]
+    if broken:
+        warnings.append(
+            f"{len(broken)} planes cannot be decoded (first {broken[0].file}); others "
+            "with the same positions were taken"
+        )
+    copies = sum(at.copies for at in looked)
     if copies:
         warnings.append(f"{copies} planes were there twice; one of each was left out")
     shared = sum(len(place) > 1 for place in kept)
@@ -183,11 +187,28 @@ def _largest(places: list[list[Plane]]) -> int:
     return min(count, key=lambda n: (-count[n], n))
 
 
-def _distinct(place: list[Plane]) -> list[Plane]:
-    """The planes of a position whose pixels are not those of an earlier one."""
+class _Place(NamedTuple):
+    """The planes of one position: those that differ, how many copies, the broken."""
+
+    distinct: list[Plane]
+    copies: int
+    broken: list[Plane]
+
+
+def _look(place: list[Plane]) -> _Place:
+    """Decodes the planes of a position, if it has more than one.
+
+    If none can be decoded, one is left: whoever decodes it later is told why.
+    """
     if len(place) == 1:
-        return place
+        return _Place(place, 0, [])
     found: dict[bytes, Plane] = {}
+    broken = []
     for plane in sorted(place, key=lambda p: (p.number, p.sop, str(p.file))):
-        found.setdefault(plane.hu().tobytes(), plane)
-    return list(found.values())
+        try:
+            found.setdefault(plane.hu().tobytes(), plane)
+        except DataError:
+            broken.append(plane)
+    if not found:
+        return _Place(place[:1], 0, [])
+    return _Place(list(found.values()), len(place) - len(broken) - len(found), broken)

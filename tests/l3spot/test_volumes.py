@@ -1,5 +1,6 @@
 """Series of DICOM files, clean and otherwise, to volumes or to reasons."""
 
+import gc
 import zipfile
 
 import numpy as np
@@ -119,6 +120,25 @@ def test_exact_duplicates_are_left_out(tmp_path):
     write.write(tmp_path / "b", images[3:5])
     warning = "2 planes were there twice; one of each was left out"
     assert_clean(only(tmp_path), warnings=(warning,))
+
+
+def test_of_two_planes_the_one_that_can_be_decoded_is_taken(tmp_path):
+    """Also where the broken one comes first; where both are broken, one is left."""
+    images = write.series()
+    write.write(tmp_path, [images[3]], "0")
+    write.write(tmp_path / "b", images)
+    broken = (tmp_path / "0").read_bytes()[:-9]
+    (tmp_path / "0").write_bytes(broken)
+    volume = only(tmp_path)
+    (warning,) = volume.warnings
+    assert_clean(volume, warnings=(warning,))
+    assert warning.startswith(f"1 planes cannot be decoded (first {tmp_path / '0'})")
+    (tmp_path / "b" / "IM0003").write_bytes(broken)
+    volume = only(tmp_path)
+    assert volume.warnings == ()
+    np.testing.assert_allclose(volume.z, Z)
+    with pytest.raises(DataError, match="cannot be decoded"):
+        volume.planes[3].hu()
 
 
 @pytest.mark.parametrize("numbered", [True, False])
@@ -299,6 +319,48 @@ def test_a_broken_zip_file(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(DataError, match=r"a\.zip is no zip file"):
         list(planes.files(tmp_path))
+
+
+def zipped(folder):
+    """A zip file of a series, uncompressed."""
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        for i, ds in enumerate(write.series()):
+            archive.writestr(str(i), write.content(ds))
+    return folder / "a.zip"
+
+
+def test_a_zip_file_is_opened_once_and_closed(tmp_path, monkeypatch):
+    path, opened = zipped(tmp_path), []
+    whole = zipfile.ZipFile.__init__
+    monkeypatch.setattr(
+        zipfile.ZipFile, "__init__", lambda *a, **k: opened.append(1) or whole(*a, **k)
+    )
+    found = scan.read(path)
+    assert_clean(scan.choose(found, path))
+    assert len(opened) == 1
+    archive = found.volumes[0].planes[0].file.archive
+    assert archive.fp is not None
+    stream = archive.fp
+    del found, archive
+    gc.collect()
+    assert stream.closed
+
+
+def test_members_of_a_zip_file_that_cannot_be_read_are_told(tmp_path):
+    """One is damaged, one encrypted; the others make the volume."""
+    path = zipped(tmp_path)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        at = archive.getinfo("3").header_offset
+        flags = content.index(b"PK\x01\x02") + 8  # Of the first in the directory.
+    content[at : at + 4] = b"nope"
+    content[flags] |= 1
+    path.write_bytes(content)
+    found = scan.read(path)
+    assert [len(v.planes) for v in found.volumes] == [PLANES - 2]
+    told = {str(file): why for file, why in found.unread}
+    assert "Bad magic number" in told[f"{path}:3"]
+    assert "encrypted" in told[f"{path}:0"]
 
 
 def test_no_such_folder(tmp_path):
