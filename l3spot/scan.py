@@ -5,11 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from l3spot import dicom, volumes
+import numpy as np
+
+from l3spot import dicom, nifti, volumes
 from l3spot.planes import File, Plane, files
 from l3spot.volumes import Rejected, Volume
 from mtl.errors import DataError
 
+MASK = "no value of its middle plane is below 0; a mask, or values that are no HU"
 NAMED = 5  # Reasons that an error message lists.
 
 
@@ -18,7 +21,7 @@ class Scan(NamedTuple):
 
     volumes: the usable ones, longest and thinnest first (`volumes.rank`).
     rejected: planes that make no volume, and why.
-    unread: files that look like DICOM and cannot be used, and why.
+    unread: files that look like DICOM or NIfTI and cannot be used, and why.
     """
 
     volumes: list[Volume]
@@ -27,7 +30,7 @@ class Scan(NamedTuple):
 
 
 def read(root: Path, workers: int | None = None) -> Scan:
-    """Reads the headers of all DICOM files below a folder or in a zip file.
+    """Reads the headers of all DICOM and NIfTI files below a folder or in a zip file.
 
     Other files are passed over. Two planes that have the same position are decoded.
 
@@ -57,26 +60,44 @@ def choose(scan: Scan, root: Path, series: str = "") -> Volume:
     Args:
       scan: what `read` found.
       root: where; for messages.
-      series: a SeriesInstanceUID; "" takes the first.
+      series: a SeriesInstanceUID, or the name of a NIfTI file; "" takes the first that
+        is no mask.
 
     Raises:
       DataError: there is no such volume, and why.
     """
     asked = [v for v in scan.volumes if series in ("", v.planes[0].series[-1])]
-    if asked:
-        return asked[0]
-    if scan.volumes:
+    masks = []
+    for volume in asked:
+        if not is_mask(volume):
+            return volume
+        masks.append(f"{volume.planes[0].file}: {MASK}")
+    if scan.volumes and not masks:
         there = ", ".join(v.planes[0].series[-1] for v in scan.volumes)
         raise DataError(f"{root} has no series {series}; it has {there}")
-    why = [f"{r.planes[0].file}: {r.why}" for r in scan.rejected]
+    why = masks + [f"{r.planes[0].file}: {r.why}" for r in scan.rejected]
     why += [reason for _, reason in scan.unread]
     if not why:
-        raise DataError(f"{root} holds no DICOM file; it should hold a CT scan")
+        raise DataError(f"{root} holds no DICOM file and no NIfTI file of a CT scan")
     raise DataError(f"{root} holds no usable CT volume\n  " + _first(why))
+
+
+def is_mask(volume: Volume) -> bool:
+    """Whether a NIfTI file holds no CT: its middle plane has nothing below 0.
+
+    DICOM files say what they hold.
+
+    Raises:
+      DataError: the plane cannot be decoded.
+    """
+    middle = volume.planes[len(volume.planes) // 2]
+    return nifti.is_nifti(middle.file) and not np.nanmin(middle.hu(), initial=0) < 0
 
 
 def _try(file: File) -> list[Plane] | str:
     try:
+        if nifti.is_nifti(file):
+            return nifti.read(file)
         return dicom.read(file) if dicom.is_dicom(file) else []
     except DataError as e:
         return str(e)
