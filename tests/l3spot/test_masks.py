@@ -1,0 +1,99 @@
+"""The middle of the body, from masks of whole vertebrae."""
+
+import itertools
+
+import nibabel
+import numpy as np
+import pytest
+
+from l3spot import labels, masks
+from mtl.errors import DataError
+from tests.l3spot import vertebra
+
+MIDDLE = np.array([5.0, -20.0, 130.0])
+
+
+def image(marked, affine, path):
+    nibabel.save(nibabel.Nifti1Image(marked.astype(np.uint8), affine), path)
+    return path
+
+
+def affine_of(mm, first):
+    """RAS axes, the first voxel at `first` in LPS."""
+    affine = np.diag([*mm, 1.0])
+    affine[:3, 3] = np.array(first) * [-1, -1, 1]
+    return affine
+
+
+def saved(path, mm=(1.5, 1.5, 1.5), rotation=None, size=1.0, low=60.0, value=1):
+    affine = affine_of(mm, [80, 70, low])
+    shape = tuple(int(n) for n in np.array([160, 180, 140]) / mm)
+    marked = vertebra.mask(affine, shape, MIDDLE, rotation, size)
+    return image(value * marked, affine, path)
+
+
+TILTS = list(itertools.product((-20, 0, 20), (-10, 0, 10)))
+
+
+@pytest.mark.parametrize(("about_x", "about_y"), TILTS)
+def test_the_middle_of_the_body_whatever_its_tilt(tmp_path, about_x, about_y):
+    path = saved(tmp_path / "a.nii.gz", rotation=vertebra.turn(about_x, about_y))
+    found = masks.read(path)
+    assert found.state == labels.IN
+    assert abs(found.z - MIDDLE[2]) < 1.0
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("mm", [(0.8, 0.8, 0.8), (0.9, 0.9, 3.0), (1.0, 1.0, 5.0)])
+@pytest.mark.parametrize("size", [0.7, 1.0, 1.2])
+def test_fine_and_coarse_voxels_and_people_of_all_sizes(tmp_path, mm, size):
+    path = saved(tmp_path / "a.nii.gz", mm, vertebra.turn(12), size)
+    assert abs(masks.read(path).z - MIDDLE[2]) < 1.5
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1), (1, -1, -1)])
+def test_the_order_of_the_axes_does_not_matter(tmp_path, order, flips):
+    path = saved(tmp_path / "a.nii.gz", (3, 3, 3), vertebra.turn(15))
+    due = masks.read(path).z
+    moved = nibabel.load(path).as_reoriented(np.stack([order, flips], axis=1))
+    nibabel.save(moved, tmp_path / "b.nii.gz")
+    assert masks.read(tmp_path / "b.nii.gz").z == pytest.approx(due, abs=1e-3)
+
+
+def test_one_vertebra_of_several(tmp_path):
+    """L2 and L4 beside it have other values."""
+    affine = affine_of((1.5, 1.5, 1.5), [80, 70, 60])
+    marked = np.zeros((107, 120, 93), np.uint8)
+    for value, up in ((21, 36), (23, -36), (22, 0)):
+        at = MIDDLE + np.array([0, 0, up])
+        marked[vertebra.mask(affine, marked.shape, at)] = value
+    path = image(marked, affine, tmp_path / "a.nii")
+    assert abs(masks.read(path, 22).z - MIDDLE[2]) < 1.0
+    assert abs(masks.read(path, 21).z - MIDDLE[2] - 36) < 1.0
+    assert masks.read(path, 24) == labels.Label(labels.OUT, masks.read(path, 24).z)
+
+
+def test_an_empty_mask_says_that_l3_is_not_in_view(tmp_path):
+    found = masks.read(saved(tmp_path / "a.nii.gz", value=0))
+    assert found.state == labels.OUT
+    assert np.isnan(found.z)
+
+
+def test_a_vertebra_that_is_cut_is_told(tmp_path):
+    """The scan ends within its body, or below it, where only processes are left."""
+    half = masks.read(saved(tmp_path / "half.nii.gz", low=130.0))
+    assert half.state == labels.IN
+    assert "reaches the end of the scan" in half.warnings[0]
+    assert 130 < half.z < 144
+    rest = masks.read(saved(tmp_path / "rest.nii.gz", low=146.0))
+    assert rest.state == labels.OUT
+    assert "too little of L3" in rest.warnings[0]
+
+
+def test_a_file_that_is_no_mask(tmp_path):
+    with pytest.raises(DataError, match=r"a\.nii"):
+        masks.read(tmp_path / "a.nii")
+    image(np.zeros((5, 5, 1)), np.eye(4), tmp_path / "b.nii")
+    with pytest.raises(DataError, match=r"b\.nii has one plane"):
+        masks.read(tmp_path / "b.nii")
