@@ -78,6 +78,16 @@ def read(file: File) -> list[Plane]:
     ]
 
 
+def grid(file: File) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Voxel numbers to mm, LPS, float64 [3, 4]; and how many voxels along each axis.
+
+    Raises:
+      DataError: it is no NIfTI file, or does not say where its voxels are.
+    """
+    header = _header(file)
+    return _affine(file, header), _shape(file, header)
+
+
 class _Voxels:
     """The stored voxels of a file, mapped into memory when first asked for."""
 

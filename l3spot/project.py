@@ -1,49 +1,32 @@
-"""Projects a folder of CT scans: each sub-folder and each zip file is a scan.
+"""Projects the CT scans of a folder or of a data set, with their labels of L3.
 
-python -m l3spot.project --scans SCANS --out MIPS
+python -m l3spot.project --scans SCANS --out MIPS [--labels labels.csv]
+python -m l3spot.project --scans SCANS --list
 
 Leaves NAME.npz and NAME.json for each scan, report.csv with a row for each, projected
-or rejected and why, and montage.png. A scan that is there already is not read again, so
-a killed run goes on where it stopped. Of the headers only UIDs are kept.
+or rejected and why, and montage.png. A scan that is there already with the same label
+is not read again, so a killed run goes on where it stopped. Of the headers only UIDs
+are kept. Labels are of the middle of the L3 vertebral body, mm in z.
 """
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from absl import flags
+from absl import flags, logging
 from tqdm import tqdm
 
-from l3spot import dicom, montage, projection, scan, volumes
-from l3spot.planes import File
-from l3spot.volumes import Volume
+from l3spot import datasets, export, kanavati, labels, listing, montage, nifti, parallel
+from l3spot.datasets import Case
+from l3spot.export import COLUMNS, How, Job
+from l3spot.labels import Row
 from mtl import launch, workdir
-from mtl.errors import DataError, WorkdirError
+from mtl.errors import ConfigError, DataError, WorkdirError
 
-COLUMNS = (
-    *("scan", "status", "why", "series", "planes", "step_mm", "low_mm", "high_mm"),
-    *("other_volumes", "rejected", "unread_files", "warnings", "seconds"),
-)
-
-
-def find(root: Path) -> dict[str, Path]:
-    """The scans of a folder, by name; the folder itself if it holds DICOM files.
-
-    Raises:
-      DataError: there is no such folder, or nothing in it.
-    """
-    if not root.is_dir():
-        raise DataError(f"--scans={str(root)!r} is no folder; it should hold CT scans")
-    inside = [p for p in sorted(root.iterdir()) if not p.name.startswith(".")]
-    if any(p.is_file() and dicom.is_dicom(File(p)) for p in inside):
-        return {root.resolve().name: root}
-    zips = [p for p in inside if p.is_file() and p.suffix.lower() == ".zip"]
-    found = {p.name: p for p in inside if p.is_dir() or p in zips}
-    if not found:
-        raise DataError(f"{root} holds no folder, zip file or DICOM file")
-    return found
+OFTEN = 2.0  # Seconds between two reports of a run that goes on.
+NAMED = 10  # Scans that a message lists.
 
 
 def project(
@@ -52,97 +35,149 @@ def project(
     series: str = "",
     row: float = 1.0,
     column: float = 1.0,
+    *,
+    labels_csv: str | Path | None = None,
+    label_offset: float = 0.0,
+    layout: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    workers: int | None = None,
 ) -> list[dict[str, Any]]:
     """Projects all the scans of a folder.
 
     Args:
-      scans: the folder; see `find`.
+      scans: the folder; see `datasets`.
       out: gets what the module's docstring says.
-      series: a SeriesInstanceUID, if not the longest volume is wanted.
+      series: a SeriesInstanceUID or a file's name, if not the longest volume is wanted.
       row: mm between rows.
       column: mm between columns.
+      labels_csv: one's own labels, see `labels.read`; they replace the data set's.
+      label_offset: mm from what they mark up to the middle of the L3 body.
+      layout: one of `datasets.LAYOUTS`; "" finds out.
+      low: HU; what is below is clipped, if it is given.
+      high: HU; what is above is clipped, if it is given.
+      workers: processes; None takes one a core.
 
     Returns:
       The rows of report.csv.
 
     Raises:
-      DataError: there is nothing to project.
+      DataError: there is nothing to project, or the labels make no sense.
       WorkdirError: `out` holds projections made in another way, or cannot be written.
     """
     scans, out = Path(scans), Path(out)
-    todo = find(scans)
-    how: dict[str, Any] = {"series": series, "row": row, "column": column}
-    if not (row > 0 and column > 0):
-        raise DataError(f"row={row:g} and column={column:g} must be above 0 mm")
+    how = How(series, row, column, low, high)
+    how.check()
+    layout = layout or datasets.detect(scans)
+    if layout == "kanavati":
+        if labels_csv:
+            raise DataError(f"{scans} has labels of its own; leave --labels out")
+        _prepare(out, scans, how)
+        rows = _projected_already(scans, out, how)
+        return _finish(out, _reported(out, rows, []))
+    cases = datasets.find(scans, layout)
+    if labels_csv:
+        cases = _labelled(cases, labels.read(Path(labels_csv), label_offset), scans)
+    elif label_offset:
+        raise DataError("--label_offset is for --labels; data sets mark the middle")
     _prepare(out, scans, how)
-    report = []
-    for name, path in tqdm(todo.items(), unit="scan", disable=None):
-        report.append(_one(name, path, out, **how))
-        rows = [[r[k] for k in COLUMNS] for r in report]
-        workdir.write_csv(out / "report.csv", COLUMNS, rows)
-    done = [r["scan"] for r in report if r["status"] == "projected"]
-    if done:
-        with_names = {name: out / f"{name}.npz" for name in done}
-        workdir.write_bytes(out / "montage.png", montage.draw(with_names))
-    return report
+    return _finish(out, _reported(out, _each(cases, out, how, workers), cases))
 
 
-def _one(
-    name: str, path: Path, out: Path, series: str, row: float, column: float
-) -> dict[str, Any]:
-    """The row of a scan, which is projected if it is not there."""
-    kept = out / f"{name}.json"
-    if kept.exists():
-        return workdir.read_json(kept)
-    start = time.perf_counter()
-    report: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"scan": name}
+def _labelled(cases: list[Case], rows: dict[str, Row], scans: Path) -> list[Case]:
+    """Cases with the labels of a CSV; names may lack the end of a file's name."""
+    left = dict(rows)
+    labelled = []
+    for case in cases:
+        short = nifti.stem(case.name).removesuffix(".zip")
+        name = case.name if case.name in rows else short
+        labelled.append(case._replace(label=rows.get(name)))
+        left.pop(name, None)
+    if left:
+        names = ", ".join(list(left)[:NAMED]) + (", ..." if len(left) > NAMED else "")
+        logging.warning("%d labels are of no scan in %s: %s", len(left), scans, names)
+    return labelled
+
+
+def _each(
+    cases: list[Case], out: Path, how: How, workers: int | None
+) -> Iterator[dict[str, Any]]:
+    """The rows of scans, as they are done; first those that are there."""
+    todo = []
+    for case in cases:
+        report = export.kept(case, out)
+        if report is None:
+            todo.append(case)
+        else:
+            yield report
+    cores = os.cpu_count() or 1
+    workers = max(1, min(workers or cores, len(todo)))
+    threads = max(1, cores // workers)
+    jobs = [Job(case, out, how, threads) for case in todo]
+    for number, result in parallel.each(export.run, jobs, workers):
+        case = todo[number]
+        if isinstance(result, parallel.DiedError | MemoryError):
+            why = f"{result or 'no memory'}; try --workers=1, or more memory"
+            yield export.rejected(case, out, why, export.blank(case))
+        elif isinstance(result, Exception):
+            raise result
+        else:
+            yield result
+
+
+def _projected_already(scans: Path, out: Path, how: How) -> Iterator[dict[str, Any]]:
+    path = scans if scans.is_file() else scans / datasets.PROJECTIONS
+    for found in kanavati.read(path, how.row, how.column):
+        yield export.keep(found, out, how)
+
+
+def _reported(
+    out: Path, rows: Iterator[dict[str, Any]], cases: list[Case]
+) -> list[dict[str, Any]]:
+    """The rows in the order of the scans; they are in report.csv all the time."""
+    order = {case.name: number for number, case in enumerate(cases)}
+    report: list[dict[str, Any]] = []
+    written = time.monotonic()
+
+    def write() -> None:
+        report.sort(key=lambda r: order.get(r["scan"], 0))
+        table = [[r[k] for k in COLUMNS] for r in report]
+        workdir.write_csv(out / "report.csv", COLUMNS, table)
+
     try:
-        found = scan.read(path)
-        report["other_volumes"] = max(len(found.volumes) - 1, 0)
-        report["rejected"] = "; ".join(r.why for r in found.rejected)
-        report["unread_files"] = len(found.unread)
-        volume = scan.choose(found, path, series)
-        p = projection.project(volume, row=row, column=column)
-    except DataError as e:
-        return report | {"status": "rejected", "why": " ".join(str(e).split())}
-    workdir.write_npz(out / f"{name}.npz", **_arrays(p, volume, path))
-    report |= {
-        "status": "projected",
-        "series": volume.planes[0].series[-1],
-        "planes": len(volume.planes),
-        "step_mm": round(volumes.step(volume), 3),
-        "low_mm": round(float(volume.z[0]), 3),
-        "high_mm": round(float(volume.z[-1]), 3),
-        "warnings": "; ".join(volume.warnings),
-        "seconds": round(time.perf_counter() - start, 3),
-    }
-    workdir.write_json(kept, report)
+        total = len(cases) or None
+        for row in tqdm(rows, total=total, unit="scan", smoothing=0, disable=None):
+            report.append(row)
+            if time.monotonic() - written > OFTEN:
+                write()
+                written = time.monotonic()
+    finally:
+        write()
     return report
 
 
-def _arrays(
-    p: projection.Projection, volume: Volume, path: Path
-) -> dict[str, np.ndarray]:
-    """What a file holds: `Projection` in whole HU; of each plane z, UID and file."""
-    files = [str(plane.file).removeprefix(str(path))[1:] for plane in volume.planes]
-    hu = {k: np.rint(getattr(p, k)).clip(-32768, 32767) for k in ("frontal", "lateral")}
-    rest = {k: getattr(p, k) for k in ("z", "x", "y", "nearest")}
-    return {k: v.astype(np.int16) for k, v in hu.items()} | rest | {
-        "plane_z": volume.z,
-        "plane_sop": np.array([plane.sop for plane in volume.planes]),
-        "plane_file": np.array(files),
-    }  # fmt: skip
+def _finish(out: Path, report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Draws the montage."""
+    shown = {}
+    for r in report:
+        if r["status"] == "projected":
+            where = f"L3 at {r['l3_mm']:.1f} mm" if r["l3_mm"] != "" else r["label"]
+            shown[r["scan"]] = (out / f"{r['scan']}.npz", where or "no label")
+    for number, page in enumerate(montage.pages(shown), 1):
+        name = "montage.png" if number == 1 else f"montage-{number}.png"
+        workdir.write_bytes(out / name, page)
+    return report
 
 
-def _prepare(out: Path, scans: Path, how: dict[str, Any]) -> None:
+def _prepare(out: Path, scans: Path, how: How) -> None:
     """Makes the folder; what is there must have been made in the same way."""
     workdir.check_apart(out, scans, "scans")
     workdir.make(out, f"--out={out}")
-    path = out / ".how.json"
-    if path.exists() and workdir.read_json(path) != how:
+    path, now = out / ".how.json", how._asdict()
+    if path.exists() and workdir.read_json(path) != now:
         was = workdir.read_json(path)
-        raise WorkdirError(f"{out} was made with {was}, not {how}; take another --out")
-    workdir.write_json(path, how)
+        raise WorkdirError(f"{out} was made with {was}, not {now}; take another --out")
+    workdir.write_json(path, now)
 
 
 def launcher(arguments: Sequence[str]) -> str:
@@ -153,22 +188,82 @@ def launcher(arguments: Sequence[str]) -> str:
     """
     launch.no_more(arguments)
     args = flags.FLAGS
-    report = project(args.scans, args.out, args.series, args.row, args.column)
+    if args.list:
+        return _list(Path(args.scans), args.layout, args.series)
+    if not args.out:
+        raise ConfigError("--out must be given: the folder that gets the projections")
+    report = project(
+        args.scans,
+        args.out,
+        args.series,
+        args.row,
+        args.column,
+        labels_csv=args.labels,
+        label_offset=args.label_offset,
+        layout=args.layout,
+        low=args.low,
+        high=args.high,
+        workers=args.workers,
+    )
     wrong = sum(r["status"] == "rejected" for r in report)
     table = Path(args.out) / "report.csv"
     if wrong:
         told = f"{wrong} of {len(report)} scans were rejected; {table} says why"
         rest = f". The others are in {args.out}" if wrong < len(report) else ""
         raise DataError(told + rest)
-    return f"{len(report)} scans in {args.out}; all of them in {table}"
+    marked = [sum(r["label"] == s for r in report) for s in (labels.IN, labels.OUT)]
+    return (
+        f"{len(report)} scans in {args.out}, L3 in view in {marked[0]} and not in view "
+        f"in {marked[1]}; all of them in {table}"
+    )
 
 
-if __name__ == "__main__":
-    flags.DEFINE_string("scans", None, "A folder of scans: folders or zip files.")
+def _list(scans: Path, layout: str, series: str) -> str:
+    layout = layout or datasets.detect(scans)
+    if layout == "kanavati":
+        raise DataError(f"{scans} holds projections; there are no volumes to list")
+    cases = datasets.find(scans, layout)
+    for case in cases:
+        print(listing.table(case, series), flush=True)
+    return f"{len(cases)} scans, {layout}; mm"
+
+
+def define_flags() -> None:
+    """The flags of the launcher."""
+    flags.DEFINE_string("scans", None, "A folder of scans, or a data set.")
     flags.DEFINE_string("out", None, "The folder that gets projections and report.")
+    flags.DEFINE_bool("list", False, "List the volumes of each scan; project nothing.")
+    flags.DEFINE_enum(
+        "layout", "", ["", *datasets.LAYOUTS], "Of SCANS; found out if empty."
+    )
     flags.DEFINE_string(
-        "series", "", "A SeriesInstanceUID; the longest volume if empty."
+        "series",
+        "",
+        "A SeriesInstanceUID or the name of a NIfTI file; the longest volume if empty.",
+    )
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "A CSV: scan, and z_mm, slice_index or sop_instance_uid; empty: not in view.",
+    )
+    flags.DEFINE_float(
+        "label_offset",
+        0.0,
+        "mm from what --labels marks up to the middle of the L3 vertebral body.",
     )
     flags.DEFINE_float("row", 1.0, "mm between the rows of a projection.")
     flags.DEFINE_float("column", 1.0, "mm between its columns.")
-    launch.launch(launcher, "scans", "out")
+    flags.DEFINE_float(
+        "low", None, "HU: what is below is clipped; nothing if not given."
+    )
+    flags.DEFINE_float(
+        "high", None, "HU: what is above is clipped; nothing if not given."
+    )
+    flags.DEFINE_integer(
+        "workers", None, "Processes; one a core if not given.", lower_bound=1
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    launch.launch(launcher, "scans")

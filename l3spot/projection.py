@@ -66,8 +66,8 @@ def project(
     x_to, y_to = (np.arange(a[0], a[-1] + 1e-6, column) for a in (x, y))
     nearest = np.abs(z_to[:, None] - volume.z).argmin(axis=1)
     return Projection(
-        _resample(_resample(np.stack(frontal), volume.z, z_to, 0), x, x_to, 1),
-        _resample(_resample(np.stack(lateral), volume.z, z_to, 0), y, y_to, 1),
+        resample(resample(np.stack(frontal), volume.z, z_to, 0), x, x_to, 1),
+        resample(resample(np.stack(lateral), volume.z, z_to, 0), y, y_to, 1),
         z_to, x_to, y_to, nearest,
     )  # fmt: skip
 
@@ -117,6 +117,17 @@ def body(hu: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     return whole[: hu.shape[0], : hu.shape[1]] & ~np.isnan(hu)
 
 
+def resample(
+    values: np.ndarray, at: np.ndarray, to: np.ndarray, axis: int
+) -> np.ndarray:
+    """Values [A, B], interpolated along an axis from increasing positions to others."""
+    above = np.clip(np.searchsorted(at, to), 1, len(at) - 1)
+    share = np.clip((to - at[above - 1]) / (at[above] - at[above - 1]), 0, 1)
+    share = share.astype(np.float32).reshape([-1 if a == axis else 1 for a in (0, 1)])
+    low, high = values.take(above - 1, axis), values.take(above, axis)
+    return (1 - share) * low + share * high
+
+
 def _upright(plane: Plane) -> bool:
     """Whether a row of the image runs from side to side, and not from front to back."""
     return abs(plane.axes[0, 0]) >= abs(plane.axes[1, 0])
@@ -126,14 +137,3 @@ def _signs(plane: Plane) -> tuple[int, int]:
     """-1 for each of x and y that decreases along its image axis."""
     across, down = plane.axes if _upright(plane) else plane.axes[::-1]
     return (1 if across[0] > 0 else -1), (1 if down[1] > 0 else -1)
-
-
-def _resample(
-    values: np.ndarray, at: np.ndarray, to: np.ndarray, axis: int
-) -> np.ndarray:
-    """Linear interpolation along an axis, from increasing positions."""
-    above = np.clip(np.searchsorted(at, to), 1, len(at) - 1)
-    share = np.clip((to - at[above - 1]) / (at[above] - at[above - 1]), 0, 1)
-    share = share.astype(np.float32).reshape([-1 if a == axis else 1 for a in (0, 1)])
-    low, high = values.take(above - 1, axis), values.take(above, axis)
-    return (1 - share) * low + share * high

@@ -41,6 +41,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.replace(aside, path)
     except OSError as e:
         raise WorkdirError(f"cannot write {path}: {e.strerror}") from e
+    finally:  # Also of a process that is told to end.
+        aside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

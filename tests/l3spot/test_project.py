@@ -1,6 +1,7 @@
 """The launcher of projections, on folders as users have them."""
 
 import csv
+import io
 import os
 import subprocess
 import sys
@@ -8,8 +9,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from l3spot import project
+from l3spot import datasets, examples, export, listing, montage, parallel, project
 from mtl.errors import DataError, WorkdirError
 from tests.conftest import ROOT
 from tests.l3spot import series as write
@@ -68,10 +70,12 @@ def test_nothing_of_the_patient_is_written(scans, tmp_path):
 
 def test_what_is_there_is_not_read_again(scans, tmp_path, monkeypatch):
     out, read = tmp_path / "out", []
-    first = project.project(scans, out)
-    whole = project.scan.read
-    monkeypatch.setattr(project.scan, "read", lambda p: read.append(p.name) or whole(p))
-    again = project.project(scans, out)
+    first = project.project(scans, out, workers=1)
+    whole = export.scan.read
+    monkeypatch.setattr(
+        export.scan, "read", lambda p, n: read.append(p.name) or whole(p, n)
+    )
+    again = project.project(scans, out, workers=1)
     assert read == ["few", "none"]  # What was rejected may have been mended.
     assert again[:2] == first[:2]
 
@@ -86,21 +90,151 @@ def test_another_way_needs_another_folder(scans, tmp_path):
 
 def test_a_folder_of_dicom_files_is_one_scan(tmp_path):
     write.write(tmp_path / "scan", images(trunk()))
-    assert list(project.find(tmp_path / "scan")) == ["scan"]
+    found = datasets.find(tmp_path / "scan", "folders")
+    assert [(c.name, c.path) for c in found] == [("scan", tmp_path / "scan")]
 
 
 def test_folders_that_are_no_use(tmp_path):
     with pytest.raises(DataError, match="is no folder"):
-        project.find(tmp_path / "nowhere")
+        datasets.detect(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no folder"):
-        project.find(tmp_path)
+        datasets.find(tmp_path, datasets.detect(tmp_path))
+
+
+def test_labels_of_ones_own(scans, tmp_path, caplog):
+    table, out = tmp_path / "labels.csv", tmp_path / "out"
+    table.write_text("scan,z_mm\na,70\nb,\nfew,50\ngone,1\n")
+    report = project.project(scans, out, labels_csv=table, label_offset=5, workers=2)
+    assert "1 labels are of no scan" in caplog.text
+    assert "gone" in caplog.text
+    found = {r["scan"]: (r["status"], r["label"], r["l3_mm"]) for r in report}
+    assert found == {
+        "a": ("projected", "in view", 75.0),
+        "b.zip": ("projected", "not in view", ""),
+        "few": ("rejected", "", ""),
+        "none": ("rejected", "", ""),
+    }
+    with np.load(out / "a.npz") as a, np.load(out / "b.zip.npz") as b:
+        assert a["l3_z"] == 75
+        assert a["z"][report[0]["l3_row"]] == 75
+        assert np.isnan(b["l3_z"])
+    first, second = examples.load(out)
+    assert (first.id, first.label, first.l3_z) == ("a", "in view", 75.0)
+    assert (second.id, second.label) == ("b.zip", "not in view")
+
+
+def test_a_label_that_changed_is_put_right(scans, tmp_path):
+    """And a scan whose label no longer fits is left out of the examples."""
+    table, out = tmp_path / "labels.csv", tmp_path / "out"
+    table.write_text("scan,z_mm\na,70\nb,70\n")
+    first = project.project(scans, out, labels_csv=table, workers=1)
+    table.write_text("scan,z_mm\na,70\nb,72.5\n")
+    second = project.project(scans, out, labels_csv=table, workers=1)
+    assert second[0] == first[0]  # With the seconds that it took.
+    assert [e.l3_z for e in examples.load(out)] == [70, 72.5]
+    table.write_text("scan,z_mm\na,70\nb,2000\n")
+    third = project.project(scans, out, labels_csv=table, workers=1)
+    assert third[1]["status"] == "rejected"
+    assert "labels.csv, line 3: L3 at z = 2000.0 mm" in third[1]["why"]
+    assert [e.id for e in examples.load(out)] == ["a"]
+
+
+def test_bad_labels_are_told_before_anything_is_projected(scans, tmp_path):
+    (tmp_path / "labels.csv").write_text("scan,z_mm\na,high\n")
+    with pytest.raises(DataError, match="line 2"):
+        project.project(scans, tmp_path / "out", labels_csv=tmp_path / "labels.csv")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(DataError, match="is for --labels"):
+        project.project(scans, tmp_path / "out", label_offset=3)
+
+
+def test_hu_outside_of_low_and_high_are_clipped(scans, tmp_path):
+    project.project(scans, tmp_path / "out", low=100, high=400, workers=1)
+    (one, _) = examples.load(tmp_path / "out")
+    assert (one.frontal.min(), one.frontal.max()) == (100, 400)
+    with pytest.raises(DataError, match="--low=5 must be below --high=5"):
+        project.project(scans, tmp_path / "other", low=5, high=5)
+
+
+def test_a_process_that_is_killed_loses_one_scan(scans, tmp_path, monkeypatch):
+    """The others are projected, and the reason is told."""
+    killed = parallel.DiedError("its process ended with -9")
+
+    def each(work, items, workers):
+        for number, job in enumerate(items):
+            yield number, killed if job.case.name == "a" else work(job)
+
+    monkeypatch.setattr(project.parallel, "each", each)
+    report = project.project(scans, tmp_path / "out")
+    assert [r["status"] for r in report[:2]] == ["rejected", "projected"]
+    assert report[0]["why"] == (
+        "its process ended with -9; try --workers=1, or more memory"
+    )
+
+
+def test_processes_give_what_one_gives(scans, tmp_path):
+    one = project.project(scans, tmp_path / "one", workers=1)
+    two = project.project(scans, tmp_path / "two", workers=2)
+    keys = [k for k in export.COLUMNS if k != "seconds"]
+    assert [[r[k] for k in keys] for r in one] == [[r[k] for k in keys] for r in two]
+    for path in (tmp_path / "one").glob("*.npz"):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+# The list of volumes
+
+
+def test_all_volumes_are_listed_with_why(scans):
+    write.write(scans / "a" / "short", images(trunk(), SeriesInstanceUID="1.9")[:12])
+    listed = listing.table(datasets.Case("a", scans / "a")).splitlines()
+    assert listed[0] == "a"
+    assert listed[2].split() == ["1.2.3.4", "24", "3.00", "72", "chosen"]
+    assert listed[3].split() == ["1.9", "12", "3.00", "36", "covers", "less"]
+    listed = listing.table(datasets.Case("a", scans / "a"), "1.9").splitlines()
+    assert listed[2].endswith("not the series that is asked for")
+    assert listed[3].endswith("chosen")
+    listed = listing.table(datasets.Case("few", scans / "few"))
+    assert "none is chosen" in listed
+    assert "no volume: 3 planes are too few" in listed
+
+
+def test_the_launcher_lists_without_out(scans):
+    done = launched("--scans", str(scans), "--list")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("chosen") == 4  # Two of them: none is.
+    assert done.stdout.endswith("4 scans, folders; mm\n")
+    assert "--out must be given" in launched("--scans", str(scans)).stderr
+
+
+# The montage
+
+
+def test_the_montage_has_pages_and_a_line_at_l3(tmp_path, monkeypatch):
+    monkeypatch.setattr(montage, "PAGE", 2)
+    z, x = np.arange(100.0, -1, -1), np.arange(51.0)
+    shown = {}
+    for i, l3 in enumerate((25.0, np.nan, 50.0)):
+        path = tmp_path / f"{i}.npz"
+        np.savez(path, frontal=np.zeros((101, 51), np.int16), z=z, x=x, l3_z=l3)
+        shown[str(i)] = path, "told"
+    first, second = montage.pages(shown)
+    sheet = np.asarray(Image.open(io.BytesIO(first)))
+    assert sheet.shape == (montage.SIDE + montage.LINE, 2 * montage.SIDE, 3)
+    line = (sheet[montage.LINE :] == montage.COLOUR).all(axis=2)
+    (at,) = np.flatnonzero(line[:, : montage.SIDE].any(axis=1))
+    assert abs(at - 0.75 * 253) <= 1
+    assert not line[:, montage.SIDE :].any()
+    assert np.asarray(Image.open(io.BytesIO(second))).shape[1] == montage.SIDE
+
+
+def launched(*arguments):
+    command = [sys.executable, "-m", "l3spot.project", *arguments]
+    env = os.environ | {"JAX_PLATFORMS": "cpu"}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
 
 
 def test_the_launcher_tells_what_failed(scans, tmp_path):
-    command = [sys.executable, "-m", "l3spot.project", "--scans", str(scans)]
-    command += ["--out", str(tmp_path / "out")]
-    env = os.environ | {"JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
+    done = launched("--scans", str(scans), "--out", str(tmp_path / "out"))
     assert done.returncode == 1
     assert "2 of 4 scans were rejected" in done.stderr
     assert "Traceback" not in done.stderr

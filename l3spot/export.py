@@ -1,0 +1,171 @@
+"""One scan to its files: NAME.npz with the projections, NAME.json with the report.
+
+z and l3_z are DICOM's, mm, up to the head; l3_z is that of the middle of the L3 body.
+"""
+
+import math
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l3spot import kanavati, labels, projection, scan, volumes
+from l3spot.datasets import Case
+from l3spot.labels import Label
+from l3spot.projection import Projection
+from l3spot.volumes import Volume
+from mtl import workdir
+from mtl.errors import DataError
+
+COLUMNS = (
+    *("scan", "status", "why", "label", "l3_mm", "l3_row", "label_source", "series"),
+    *("planes", "step_mm", "low_mm", "high_mm", "row_mm", "column_mm"),
+    *("other_volumes", "rejected", "unread_files", "warnings", "seconds"),
+)
+
+
+class How(NamedTuple):
+    """How scans are projected.
+
+    series: a SeriesInstanceUID or file name; "" takes the longest volume.
+    row, column: mm between rows and between columns.
+    low, high: HU; what is outside is clipped, where they are given.
+    """
+
+    series: str = ""
+    row: float = 1.0
+    column: float = 1.0
+    low: float | None = None
+    high: float | None = None
+
+    def check(self) -> None:
+        """Raises DataError if the numbers make no sense."""
+        if not (0 < self.row < math.inf and 0 < self.column < math.inf):
+            raise DataError(
+                f"row={self.row:g} and column={self.column:g} must be above 0 mm"
+            )
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if not low < high:
+            raise DataError(f"--low={low:g} must be below --high={high:g} HU")
+
+
+class Job(NamedTuple):
+    """A scan to be projected; threads: those that decode its planes."""
+
+    case: Case
+    out: Path
+    how: How
+    threads: int | None = None
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Projects a scan; returns its row of the report, with the reason if rejected."""
+    case, out, how, threads = job
+    start = time.perf_counter()
+    report = blank(case)
+    try:
+        found = scan.read(case.path, threads)
+        report["other_volumes"] = max(len(found.volumes) - 1, 0)
+        report["rejected"] = "; ".join(r.why for r in found.rejected)
+        report["unread_files"] = len(found.unread)
+        volume = scan.choose(found, case.path, how.series)
+        label = case.label.find(volume) if case.label else Label(labels.NONE)
+        p = projection.project(volume, row=how.row, column=how.column, workers=threads)
+    except DataError as e:
+        return rejected(case, out, str(e), report)
+    report |= {
+        "series": volume.planes[0].series[-1],
+        "step_mm": round(volumes.step(volume), 3),
+        "warnings": "; ".join([*volume.warnings, *label.warnings]),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    return _write(report, job, p, label, _origin(volume, case.path))
+
+
+def keep(found: kanavati.Found, out: Path, how: How) -> dict[str, Any]:
+    """Writes what is a projection already; returns its row of the report."""
+    count = len(found.planes)
+    report = blank(Case(found.name, Path())) | {
+        "label_source": "mean of the readers' rows",
+        "step_mm": round(float(found.planes[1] - found.planes[0]), 3),
+    }
+    origin = {
+        "plane_z": found.planes,
+        "plane_sop": np.full(count, ""),
+        "plane_file": np.full(count, ""),
+    }
+    job = Job(Case(found.name, Path()), out, how)
+    return _write(report, job, found.projection, found.label, origin)
+
+
+def blank(case: Case) -> dict[str, Any]:
+    """The row of a scan of which nothing is known."""
+    source = str(case.label) if case.label else ""
+    return dict.fromkeys(COLUMNS, "") | {"scan": case.name, "label_source": source}
+
+
+def rejected(case: Case, out: Path, why: str, report: dict[str, Any]) -> dict[str, Any]:
+    """The row of a scan that cannot be projected; what an earlier run left goes."""
+    for name in (f"{case.name}.json", f"{case.name}.npz"):
+        (out / name).unlink(missing_ok=True)
+    return report | {"status": "rejected", "why": " ".join(why.split())}
+
+
+def kept(case: Case, out: Path) -> dict[str, Any] | None:
+    """The row of a scan that is there with the label that it has now."""
+    path = out / f"{case.name}.json"
+    if not path.exists():
+        return None
+    report = workdir.read_json(path)
+    same = isinstance(report, dict) and report.keys() == set(COLUMNS)
+    source = str(case.label) if case.label else ""
+    return report if same and report["label_source"] == source else None
+
+
+def _write(
+    report: dict[str, Any],
+    job: Job,
+    p: Projection,
+    label: Label,
+    origin: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """The arrays, then the report: where that is, all is."""
+    case, out, how, _ = job
+    low = max(-32768, -math.inf if how.low is None else how.low)
+    high = min(32767, math.inf if how.high is None else how.high)
+    views = {
+        name: np.rint(getattr(p, name)).clip(low, high).astype(np.int16)
+        for name in ("frontal", "lateral")
+    }
+    rest = {name: getattr(p, name) for name in ("z", "x", "y", "nearest")}
+    workdir.write_npz(
+        out / f"{case.name}.npz", **views, **rest, **origin, l3_z=np.float64(label.z)
+    )
+    report |= {
+        "status": "projected",
+        "label": label.state,
+        "planes": len(origin["plane_z"]),
+        "low_mm": round(float(origin["plane_z"][0]), 3),
+        "high_mm": round(float(origin["plane_z"][-1]), 3),
+        "row_mm": how.row,
+        "column_mm": how.column,
+    }
+    if label.state == labels.IN:
+        report["l3_mm"] = round(label.z, 3)
+        report["l3_row"] = int(np.abs(p.z - label.z).argmin())
+    workdir.write_json(out / f"{case.name}.json", report)
+    return report
+
+
+def _origin(volume: Volume, path: Path) -> dict[str, np.ndarray]:
+    """Of each plane z, UID and file."""
+    files = [str(p.file).removeprefix(str(path))[1:] for p in volume.planes]
+    if path.is_file() and not volume.planes[0].file.member:
+        files = [path.name] * len(files)
+    return {
+        "plane_z": volume.z,
+        "plane_sop": np.array([p.sop for p in volume.planes]),
+        "plane_file": np.array(files),
+    }

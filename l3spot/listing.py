@@ -1,0 +1,63 @@
+"""All the volumes of scans, and which of them is meant."""
+
+from l3spot import scan, volumes
+from l3spot.datasets import Case
+from l3spot.volumes import Volume
+from mtl.errors import DataError
+
+COLUMNS = ("series", "planes", "step", "coverage", "")
+
+
+def table(case: Case, series: str = "") -> str:
+    """A line for each volume of a scan, the chosen one first, mm; and what is none."""
+    rows: list[tuple[str, ...]] = []
+    try:
+        found = scan.read(case.path)
+    except DataError as e:
+        return f"{case.name}\n  {e}"
+    try:
+        chosen = scan.choose(found, case.path, series)
+    except DataError as e:
+        chosen, rows = None, [("", "", "", "", f"none is chosen: {e}".splitlines()[0])]
+    for volume in found.volumes:
+        measures = f"{volumes.step(volume):.2f}", f"{volumes.coverage(volume):.0f}"
+        told = "; ".join([_why(volume, chosen, series), *volume.warnings])
+        rows.append((_name(volume), str(len(volume.planes)), *measures, told))
+    for rejected in found.rejected:
+        first = rejected.planes[0]
+        planes = str(len(rejected.planes))
+        rows.append((first.series[-1], planes, "", "", f"no volume: {rejected.why}"))
+    rows += [("", "", "", "", f"not read: {why}") for _, why in found.unread]
+    return "\n".join([case.name, *_aligned([COLUMNS, *rows])])
+
+
+def _name(volume: Volume) -> str:
+    return volume.planes[0].series[-1]
+
+
+def _why(volume: Volume, chosen: Volume | None, series: str) -> str:
+    """Whether a volume is the chosen one, or why it is not."""
+    if volume is chosen:
+        return "chosen"
+    if series and _name(volume) != series:
+        return "not the series that is asked for"
+    try:
+        if scan.is_mask(volume):
+            return scan.MASK
+    except DataError as e:
+        return str(e)
+    if chosen is None:
+        return ""
+    ours, its = volumes.rank(volume), volumes.rank(chosen)
+    if ours[0] > its[0]:
+        return "covers less"
+    return "its planes are thicker" if ours[1] > its[1] else "as good, later by name"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *numbers, told in rows:
+        cells = [n.rjust(w) for n, w in zip(numbers, widths[1:], strict=False)]
+        lines.append("  ".join(["", name.ljust(widths[0]), *cells, told]).rstrip())
+    return lines

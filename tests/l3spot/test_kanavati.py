@@ -1,0 +1,174 @@
+"""Files of projections as Kanavati et al. have them, and pickles that mean harm."""
+
+import io
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from l3spot import examples, kanavati, project
+from mtl.errors import DataError
+
+SPACING = np.array([[0.8, 0.7, 2.0], [1.0, 1.0, 5.0], [1.0, 1.0, 1.0]])
+
+
+def objects(values):
+    made = np.empty(len(values), object)
+    for i, v in enumerate(values):
+        made[i] = v
+    return made
+
+
+def arrays():
+    rng = np.random.default_rng(0)
+    frontal = [
+        rng.integers(-900, 900, s).astype(np.int16)
+        for s in ((50, 40), (30, 45), (60, 50))
+    ]
+    lateral = [v[:, ::-1].copy() for v in frontal]
+    rows = np.array([20.0, 12.0, -1.0])
+    return {
+        "images_f": objects(frontal),
+        "images_s": objects(lateral),
+        "spacings": SPACING,
+        "names": np.array(["b/one", "two", "two"], object),
+        "num_images": 3,
+        "ydata": np.array({"A": rows, "B": rows + np.array([3, 0, 0])}, object),
+    }
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data" / "l3_dataset.npz", **arrays())
+    return tmp_path / "data" / "l3_dataset.npz"
+
+
+def test_projections_labels_and_spacings(file):
+    first, second, third = kanavati.read(file)
+    p = first.projection
+    # Rows of 2 mm to 1 mm: each second is one of the file's.
+    sure = arrays()["images_f"][0]
+    np.testing.assert_allclose(p.frontal[::2, 0], sure[:, 0], atol=1e-3)
+    np.testing.assert_allclose(p.lateral[::2, 0], sure[:, -1], atol=1e-3)
+    due = (sure[20, 0] + sure[21, 0]) / 2
+    np.testing.assert_allclose(p.frontal[41, 0], due, atol=1e-3)
+    # Columns of 0.8 mm: the fifth mm lies a quarter after the seventh column.
+    due = 0.75 * sure[20, 6] + 0.25 * sure[20, 7]
+    np.testing.assert_allclose(p.frontal[40, 5], due, atol=1e-2)
+    assert p.z.tolist() == [-float(i) for i in range(99)]
+    assert p.x[-1] == 31.0
+    assert p.y[-1] == 27.0
+    # The mean of the rows 20 and 23, of 2 mm each.
+    assert first.label == ("in view", -43.0, ())
+    assert second.label.z == -60.0
+    assert third.label.state == ""
+    assert [f.name for f in (first, second, third)] == ["b_one", "two", "two_2"]
+    for z, number in zip(p.z, p.nearest, strict=True):
+        assert abs(first.planes[number] - z) == np.abs(first.planes - z).min()
+
+
+def test_through_the_launcher_and_back(file, tmp_path):
+    out = tmp_path / "out"
+    report = project.project(file.parent, out)
+    assert [r["status"] for r in report] == ["projected"] * 3
+    found = {e.id: e for e in examples.load(out)}
+    assert sorted(found) == ["b_one", "two", "two_2"]
+    assert (found["b_one"].label, found["b_one"].l3_z) == ("in view", -43.0)
+    assert found["b_one"].z[report[0]["l3_row"]] == -43.0
+    assert (found["two_2"].label, np.isnan(found["two_2"].l3_z)) == ("", True)
+    assert (out / "montage.png").exists()
+    with pytest.raises(DataError, match="has labels of its own"):
+        project.project(file, out, labels_csv="labels.csv")
+
+
+class Harm:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def with_pickle(path, member, content):
+    """The file again, the pickle of one of its arrays replaced."""
+    with zipfile.ZipFile(path) as archive:
+        members = {n: archive.read(n) for n in archive.namelist()}
+    stream = io.BytesIO()
+    header = {"descr": "|O", "fortran_order": False, "shape": ()}
+    np.lib.format.write_array_header_1_0(stream, header)
+    members[member] = stream.getvalue() + content
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, inside in members.items():
+            archive.writestr(name, inside)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_that_means_harm_runs_nothing(file, tmp_path, protocol):
+    harm = tmp_path / "harm"
+    content = pickle.dumps(Harm(harm), protocol)
+    pickle.loads(content)
+    assert harm.is_dir()  # It works where pickles are trusted.
+    harm.rmdir()
+    with_pickle(file, "ydata.npy", content)
+    with pytest.raises(DataError, match=r"it asks for .*mkdir"):
+        list(kanavati.read(file))
+    assert not harm.exists()
+
+
+HARMLESS = [
+    b"cnumpy\nload\n.",
+    b"cbuiltins\neval\n(S'1'\ntR.",
+    b"cnumpy.core.multiarray\nfromfile\n.",
+    b"cnumpy\ndtype.__class__\n.",
+    b"c__main__\nx\n.",
+    b"not a pickle",
+    b"",
+]
+
+
+@pytest.mark.parametrize("content", HARMLESS)
+def test_other_names_and_nonsense_are_refused(file, content):
+    with_pickle(file, "names.npy", content)
+    with pytest.raises(DataError, match="l3_dataset"):
+        list(kanavati.read(file))
+
+
+@pytest.mark.parametrize("core", [b"core", b"_core"])
+def test_files_of_old_and_new_numpy(file, core):
+    """The module of `_reconstruct` has moved."""
+    content = pickle.dumps(arrays()["ydata"], 3)
+    assert b"cnumpy._core.multiarray" in content
+    other = content.replace(b"cnumpy._core.", b"cnumpy." + core + b".")
+    with_pickle(file, "ydata.npy", other)
+    assert next(kanavati.read(file)).label.z == -43.0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ydata": np.zeros(3)}, "ydata is no dict"),
+        ({"ydata": np.array({"A": np.zeros(2)}, object)}, "not 3 rows"),
+        ({"spacings": SPACING[:2]}, "spacings has not 3"),
+        ({"spacings": -SPACING}, "has the spacing"),
+        ({"images_s": objects([np.zeros(3)] * 3)}, "views of the shapes"),
+    ],
+)
+def test_other_files(tmp_path, change, said):
+    np.savez(tmp_path / "a.npz", **(arrays() | change))
+    with pytest.raises(DataError, match=r"a\.npz") as e:
+        list(kanavati.read(tmp_path / "a.npz"))
+    assert said in str(e.value)
+
+
+def test_no_npz(tmp_path):
+    (tmp_path / "a.npz").write_text("no zip")
+    with pytest.raises(DataError, match=r"a\.npz is no \.npz"):
+        list(kanavati.read(tmp_path / "a.npz"))
+    np.savez(tmp_path / "b.npz", names=np.zeros(3))
+    with pytest.raises(DataError, match="has no images_f, images_s, spacings, ydata"):
+        list(kanavati.read(tmp_path / "b.npz"))

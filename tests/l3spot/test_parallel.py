@@ -1,0 +1,98 @@
+"""Processes that end well, end badly, or are left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from l3spot import parallel
+from tests.conftest import ROOT
+
+
+def work(item):
+    """Doubles; a word says how to fail."""
+    if item == "raise":
+        raise ValueError("as asked")
+    if item == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item == "sleep":
+        time.sleep(60)
+    return 2 * item
+
+
+def results(items, workers):
+    return dict(parallel.each(work, items, workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_each_item_has_its_result(workers):
+    assert results([1, 2, 3, "a"], workers) == {0: 2, 1: 4, 2: 6, 3: "aa"}
+    assert results([], workers) == {}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_raises_does_not_stop_the_others(workers):
+    found = results([1, "raise", 2], workers)
+    assert isinstance(found[1], ValueError)
+    assert (found[0], found[2]) == (2, 4)
+
+
+def test_a_killed_process_loses_only_its_own_item():
+    found = results([1, "die", 2, "die", 3, 4], 2)
+    died = [n for n, r in found.items() if isinstance(r, parallel.DiedError)]
+    assert died == [1, 3]
+    assert "ended with -9" in str(found[1])
+    assert [found[n] for n in (0, 2, 4, 5)] == [2, 4, 6, 8]
+
+
+def test_who_leaves_ends_the_processes():
+    start = time.monotonic()
+    for number, _ in parallel.each(work, [1, "sleep"], 2):
+        assert number == 0
+        break
+    assert time.monotonic() - start < 30
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from pathlib import Path
+from l3spot import parallel
+from mtl import workdir
+
+def slow(path):
+    # Its name is due when the file has been written aside.
+    os.replace = lambda *_: time.sleep(60)
+    workdir.write_bytes(Path(path), b"half a file")
+
+if __name__ == "__main__":
+    try:
+        list(parallel.each(slow, sys.argv[1:], 2))
+    except KeyboardInterrupt:
+        sys.exit(7)
+"""
+
+
+def test_ctrl_c_ends_all_processes_and_leaves_no_half_file(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    out = tmp_path / "out"
+    out.mkdir()
+    files = str(out / "1"), str(out / "2")
+    env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    run = subprocess.Popen(
+        [sys.executable, str(script), *files], env=env, start_new_session=True
+    )
+    while len(list(out.iterdir())) < 2:
+        time.sleep(0.05)
+        assert run.poll() is None
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(30) == 7
+    assert list(out.iterdir()) == []
+    # Python's own helper of processes ends a little later.
+    with pytest.raises(ProcessLookupError):
+        for _ in range(200):
+            os.killpg(run.pid, 0)
+            time.sleep(0.05)
