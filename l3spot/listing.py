@@ -17,8 +17,8 @@ def table(case: Case, series: str = "") -> str:
         return f"{case.name}\n  {e}"
     try:
         chosen = scan.choose(found, case.path, series)
-    except DataError as e:
-        chosen, rows = None, [("", "", "", "", f"none is chosen: {e}".splitlines()[0])]
+    except DataError:
+        chosen, rows = None, [("", "", "", "", "none is chosen")]
     for volume in found.volumes:
         measures = f"{volumes.step(volume):.2f}", f"{volumes.coverage(volume):.0f}"
         told = "; ".join([_why(volume, chosen, series), *volume.warnings])

@@ -43,7 +43,7 @@ def test_what_raises_does_not_stop_the_others(workers):
 def test_a_killed_process_loses_only_its_own_item():
     found = results([1, "die", 2, "die", 3, 4], 2)
     died = [n for n, r in found.items() if isinstance(r, parallel.DiedError)]
-    assert died == [1, 3]
+    assert sorted(died) == [1, 3]
     assert "ended with -9" in str(found[1])
     assert [found[n] for n in (0, 2, 4, 5)] == [2, 4, 6, 8]
 
@@ -75,6 +75,14 @@ if __name__ == "__main__":
 """
 
 
+def ended(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def test_ctrl_c_ends_all_processes_and_leaves_no_half_file(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(INTERRUPTED)
@@ -92,7 +100,4 @@ def test_ctrl_c_ends_all_processes_and_leaves_no_half_file(tmp_path):
     assert run.wait(30) == 7
     assert list(out.iterdir()) == []
     # Python's own helper of processes ends a little later.
-    with pytest.raises(ProcessLookupError):
-        for _ in range(200):
-            os.killpg(run.pid, 0)
-            time.sleep(0.05)
+    assert any(ended(run.pid) or time.sleep(0.05) for _ in range(200))
