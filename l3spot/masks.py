@@ -62,12 +62,13 @@ def read(path: Path, value: int | None = None) -> Label:
     if found is None:
         told = f"{path.name} has too little of L3 for its body"
         return Label(labels.OUT, warnings=(told,))
-    number, row, column = (found + np.array([where[0], 0, 0])) * skip
+    found += [where[0], 0, 0]
+    number, row, column = found.mean(axis=0) * skip
     warnings: tuple[str, ...] = ()
-    if where[0] == 0 or where[-1] == len(pieces) - 1:
+    if found[:, 0].min() == 0 or found[:, 0].max() == len(pieces) - 1:
         warnings = (
-            f"in {path.name} L3 reaches the end of the scan: if its body is cut, the "
-            "middle is that of what is there",
+            f"in {path.name} the body of L3 reaches the end of the scan and may be "
+            "cut; its middle is that of what is there",
         )
     first = planes[0]
     across = first.axes * np.array(first.spacing)[:, None]
@@ -77,7 +78,7 @@ def read(path: Path, value: int | None = None) -> Label:
 
 
 def body(marked: np.ndarray, mm: np.ndarray) -> np.ndarray | None:
-    """float64 [3], the middle of the body of a vertebra, in voxels.
+    """The voxels of the body of a vertebra, [M, 3].
 
     Args:
       marked: bool [N, R, C], the vertebra.
@@ -95,9 +96,9 @@ def body(marked: np.ndarray, mm: np.ndarray) -> np.ndarray | None:
     pieces, count = ndimage.label(kept)
     sizes = ndimage.sum_labels(kept, pieces, range(1, count + 1))
     kept = pieces == 1 + int(np.argmax(sizes))
-    ball = ndimage.distance_transform_edt(~kept, mm) <= BALL * depth.max()
-    middle = np.argwhere(ball & inside).mean(axis=0)
-    return middle - 1 + np.array([s.start for s in boxes[0]])
+    reach = BALL * depth.max() + mm.min()  # A voxel more, so that ends are reached.
+    ball = ndimage.distance_transform_edt(~kept, mm) <= reach
+    return np.argwhere(ball & inside) - 1 + [s.start for s in boxes[0]]
 
 
 def _marked(plane: Plane, value: int | None) -> np.ndarray:

@@ -81,10 +81,16 @@ def test_an_empty_mask_says_that_l3_is_not_in_view(tmp_path):
 
 
 def test_a_vertebra_that_is_cut_is_told(tmp_path):
-    """The scan ends within its body, or below it, where only processes are left."""
+    """The scan ends within its body, or above it, where only processes are left.
+
+    Where it ends below the body, within the processes, nothing is amiss.
+    """
+    below = masks.read(saved(tmp_path / "below.nii.gz", low=110.0))
+    assert below.warnings == ()
+    assert abs(below.z - MIDDLE[2]) < 1.0
     half = masks.read(saved(tmp_path / "half.nii.gz", low=130.0))
     assert half.state == labels.IN
-    assert "reaches the end of the scan" in half.warnings[0]
+    assert "the body of L3 reaches the end of the scan" in half.warnings[0]
     assert 130 < half.z < 144
     rest = masks.read(saved(tmp_path / "rest.nii.gz", low=146.0))
     assert rest.state == labels.OUT
