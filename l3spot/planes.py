@@ -104,4 +104,5 @@ def files(root: Path) -> Iterator[File]:
         except (OSError, zipfile.BadZipFile) as e:
             raise DataError(f"{path} is no zip file, or is broken ({e})") from e
         members = sorted(i.filename for i in archive.infolist() if i.file_size)
-        yield from (File(path, member, archive) for member in members)
+        inside = (File(path, member, archive) for member in members)
+        yield from (file for file in inside if not file.name.startswith("."))

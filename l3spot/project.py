@@ -10,7 +10,9 @@ are kept. Labels are of the middle of the L3 vertebral body, mm in z.
 """
 
 import os
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,15 +88,16 @@ def project(
 
 def _labelled(cases: list[Case], rows: dict[str, Row], scans: Path) -> list[Case]:
     """Cases with the labels of a CSV; names may lack the end of a file's name."""
-    left = dict(rows)
+    short = [nifti.stem(case.name).removesuffix(".zip") for case in cases]
+    often = Counter(short)
     labelled = []
-    for case in cases:
-        short = nifti.stem(case.name).removesuffix(".zip")
-        name = case.name if case.name in rows else short
-        labelled.append(case._replace(label=rows.get(name)))
-        left.pop(name, None)
+    for case, name in zip(cases, short, strict=True):
+        row = rows.get(name) if often[name] == 1 else None
+        labelled.append(case._replace(label=rows.get(case.name, row)))
+    used = {id(case.label) for case in labelled}
+    left = [name for name, row in rows.items() if id(row) not in used]
     if left:
-        names = ", ".join(list(left)[:NAMED]) + (", ..." if len(left) > NAMED else "")
+        names = ", ".join(left[:NAMED]) + (", ..." if len(left) > NAMED else "")
         logging.warning("%d labels are of no scan in %s: %s", len(left), scans, names)
     return labelled
 
@@ -192,19 +195,22 @@ def launcher(arguments: Sequence[str]) -> str:
         return _list(Path(args.scans), args.layout, args.series)
     if not args.out:
         raise ConfigError("--out must be given: the folder that gets the projections")
-    report = project(
-        args.scans,
-        args.out,
-        args.series,
-        args.row,
-        args.column,
-        labels_csv=args.labels,
-        label_offset=args.label_offset,
-        layout=args.layout,
-        low=args.low,
-        high=args.high,
-        workers=args.workers,
-    )
+    try:
+        report = project(
+            args.scans,
+            args.out,
+            args.series,
+            args.row,
+            args.column,
+            labels_csv=args.labels,
+            label_offset=args.label_offset,
+            layout=args.layout,
+            low=args.low,
+            high=args.high,
+            workers=args.workers,
+        )
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
     wrong = sum(r["status"] == "rejected" for r in report)
     table = Path(args.out) / "report.csv"
     if wrong:

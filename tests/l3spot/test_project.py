@@ -123,6 +123,20 @@ def test_labels_of_ones_own(scans, tmp_path, caplog):
     assert (second.id, second.label) == ("b.zip", "not in view")
 
 
+def test_a_short_name_must_be_that_of_one_scan(scans, tmp_path, caplog):
+    """Of a and a.zip, a is the first; of c.nii and c.zip, c is neither."""
+    for name in ("a.zip", "c.nii", "c.zip"):
+        (scans / name).write_text("broken")
+    table = tmp_path / "labels.csv"
+    table.write_text("scan,z_mm\na,70\nc,70\nb,72\n")
+    report = project.project(scans, tmp_path / "out", labels_csv=table, workers=1)
+    assert {r["scan"]: r["label_source"] for r in report if r["label_source"]} == {
+        "a": "z_mm=70",
+        "b.zip": "z_mm=72",
+    }
+    assert "1 labels are of no scan" in caplog.text
+
+
 def test_a_label_that_changed_is_put_right(scans, tmp_path):
     """And a scan whose label no longer fits is left out of the examples."""
     table, out = tmp_path / "labels.csv", tmp_path / "out"

@@ -73,9 +73,11 @@ def test_a_zip_file(tmp_path):
     with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
         for i, ds in enumerate(write.series()):
             archive.writestr(f"deep/er/{i}", write.content(ds))
+        archive.writestr("__MACOSX/deep/er/._0.nii", b"of a Mac")
     volume = only(tmp_path)
     assert_clean(volume)
     assert str(volume.planes[0].file) == f"{tmp_path / 'scan.zip'}:deep/er/0"
+    assert scan.read(tmp_path).unread == []
 
 
 @pytest.mark.parametrize(
