@@ -1,0 +1,115 @@
+"""Ribs, their cartilage, and the sternum."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from l3spot.phantom.draw import Draw
+from l3spot.phantom.shapes import Capsules
+from l3spot.phantom.spine import L1, T1, T12, Spine, joint
+from l3spot.phantom.tubes import ball, both, refine, tube
+
+PAIRS = 13  # The last is on L1, where there is one.
+# Of the first to the thirteenth pair, mm and degrees from the back: half the width of
+# the chest, how far round the rib goes, how much it falls, how thick it is.
+WIDE = np.array([53, 84, 107, 121, 130, 136, 139, 140, 139, 135, 126, 104, 68.0])
+ROUND = np.array([150, 152, 152, 150, 146, 142, 138, 130, 120, 112, 92, 58, 30.0])
+FALL = np.array([35, 55, 70, 82, 90, 98, 104, 108, 112, 118, 125, 105, 45.0])
+THICK = np.array([4.5, 4.5, 4.6, 4.8, 4.9, 5, 5, 5, 4.9, 4.7, 4.4, 3.8, 2.5])
+STEPS = 12  # Points that a rib bends at.
+FRAGMENTS = 7  # Calcified bits of a cartilage.
+
+
+def cage(draw: Draw, spine: Spine, bone: Array, girth: Array) -> list[Capsules]:
+    """Ribs, calcified cartilage and sternum."""
+    size = spine.half[T12, 0] / 20.5
+    levels = np.r_[T1 : T12 + 1, L1]
+    pairs = 12 - draw.chance(draw.ranges.ribs_11) * 1
+    pairs = jnp.where(draw.chance(draw.ranges.ribs_13), 13, pairs)
+    there = (np.arange(PAIRS) < pairs)[:, None]
+    lines = _lines(draw, spine, levels, size, girth)
+    rim = bone * draw(520, 800) * draw(0.88, 1.12, (2, PAIRS, 1))
+    thick = size * THICK[:, None] * draw(0.85, 1.15) * _uneven(draw, lines, 0.12)
+    ribs = tube(
+        lines, thick, rim * _uneven(draw, lines, 0.15)[..., 1:], tall=draw(1.2, 1.6),
+        side=0.5, grain=0.1, core=0.5, there=there,
+    )  # fmt: skip
+    return [ribs, *_front(draw, lines, size, bone)]
+
+
+def _uneven(draw: Draw, lines: Array, much: float) -> Array:
+    """About 1, [2, pairs, points], changing slowly along the lines."""
+    share = jnp.linspace(0, 1, lines.shape[2])
+    waves = draw(2, 9, (*lines.shape[:2], 1)) * share + draw(
+        0, 7, (*lines.shape[:2], 1)
+    )
+    return 1 + much * jnp.sin(waves)
+
+
+def _lines(
+    draw: Draw, spine: Spine, levels: np.ndarray, size: Array, girth: Array
+) -> Array:
+    """[2, pairs, points, 3], each from its vertebra to the front."""
+    stiff = 0.5 + 0.5 * girth
+    wide = size * stiff * WIDE * (1 + 0.02 * draw.normal())
+    deep = size * stiff * 0.78 * np.maximum(WIDE, 85) * draw(0.9, 1.12)
+    end = jnp.radians(ROUND * draw(0.9, 1.06))
+    # Of ribs that end in the flank, lengths differ most.
+    end = end.at[10:].multiply(draw(0.75, 1.3, (3,)))
+    angle = jnp.linspace(0.32, 1, STEPS) * end[:, None]
+    fall = size * FALL * draw(0.75, 1.25)
+    share = (1 - jnp.cos(angle * np.pi / (2.2 * jnp.maximum(end[:, None], 1)))) ** 0.75
+    lines = []
+    for side in (1.0, -1.0):
+        root = spine.centre[levels] + jnp.einsum(
+            "li,lij->lj", spine.half[levels] * np.array([side, 0.75, 0.5]),
+            spine.axes[levels],
+        )  # fmt: skip
+        neck = joint(spine, side)[levels]
+        middle = spine.centre[levels]
+        behind = middle[:, 1] + spine.half[levels, 1] + 38 * size
+        x = middle[:, :1] + side * wide[:, None] * jnp.sin(angle)
+        y = behind[:, None] - deep[:, None] * (1 - jnp.cos(angle))
+        z = middle[:, 2:] - fall[:, None] * share + 2 * draw.normal((PAIRS, 1))
+        arc = jnp.stack([x, y, z], -1)
+        start = jnp.stack([root, neck + np.array([0.0, 2.0, 0.0])], 1)
+        lines.append(jnp.concatenate([start, arc], 1))
+    return refine(jnp.stack(lines), 2)
+
+
+def _front(draw: Draw, lines: Array, size: Array, bone: Array) -> list[Capsules]:
+    """Cartilage from the ends of ribs 2 to 10 to the sternum, and the sternum."""
+    ends = lines[:, 1:10, -1]
+    x = ends[..., 0].mean()
+    front = ends[..., 1].min() - 4 * size
+    top = ends[:, 0, 2].mean() + 25 * size
+    notch = jnp.array([x, front + 12 * size, top])
+    tip = jnp.array([x, front, top - 175 * size])
+    share = jnp.clip((top - ends[..., 2:] - 10 * size) / (175 * size), 0.1, 0.97)
+    at = notch + share * (tip - notch) + jnp.zeros_like(ends)
+    at = at.at[..., 0].add(jnp.array([[14.0], [-14.0]]) * size)
+    # Cartilage leaves a rib downwards and comes up to the sternum.
+    low = (ends + at) / 2 - jnp.array([0.0, 4.0, 14.0]) * size
+    path = refine(jnp.stack([ends, low, at], 2), FRAGMENTS)
+    old = draw.ranges.calcified
+    grade = draw.chance(old) * draw(0.2, 0.85)
+    there = draw.chance(grade, (*path.shape[:2], path.shape[2] - 1))
+    moved = path + draw.normal(path.shape) * np.array([2.0, 1.5, 2.5])
+    bits = tube(
+        moved, size * draw(1.5, 3.6, path.shape[:3]), draw(350, 1100, there.shape),
+        core=0.9, side=0.0, grain=0.25, there=there,
+    )  # fmt: skip
+    waist = notch + 0.28 * (tip - notch)
+    broad = jnp.array([17.0, 10.0, 15.0]) * size
+    plate = tube(
+        jnp.stack([notch, waist, tip + 30 * size * np.array([0, 0, 1.0])]), broad,
+        bone * draw(300, 420), cortex=2.0, grain=0.15,
+    )  # fmt: skip
+    # Collar bones.
+    outer = notch + jnp.array([135.0, 40.0, 25.0]) * size
+    inner = notch + jnp.array([14.0, 2.0, 6.0]) * size
+    mid = (outer + inner) / 2 + jnp.array([0.0, -14.0, 4.0]) * size
+    line = refine(both(jnp.stack([inner, mid, outer]) - notch), 5) + notch
+    collar = tube(line, 5.5 * size, bone * draw(700, 950), core=0.5)
+    knob = ball(line[:, 0], 9 * size, bone * 380, core=0.7)
+    return [bits, plate, collar, knob]

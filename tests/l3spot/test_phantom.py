@@ -1,0 +1,223 @@
+"""Phantoms: each solid's maximum along y, both renderers, and what is written."""
+
+import csv
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydicom
+import pytest
+
+from l3spot import examples, project
+from l3spot.phantom import __main__ as launcher
+from l3spot.phantom import body, series, shadow, shapes, solid, spine
+from l3spot.phantom.draw import Ranges
+from l3spot.phantom.shapes import ABSENT, Blocks, Capsules, Ellipsoids, Matter
+from mtl.errors import ConfigError, WorkdirError
+
+SHORT = dataclasses.replace(
+    Ranges(), length=(60.0, 61.0), step=(2.5, 2.6), without=0.0, streaks=(0.0, 0.0),
+    sharpness=(1.2, 1.3), metal=0.0, arms_up=1.0, pixel=(1.0, 1.0),
+)  # fmt: skip
+W = 1.0  # mm, the sharpness of single solids.
+
+
+def matter(**fields):
+    plain = {"rim": 900.0, "core": 200.0, "cortex": 2.0, "side": 0.3, "grain": 0.0}
+    return Matter(*(jnp.float32(v) for v in (plain | fields).values()))
+
+
+def frame(rng):
+    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    return jnp.asarray(q, jnp.float32)
+
+
+def capsule(rng):
+    ends = rng.uniform(-12, 12, (2, 3))
+    radius = np.repeat(rng.uniform(3, 8), 2)
+    return Capsules(*map(jnp.asarray, (*ends, radius, rng.uniform(0.8, 2))), matter())
+
+
+def block(rng):
+    lean, tilt = jnp.asarray(rng.uniform(-0.5, 0.5, 2))
+    half = jnp.asarray(rng.uniform(9, 20, 3))
+    return Blocks(
+        jnp.zeros(3), spine.turn(lean, tilt), half, jnp.float32(0.15), jnp.float32(0.4),
+        matter(),
+    )  # fmt: skip
+
+
+def ellipsoid(rng):
+    half = jnp.asarray(rng.uniform(6, 20, 3))
+    return Ellipsoids(jnp.zeros(3), frame(rng), half, matter())
+
+
+KINDS = {
+    "capsule": (capsule, shapes.capsule_depth),
+    "block": (block, shapes.block_depth),
+    "ellipsoid": (ellipsoid, shapes.ellipsoid_depth),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_seen_is_the_largest_value_along_y(kind, seed):
+    make, depth = KINDS[kind]
+    item = make(np.random.default_rng(seed))
+    x, z = jnp.meshgrid(jnp.arange(-30, 30, 1.7), jnp.arange(-30, 30, 1.3))
+    y = jnp.arange(-45, 45, 0.1)[:, None, None]
+    through = shapes.value(item.matter, depth(item, x, y, z), W)
+    seen = shapes.seen(item.matter, depth(item, x, None, z), W)
+    assert seen.max() > 890  # It is in the picture.
+    # The steps along y miss the top by a little; no line passes above it.
+    away = np.asarray(seen - through.max(0))
+    assert away.min() > -2
+    assert np.percentile(away, 99) < 25
+
+
+def test_matter_is_air_then_rim_then_core():
+    s = jnp.array([-5.0, -W, W, 1.5 * W, 20.0])
+    hu = shapes.value(matter(), s, W)
+    np.testing.assert_allclose(hu[jnp.array([0, 1, 2, 4])], [-1000, -1000, 900, 200])
+    assert 200 < hu[3] < 900
+    assert (shapes.seen(matter(rim=ABSENT), s, W) <= shapes.AIR).all()
+
+
+@pytest.fixture(scope="module")
+def scanned():
+    """A body, its scan, and without noise both of its projections on one grid."""
+    scan_of = jax.jit(body.draw, static_argnums=1)
+    person, scan = scan_of(jax.random.key(5), SHORT)
+    scan = scan._replace(low=jnp.float32(-20.0), high=jnp.float32(41.0))
+    return person, scan
+
+
+def both(person, scan, key):
+    """The direct projection, and that of the volume, at its planes and columns."""
+    side = (np.arange(512) - 255.5) * float(scan.pixel)
+    planes = list(solid.planes(key, person, scan, 512))
+    z = jnp.array([p[0] for p in planes])
+    canvas = shadow.Canvas(scan.x + jnp.asarray(side, jnp.float32), z)
+    direct = jax.jit(shadow.noisy)(key, person, scan, canvas)
+    # The table lies below the body's lowest point less its bend.
+    low = (person.trunk.middle[:, 1] + person.trunk.skin[:, 1]).max()
+    rows = float(scan.y) + side < float(low) - 25
+    middle = slice(100, 412)  # Within the field of view.
+    seen = np.stack([p[1][rows].max(0) for p in planes])
+    return np.asarray(direct)[:, middle], seen[:, middle]
+
+
+def test_both_renderers_show_the_same_body(scanned):
+    person, scan = scanned
+    scan = scan._replace(noise=jnp.float32(0.0))
+    direct, volume = both(person, scan, jax.random.key(1))
+    away = np.abs(direct - volume)
+    assert volume.std() > 200  # There is something to be seen.
+    assert np.median(away) < 2
+    assert np.percentile(away, 95) < 30
+    assert abs((direct - volume).mean()) < 5
+
+
+def test_noise_of_the_projection_is_that_of_the_volume(scanned):
+    person, scan = scanned
+    scan = scan._replace(noise=jnp.float32(25.0), clip=jnp.float32(3071.0))
+    clean = both(person, scan._replace(noise=jnp.float32(0.0)), jax.random.key(1))[1]
+    direct, volume = both(person, scan, jax.random.key(1))
+    flesh = (clean > 0) & (clean < 150)
+    lifted = (volume - clean)[flesh].mean()
+    assert lifted > 25  # A maximum of noise is above its mean.
+    assert abs((direct - clean)[flesh].mean() - lifted) < 12
+    assert 0.6 < (direct - clean)[flesh].std() / (volume - clean)[flesh].std() < 1.6
+
+
+def test_bodies_are_as_varied_as_their_ranges():
+    many = jax.jit(jax.vmap(body.draw, (0, None)), static_argnums=1)
+    people, scans = many(jax.random.split(jax.random.key(0), 200), Ranges())
+    blocks = people.blocks
+    np.testing.assert_allclose(blocks.centre[:, spine.L3], 0, atol=1e-4)
+    there = np.asarray(blocks.matter.rim) > ABSENT
+    assert there[:, 1 : spine.L6].all()
+    assert 1 <= there[:, spine.L6].sum() <= 25  # 4 % have six lumbar vertebrae.
+    # From the feet to the head; no vertebra within another.
+    z = np.asarray(blocks.centre[..., 2])
+    gap = z[:, 1:24] - z[:, 2:25]
+    assert (gap[there[:, 2:]] > 8).all()
+    span = np.asarray(scans.high - scans.low)
+    assert span.min() >= Ranges().length[0] - 1
+    inside = np.asarray((scans.low <= 0) & (scans.high >= 0))
+    assert 0.75 < inside.mean() < 0.95
+    assert np.isfinite(
+        np.concatenate([np.ravel(a) for a in jax.tree.leaves(people)])
+    ).all()
+
+
+def test_a_key_is_a_picture():
+    see = jax.jit(see_one)
+    first, row = see(jax.random.key(3))
+    again, _ = see(jax.random.key(3))
+    other, _ = see(jax.random.key(4))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 100
+    assert first.shape == (120, 200)
+    # Nothing is below the scan, and L3 is in it.
+    assert (first[62:] == shapes.AIR - 24).all()
+    assert 0 <= row <= 61
+
+
+def see_one(key):
+    person, scan = body.draw(key, SHORT)
+    return shadow.project(key, person, scan, 120, 200)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("phantoms")
+    rows = [[f"p{i}", series.write(out / f"p{i}", 1, i, SHORT, 128)] for i in range(2)]
+    return out, rows
+
+
+def test_phantoms_are_series_that_are_read_with_their_labels(written, tmp_path):
+    out, rows = written
+    labels = tmp_path / "labels.csv"
+    labels.write_text("scan,z_mm\n" + "".join(f"{n},{z}\n" for n, z in rows))
+    project.project(out, tmp_path / "mips", labels_csv=labels)
+    found = examples.load(tmp_path / "mips")
+    assert [(e.id, e.label) for e in found] == [("p0", "in view"), ("p1", "in view")]
+    for example, (_, z) in zip(found, rows, strict=True):
+        assert example.l3_z == pytest.approx(z)
+        assert example.frontal.max() > 400  # Bone.
+        assert example.z[-1] - 2.6 < z < example.z[0] + 2.6
+
+
+def test_a_phantom_is_whole_or_not_there(written, tmp_path, monkeypatch):
+    def stop(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(series, "_save", stop)
+    with pytest.raises(WorkdirError, match="No space left"):
+        series.write(tmp_path / "p0", 1, 0, SHORT, 128)
+    assert not (tmp_path / "p0").exists()
+    out, rows = written
+    assert series.write(out / "p0", 1, 0, SHORT, 128) == rows[0][1]  # Not made again.
+
+
+def test_headers_say_what_it_is(written):
+    ds = pydicom.dcmread(next((written[0] / "p0").iterdir()))
+    assert ds.Manufacturer == "l3spot"
+    assert ds.Rows == ds.Columns == 128
+    assert float(ds.PixelSpacing[0]) == pytest.approx(512 / 128)
+
+
+def test_the_launcher_writes_labels_and_refuses_another_seed(tmp_path, monkeypatch):
+    z = iter([12.5, float("nan")])
+    monkeypatch.setattr(series, "write", lambda *_: next(z))
+    launcher.write(tmp_path, 2, seed=3)
+    with (tmp_path / "labels.csv").open() as stream:
+        assert list(csv.reader(stream)) == [
+            ["scan", "z_mm"], ["phantom-0000", "12.5"], ["phantom-0001", ""],
+        ]  # fmt: skip
+    with pytest.raises(WorkdirError, match="take another --out"):
+        launcher.write(tmp_path, 2, seed=4)
+    with pytest.raises(ConfigError, match="at least 1"):
+        launcher.write(tmp_path / "none", 0)
