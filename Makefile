@@ -33,6 +33,7 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m benchmarks.mtl_vs_torch
 	$(BIN)/python -m benchmarks.structured_vs_torch
+	$(BIN)/python -m benchmarks.project_vs_simpleitk
 
 # The pinned set of the Python at hand; made again when it or the package changes.
 $(READY): pyproject.toml $(wildcard requirements/*.txt)

@@ -1,32 +1,32 @@
 """From DICOM files to planes.
 
-Nothing of a header but what is named here is kept: no name, no birth date.
+Nothing of a header is kept but what places and scales images, and UIDs: no name, no
+birth date.
 """
 
+import lzma
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset
-from pydicom.pixels import pixel_array
 
+from l3spot import header, pixels
+from l3spot.header import Header
+from l3spot.pixels import Layout
 from l3spot.planes import INEXACT, File, Plane
 from mtl.errors import DataError
 
-MAGIC = b"DICM"  # At byte 128 of a DICOM file.
-TAGS = [
-    *("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID"),
-    *("Modality", "NumberOfFrames"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-    *("Rows", "Columns", "BitsAllocated", "PixelRepresentation"),
-    *("RescaleSlope", "RescaleIntercept", "PixelPaddingValue"),
-    *("PixelPaddingRangeLimit", "AcquisitionNumber", "InstanceNumber"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-]
+LARGEST = 1e9  # Of the numbers that are text.
+WIDEST = 5000.0  # mm: a field that is wider is none of a scanner.
+# What reading a file raises, or a member of a zip file. NotImplementedError, of what
+# zipfile cannot read, is a RuntimeError, and so is that of a password.
+BROKEN = (
+    *(OSError, ValueError, EOFError, RuntimeError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 
 class Stored(NamedTuple):
@@ -47,11 +47,11 @@ def is_dicom(file: File) -> bool:
     Raises:
       DataError: it cannot be read.
     """
-    with file.open() as stream:
-        try:
-            return stream.read(132)[128:] == MAGIC
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as e:
-            raise DataError(f"{file} cannot be read ({_one_line(e)})") from e
+    try:
+        with file.open() as stream:
+            return stream.read(132)[128:] == header.MAGIC
+    except BROKEN as e:
+        raise DataError(f"{file} cannot be read ({_one_line(e)})") from e
 
 
 def read(file: File) -> list[Plane]:
@@ -62,70 +62,83 @@ def read(file: File) -> list[Plane]:
     """
     try:
         with file.open() as stream:
-            header = pydicom.dcmread(
-                stream, stop_before_pixels=True, specific_tags=list(TAGS)
-            )
-    # pydicom raises many kinds on files that are cut or not DICOM.
-    except Exception as e:
+            head = header.read(stream)
+    except BROKEN as e:
         raise DataError(
-            f"{file} is no DICOM file, or is cut short ({_one_line(e)})"
+            f"{file} is no DICOM file, or is cut short or broken ({_one_line(e)})"
         ) from e
-    modality = header.get("Modality", "")
+    modality = head.elements.get("Modality", "")
     if modality != "CT":
         raise DataError(
             f"{file} is no CT image: its modality is {modality or 'not given'}"
         )
+    if head.length == header.NONE:
+        raise DataError(f"{file} holds no pixels")
     try:
-        count = int(header.get("NumberOfFrames") or 1)
-        return [_plane(file, header, frame) for frame in range(count)]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as e:
+        return [_plane(file, head, frame) for frame in range(_frames(head))]
+    except (KeyError, TypeError, ValueError, OverflowError) as e:
         raise DataError(f"{file} lacks a usable {_one_line(e)}") from e
 
 
-def _plane(file: File, header: Dataset, frame: int) -> Plane:
-    position = _find(header, frame, "PlanePositionSequence", "ImagePositionPatient")
-    axes = _find(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = _find(header, frame, "PixelMeasuresSequence", "PixelSpacing")
-    slope = _find(header, frame, "PixelValueTransformationSequence", "RescaleSlope", 1)
-    shift = _find(
-        header, frame, "PixelValueTransformationSequence", "RescaleIntercept", 0
+def _frames(head: Header) -> int:
+    """How many there are; of several, each must have a position of its own."""
+    count = int(head.elements.get("NumberOfFrames", 1))
+    placed = len(head.elements.get("PerFrameFunctionalGroupsSequence", ()))
+    if count != max(placed, 1):
+        raise ValueError(
+            f"NumberOfFrames: {count}, but places in the patient for {placed}"
+        )
+    return count
+
+
+def _plane(file: File, head: Header, frame: int) -> Plane:
+    elements = head.elements
+    position = _find(elements, frame, "PlanePosition", "ImagePositionPatient")
+    axes = _find(elements, frame, "PlaneOrientation", "ImageOrientationPatient")
+    spacing = _find(elements, frame, "PixelMeasures", "PixelSpacing")
+    slope, shift = (
+        _find(elements, frame, "PixelValueTransformation", name, default)
+        for name, default in (("RescaleSlope", "1"), ("RescaleIntercept", "0"))
     )
-    down, along = (float(v) for v in spacing)
-    shape = int(header.Rows), int(header.Columns)
-    stored = Stored(float(slope), float(shift), _padding(header))
+    down, along = _numbers(spacing, 2, "PixelSpacing")
+    layout = pixels.layout(elements)
+    (factor,) = _numbers(slope, 1, "RescaleSlope")
+    (term,) = _numbers(shift, 1, "RescaleIntercept")
+    if not factor:
+        raise ValueError(f"RescaleSlope: {slope}")
+    stored = Stored(factor, term, _padding(elements, layout))
     return Plane(
         file=file,
         series=tuple(
-            str(header.get(name, ""))
+            elements.get(name, "")
             for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
         ),
-        sop=str(header.get("SOPInstanceUID", "")),
-        number=(_whole(header, "AcquisitionNumber"), _whole(header, "InstanceNumber")),
-        origin=_vector(position, 3, "ImagePositionPatient"),
-        axes=_axes(_vector(axes, 6, "ImageOrientationPatient")),
-        spacing=_positive((along, down)),
-        shape=shape,
-        hu=partial(_decode, file, frame, shape, stored),
+        sop=elements.get("SOPInstanceUID", ""),
+        number=tuple(  # type: ignore[arg-type]
+            _whole(elements, name) for name in ("AcquisitionNumber", "InstanceNumber")
+        ),
+        origin=np.array(_numbers(position, 3, "ImagePositionPatient")),
+        axes=_axes(np.array(_numbers(axes, 6, "ImageOrientationPatient"))),
+        spacing=_spacing((along, down), layout.shape),
+        shape=layout.shape,
+        hu=partial(_decode, file, head, layout, frame, stored),
     )
 
 
 def _decode(
-    file: File, frame: int, shape: tuple[int, int], meaning: Stored
+    file: File, head: Header, layout: Layout, frame: int, meaning: Stored
 ) -> np.ndarray:
     try:
         with file.open() as stream:
-            stored = pixel_array(stream, index=frame, raw=True)
-    except MemoryError:
-        raise
-    # Decoders raise what they like, and a broken file can lead them anywhere.
-    except Exception as e:
+            stored = pixels.read(stream, head, layout, frame)
+    except BROKEN as e:
         raise DataError(
             f"{file}: its pixels cannot be decoded ({_one_line(e)}); the file is cut "
-            "short or broken, or its compression needs a plug-in of pydicom"
+            "short or broken, or compressed in a way that is not known"
         ) from e
-    if stored.shape != shape:
-        raise DataError(f"{file} holds {stored.shape} pixels, not {shape}")
-    hu = np.float32(meaning.slope) * stored.astype(np.float32)
+    hu = stored.astype(np.float32)
+    if meaning.slope != 1:
+        hu *= np.float32(meaning.slope)
     hu += np.float32(meaning.intercept)
     if meaning.padding is not None:
         low, high = meaning.padding
@@ -134,62 +147,60 @@ def _decode(
 
 
 def _find(
-    header: Dataset, frame: int, group: str, name: str, default: object = None
-) -> Any:
+    elements: dict[str, Any], frame: int, group: str, name: str, default: str = ""
+) -> str:
     """An element: the frame's own, the one all frames share, or the header's."""
-    own = header.get("PerFrameFunctionalGroupsSequence") or []
-    shared = header.get("SharedFunctionalGroupsSequence") or []
+    own = elements.get("PerFrameFunctionalGroupsSequence", ())
+    shared = elements.get("SharedFunctionalGroupsSequence", ())
     for place in (*own[frame : frame + 1], *shared[:1]):
-        for item in place.get(group) or []:
-            if item.get(name) is not None:
-                return item.get(name)
-    value = header.get(name)
-    if value is None and default is None:
-        raise KeyError(name)
-    return default if value is None else value
+        for item in place.get(f"{group}Sequence", ()):
+            if name in item:
+                return item[name]
+    return elements.get(name) or default or elements[name]
 
 
-def _vector(value: Iterable, size: int, name: str) -> np.ndarray:
-    found = np.array([float(v) for v in value])
-    if found.shape != (size,) or not np.isfinite(found).all():
-        raise ValueError(f"{name}: {value}")
+def _numbers(text: str, size: int, name: str) -> list[float]:
+    found = [float(part) for part in text.split("\\")]
+    if len(found) != size or not all(abs(v) < LARGEST for v in found):
+        raise ValueError(f"{name}: {text}")
     return found
 
 
 def _axes(value: np.ndarray) -> np.ndarray:
     """Unit vectors [2, 3], at right angles as far as headers are exact."""
     axes = value.reshape(2, 3)
-    length = np.linalg.norm(axes, axis=1, keepdims=True)
+    length = np.sqrt((axes * axes).sum(axis=1, keepdims=True))
     if np.abs(length - 1).max() > INEXACT or abs(axes[0] @ axes[1]) > INEXACT:
         raise ValueError(f"ImageOrientationPatient: {value.tolist()}")
     return axes / length
 
 
-def _positive(spacing: tuple[float, float]) -> tuple[float, float]:
-    if not all(np.isfinite(s) and s > 0 for s in spacing):
+def _spacing(
+    spacing: tuple[float, float], shape: tuple[int, int]
+) -> tuple[float, float]:
+    wide = max(s * n for s, n in zip(spacing, reversed(shape), strict=True))
+    if not min(spacing) > 0 or wide > WIDEST:
         raise ValueError(f"PixelSpacing: {spacing}")
     return spacing
 
 
-def _whole(header: Dataset, name: str) -> int:
-    value = header.get(name)
-    return 0 if value in (None, "") else int(value)
+def _whole(elements: dict[str, Any], name: str) -> int:
+    return int(elements.get(name, 0))
 
 
-def _padding(header: Dataset) -> tuple[int, int] | None:
+def _padding(elements: dict[str, Any], layout: Layout) -> tuple[int, int] | None:
     """Stored values from PixelPaddingValue to PixelPaddingRangeLimit.
 
     Writers give the value as signed or unsigned, whatever the pixels are: -2000 is
     63536. So it is taken modulo 2^16 into the range of the pixels.
     """
-    first = header.get("PixelPaddingValue")
+    first = elements.get("PixelPaddingValue")
     if first is None:
         return None
-    last = header.get("PixelPaddingRangeLimit")
-    ends = [int(first), int(first if last is None else last)]
-    whole = 2 ** int(header.BitsAllocated)
+    ends = [first, elements.get("PixelPaddingRangeLimit", first)]
+    whole = 1 << min(layout.allocated, 16)
     ends = [v % whole for v in ends]
-    if int(header.PixelRepresentation):
+    if layout.signed:
         ends = [v - whole if v >= whole // 2 else v for v in ends]
     return min(ends), max(ends)
 

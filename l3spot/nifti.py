@@ -5,6 +5,7 @@ by plane: the voxels stay on the disk, those of compressed files in a temporary 
 """
 
 import gzip
+import logging
 import math
 import mmap
 import tempfile
@@ -21,6 +22,8 @@ from nibabel.spatialimages import HeaderDataError
 from l3spot.planes import INEXACT, File, Plane
 from mtl.errors import DataError
 
+QUIET = logging.Logger("quiet")  # For what nibabel mends and would tell on stderr.
+QUIET.addHandler(logging.NullHandler())
 SUFFIXES = (".nii", ".nii.gz")
 LPS = np.array([-1.0, -1.0, 1.0])  # What turns RAS into it.
 MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
@@ -210,8 +213,11 @@ def _header(file: File) -> Any:
         magic = start[344:348] if size == 348 else start[4:12]
         if len(start) >= size and magic.startswith((b"n+1", b"n+2")):
             try:
-                return kind(start[:size])
-            except (HeaderDataError, ValueError) as e:
+                header = kind(start[:size], check=False)
+                header.check_fix(logger=QUIET)
+                header.get_data_offset()
+                return header
+            except (HeaderDataError, ValueError, OverflowError) as e:
                 raise DataError(f"{file} has a broken NIfTI header ({e})") from e
     raise DataError(f"{file} is no NIfTI file of header and voxels in one")
 

@@ -101,7 +101,8 @@ def files(root: Path) -> Iterator[File]:
             continue
         try:
             archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as e:
+        # ValueError: names; NotImplementedError: what zipfile cannot read.
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as e:
             raise DataError(f"{path} is no zip file, or is broken ({e})") from e
         members = sorted(i.filename for i in archive.infolist() if i.file_size)
         inside = (File(path, member, archive) for member in members)

@@ -5,7 +5,10 @@ the frontal one has the patient's right on the left, as one looks at a patient, 
 lateral one the front on the left.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -53,14 +56,14 @@ def project(
       volume: what to project.
       row: mm between rows.
       column: mm between columns.
-      workers: threads that decode planes; None lets Python choose. A thread holds one
-        plane at a time.
+      workers: threads that decode planes ahead of this one, which projects them; None
+        takes one a core. As many planes are held, and one more.
 
     Raises:
       DataError: a plane cannot be decoded.
     """
-    with ThreadPoolExecutor(workers) as pool:
-        frontal, lateral = zip(*pool.map(lines, volume.planes), strict=True)
+    made = [lines(*pair) for pair in _decoded(volume.planes, workers)]
+    frontal, lateral = zip(*made, strict=True)
     x, y = sides(volume.planes[0])
     z_to = np.arange(volume.z[-1], volume.z[0] - 1e-6, -row)
     x_to, y_to = (np.arange(a[0], a[-1] + 1e-6, column) for a in (x, y))
@@ -72,14 +75,27 @@ def project(
     )  # fmt: skip
 
 
-def lines(plane: Plane) -> tuple[np.ndarray, np.ndarray]:
-    """The largest HU at each x [C] and at each y [D] of a plane."""
-    hu = plane.hu()
-    shown = np.where(body(hu, plane.spacing), hu, np.float32(AIR))
-    along, across = (0, 1) if _upright(plane) else (1, 0)
-    columns, rows = shown.max(axis=along), shown.max(axis=across)
+def lines(plane: Plane, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest HU at each x [C] and at each y [D] of a plane.
+
+    Args:
+      plane: where it lies.
+      hu: what it decodes to; overwritten.
+    """
+    across = np.full(hu.shape[1], np.float32(AIR))
+    along = np.full(hu.shape[0], np.float32(AIR))
+    where, mask = body(hu, plane.spacing)
+    if mask.size:
+        inside = hu[where]
+        np.copyto(inside, np.float32(AIR), where=~mask)
+        columns = inside.max(axis=0)
+        if np.isnan(columns).any():  # Padding within the body, which few scans have.
+            np.copyto(inside, np.float32(AIR), where=np.isnan(inside))
+            columns = inside.max(axis=0)
+        along[where[0]], across[where[1]] = inside.max(axis=1), columns
+    x, y = (across, along) if _upright(plane) else (along, across)
     right, back = _signs(plane)
-    return columns[::right], rows[::back]
+    return x[::right], y[::back]
 
 
 def sides(plane: Plane) -> tuple[np.ndarray, np.ndarray]:
@@ -94,27 +110,79 @@ def sides(plane: Plane) -> tuple[np.ndarray, np.ndarray]:
     return x[::right], y[::back]
 
 
-def body(hu: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """bool, like HU [rows, columns]: the patient, without the table.
+def body(
+    hu: np.ndarray, spacing: tuple[float, float]
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The patient, without the table: the rows and columns it has, and bool for these.
 
     Tissue, less what is thin; of its pieces the largest, and others that are not small:
     arms and legs. Looked for on a grid of about 2 mm, for speed.
     """
-    skip = tuple(max(1, round(2 / mm)) for mm in spacing[::-1])
-    tissue = hu[:: skip[0], :: skip[1]] > TISSUE  # NaN is not.
+    skip = [max(1, round(2 / mm)) for mm in spacing[::-1]]
     reach = [
         max(1, round(THIN / (mm * s))) - 1
         for mm, s in zip(spacing[::-1], skip, strict=True)
     ]
-    block = np.ones([2 * r + 1 for r in reach], bool)
-    thick = ndimage.binary_opening(tissue, block)
-    pieces, _ = ndimage.label(thick)
-    area = np.bincount(pieces.ravel())
+    found = np.zeros(
+        [-(-n // s) + 2 for n, s in zip(hu.shape, skip, strict=True)], bool
+    )
+    found[1:-1, 1:-1] = hu[:: skip[0], :: skip[1]] > TISSUE  # NaN is not.
+    near = _extent(found)
+    pieces = np.empty(found[near].shape, np.intp)
+    ndimage.label(_grow(_shrink(found[near], reach), reach), output=pieces)
+    area = np.bincount(pieces.ravel(), minlength=1)
     area[0] = 0
-    kept = area >= max(1, SMALL * area.max())
-    coarse = ndimage.binary_dilation(kept[pieces])
-    whole = coarse.repeat(skip[0], 0).repeat(skip[1], 1)
-    return whole[: hu.shape[0], : hu.shape[1]] & ~np.isnan(hu)
+    found[near] = (area >= max(1, SMALL * area.max())).take(pieces)
+    found = (_grow(found, (1, 0)) | _grow(found, (0, 1)))[1:-1, 1:-1]
+    near = _extent(found)
+    mask = found[near].repeat(skip[1], 1).repeat(skip[0], 0)
+    first = [s * at.start for s, at in zip(skip, near, strict=True)]
+    mask = mask[: hu.shape[0] - first[0], : hu.shape[1] - first[1]]
+    rows, columns = (slice(at, at + n) for at, n in zip(first, mask.shape, strict=True))
+    return (rows, columns), mask
+
+
+def _decoded(
+    planes: Sequence[Plane], workers: int | None
+) -> Iterator[tuple[Plane, np.ndarray]]:
+    """Planes and their HU, decoded ahead by threads; few, for they are large."""
+    workers = workers or os.cpu_count() or 1
+    ahead: deque[tuple[Plane, Future[np.ndarray]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for plane in planes:
+            ahead.append((plane, pool.submit(plane.hu)))
+            if len(ahead) > workers:
+                first, hu = ahead.popleft()
+                yield first, hu.result()
+        for first, hu in ahead:
+            yield first, hu.result()
+
+
+def _extent(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns from the first True to the last one, if there is one."""
+    at = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1)]
+    rows, columns = (slice(i[0], i[-1] + 1) if len(i) else slice(0, 0) for i in at)
+    return rows, columns
+
+
+def _grow(mask: np.ndarray, reach: Sequence[int]) -> np.ndarray:
+    """True where any pixel is that is at most so many rows and columns away."""
+    for axis, steps in enumerate(reach):
+        for _ in range(steps):
+            near = mask.swapaxes(0, axis)
+            mask = near.copy()
+            mask[1:] |= near[:-1]
+            mask[:-1] |= near[1:]
+            mask = mask.swapaxes(0, axis)
+    return mask
+
+
+def _shrink(mask: np.ndarray, reach: Sequence[int]) -> np.ndarray:
+    """False where any pixel is that is as near; the same for what is outside."""
+    rows, columns = (slice(r, -r or None) for r in reach)
+    framed = np.ones([n + 2 * r for n, r in zip(mask.shape, reach, strict=True)], bool)
+    framed[rows, columns] = ~mask
+    return ~_grow(framed, reach)[rows, columns]
 
 
 def resample(

@@ -92,6 +92,8 @@ def _groups(planes: Sequence[Plane]) -> list[list[Plane]]:
 
 
 def _fits(a: Plane, b: Plane) -> bool:
+    if a.spacing == b.spacing and np.array_equal(a.axes, b.axes):
+        return True  # Nearly always, and ten times as fast to find.
     return np.allclose(a.axes, b.axes, atol=INEXACT) and np.allclose(
         a.spacing, b.spacing, rtol=INEXACT
     )
