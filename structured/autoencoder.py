@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtl import conv
 from mtl.network import dense
 from mtl.products import matmul
 from mtl.task import Params
-from structured import conv
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sigmoid": jax.nn.sigmoid,

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtl import conv
 from mtl.task import flatten
-from structured import autoencoder, conv, network
+from structured import autoencoder, network
 from structured import config as configs
 from tests.structured import reference
 from tests.structured.reference import Side
