@@ -1,0 +1,24 @@
+"""CNN4, trained from scratch. The paper states four layers and 55 K; the rest is ours.
+
+    params = {"conv1": {kernel [3, 3, 1, 12], bias [12]}, ..., "conv4": ...}
+
+54,720 parameters. Each layer halves the image.
+"""
+
+import flax.linen as nn
+import jax
+
+from l3spot.backbones.layers import conv, max_pool
+
+CHANNELS = (12, 24, 48, 96)
+
+
+class CNN4(nn.Module):
+    """Four 3x3 convolutions, each with ReLU and a 2x2 max-pool; one channel in."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H/16, W/16, 96], rounded down, from x [B, H, W, 1]."""
+        for k, channels in enumerate(CHANNELS, start=1):
+            x = max_pool(nn.relu(conv(channels, 3, f"conv{k}")(x)), 2, 2)
+        return x

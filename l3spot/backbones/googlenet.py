@@ -1,0 +1,83 @@
+"""GoogLeNet (Inception v1) as torchvision has it, without the auxiliary classifiers.
+
+    params = {"conv1": {"conv": {kernel}, "bn": {scale, bias, mean, var}}, ...,
+              "inception3a": {"branch1", "branch2_0", "branch2_1", ...: as conv1}, ...,
+              and with classes "dense"}
+
+It differs from the paper's: batch normalisation, 3x3 kernels where the paper has 5x5,
+and pools whose last window may hang over the edge.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from l3spot.backbones.layers import Norm, conv, max_pool
+
+# Channels of branch1, branch2_0, branch2_1, branch3_0, branch3_1, branch4_1.
+Widths = tuple[int, int, int, int, int, int]
+MODULES: dict[str, Widths] = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+POOLS = {"3b": 3, "4e": 2}  # Size of the pool after a module.
+
+
+class Unit(nn.Module):
+    """A convolution without bias, batch normalisation, ReLU."""
+
+    channels: int
+    size: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, h, w, channels]."""
+        x = conv(self.channels, self.size, "conv", self.stride, bias=False)(x)
+        return nn.relu(Norm(name="bn")(x))
+
+
+class Inception(nn.Module):
+    """Four branches beside each other."""
+
+    widths: Widths
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, h, w, sum of the branches' last widths]."""
+        one, two_0, two_1, three_0, three_1, four = self.widths
+        pooled = nn.max_pool(x, (3, 3), padding=((1, 1), (1, 1)))
+        branches = (
+            Unit(one, 1, name="branch1")(x),
+            Unit(two_1, 3, name="branch2_1")(Unit(two_0, 1, name="branch2_0")(x)),
+            Unit(three_1, 3, name="branch3_1")(Unit(three_0, 1, name="branch3_0")(x)),
+            Unit(four, 1, name="branch4_1")(pooled),
+        )
+        return jnp.concatenate(branches, axis=-1)
+
+
+class GoogLeNet(nn.Module):
+    """The convolutions; with `classes` above 0 the classifier."""
+
+    classes: int = 0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H/32, W/32, 1024], rounded up, or [B, classes], from x [B, H, W, 3]."""
+        x = max_pool(Unit(64, 7, 2, name="conv1")(x), 3, 2, ceil=True)
+        x = Unit(64, 1, name="conv2")(x)
+        x = max_pool(Unit(192, 3, name="conv3")(x), 3, 2, ceil=True)
+        for name, widths in MODULES.items():
+            x = Inception(widths, name=f"inception{name}")(x)
+            if name in POOLS:
+                x = max_pool(x, POOLS[name], 2, ceil=True)
+        if not self.classes:
+            return x
+        return nn.Dense(self.classes, name="dense")(x.mean(axis=(1, 2)))

@@ -1,0 +1,74 @@
+"""What the backbones are made of. Images are NHWC; pools and pads are PyTorch's."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+WIDTH = 4096  # Of the dense layers of AlexNet and VGG.
+
+
+def conv(
+    channels: int, size: int, name: str, stride: int = 1, bias: bool = True
+) -> nn.Conv:
+    """A square convolution that is centred: its padding is half its size."""
+    return nn.Conv(
+        channels,
+        (size, size),
+        (stride, stride),
+        padding=size // 2,
+        use_bias=bias,
+        name=name,
+    )
+
+
+def max_pool(x: jax.Array, size: int, stride: int, ceil: bool = False) -> jax.Array:
+    """[B, h, w, C]; with `ceil` a last window may hang over the edge."""
+    spare = [-(n - size) % stride if ceil else 0 for n in x.shape[1:3]]
+    over = [(0, s) for s in spare]
+    return nn.max_pool(x, (size, size), (stride, stride), padding=over)
+
+
+def average_pool(x: jax.Array, size: int) -> jax.Array:
+    """[B, size, size, C]: PyTorch's adaptive pool, whose windows may overlap."""
+    rows, columns = (jnp.asarray(_shares(n, size), x.dtype) for n in x.shape[1:3])
+    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
+
+
+def _shares(count: int, size: int) -> np.ndarray:
+    """[size, count]: row i averages what lies between i and i + 1 `size`ths."""
+    shares = np.zeros((size, count))
+    for i in range(size):
+        first, end = i * count // size, -(-(i + 1) * count // size)
+        shares[i, first:end] = 1 / (end - first)
+    return shares
+
+
+def dense_head(x: jax.Array, size: int, classes: int) -> jax.Array:
+    """[B, classes] logits, by the three dense layers of AlexNet and VGG."""
+    x = average_pool(x, size).reshape(len(x), -1)
+    for k in (1, 2):
+        x = nn.relu(nn.Dense(WIDTH, name=f"dense{k}")(x))
+    return nn.Dense(classes, name="dense3")(x)
+
+
+class Norm(nn.Module):
+    """Batch normalisation as at test time; its statistics are constants.
+
+    They lie among the parameters, and have no gradient.
+    """
+
+    epsilon: float = 1e-3
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., C] from x [..., C]."""
+        ones, zeros = nn.initializers.ones, nn.initializers.zeros
+        shape: Sequence[int] = x.shape[-1:]
+        scale = self.param("scale", ones, shape)
+        bias = self.param("bias", zeros, shape)
+        mean = jax.lax.stop_gradient(self.param("mean", zeros, shape))
+        var = jax.lax.stop_gradient(self.param("var", ones, shape))
+        return (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias

@@ -1,0 +1,116 @@
+"""Each backbone against the same network in PyTorch."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l3spot import backbones, layouts
+from l3spot.backbones import layers, normalisation
+from l3spot.layouts import Weights
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from tests.l3spot import torch_networks  # noqa: E402
+
+
+def relative(found, due):
+    due = np.asarray(due)
+    assert found.shape == due.shape
+    return np.abs(np.asarray(found) - due).max() / np.abs(due).max()
+
+
+def image(height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(1, height, width, 3)).astype(np.float32)
+
+
+@torch.no_grad()
+def in_torch(part, x):
+    return part(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
+
+
+def nhwc(features):
+    return features.transpose(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("name", backbones.PRETRAINED)
+def test_equals_pytorch(name):
+    """float32 at the size of half a window, float64 at odd sizes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        whole = name != "vgg19"  # Its dense layers are those of VGG16.
+        network, b = torch_networks.make(name, whole), backbones.make(name)
+        state = {k: v.numpy() for k, v in network.state_dict().items()}
+        params = layouts.arrange(b, Weights(Path(name), state, False), whole)
+
+        x = image(200, 256)
+        due = nhwc(in_torch(network.features, x))
+        if whole:
+            both = jax.jit(lambda p, x: (b.features(p, x), b.logits(p, x)))
+            features, logits = both(params, x)
+            assert relative(logits, in_torch(network.logits, x)) < 1e-5
+        else:
+            features = jax.jit(b.features)(params, x)
+        assert features.dtype == np.float32
+        assert relative(features, due) < 1e-5
+
+        trunk = {k: v for k, v in params.items() if not k.startswith("dense")}
+        x = image(97, 131).astype(np.float64)
+        for key in ("classifier", "fc", "aux1", "aux2"):
+            setattr(network, key, None)
+        due = nhwc(in_torch(network.double().features, x))
+        with jax.enable_x64(True):
+            double = jax.tree.map(lambda v: jnp.asarray(v, jnp.float64), trunk)
+            features = jax.jit(b.features)(double, x)
+            assert features.dtype == np.float64
+            assert relative(features, due) < 1e-12
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_cnn4_equals_pytorch(x64):
+    """Convolution, bias, ReLU, pool, four times; at odd sizes."""
+    b = backbones.make("cnn4")
+    params = jax.tree.map(
+        lambda a: jnp.asarray(np.random.default_rng(a.size).normal(size=a.shape) / 9),
+        b.init(jax.random.key(0)),
+    )
+    x = np.random.default_rng(0).uniform(size=(2, 83, 70, 1))
+    y = torch.tensor(x.transpose(0, 3, 1, 2))
+    for k in range(1, 5):
+        layer = params[f"conv{k}"]
+        kernel = torch.tensor(np.array(layer["kernel"]).transpose(3, 2, 0, 1))
+        bias = torch.tensor(np.array(layer["bias"]))
+        y = torch.nn.functional.conv2d(y, kernel, bias, padding=1)
+        y = torch.nn.functional.max_pool2d(torch.relu(y), 2)
+    assert relative(b.features(params, x), nhwc(y.numpy())) < 1e-12
+
+
+@pytest.mark.parametrize("size", [7, 8, 9, 12])
+@pytest.mark.parametrize(("window", "stride"), [(3, 2), (2, 2)])
+@pytest.mark.parametrize("ceil", [False, True])
+def test_max_pools_round_as_pytorchs(size, window, stride, ceil):
+    x = -1 - np.random.default_rng(0).uniform(size=(1, size, size + 1, 2))  # Not 0.
+    due = in_torch(torch.nn.MaxPool2d(window, stride, ceil_mode=ceil), x)
+    found = layers.max_pool(jnp.asarray(x), window, stride, ceil)
+    np.testing.assert_allclose(found, nhwc(due), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(3, 5), (7, 7), (12, 16), (14, 6)])
+def test_average_pools_are_pytorchs(x64, size):
+    x = np.random.default_rng(0).normal(size=(2, *size, 3))
+    due = in_torch(torch.nn.AdaptiveAvgPool2d(7), x)
+    found = layers.average_pool(jnp.asarray(x), 7)
+    np.testing.assert_allclose(found, nhwc(due), atol=1e-14)
+
+
+def test_googlenets_normalisation_is_transform_input():
+    x = np.random.default_rng(0).uniform(size=(1, 4, 5, 3)).astype(np.float32)
+    imagenet = np.array(normalisation.IMAGENET(x)).transpose(0, 3, 1, 2)
+    due = torch_networks.transform_input(torch.tensor(imagenet)).numpy()
+    found = backbones.make("googlenet").normalisation(x)
+    np.testing.assert_allclose(found, nhwc(due), atol=1e-6)

@@ -1,0 +1,320 @@
+"""Files of torchvision, timm and Keras, converted and read back; and files of others."""
+
+import hashlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from l3spot import backbones, convert, layouts, pretrained, pth, weights
+from l3spot.backbones import normalisation
+from mtl.errors import DataError, WorkdirError
+from mtl.task import flatten
+
+B = backbones.make("alexnet")
+
+
+def torchvision(name="alexnet", seed=0):
+    """The trunk's tensors, random, by torchvision's names."""
+    b, rng = backbones.make(name), np.random.default_rng(seed)
+    names, made = layouts._names(b, keras=False), {}
+    for ours, like in b.shapes().items():
+        shape = like.shape
+        if len(shape) == 4:
+            shape = (shape[3], shape[2], *shape[:2])
+        made[names[ours]] = rng.random(shape, np.float32)
+    return made
+
+
+def refused(tmp_path, arrays, said, name="alexnet"):
+    save_file(arrays, tmp_path / "a.safetensors")
+    with pytest.raises(DataError, match=r"a\.safetensors") as e:
+        convert.convert(name, tmp_path / "a.safetensors", tmp_path / "out")
+    assert said in str(e.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", backbones.PRETRAINED)
+def test_both_kinds_of_pth_and_back(tmp_path, name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    given = torchvision(name)
+    state = {k: torch.tensor(v) for k, v in given.items()}
+    if name == "googlenet":  # What it has for training alone is left out.
+        state["aux1.fc1.bias"] = state["conv1.bn.num_batches_tracked"] = torch.ones(1)
+    for zipped in (True, False):
+        torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        convert.convert(name, tmp_path / "a.pth", tmp_path / "out")
+        found = pretrained.load(tmp_path / "out")
+        assert found.backbone == name
+        assert found.normalisation == backbones.make(name).normalisation
+        for ours, value in flatten(found.params).items():
+            due = given[layouts._names(backbones.make(name), False)[ours]]
+            due = due.transpose(2, 3, 1, 0) if due.ndim == 4 else due
+            np.testing.assert_array_equal(value, due)
+        (tmp_path / "out").unlink()
+
+
+def timm():
+    """VGG16 as timm has it, whose dense layers are convolutions."""
+    dense = {
+        "pre_logits.fc1": (4096, 512, 7, 7),
+        "pre_logits.fc2": (4096, 4096, 1, 1),
+        "head.fc": (1000, 4096),
+    }
+    made = torchvision("vgg16")
+    for name, shape in dense.items():
+        made[f"{name}.weight"] = np.zeros(shape, np.float32)
+        made[f"{name}.bias"] = np.zeros(shape[0], np.float32)
+    made["pre_logits.fc1.weight"][3, 5, 2, 6] = 1
+    return made
+
+
+def test_timms_safetensors(tmp_path):
+    given = timm()
+    save_file(given, tmp_path / "model.safetensors")
+    out = tmp_path / "out"
+    made = convert.convert("vgg16", tmp_path / "model.safetensors", out)
+    np.testing.assert_array_equal(
+        made.params["conv3_2"]["kernel"][1, 2],
+        given["features.12.weight"][:, :, 1, 2].T,
+    )
+    assert "dense1" not in pretrained.load(out).params
+    made = convert.convert("vgg16", tmp_path / "model.safetensors", out, True)
+    # Channel 5 of row 2, column 6, goes to unit 3.
+    assert made.params["dense1"]["kernel"][(2 * 7 + 6) * 512 + 5, 3] == 1
+    assert made.params["dense1"]["kernel"].sum() == 1
+    assert pretrained.load(out).params["dense3"]["kernel"].shape == (4096, 1000)
+
+
+def test_metadata_tell_what_it_is(tmp_path):
+    save_file(torchvision(), tmp_path / "a.safetensors")
+    convert.convert("alexnet", tmp_path / "a.safetensors", tmp_path / "out")
+    _, metadata = weights.tensors(tmp_path / "out")
+    content = (tmp_path / "a.safetensors").read_bytes()
+    assert metadata == {
+        "kind": "backbone",
+        "backbone": "alexnet",
+        "normalisation": normalisation.IMAGENET.to_json(),
+        "source": "a.safetensors",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+# Keras
+
+
+def keras(h5py, path, names=("kernel:0", "bias:0"), change=None):
+    """VGG16 without its dense layers, `block1_conv1/.../kernel:0`."""
+    rng, given = np.random.default_rng(0), {}
+    with h5py.File(path, "w") as file:
+        for ours, like in backbones.make("vgg16").shapes().items():
+            layer, leaf = ours.split("/")
+            layer = f"block{layer[4]}_conv{layer[6]}"
+            name = names[leaf == "bias"]
+            given[ours] = rng.random(like.shape, np.float32)
+            file[f"{layer}/{layer}/{name}"] = given[ours]
+        file.create_group("block1_pool")
+        if change:
+            change(file)
+    return given
+
+
+@pytest.mark.parametrize("names", [("kernel:0", "bias:0"), ("W_1:0", "b_1:0")])
+def test_keras(tmp_path, names):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    given = keras(h5py, tmp_path / "a.h5", names)
+    convert.convert("vgg16", tmp_path / "a.h5", tmp_path / "out")
+    found = pretrained.load(tmp_path / "out")
+    assert found.normalisation == normalisation.CAFFE
+    for name, value in flatten(found.params).items():
+        np.testing.assert_array_equal(value, given[name])
+
+
+def test_other_files_of_keras(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+
+    def refused(name, said, change=None, size=None):
+        keras(h5py, tmp_path / "a.h5", change=change)
+        if size:
+            (tmp_path / "a.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:size])
+        with pytest.raises(DataError, match=r"a\.h5") as e:
+            convert.convert(name, tmp_path / "a.h5", tmp_path / "out")
+        assert said in str(e.value)
+
+    refused("alexnet", "is Keras's")
+    refused("vgg19", "lacks block3_conv4/bias")
+    refused("vgg19", "it has the layers of vgg16")
+    refused("vgg16", "no whole .h5", size=10**6)
+    refused("vgg16", "more than a kernel", lambda f: f.copy(*["block1_conv1"] * 2, "x"))
+
+
+def test_without_h5py(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (tmp_path / "a.h5").write_bytes(convert.HDF5 + b"rest")
+    with pytest.raises(DataError, match=r"pip install 'evolving-mtl\[h5\]'"):
+        convert.convert("vgg16", tmp_path / "a.h5", tmp_path / "out")
+
+
+# What is refused
+
+
+def test_missing_extra_and_wrong_tensors(tmp_path):
+    given = torchvision()
+    less = {k: v for k, v in given.items() if "8" not in k}
+    refused(tmp_path, less, "lacks features.8.bias, features.8.weight")
+    refused(tmp_path, given | {"features.9.bias": np.ones(2)}, "also features.9.bias")
+    many = given | {f"more.{k}": np.ones(2) for k in range(6)}
+    refused(tmp_path, many, "more.3 and 2 more")
+    square = {"features.0.weight": np.zeros((64, 3, 7, 7), np.float32)}
+    refused(
+        tmp_path, given | square, "(64, 3, 7, 7); that of alexnet is (64, 3, 11, 11)"
+    )
+    flat = {"features.0.weight": np.zeros(5, np.float32)}
+    refused(tmp_path, given | flat, "has the shape (5,)")
+    nan = {"features.0.bias": np.full(64, np.nan, np.float32)}
+    refused(tmp_path, given | nan, "features.0.bias has values that are not finite")
+    with pytest.raises(DataError, match=r"lacks classifier\.1\.bias"):
+        save_file(given, tmp_path / "b.safetensors")
+        convert.convert("alexnet", tmp_path / "b.safetensors", tmp_path / "out", True)
+
+
+@pytest.mark.parametrize("name", [n for n in backbones.PRETRAINED if n != "alexnet"])
+def test_another_backbone_is_named(tmp_path, name):
+    refused(tmp_path, torchvision(), "it has the layers of alexnet", name)
+
+
+def test_files_of_another_kind(tmp_path):
+    for content, said in (
+        (b"", "no .pth, no safetensors"),
+        (b"<html>not found</html>", "no .pth, no safetensors"),
+        (pth.ZIP + b"rest", "no whole .pth"),
+        (b"\x80\x02rest", "no whole .pth"),
+        (b"\x10\0\0\0\0\0\0\0{}", "no whole safetensors"),
+    ):
+        (tmp_path / "a").write_bytes(content)
+        with pytest.raises(DataError, match=said):
+            convert.convert("vgg16", tmp_path / "a", tmp_path / "out")
+    with pytest.raises(DataError, match="cannot read"):
+        convert.convert("vgg16", tmp_path / "none", tmp_path / "out")
+    with pytest.raises(WorkdirError, match="--weights"):
+        convert.convert("vgg16", tmp_path / "a", tmp_path / "a")
+
+
+def test_the_checksum_in_the_name(tmp_path):
+    digest = hashlib.sha256(b"x").hexdigest()
+    for name in (f"vgg16-{digest[:8]}.pth", f"a-b-{digest}.pth", "a-1.pth", "a.pth"):
+        (tmp_path / name).write_bytes(b"x")
+        assert convert.checksum(tmp_path / name) == digest
+    (tmp_path / "vgg16-397923af.pth").write_bytes(b"x")
+    with pytest.raises(
+        DataError, match=rf"starts with {digest[:8]}.*download it again"
+    ):
+        convert.convert("vgg16", tmp_path / "vgg16-397923af.pth", tmp_path / "out")
+
+
+def test_what_load_refuses(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file(torchvision(), path)
+    with pytest.raises(DataError, match="something else, not a backbone"):
+        pretrained.load(path)
+    params = convert.convert("alexnet", path, tmp_path / "out").params
+    n = normalisation.IMAGENET.to_json()
+    for kind, metadata, tree, said in (
+        (
+            "model",
+            {"backbone": "alexnet", "normalisation": n},
+            params,
+            "a model, not a",
+        ),
+        ("backbone", {"backbone": "resnet", "normalisation": n}, params, "'resnet'"),
+        ("backbone", {"backbone": "alexnet"}, params, "nothing of its input"),
+        (
+            "backbone",
+            {"backbone": "vgg16", "normalisation": n},
+            params,
+            "not the layers",
+        ),
+    ):
+        weights.save(path, kind, tree, metadata)
+        with pytest.raises(DataError, match=r"a\.safetensors") as e:
+            pretrained.load(path)
+        assert said in str(e.value)
+    (tmp_path / "b").write_bytes((tmp_path / "out").read_bytes()[:-1])
+    with pytest.raises(DataError, match="no whole safetensors file"):
+        pretrained.load(tmp_path / "b")
+    with pytest.raises(DataError, match="there is no file"):
+        pretrained.load(tmp_path / "none")
+
+
+def test_any_parameters_can_be_saved(tmp_path):
+    params = {"a": {"b": np.arange(6.0).reshape(2, 3).T}, "c": np.float32(1)}
+    weights.save(tmp_path / "a", "mine", params, {"more": "told"})
+    found, metadata = weights.load(tmp_path / "a", "mine")
+    assert metadata == {"kind": "mine", "more": "told"}
+    assert jax.tree.structure(found) == jax.tree.structure(params)
+    np.testing.assert_array_equal(found["a"]["b"], params["a"]["b"])
+    assert found["c"].dtype == np.float32
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_launcher(tmp_path):
+    save_file(torchvision(), tmp_path / "a.safetensors")
+
+    def run(backbone):
+        flags = ["--weights", tmp_path / "a.safetensors", "--out", tmp_path / "out"]
+        command = [sys.executable, "-m", "l3spot.convert", "--backbone", backbone]
+        return subprocess.run([*command, *flags], capture_output=True, text=True)
+
+    done = run("alexnet")
+    assert done.returncode == 0, done.stderr
+    assert "alexnet, 2,469,696 parameters, in " in done.stdout
+    wrong = run("vgg16")
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("error: ")
+    assert len(wrong.stderr.splitlines()) == 1
+
+
+# ImageNet's VGG16
+
+
+@pytest.fixture(scope="module")
+def vgg16(real_data, tmp_path_factory):
+    path = real_data / "weights" / "vgg16_imagenet_notop.h5"
+    if not path.exists():
+        pytest.skip(f"there is no weights/{path.name} in {real_data.name}/")
+    pytest.importorskip("h5py", reason="h5py is not installed")
+    out = tmp_path_factory.mktemp("vgg16") / "vgg16.safetensors"
+    convert.convert("vgg16", path, out)
+    return pretrained.load(out)
+
+
+def test_real_filters(vgg16):
+    """Most of the first are smooth: neighbours are alike, as in no random filter."""
+    kernel = vgg16.params["conv1_1"]["kernel"]
+    assert vgg16.normalisation == normalisation.CAFFE
+    a = kernel[:, 1:].reshape(-1, 64), kernel[:, :-1].reshape(-1, 64)
+    alike = [np.corrcoef(x, y)[0, 1] for x, y in zip(*(v.T for v in a), strict=True)]
+    assert np.median(np.abs(alike)) > 0.4
+    assert np.abs(kernel).max() < 2
+
+
+def test_a_real_photograph(vgg16, real_data):
+    """Features tell a photograph from itself with its pixels shuffled."""
+    photographs = sorted((real_data / "300w" / "helen" / "testset").glob("*.jpg"))
+    if not photographs:
+        pytest.skip(f"there is no 300w/helen in {real_data.name}/")
+    with Image.open(photographs[0]) as picture:
+        x = np.asarray(picture.convert("RGB").resize((160, 160)), np.float32) / 255
+    noise = np.random.default_rng(0).permutation(x.reshape(-1, 3)).reshape(x.shape)
+    b = backbones.make("vgg16")
+    features = jax.jit(b.features)
+    y = np.asarray(features(vgg16.params, vgg16.normalisation(np.stack([x, noise]))))
+    assert y.shape == (2, 5, 5, 512)
+    assert np.isfinite(y).all()
+    assert 0.005 < (y[0] > 0).mean() < 0.3
+    wrong = features(vgg16.params, np.stack([x, noise]))  # Not on 0...255.
+    assert y[0].max() > 10 * np.asarray(wrong[0]).max()
