@@ -34,7 +34,10 @@ def load(path: Path, kind: str) -> tuple[Params, dict[str, str]]:
     if found != kind:
         has = f"a {found}" if found else "something else"
         raise DataError(f"{path} holds {has}, not a {kind} of l3spot")
-    return unflatten(flat), metadata
+    try:
+        return unflatten(flat), metadata
+    except IndexError as e:
+        raise DataError(f"{path} has names within names of arrays") from e
 
 
 def tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

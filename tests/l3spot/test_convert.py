@@ -1,4 +1,4 @@
-"""Files of torchvision, timm and Keras, converted and read back; and files of others."""
+"""Files of torchvision, timm and Keras, converted and read back, and other files."""
 
 import hashlib
 import subprocess
@@ -12,10 +12,9 @@ from safetensors.numpy import save_file
 
 from l3spot import backbones, convert, layouts, pretrained, pth, weights
 from l3spot.backbones import normalisation
+from l3spot.layouts import Weights
 from mtl.errors import DataError, WorkdirError
 from mtl.task import flatten
-
-B = backbones.make("alexnet")
 
 
 def torchvision(name="alexnet", seed=0):
@@ -58,36 +57,39 @@ def test_both_kinds_of_pth_and_back(tmp_path, name):
         (tmp_path / "out").unlink()
 
 
-def timm():
-    """VGG16 as timm has it, whose dense layers are convolutions."""
-    dense = {
+def test_timms_safetensors(tmp_path):
+    """Its VGG16, whose dense layers are convolutions."""
+    given = torchvision("vgg16")
+    for name, shape in {
         "pre_logits.fc1": (4096, 512, 7, 7),
         "pre_logits.fc2": (4096, 4096, 1, 1),
         "head.fc": (1000, 4096),
-    }
-    made = torchvision("vgg16")
-    for name, shape in dense.items():
-        made[f"{name}.weight"] = np.zeros(shape, np.float32)
-        made[f"{name}.bias"] = np.zeros(shape[0], np.float32)
-    made["pre_logits.fc1.weight"][3, 5, 2, 6] = 1
-    return made
-
-
-def test_timms_safetensors(tmp_path):
-    given = timm()
-    save_file(given, tmp_path / "model.safetensors")
-    out = tmp_path / "out"
-    made = convert.convert("vgg16", tmp_path / "model.safetensors", out)
-    np.testing.assert_array_equal(
-        made.params["conv3_2"]["kernel"][1, 2],
-        given["features.12.weight"][:, :, 1, 2].T,
-    )
-    assert "dense1" not in pretrained.load(out).params
-    made = convert.convert("vgg16", tmp_path / "model.safetensors", out, True)
+    }.items():
+        given[f"{name}.weight"] = np.zeros(shape, np.float32)
+        given[f"{name}.bias"] = np.zeros(shape[0], np.float32)
+    given["pre_logits.fc1.weight"][3, 5, 2, 6] = 1
+    given["pre_logits.fc2.weight"][7, 8] = 1
+    b, source = backbones.make("vgg16"), Weights(tmp_path, given, keras=False)
+    params = layouts.arrange(b, source, classifier=True)
     # Channel 5 of row 2, column 6, goes to unit 3.
-    assert made.params["dense1"]["kernel"][(2 * 7 + 6) * 512 + 5, 3] == 1
-    assert made.params["dense1"]["kernel"].sum() == 1
-    assert pretrained.load(out).params["dense3"]["kernel"].shape == (4096, 1000)
+    assert params["dense1"]["kernel"][(2 * 7 + 6) * 512 + 5, 3] == 1
+    assert params["dense2"]["kernel"][8, 7] == 1
+    assert {k: v.shape for k, v in flatten(params).items()} == {
+        k: v.shape for k, v in b.shapes(classifier=True).items()
+    }
+    assert "dense1" not in layouts.arrange(b, source)
+
+
+def test_dense_layers_are_kept_where_asked_for(tmp_path):
+    given = torchvision("googlenet")
+    given |= {"fc.weight": np.eye(1000, 1024), "fc.bias": np.ones(1000)}
+    save_file(given, tmp_path / "a.safetensors")
+    out = tmp_path / "out"
+    for classifier in (False, True):
+        convert.convert("googlenet", tmp_path / "a.safetensors", out, classifier)
+        found = pretrained.load(out).params
+        assert ("dense" in found) == classifier
+    np.testing.assert_array_equal(found["dense"]["kernel"], np.eye(1024, 1000))
 
 
 def test_metadata_tell_what_it_is(tmp_path):
@@ -149,7 +151,8 @@ def test_other_files_of_keras(tmp_path):
     refused("vgg19", "lacks block3_conv4/bias")
     refused("vgg19", "it has the layers of vgg16")
     refused("vgg16", "no whole .h5", size=10**6)
-    refused("vgg16", "more than a kernel", lambda f: f.copy(*["block1_conv1"] * 2, "x"))
+    more = {"block1_conv1/x": np.ones((2, 2))}
+    refused("vgg16", "more than a kernel", change=lambda file: file.update(more))
 
 
 def test_without_h5py(tmp_path, monkeypatch):
@@ -177,9 +180,9 @@ def test_missing_extra_and_wrong_tensors(tmp_path):
     refused(tmp_path, given | flat, "has the shape (5,)")
     nan = {"features.0.bias": np.full(64, np.nan, np.float32)}
     refused(tmp_path, given | nan, "features.0.bias has values that are not finite")
+    save_file(given, tmp_path / "a.safetensors")
     with pytest.raises(DataError, match=r"lacks classifier\.1\.bias"):
-        save_file(given, tmp_path / "b.safetensors")
-        convert.convert("alexnet", tmp_path / "b.safetensors", tmp_path / "out", True)
+        convert.convert("alexnet", tmp_path / "a.safetensors", tmp_path / "out", True)
 
 
 @pytest.mark.parametrize("name", [n for n in backbones.PRETRAINED if n != "alexnet"])
@@ -222,24 +225,14 @@ def test_what_load_refuses(tmp_path):
     with pytest.raises(DataError, match="something else, not a backbone"):
         pretrained.load(path)
     params = convert.convert("alexnet", path, tmp_path / "out").params
-    n = normalisation.IMAGENET.to_json()
-    for kind, metadata, tree, said in (
-        (
-            "model",
-            {"backbone": "alexnet", "normalisation": n},
-            params,
-            "a model, not a",
-        ),
-        ("backbone", {"backbone": "resnet", "normalisation": n}, params, "'resnet'"),
-        ("backbone", {"backbone": "alexnet"}, params, "nothing of its input"),
-        (
-            "backbone",
-            {"backbone": "vgg16", "normalisation": n},
-            params,
-            "not the layers",
-        ),
+    good = {"backbone": "alexnet", "normalisation": normalisation.IMAGENET.to_json()}
+    for kind, metadata, said in (
+        ("model", good, "a model, not a backbone"),
+        ("backbone", good | {"backbone": "resnet"}, "'resnet'"),
+        ("backbone", {"backbone": "alexnet"}, "nothing of its input"),
+        ("backbone", good | {"backbone": "vgg16"}, "not the layers of vgg16"),
     ):
-        weights.save(path, kind, tree, metadata)
+        weights.save(path, kind, params, metadata)
         with pytest.raises(DataError, match=r"a\.safetensors") as e:
             pretrained.load(path)
         assert said in str(e.value)
@@ -259,6 +252,9 @@ def test_any_parameters_can_be_saved(tmp_path):
     np.testing.assert_array_equal(found["a"]["b"], params["a"]["b"])
     assert found["c"].dtype == np.float32
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    save_file({"a": np.ones(1), "a/b": np.ones(1)}, tmp_path / "a", {"kind": "mine"})
+    with pytest.raises(DataError, match="names within names"):
+        weights.load(tmp_path / "a", "mine")
 
 
 def test_launcher(tmp_path):
@@ -303,7 +299,7 @@ def test_real_filters(vgg16):
 
 
 def test_a_real_photograph(vgg16, real_data):
-    """Features tell a photograph from itself with its pixels shuffled."""
+    """It is like its mirror image, and not like its own pixels in another order."""
     photographs = sorted((real_data / "300w" / "helen" / "testset").glob("*.jpg"))
     if not photographs:
         pytest.skip(f"there is no 300w/helen in {real_data.name}/")
@@ -311,10 +307,11 @@ def test_a_real_photograph(vgg16, real_data):
         x = np.asarray(picture.convert("RGB").resize((160, 160)), np.float32) / 255
     noise = np.random.default_rng(0).permutation(x.reshape(-1, 3)).reshape(x.shape)
     b = backbones.make("vgg16")
-    features = jax.jit(b.features)
-    y = np.asarray(features(vgg16.params, vgg16.normalisation(np.stack([x, noise]))))
-    assert y.shape == (2, 5, 5, 512)
-    assert np.isfinite(y).all()
-    assert 0.005 < (y[0] > 0).mean() < 0.3
-    wrong = features(vgg16.params, np.stack([x, noise]))  # Not on 0...255.
-    assert y[0].max() > 10 * np.asarray(wrong[0]).max()
+    seen = vgg16.normalisation(np.stack([x, x[:, ::-1], noise]))
+    y = np.asarray(jax.jit(b.features)(vgg16.params, seen))
+    assert y.shape == (3, 5, 5, 512)
+    means = y.mean((1, 2))
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    alike = means @ means[0]
+    assert alike[1] > 0.9
+    assert alike[2] < 0.5
