@@ -20,6 +20,11 @@ demo: $(READY)
 	@echo && echo "Figures: $(DEMO)/mtl/curves.png, $(DEMO)/mtl/exponential-0/*.png"
 	@echo && echo "System 2" && $(BIN)/python -m structured.compare \
 	  --config configs/structured/digits.py --workdir $(DEMO)/structured --seeds 0,1
+	@echo && echo "System 3" && $(BIN)/python -m l3spot.phantom --n 3 --size 256 \
+	  --out $(DEMO)/phantoms
+	$(BIN)/python -m l3spot.predict --scans $(DEMO)/phantoms --out $(DEMO)/l3
+	$(BIN)/python -m l3spot.evaluate --results $(DEMO)/l3/results.csv \
+	  --labels $(DEMO)/phantoms/labels.csv
 
 test: $(READY)
 	$(BIN)/python -m pytest

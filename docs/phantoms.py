@@ -22,6 +22,7 @@ PHANTOMS, HIGH, GAP = 3, 320, 6  # Phantoms beside each; pixels of a picture.
 
 
 def main() -> None:
+    """Draws as the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mips", required=True)
     real = {e.id: e for e in examples.load(parser.parse_args().mips)}

@@ -25,7 +25,7 @@ from l3spot.datasets import Case
 from l3spot.export import COLUMNS, How, Job
 from l3spot.labels import Row
 from mtl import launch, workdir
-from mtl.errors import ConfigError, DataError, WorkdirError
+from mtl.errors import ConfigError, DataError
 
 OFTEN = 2.0  # Seconds between two reports of a run that goes on.
 NAMED = 10  # Scans that a message lists.
@@ -176,11 +176,7 @@ def _prepare(out: Path, scans: Path, how: How) -> None:
     """Makes the folder; what is there must have been made in the same way."""
     workdir.check_apart(out, scans, "scans")
     workdir.make(out, f"--out={out}")
-    path, now = out / ".how.json", how._asdict()
-    if path.exists() and workdir.read_json(path) != now:
-        was = workdir.read_json(path)
-        raise WorkdirError(f"{out} was made with {was}, not {now}; take another --out")
-    workdir.write_json(path, now)
+    workdir.same(out / ".how.json", how._asdict(), f"--out={out}")
 
 
 def launcher(arguments: Sequence[str]) -> str:

@@ -114,6 +114,19 @@ def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
     write_json(workdir / "environment.json", environment())
 
 
+def same(path: Path, how: dict[str, Any], what: str) -> None:
+    """Leaves in a file how a folder was made; what is there must have been made so.
+
+    Raises:
+      WorkdirError: it was made in another way; `what` is what a message calls it.
+    """
+    if path.exists():
+        was = read_json(path)
+        if was != how:
+            raise WorkdirError(f"{what} was made with {was}, not {how}; take another")
+    write_json(path, how)
+
+
 @contextlib.contextmanager
 def lock(workdir: Path) -> Iterator[None]:
     """Keeps other processes from training here; a killed one leaves no lock.

@@ -8,7 +8,6 @@ view. `python -m l3spot.project --scans PHANTOMS --labels PHANTOMS/labels.csv` t
 both.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from l3spot.phantom import series
 from l3spot.phantom.draw import Ranges
 from mtl import launch, workdir
-from mtl.errors import ConfigError, WorkdirError
+from mtl.errors import ConfigError
 
 
 def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]:
@@ -42,11 +41,7 @@ def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]
     if n < 1 or size < 32:
         raise ConfigError(f"--n={n} must be at least 1, and --size={size} at least 32")
     workdir.make(out, f"--out={out}")
-    how, path = {"seed": seed, "size": size}, out / ".how.json"
-    if path.exists() and workdir.read_json(path) != how:
-        was = json.dumps(workdir.read_json(path))
-        raise WorkdirError(f"{out} holds phantoms made with {was}; take another --out")
-    workdir.write_json(path, how)
+    workdir.same(out / ".how.json", {"seed": seed, "size": size}, f"--out={out}")
     rows = []
     for i in tqdm(range(n), unit="phantom", disable=None):
         name = f"phantom-{i:04d}"

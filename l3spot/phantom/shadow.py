@@ -1,8 +1,8 @@
 """The frontal projection of a body, on the device, without its volume.
 
 The largest value along y of each solid follows from its largest depth along y, so each
-is painted onto the picture in a small window. Noise is that of the maximum of so many
-pixels: of two walls of muscle, or of the little bone that is as bright as the brightest.
+is painted onto the picture in a small window. Noise is that of the largest of so many
+pixels: of two walls of muscle, or of what little bone is as bright as the brightest.
 """
 
 from collections.abc import Callable

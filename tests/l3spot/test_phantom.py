@@ -217,7 +217,7 @@ def test_the_launcher_writes_labels_and_refuses_another_seed(tmp_path, monkeypat
         assert list(csv.reader(stream)) == [
             ["scan", "z_mm"], ["phantom-0000", "12.5"], ["phantom-0001", ""],
         ]  # fmt: skip
-    with pytest.raises(WorkdirError, match="take another --out"):
+    with pytest.raises(WorkdirError, match="take another"):
         launcher.write(tmp_path, 2, seed=4)
     with pytest.raises(ConfigError, match="at least 1"):
         launcher.write(tmp_path / "none", 0)

@@ -1,0 +1,23 @@
+"""The model in the package: a small network trained on phantoms alone.
+
+    python -m l3spot.main --config configs/l3spot/phantom.py --workdir runs/l3spot
+
+Variants: `:smoke` trains on a few phantoms in minutes, most of them compilation. What
+the model reaches, and on which machine: docs/model_card.md.
+"""
+
+from ml_collections import ConfigDict
+
+from l3spot import config
+from mtl import checks
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The config, or a variant of it."""
+    checks.check_variant(variant, "smoke")
+    c = config.default()
+    if variant == "smoke":
+        c.data.path = "runs/phantoms-smoke"
+        c.data.count, c.data.valid = 40, 20
+        c.epochs, c.batch_size, c.eval_every = 2, 4, 1
+    return c

@@ -1,0 +1,74 @@
+"""A trained model: its parameters, its window of HU, and how sure it may be.
+
+`load()` gives the one in the package, which was trained on phantoms alone; see
+docs/model_card.md. It is no medical device.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from l3spot import weights
+from mtl.errors import DataError
+from mtl.task import Params
+
+KIND = "l3spot model"
+PACKAGED = Path(__file__).with_name("phantoms.safetensors")
+SIZE = 5  # Numbers of evidence.
+
+
+class Calibration(NamedTuple):
+    """Logistic regression: `SIZE` weights of evidence, and a bias."""
+
+    weights: tuple[float, ...]
+    bias: float
+
+    def __call__(self, evidence: np.ndarray) -> float:
+        """The probability that L3 is in view and within 10 mm of what was found."""
+        return float(expit(np.dot(self.weights, evidence) + self.bias))
+
+
+class Model(NamedTuple):
+    """params: see `network`. low, high: HU that are black and white.
+
+    about: how it was trained.
+    """
+
+    params: Params
+    low: float
+    high: float
+    calibration: Calibration
+    about: str
+
+
+def save(path: Path, model: Model) -> None:
+    """Writes safetensors aside, then renames.
+
+    Raises:
+      WorkdirError: it cannot be written.
+    """
+    rest = model._asdict() | {"calibration": model.calibration._asdict()}
+    del rest["params"]
+    weights.save(path, KIND, model.params, {"model": json.dumps(rest)})
+
+
+def load(path: Path = PACKAGED) -> Model:
+    """The model of a file.
+
+    Raises:
+      DataError: there is no such file, it is broken, or no such model.
+    """
+    params, metadata = weights.load(path, KIND)
+    try:
+        rest = json.loads(metadata["model"])
+        fitted = rest.pop("calibration")
+        calibration = Calibration(tuple(fitted["weights"]), float(fitted["bias"]))
+        model = Model(**rest | {"params": params, "calibration": calibration})
+        if len(calibration.weights) != SIZE or not model.low < model.high:
+            raise ValueError("its numbers make no sense")
+    except (KeyError, TypeError, ValueError) as e:
+        raise DataError(f"{path} is no model of this version ({e})") from e
+    return model

@@ -1,0 +1,131 @@
+"""From a picture to L3: all windows, the correlation with a ramp, and how sure it is.
+
+A window tells how far L3 is below its middle, in mm. Going down over L3, what windows
+tell falls with slope -1 through zero, so L3 is where their sequence correlates best
+with such a ramp (paper, section 3.3), and exactly where the windows near vote. What is
+further than the reach a is trained to be a or -a, so above and below L3 the sequence is
+flat, and the ramp, whose mean is zero, sees nothing there.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import signal, stats
+
+from l3spot import network
+from l3spot.picture import MM
+from mtl.task import Params
+
+REACH = 50.0  # a, mm.
+STEP = 2  # Pixels from a window to the next; a divisor of the trunk's stride.
+GROUP = 8  # Windows, in strides of the trunk, by which pictures are filled up.
+
+
+class Sequence(NamedTuple):
+    """row: float64 [N], the windows' middles, mm from the top, evenly spaced.
+
+    away: float64 [N], how far L3 is below each, mm.
+    """
+
+    row: np.ndarray
+    away: np.ndarray
+
+
+class Spot(NamedTuple):
+    """Where L3 is, if anywhere.
+
+    row: mm from the top of the projection. evidence: float64 [5], see `evidence`.
+    correlation: float64 [N], at the windows' middles; a perfect ramp has 1.
+    """
+
+    row: float
+    evidence: np.ndarray
+    correlation: np.ndarray
+
+
+def look(params: Params, x: np.ndarray, step: int = STEP) -> Sequence:
+    """All windows of a picture [R, WIDTH] in [0, 1].
+
+    Middles run from `REACH` above the picture to `REACH` below it; what is beyond the
+    picture is black. The trunk runs over the picture once for each phase of its stride.
+    """
+    reach = int(REACH / MM)
+    count = -(-(len(x) + 2 * reach) // network.STRIDE) + 1
+    count = -(-count // GROUP) * GROUP
+    phases = np.arange(0, network.STRIDE, step)
+    high = network.HEIGHT + network.STRIDE * (count - 1)
+    above = network.HEIGHT // 2 + reach
+    wide = np.zeros((high + network.STRIDE, x.shape[1]), np.float32)
+    wide[above : above + len(x)] = x[: len(wide) - above]
+    away = REACH * np.asarray(_phases(params, wide, tuple(phases.tolist())))
+    row = MM * (np.arange(0, count * network.STRIDE, step) - reach)
+    kept = row <= MM * len(x) + REACH
+    return Sequence(row[kept].astype(float), away.T.ravel()[kept].astype(float))
+
+
+@partial(jax.jit, static_argnums=2)
+def _phases(params: Params, x: jax.Array, phases: tuple[int, ...]) -> jax.Array:
+    """[phases, windows], in units of the reach."""
+    high = len(x) - network.STRIDE
+
+    def one(first: jax.Array) -> jax.Array:
+        cut = jax.lax.dynamic_slice(x, (first, 0), (high, x.shape[1]))
+        return network.outputs(params, cut[None])[0]
+
+    return jax.lax.map(one, jnp.array(phases))
+
+
+def correlate(sequence: Sequence, reach: float = REACH) -> np.ndarray:
+    """The correlation [N] of a sequence with the ramp, 1 for a perfect one.
+
+    A dot product over the ramp's length, over a^2 / 3, which is that of a perfect ramp
+    with itself. Beyond its ends the sequence goes on as it ends.
+    """
+    spacing = sequence.row[1] - sequence.row[0]
+    half = int(reach / spacing)
+    ramp = -spacing * np.arange(-half, half + 1)
+    padded = np.pad(sequence.away, half, mode="edge")
+    return signal.correlate(padded, ramp, "valid") / (ramp @ ramp)
+
+
+def spot(sequence: Sequence, height: float) -> Spot:
+    """L3 of a scan of so many mm."""
+    correlation = correlate(sequence)
+    inside = (sequence.row >= 0) & (sequence.row <= height)
+    best = int(np.where(inside, correlation, -np.inf).argmax())
+    row = float(np.clip(_vote(sequence, sequence.row[best]), 0, height))
+    return Spot(row, evidence(sequence, correlation, best, row), correlation)
+
+
+def _vote(sequence: Sequence, row: float) -> float:
+    """The mean of where the windows near say that L3 is, of the middle half of them.
+
+    The correlation's peak is flat, for a ramp that is moved a little is still a ramp:
+    noise of 3 mm moves it by more. It tells which windows are near, and they vote.
+    """
+    for _ in range(2):
+        near = np.abs(sequence.row - row) <= REACH / 2
+        row = float(stats.trim_mean((sequence.row + sequence.away)[near], 0.25))
+    return row
+
+
+def evidence(
+    sequence: Sequence, correlation: np.ndarray, best: int, row: float
+) -> np.ndarray:
+    """What tells whether L3 is there: five numbers, about 0 to 1 each.
+
+    The peak's height; the next one's, two reaches away or more; how far the sequence is
+    from the ideal one, flat, ramp, flat; the spread of the votes of the windows near;
+    and how near an end of the sequence it is.
+    """
+    far = np.abs(sequence.row - row) > 2 * REACH
+    second = correlation[far].max() if far.any() else 0.0
+    ideal = np.clip(row - sequence.row, -REACH, REACH)
+    wrong = np.abs(sequence.away - ideal).mean() / REACH
+    near = np.abs(sequence.row - row) <= REACH / 2
+    spread = (sequence.row + sequence.away)[near].std() / REACH
+    end = min(row - sequence.row[0], sequence.row[-1] - row) / (2 * REACH)
+    return np.array([correlation[best], second, wrong, spread, min(end, 1.0)])

@@ -1,0 +1,203 @@
+"""From folders of scans to results; the pages and files that tell them."""
+
+import csv
+import json
+import math
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from l3spot import evaluate, found, model, network, page, predict, projection
+from l3spot.model import Calibration, Model
+from mtl.errors import DataError, WorkdirError
+from tests.conftest import ROOT
+from tests.l3spot import series as write
+from tests.l3spot.test_projection import PLANES, STEP, Z0, images, trunk
+
+SURE, UNSURE = (Calibration((0.0,) * model.SIZE, b) for b in (5.0, -5.0))
+
+
+@pytest.fixture(scope="module")
+def params():
+    return jax.tree.map(np.asarray, network.init(jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def checkpoints(params, tmp_path_factory):
+    """Untrained models, one that is sure of all and one that is sure of nothing."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, calibration in (("sure", SURE), ("unsure", UNSURE)):
+        made = Model(params, 0.0, 900.0, calibration, "trained on nothing")
+        model.save(folder / name, made)
+    return folder
+
+
+@pytest.fixture
+def scans(tmp_path):
+    root = tmp_path / "scans"
+    write.write(root / "a b", images(trunk()))
+    write.write(root / "few", images(trunk())[:3])
+    return root
+
+
+def rows(out):
+    return list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+
+
+def test_each_scan_has_a_row_and_the_bad_one_says_why(scans, checkpoints, tmp_path):
+    out = tmp_path / "out"
+    predict.predict(scans, out, checkpoints / "sure")
+    good, bad = rows(out)
+    assert (good["scan"], good["status"]) == ("a b", "found")
+    assert (bad["scan"], bad["status"]) == ("few", "failed")
+    assert "3 planes are too few" in bad["why"]
+    # The plane is the nearest to z, and its file and UID are its own.
+    z, index = float(good["z_mm"]), int(good["slice_index"])
+    heights = Z0 + STEP * np.arange(PLANES)
+    assert index == np.abs(heights - z).argmin()
+    assert float(good["slice_z_mm"]) == heights[index]
+    assert good["file"].endswith(f"IM{index:04d}")
+    assert good["sop_instance_uid"].startswith("1.2.3.4.")
+    top = heights[-1]
+    assert float(good["row"]) == pytest.approx(top + 0.5 - z, abs=0.02)
+    assert (out / "a b.png").read_bytes()[:4] == b"\x89PNG"
+    told = json.loads((out / "a b.json").read_text())
+    assert told["sop_instance_uid"] == good["sop_instance_uid"]
+    point = json.loads((out / "a b.mrk.json").read_text())["markups"][0]
+    assert point["coordinateSystem"] == "LPS"
+    assert point["controlPoints"][0]["position"][2] == pytest.approx(z, abs=0.01)
+    assert "few" in (out / "index.html").read_text()
+
+
+def test_not_in_view_gives_no_place(scans, checkpoints, tmp_path):
+    out = tmp_path / "out"
+    predict.predict(scans, out, checkpoints / "sure")
+    predict.predict(scans, out, checkpoints / "unsure")
+    row = rows(out)[0]
+    assert row["status"] == "not in view"
+    assert row["z_mm"] == row["slice_index"] == row["sop_instance_uid"] == ""
+    assert not (out / "a b.mrk.json").exists()  # That of the run before is gone.
+
+
+def test_nothing_of_the_patient_is_written(scans, checkpoints, tmp_path):
+    out = tmp_path / "out"
+    predict.predict(scans, out, checkpoints / "sure")
+    for path in out.rglob("*"):
+        content = path.read_bytes()
+        assert b"Doe" not in content, path
+        assert b"secret" not in content, path
+
+
+def test_results_are_not_written_among_scans(scans, checkpoints):
+    with pytest.raises(WorkdirError, match="lies in"):
+        predict.predict(scans, scans / "out", checkpoints / "sure")
+
+
+def test_files_that_are_no_model(params, tmp_path):
+    with pytest.raises(DataError, match="no file"):
+        model.load(tmp_path / "none")
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(DataError, match="no whole safetensors"):
+        model.load(tmp_path / "text")
+    odd = Model(params, 900.0, 0.0, SURE, "")
+    model.save(tmp_path / "odd", odd)
+    with pytest.raises(DataError, match="no model of this version"):
+        model.load(tmp_path / "odd")
+
+
+def test_a_model_is_what_was_saved(params, tmp_path):
+    made = Model(params, 0.0, 900.0, SURE, "about")
+    model.save(tmp_path / "m", made)
+    back = model.load(tmp_path / "m")
+    assert back[1:] == made[1:]
+    same = jax.tree.map(np.array_equal, back.params, made.params)
+    assert all(jax.tree.leaves(same))
+
+
+def test_the_packaged_model_is_small_and_finds_its_way_into_a_scan(scans, tmp_path):
+    assert model.PACKAGED.stat().st_size < 2e6
+    predict.predict(scans, tmp_path / "out")
+    assert rows(tmp_path / "out")[0]["status"] in (found.IN, found.OUT)
+
+
+def test_the_launcher_tells_what_failed(scans, checkpoints, tmp_path):
+    command = [sys.executable, "-m", "l3spot.predict", "--scans", str(scans)]
+    command += ["--out", str(tmp_path / "o"), "--checkpoint", checkpoints / "sure"]
+    env = os.environ | {"JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
+    assert done.returncode == 1
+    assert "1 scans failed" in done.stderr
+    assert "found in 1 of 2" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_page_has_the_worst_first_and_escapes_names():
+    def row(name, **fields):
+        return dict.fromkeys(predict.COLUMNS, "") | {"scan": name} | fields
+
+    html = page.render(
+        [
+            row("sure", status="found", confidence=0.9),
+            row("<b>", status="found", confidence=0.2),
+            row("bad", status="failed", why="a & b"),
+        ],
+        "x < y",
+    )
+    body = html[html.index("<tbody>") :]
+    assert "<b>" not in html
+    assert "a &amp; b" in html
+    assert "x &lt; y" in html
+    order = [
+        body.index(f"<td>{s}") for s in ("bad", '<a href="#%3Cb%3E"', '<a href="#sure')
+    ]
+    assert order == sorted(order)
+
+
+def test_rows_and_z_are_each_others_inverse(params):
+    """Row r of the projection spans r to r + 1 mm, its middle at z[r]."""
+    hu = np.zeros((40, 60), np.float32)
+    z = 100.0 - np.arange(40)
+    p = projection.Projection(
+        hu, hu, z, np.arange(60.0), np.arange(60.0), z.astype(int)
+    )
+
+    class Stub:
+        z = np.arange(61.0, 101.0)
+
+    got = found.find(Model(params, 0.0, 900.0, SURE, ""), p, Stub(), 2)
+    assert got.z == pytest.approx(100.5 - got.row)
+    assert 0 <= got.row <= 40
+
+
+def test_errors_are_those_of_numpy():
+    true = np.array([0.0, 10, 20, 30, math.nan, math.nan])
+    told = np.array([1.0, 14, 45, math.nan, 5, math.nan])
+    e = evaluate.errors(told, true)
+    assert e["mean_mm"] == pytest.approx(10)
+    assert e["std_mm"] == pytest.approx(np.std([1, 4, 25]))
+    assert (e["median_mm"], e["max_mm"], e["compared"]) == (4, 25, 3)
+    assert e["within_5_mm"] == pytest.approx(2 / 3)
+    assert e["wrong_vertebra"] == pytest.approx(1 / 3)
+    assert (e["missed"], e["false_alarms"]) == (0.25, 0.5)
+    nothing = evaluate.errors(np.array([math.nan]), np.array([1.0]))
+    assert nothing == {"scans": 1, "compared": 0, "missed": 1}
+
+
+def test_results_are_compared_with_labels(tmp_path):
+    results, labels = tmp_path / "r.csv", tmp_path / "l.csv"
+    results.write_text("scan,status,z_mm\na,found,12\nb,not in view,\nc,failed,\n")
+    labels.write_text("scan,z_mm\na,10\nb,\nc,3\nd,4\n")
+    e = evaluate.evaluate(results, labels)
+    assert (e["scans"], e["mean_mm"], e["false_alarms"]) == (2, 2, 0)
+    labels.write_text("scan,z_mm\nx,10\n")
+    with pytest.raises(DataError, match="no scan in common"):
+        evaluate.evaluate(results, labels)
+    labels.write_text("scan,slice_index\na,10\n")
+    with pytest.raises(DataError, match="give z_mm"):
+        evaluate.evaluate(results, labels)
+    with pytest.raises(DataError, match=r"no results\.csv"):
+        evaluate.evaluate(labels, labels)

@@ -1,0 +1,125 @@
+"""From what windows tell to L3's row, on sequences and on pictures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l3spot import network, picture, spotting
+from l3spot.spotting import REACH, Sequence
+
+
+def ideal(l3, height=500.0, spacing=4.0, noise=0.0, seed=0):
+    """What perfect windows tell: flat, a ramp over L3, flat."""
+    row = np.arange(-REACH, height + REACH + 1e-6, spacing)
+    rng = np.random.default_rng(seed)
+    away = np.clip(l3 - row, -REACH, REACH) + noise * rng.normal(size=len(row))
+    return Sequence(row, away)
+
+
+@pytest.mark.parametrize("spacing", [1.0, 4.0])
+@pytest.mark.parametrize("l3", [203.0, 241.3, 300.9])
+def test_a_perfect_ramp_is_found_to_a_tenth_of_a_row(l3, spacing):
+    spot = spotting.spot(ideal(l3, spacing=spacing), 500.0)
+    assert abs(spot.row - l3) < 0.1
+    assert spot.correlation.max() == pytest.approx(1, abs=0.02)
+
+
+def test_a_perfect_ramp_peaks_at_the_papers_value():
+    """a^2 / 3, before we divide by it: the dot product over the ramp's length."""
+    sequence = ideal(250.0, spacing=1.0)
+    ramp = -np.arange(-REACH, REACH + 1)
+    theirs = np.correlate(sequence.away, ramp, "valid") / len(ramp)
+    assert theirs.max() == pytest.approx(REACH**2 / 3, rel=0.03)
+    ours = spotting.correlate(sequence)
+    np.testing.assert_allclose(
+        ours[50:-50], theirs * len(ramp) / (ramp @ ramp), rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("away", range(0, 201, 10))
+@pytest.mark.parametrize("end", ["head", "feet"])
+def test_l3_near_an_end_is_found(away, end):
+    height = 420.0
+    l3 = float(away) if end == "head" else height - away
+    spot = spotting.spot(ideal(l3, height, noise=2), height)
+    assert abs(spot.row - l3) < 3
+
+
+def test_noise_moves_it_little_and_its_evidence_is_told():
+    spots = [spotting.spot(ideal(222.0, noise=15, seed=s), 500.0) for s in range(20)]
+    assert np.abs([s.row - 222 for s in spots]).mean() < 4
+    clean = spotting.spot(ideal(222.0), 500.0).evidence
+    noisy = np.mean([s.evidence for s in spots], 0)
+    assert noisy[2] > clean[2] + 0.1  # Further from the ideal sequence.
+    assert noisy[3] > clean[3] + 0.1  # Votes that spread.
+
+
+def test_of_two_ramps_the_longer_is_taken_and_the_other_is_told():
+    row = np.arange(-REACH, 700.0, 4)
+    first = np.clip(150 - row, -30, 30)
+    second = np.clip(480 - row, -REACH, REACH)
+    spot = spotting.spot(Sequence(row, np.where(row < 300, first, second)), 650.0)
+    assert abs(spot.row - 480) < 1
+    assert 0.4 < spot.evidence[1] < 0.95
+    assert spotting.spot(ideal(480.0, 650.0), 650.0).evidence[1] < 0.2
+
+
+def test_without_a_ramp_there_is_no_peak():
+    row = np.arange(-REACH, 500.0, 4)
+    spot = spotting.spot(Sequence(row, np.full(len(row), REACH)), 450.0)
+    assert spot.evidence[0] < 0.05
+    assert 0 <= spot.row <= 450
+
+
+@pytest.fixture(scope="module")
+def params():
+    return network.init(jax.random.key(0))
+
+
+def test_windows_share_the_trunk(params):
+    """Far from its ends, a strip's windows tell what each window tells in a strip that
+    begins elsewhere: the trunk does not know where a window begins."""
+    x = jax.random.uniform(jax.random.key(1), (1, 40 * 16, picture.WIDTH))
+    long = network.outputs(params, x)[0]
+    assert long.shape == (40 - network.ROWS + 1,)
+    part = network.outputs(params, x[:, 5 * 16 : 35 * 16])[0]
+    np.testing.assert_allclose(part[2:-2], long[7:22], atol=1e-5)
+
+
+def test_a_window_of_its_own_differs_by_its_edges_alone(params):
+    """The stated difference: zeros instead of context in the outer rows of features."""
+    x = jax.random.uniform(jax.random.key(1), (1, 60 * 16, picture.WIDTH))
+    shared = network.features(params["trunk"], x[..., None])[0]
+    first = 20
+    window = x[:, first * 16 : first * 16 + network.HEIGHT]
+    own = network.features(params["trunk"], window[..., None])[0]
+    same = shared[first : first + network.ROWS]
+    np.testing.assert_allclose(own[2:-2], same[2:-2], atol=1e-5)
+    assert jnp.abs(own[0] - same[0]).max() > 1e-3
+
+
+def test_phases_are_windows_at_finer_steps(params):
+    x = np.asarray(jax.random.uniform(jax.random.key(2), (301, picture.WIDTH)))
+    fine, rough = spotting.look(params, x, 2), spotting.look(params, x, 16)
+    assert np.ptp(np.diff(fine.row)) == 0
+    assert np.diff(fine.row)[0] == 2 * picture.MM
+    assert fine.row[0] == rough.row[0] == -REACH
+    assert fine.row[-1] >= 602 + REACH - 4
+    np.testing.assert_allclose(fine.away[::8][: len(rough.away)], rough.away, atol=1e-3)
+
+
+def test_the_picture_is_about_the_spine():
+    hu = np.full((60, 300), -1024, np.int16)
+    hu[:, 200:220] = 800
+    cut = picture.centred(hu, 100)
+    assert cut.shape == (60, 100)
+    assert np.flatnonzero(cut[0] == 800).mean() == pytest.approx(49.5, abs=1)
+    narrow = picture.centred(hu[:, 190:230], 100)
+    assert np.flatnonzero(narrow[0] == 800).mean() == pytest.approx(49.5, abs=1)
+    assert (picture.centred(np.full((4, 30), -1024), 50) == -1024).all()
+
+
+def test_coarse_pictures_keep_the_brighter():
+    hu = np.array([[0, 1, 9], [2, 3, 8], [7, 5, 4]])
+    np.testing.assert_array_equal(picture.coarse(hu), [[3, 9], [7, 4]])

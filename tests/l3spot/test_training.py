@@ -1,0 +1,194 @@
+"""Strips, pools, and a run from config to model."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.l3spot import phantom
+from l3spot import backbones, examples, experiment, jitter, model, network, pool
+from l3spot.config import check
+from l3spot.picture import MM, WIDTH
+from l3spot.pool import ROWS, WIDE, Pool
+from mtl.errors import ConfigError, DataError, WorkdirError
+
+PLAIN = jitter.Range(
+    low=(0.0, 0.0),
+    span=(1000.0, 1000.0),
+    gamma=(1.0, 1.0),
+    noise=0.0,
+    haze=0.0,
+    boxes=0,
+)
+
+
+def bar(l3, height, bright=900):
+    """A picture that is grey, with a bright bar whose middle is at L3's row, mm."""
+    hu = np.full((ROWS, WIDE), -1024, np.int16)
+    hu[: int(height) // MM] = 300
+    middle = round(l3 / MM)
+    hu[max(middle - 2, 0) : middle + 2] = bright
+    return hu
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_windows_are_told_where_l3_is_in_the_strip(seed):
+    l3, height = 300.0, 620.0
+    r = PLAIN._replace(near=1.0, cut=0.0)
+    cut = jitter.strip(
+        jax.random.key(seed), jnp.asarray(bar(l3, height)), jnp.float32(height),
+        jnp.float32(l3), windows=6, r=r,
+    )  # fmt: skip
+    assert cut.x.shape == (network.HEIGHT + 5 * network.STRIDE, WIDTH)
+    # Blur may spread the bar; its middle stays.
+    column = np.asarray(cut.x[:, WIDTH // 2]) - 0.3
+    bright = np.flatnonzero(column > 0.2)
+    assert len(bright)
+    middle = bright.mean() + 0.5
+    for t, away in enumerate(cut.away):
+        due = (middle - network.HEIGHT / 2 - network.STRIDE * t) * MM
+        assert away == pytest.approx(due, abs=2.1)
+    assert cut.inside.any()
+
+
+def test_windows_far_beyond_the_scan_do_not_count():
+    height = 120.0  # Shorter than a window, and than a strip.
+    inside = [
+        jitter.strip(
+            jax.random.key(s), jnp.asarray(bar(60.0, height)), jnp.float32(height),
+            jnp.float32(60.0), windows=8, r=PLAIN,
+        ) for s in range(8)
+    ]  # fmt: skip
+    for cut in inside:
+        middle = 60.0 - np.asarray(cut.away)  # In mm from the top of the scan.
+        beyond = MM * jitter.BEYOND
+        due = (middle >= -beyond) & (middle <= height + beyond)
+        np.testing.assert_array_equal(cut.inside, due)
+        assert cut.inside.any()
+
+
+def test_the_trunk_is_cnn4():
+    params = network.init(jax.random.key(0))["trunk"]
+    x = jax.random.normal(jax.random.key(1), (2, 64, 48, 1))
+    ours, flax = network.features(params, x), backbones.make("cnn4").features(params, x)
+    np.testing.assert_allclose(ours, flax, atol=1e-5)
+
+    def total(f):
+        return jax.grad(lambda p: (f(p, x) ** 2).sum())(params)
+
+    for a, b in zip(
+        jax.tree.leaves(total(network.features)),
+        jax.tree.leaves(total(backbones.make("cnn4").features)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * float(jnp.abs(b).max()))
+
+
+def test_projections_with_labels_are_a_pool():
+    z = 500.0 - np.arange(300)
+    hu = np.full((300, 260), 100, np.int16)
+    hu[np.abs(z - 420.0) <= 2] = 900
+    plain = examples.Example("a", hu, z, np.arange(260.0), 420.0, "in view")
+    other = plain._replace(label="not in view", l3_z=np.nan)
+    p = pool.projections([plain, other])
+    assert p.hu.shape == (1, ROWS, WIDE)
+    assert (p.height[0], p.l3[0]) == (300, 80.5)
+    row = np.flatnonzero(p.hu[0, :, WIDE // 2] == 900).mean() + 0.5
+    assert row * MM == pytest.approx(p.l3[0], abs=1)
+    with pytest.raises(DataError, match="no projection"):
+        pool.projections([other])
+
+
+def test_long_scans_keep_the_part_with_l3():
+    z = 1200.0 - np.arange(1200)
+    hu = np.full((1200, 200), 100, np.int16)
+    hu[1000:1004] = 900
+    e = examples.Example("a", hu, z, np.arange(200.0), 1200.0 - 1001.5, "in view")
+    p = pool.projections([e])
+    row = np.flatnonzero(p.hu[0, :, WIDE // 2] == 900).mean() + 0.5
+    assert row * MM == pytest.approx(p.l3[0], abs=1.1)
+
+
+def test_phantoms_are_drawn_once(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(seed, first, count, ranges):
+        drawn.append(first)
+        hu = np.zeros((count, 2 * ROWS, 416), np.int16)
+        return pool.pictures.Pictures(hu, np.full(count, 500), np.full(count, 9.0))
+
+    monkeypatch.setattr(pool.pictures, "draw", draw)
+    monkeypatch.setattr(pool, "CHUNK", 3)
+    p = pool.phantoms(tmp_path / "p", 1, 4)
+    again = pool.phantoms(tmp_path / "p", 1, 4)
+    assert drawn == [0, 3]
+    assert p.hu.shape == (4, ROWS, WIDE)
+    assert p.l3[0] == 9.5  # From the middle of row 9 to an edge.
+    np.testing.assert_array_equal(p.l3, again.l3)
+    with pytest.raises(WorkdirError, match="take another"):
+        pool.phantoms(tmp_path / "p", 2, 4)
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """Instead of phantoms: bars, some of them out of view."""
+    rng = np.random.default_rng(0)
+    height = rng.uniform(300, 700, 40)
+    l3 = height * rng.uniform(0.1, 0.9, 40)
+    l3[::8] = -80.0
+    made = Pool(
+        np.stack([bar(a, b) for a, b in zip(l3, height, strict=True)]),
+        height.astype(np.float32), l3.astype(np.float32),
+    )  # fmt: skip
+    monkeypatch.setattr(pool, "phantoms", lambda *_: made)
+    return made
+
+
+def test_a_run_learns_and_leaves_a_model(bars, tmp_path):
+    c = phantom.get_config("smoke")
+    c.epochs, c.data.valid, c.eval_every, c.windows = 8, 10, 4, 3
+    c.jitter.boxes, c.jitter.haze = 0, 0.0
+    summary = experiment.train_and_evaluate(c, tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    first, last = json.loads(lines[0]), json.loads(lines[-1])
+    assert last["loss/spot"] < 0.8 * first["loss/spot"]
+    made = model.load(tmp_path / "run" / "model.safetensors")
+    assert "phantoms" in made.about
+    assert summary["valid"]["compared"] > 5
+    # A finished run is read.
+    assert experiment.train_and_evaluate(c, tmp_path / "run") == json.loads(
+        (tmp_path / "run" / "summary.json").read_text()
+    )
+
+
+def test_confidence_is_that_of_the_evidence():
+    rng = np.random.default_rng(0)
+    good = rng.random(400) < 0.6
+    evidence = rng.normal(size=(400, model.SIZE)) * 0.1
+    evidence[:, 0] += good
+    sure = experiment.calibrate(evidence, good)
+    assert sure(np.array([1.0, 0, 0, 0, 0])) > 0.9
+    assert sure(np.zeros(5)) < 0.1
+    assert experiment.calibrate(evidence, np.ones(400, bool))(evidence[0]) > 0.9
+    assert experiment.calibrate(evidence, np.zeros(400, bool))(evidence[0]) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0), ("data.source", "none"), ("data.valid", 5000), ("low", 2000.0),
+        ("optim.rate", 0.0), ("huber", 0.0), ("reach", 40.0),
+    ],
+)  # fmt: skip
+def test_configs_that_make_no_sense(field, value):
+    c = phantom.get_config()
+    with c.unlocked():
+        c.update_from_flattened_dict({field: value})
+    with pytest.raises(ConfigError, match=field.split(".")[-1]):
+        check(c)
+
+
+def test_jitter_in_the_config_is_all_of_it():
+    assert set(phantom.get_config().jitter) == set(jitter.Range._fields)
