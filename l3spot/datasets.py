@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from absl import logging
+
 from l3spot import dicom, nifti
 from l3spot.centroids import Centroids
 from l3spot.labels import Source
@@ -84,7 +86,8 @@ def find(root: Path, layout: str) -> list[Case]:
 
 def _folders(root: Path) -> Iterator[Case]:
     inside = [p for p in sorted(root.iterdir()) if not p.name.startswith(".")]
-    if any(p.is_file() and dicom.is_dicom(File(p)) for p in inside):
+    loose = (p for p in inside if p.is_file() and p.name.upper() != "DICOMDIR")
+    if any(dicom.is_dicom(File(p)) for p in loose):
         yield Case(root.resolve().name, root)
         return
     for path in inside:
@@ -94,6 +97,9 @@ def _folders(root: Path) -> Iterator[Case]:
 
 
 def _totalsegmentator(root: Path) -> Iterator[Case]:
+    for folder in sorted(root.glob("*/")):
+        if not any(folder.glob("ct.nii*")):
+            logging.warning("%s is left out: it has no ct.nii.gz", folder)
     for path in sorted(root.glob("*/ct.nii*")):
         mask = _there(path.parent / "segmentations", "vertebrae_L3")
         yield Case(path.parent.name, path, Mask(mask) if mask else None)

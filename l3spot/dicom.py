@@ -5,6 +5,7 @@ birth date.
 """
 
 import lzma
+import re
 import struct
 import zipfile
 import zlib
@@ -19,6 +20,8 @@ from l3spot.pixels import Layout
 from l3spot.planes import INEXACT, File, Plane
 from mtl.errors import DataError
 
+# Old archives leave out the preamble: what begins with an element of group 2 or 8.
+BARE = re.compile(rb"[\x02\x08]\x00.\x00(?:[A-Z]{2}|..\x00\x00)", re.DOTALL)
 LARGEST = 1e9  # Of the numbers that are text.
 WIDEST = 5000.0  # mm: a field that is wider is none of a scanner.
 # What reading a file raises, or a member of a zip file. NotImplementedError, of what
@@ -27,6 +30,10 @@ BROKEN = (
     *(OSError, ValueError, EOFError, RuntimeError, struct.error),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
+
+
+class OtherError(DataError):
+    """A whole DICOM file that holds no CT image: a report, another modality."""
 
 
 class Stored(NamedTuple):
@@ -42,14 +49,15 @@ class Stored(NamedTuple):
 
 
 def is_dicom(file: File) -> bool:
-    """Whether it begins as DICOM files do.
+    """Whether it begins as DICOM files do, with or without the preamble.
 
     Raises:
       DataError: it cannot be read.
     """
     try:
         with file.open() as stream:
-            return stream.read(132)[128:] == header.MAGIC
+            start = stream.read(132)
+            return start[128:] == header.MAGIC or bool(BARE.match(start))
     except BROKEN as e:
         raise DataError(f"{file} cannot be read ({_one_line(e)})") from e
 
@@ -69,7 +77,7 @@ def read(file: File) -> list[Plane]:
         ) from e
     modality = head.elements.get("Modality", "")
     if modality != "CT":
-        raise DataError(
+        raise OtherError(
             f"{file} is no CT image: its modality is {modality or 'not given'}"
         )
     if head.length == header.NONE:

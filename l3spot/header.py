@@ -127,7 +127,7 @@ def dataset(stream: BinaryIO, syntax: str) -> BinaryIO:
 
 def _parse(data: bytes, whole: bool) -> Header:
     if data[128:132] != MAGIC:
-        raise ValueError("it does not begin as DICOM files do")
+        raise ValueError("it lacks the 128 bytes and DICM that DICOM files begin with")
     meta, start, _ = _elements(data, 132, FORMS["<"][True], 0, META_END)
     syntax = meta.get("TransferSyntaxUID", "")
     if syntax == DEFLATED:

@@ -27,7 +27,7 @@ def table(case: Case, series: str = "") -> str:
         first = rejected.planes[0]
         planes = str(len(rejected.planes))
         rows.append((first.series[-1], planes, "", "", f"no volume: {rejected.why}"))
-    rows += [("", "", "", "", f"not read: {why}") for _, why in found.unread]
+    rows += [("", "", "", "", f"not read: {why}") for _, why, _ in found.unread]
     return "\n".join([case.name, *_aligned([COLUMNS, *rows])])
 
 

@@ -5,6 +5,7 @@ the head).
 """
 
 import dataclasses
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -87,12 +88,15 @@ class Plane:
 def files(root: Path) -> Iterator[File]:
     """All files below a folder, in order; those within zip files as well.
 
+    Links are followed.
+
     Raises:
-      DataError: there is no such folder or file, or a zip file is broken.
+      DataError: there is no such folder or file, one may not be read, or a zip file is
+        broken.
     """
     if not root.exists():
         raise DataError(f"{root}: there is no such file or folder")
-    paths = [root] if root.is_file() else sorted(p for p in root.rglob("*"))
+    paths = [root] if root.is_file() else sorted(_walk(root))
     for path in paths:
         if not path.is_file() or path.name.startswith("."):
             continue
@@ -107,3 +111,19 @@ def files(root: Path) -> Iterator[File]:
         members = sorted(i.filename for i in archive.infolist() if i.file_size)
         inside = (File(path, member, archive) for member in members)
         yield from (file for file in inside if not file.name.startswith("."))
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """All below a folder, that behind links as well, each folder once."""
+
+    def refuse(e: OSError) -> None:
+        raise DataError(f"{e.filename} cannot be read ({e.strerror})") from e
+
+    seen = set()
+    for folder, inside, names in os.walk(root, onerror=refuse, followlinks=True):
+        where = os.path.realpath(folder)
+        if where in seen:
+            inside.clear()
+            continue
+        seen.add(where)
+        yield from (Path(folder, name) for name in names)

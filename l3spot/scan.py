@@ -16,6 +16,14 @@ MASK = "no value of its middle plane is below 0; a mask, or values that are no H
 NAMED = 5  # Reasons that an error message lists.
 
 
+class Unread(NamedTuple):
+    """A file that cannot be used, why, and whether it may be a part of a scan."""
+
+    file: File
+    why: str
+    broken: bool
+
+
 class Scan(NamedTuple):
     """What was found.
 
@@ -26,7 +34,7 @@ class Scan(NamedTuple):
 
     volumes: list[Volume]
     rejected: list[Rejected]
-    unread: list[tuple[File, str]]
+    unread: list[Unread]
 
 
 def read(root: Path, workers: int | None = None) -> Scan:
@@ -46,8 +54,9 @@ def read(root: Path, workers: int | None = None) -> Scan:
     todo = list(files(root))
     with ThreadPoolExecutor(workers) as pool:
         for file, found in zip(todo, pool.map(_try, todo), strict=True):
-            if isinstance(found, str):
-                unread.append((file, found))
+            if isinstance(found, DataError):
+                broken = not isinstance(found, dicom.OtherError)
+                unread.append(Unread(file, str(found), broken))
             else:
                 planes += found
     made, rejected = volumes.assemble(planes)
@@ -67,16 +76,22 @@ def choose(scan: Scan, root: Path, series: str = "") -> Volume:
       DataError: there is no such volume, and why.
     """
     asked = [v for v in scan.volumes if series in ("", v.planes[0].series[-1])]
+    patients = {v.planes[0].series[0] for v in asked} - {""}
+    if len(patients) > 1:
+        raise DataError(
+            f"{root} holds scans of {len(patients)} patients; give each a folder or a "
+            "zip file of its own, or name the series with --series"
+        )
     masks = []
     for volume in asked:
         if not is_mask(volume):
-            return volume
+            return _with_unread(volume, scan.unread)
         masks.append(f"{volume.planes[0].file}: {MASK}")
     if scan.volumes and not masks:
         there = ", ".join(v.planes[0].series[-1] for v in scan.volumes)
         raise DataError(f"{root} has no series {series}; it has {there}")
     why = masks + [f"{r.planes[0].file}: {r.why}" for r in scan.rejected]
-    why += [reason for _, reason in scan.unread]
+    why += [u.why for u in scan.unread]
     if not why:
         raise DataError(f"{root} holds no DICOM file and no NIfTI file of a CT scan")
     raise DataError(f"{root} holds no usable CT volume\n  " + _first(why))
@@ -94,13 +109,22 @@ def is_mask(volume: Volume) -> bool:
     return nifti.is_nifti(middle.file) and not np.nanmin(middle.hu(), initial=0) < 0
 
 
-def _try(file: File) -> list[Plane] | str:
+def _with_unread(volume: Volume, unread: Sequence[Unread]) -> Volume:
+    """The volume, and a warning of files that may belong to it."""
+    broken = [u for u in unread if u.broken]
+    if not broken:
+        return volume
+    told = f"{len(broken)} files cannot be read and may be lacking: {broken[0].why}"
+    return volume._replace(warnings=(*volume.warnings, told))
+
+
+def _try(file: File) -> list[Plane] | DataError:
     try:
         if nifti.is_nifti(file):
             return nifti.read(file)
         return dicom.read(file) if dicom.is_dicom(file) else []
     except DataError as e:
-        return str(e)
+        return e
 
 
 def _first(why: Sequence[str]) -> str:

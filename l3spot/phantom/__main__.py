@@ -4,8 +4,9 @@ python -m l3spot.phantom --n 20 --out PHANTOMS
 
 A phantom that is there already is not made again, so a killed run goes on where it
 stopped. The labels are z of the middle of the L3 body, mm; empty where it is not in
-view. `python -m l3spot.project --scans PHANTOMS --labels PHANTOMS/labels.csv` takes
-both.
+view. To project them:
+
+python -m l3spot.project --scans PHANTOMS --labels PHANTOMS/labels.csv --out MIPS
 """
 
 import math
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from l3spot.phantom import series
 from l3spot.phantom.draw import Ranges
 from mtl import launch, workdir
-from mtl.errors import ConfigError
+from mtl.errors import ConfigError, WorkdirError
 
 
 def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]:
@@ -35,17 +36,25 @@ def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]
 
     Raises:
       ConfigError: a number makes no sense.
-      WorkdirError: `out` holds phantoms of another seed or size, or cannot be written.
+      WorkdirError: `out` holds other phantoms or files, or cannot be written.
     """
     out = Path(out)
-    if n < 1 or size < 32:
-        raise ConfigError(f"--n={n} must be at least 1, and --size={size} at least 32")
+    if n < 1 or size < 32 or not 0 <= seed < 2**32:
+        raise ConfigError(
+            f"--n={n} must be at least 1, --size={size} at least 32, and --seed={seed} "
+            "from 0 to 4294967295"
+        )
     workdir.make(out, f"--out={out}")
-    workdir.same(out / ".how.json", {"seed": seed, "size": size}, f"--out={out}")
+    path, ranges = out / ".how.json", Ranges()
+    if not path.exists() and any(out.iterdir()):
+        raise WorkdirError(f"--out={out} holds other files; take a folder of its own")
+    how = {"seed": seed, "size": size, "ranges": repr(ranges)}
+    workdir.same(path, how, f"--out={out}")
+    there = sum(p.is_dir() for p in out.glob("phantom-*"))
     rows = []
-    for i in tqdm(range(n), unit="phantom", disable=None):
+    for i in tqdm(range(max(n, there)), unit="phantom", disable=None):
         name = f"phantom-{i:04d}"
-        z = series.write(out / name, seed, i, Ranges(), size)
+        z = series.write(out / name, seed, i, ranges, size)
         rows.append([name, "" if math.isnan(z) else z])
         workdir.write_csv(out / "labels.csv", ("scan", "z_mm"), rows)
     return rows

@@ -1,5 +1,6 @@
 """Phantoms as DICOM series, as a scanner would leave them."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def write(folder: Path, seed: int, number: int, ranges: Ranges, size: int) -> fl
     origin = round(float(jax.random.uniform(where, minval=-900, maxval=300)), 1)
     last = scan.low + scan.step * np.floor((scan.high - scan.low) / scan.step)
     if not folder.exists():
-        aside = folder.with_name(f".{folder.name}.part")
+        aside = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)

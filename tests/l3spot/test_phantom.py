@@ -221,3 +221,17 @@ def test_the_launcher_writes_labels_and_refuses_another_seed(tmp_path, monkeypat
         launcher.write(tmp_path, 2, seed=4)
     with pytest.raises(ConfigError, match="at least 1"):
         launcher.write(tmp_path / "none", 0)
+
+
+def test_the_launcher_leaves_what_is_there(tmp_path, monkeypatch):
+    (tmp_path / "labels.csv").write_text("mine")
+    with pytest.raises(WorkdirError, match="other files"):
+        launcher.write(tmp_path, 1)
+    assert (tmp_path / "labels.csv").read_text() == "mine"
+    # Fewer than there are keep the labels of the others.
+    out = tmp_path / "out"
+    monkeypatch.setattr(
+        series, "write", lambda folder, *_: folder.mkdir(exist_ok=True) or 1.0
+    )
+    launcher.write(out, 3)
+    assert len(launcher.write(out, 1)) == 3

@@ -360,7 +360,7 @@ def test_members_of_a_zip_file_that_cannot_be_read_are_told(tmp_path):
     path.write_bytes(content)
     found = scan.read(path)
     assert [len(v.planes) for v in found.volumes] == [PLANES - 2]
-    told = {str(file): why for file, why in found.unread}
+    told = {str(u.file): u.why for u in found.unread}
     assert "Bad magic number" in told[f"{path}:3"]
     assert "encrypted" in told[f"{path}:0"]
 
@@ -399,7 +399,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_rest(tmp_path):
     write.write(tmp_path / "mr", write.series(planes=2, Modality="MR"))
     found = scan.read(tmp_path)
     assert_clean(scan.choose(found, tmp_path))
-    assert [why.split(": ")[1] for _, why in found.unread] == ["its modality is MR"] * 2
+    assert [u.why.split(": ")[1] for u in found.unread] == ["its modality is MR"] * 2
 
 
 def test_a_folder_without_a_volume_says_why(tmp_path):
