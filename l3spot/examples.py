@@ -1,5 +1,6 @@
 """What `l3spot.project` left, for training."""
 
+import csv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,22 +32,44 @@ class Example(NamedTuple):
 
 
 def load(mips: str | Path) -> list[Example]:
-    """The examples of a folder, in the order of their names.
+    """The examples that the report of a folder lists, in the order of their names.
+
+    Others are left of scans that have gone.
 
     Raises:
       DataError: there are none, or a file is broken.
     """
     root = Path(mips)
-    paths = [p for p in sorted(root.glob("*.json")) if not p.name.startswith(".")]
-    if not paths:
+    names = _listed(root / "report.csv")
+    if not names:
         raise DataError(
             f"{root} holds no projections; make them with: python -m l3spot.project "
             f"--scans SCANS --out {root}"
         )
-    return [_example(path) for path in paths]
+    return [read(root / f"{name}.json") for name in names]
 
 
-def _example(path: Path) -> Example:
+def _listed(path: Path) -> list[str]:
+    """The scans that were projected, as a report has them; none if there is none."""
+    try:
+        with path.open(errors="surrogateescape", encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            return sorted(r["scan"] for r in rows if r["status"] == "projected")
+    except FileNotFoundError:
+        return []
+    except (OSError, KeyError, csv.Error) as e:
+        raise DataError(
+            f"{path} is no report of l3spot.project ({e!r}); project again"
+        ) from e
+
+
+def read(path: Path) -> Example:
+    """The example of a NAME.json and the .npz beside it.
+
+    Raises:
+      DataError: the .npz is missing or broken, or they do not fit.
+      WorkdirError: the JSON is missing or broken.
+    """
     arrays = load_npz(path.with_name(f"{path.stem}.npz"), ("frontal", "z", "x", "l3_z"))
     report = workdir.read_json(path)
     label = report.get("label") if isinstance(report, dict) else None

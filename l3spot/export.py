@@ -3,20 +3,23 @@
 z and l3_z are DICOM's, mm, up to the head; l3_z is that of the middle of the L3 body.
 """
 
+import hashlib
 import math
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from l3spot import kanavati, labels, projection, scan, volumes
+from l3spot import examples, kanavati, labels, projection, scan, volumes
 from l3spot.datasets import Case
 from l3spot.labels import Label
 from l3spot.projection import Projection
 from l3spot.volumes import Volume
 from mtl import workdir
-from mtl.errors import DataError
+from mtl.errors import DataError, WorkdirError
 
 COLUMNS = (
     *("scan", "status", "why", "label", "l3_mm", "l3_row", "label_source", "series"),
@@ -66,6 +69,7 @@ def run(job: Job) -> dict[str, Any]:
     start = time.perf_counter()
     report = blank(case)
     try:
+        files = fingerprint(case)  # Before the files are read: they may change.
         found = scan.read(case.path, threads)
         report["other_volumes"] = max(len(found.volumes) - 1, 0)
         report["rejected"] = "; ".join(r.why for r in found.rejected)
@@ -75,13 +79,15 @@ def run(job: Job) -> dict[str, Any]:
         p = projection.project(volume, row=how.row, column=how.column, workers=threads)
     except DataError as e:
         return rejected(case, out, str(e), report)
+    except OSError as e:
+        return rejected(case, out, f"{case.path} cannot be read ({e})", report)
     report |= {
         "series": volume.planes[0].series[-1],
         "step_mm": round(volumes.step(volume), 3),
         "warnings": "; ".join([*volume.warnings, *label.warnings]),
         "seconds": round(time.perf_counter() - start, 3),
     }
-    return _write(report, job, p, label, _origin(volume, case.path))
+    return _write(report, job, p, label, _origin(volume, case.path), files)
 
 
 def keep(found: kanavati.Found, out: Path, how: How) -> dict[str, Any]:
@@ -97,7 +103,7 @@ def keep(found: kanavati.Found, out: Path, how: How) -> dict[str, Any]:
         "plane_file": np.full(count, ""),
     }
     job = Job(Case(found.name, Path()), out, how)
-    return _write(report, job, found.projection, found.label, origin)
+    return _write(report, job, found.projection, found.label, origin, "")
 
 
 def blank(case: Case) -> dict[str, Any]:
@@ -114,14 +120,49 @@ def rejected(case: Case, out: Path, why: str, report: dict[str, Any]) -> dict[st
 
 
 def kept(case: Case, out: Path) -> dict[str, Any] | None:
-    """The row of a scan that is there with the label that it has now."""
+    """The row of a scan that is there, whole, of the files and label it has now."""
     path = out / f"{case.name}.json"
     if not path.exists():
         return None
-    report = workdir.read_json(path)
-    same = isinstance(report, dict) and report.keys() == set(COLUMNS)
+    try:
+        examples.read(path)
+        report = workdir.read_json(path)
+        same = report.pop("files", "") == fingerprint(case)
+    except (DataError, WorkdirError, OSError):
+        return None  # It is projected again, or says why not.
     source = str(case.label) if case.label else ""
-    return report if same and report["label_source"] == source else None
+    same = same and report.keys() == set(COLUMNS) and report["label_source"] == source
+    return report if same else None
+
+
+def fingerprint(case: Case) -> str:
+    """Of the files of a scan and its label: names, sizes and times, not what they hold.
+
+    Raises:
+      OSError: a folder cannot be read.
+    """
+    label = case.label.path if case.label else None
+    stamps = []
+    for root in filter(None, (case.path, label)):
+        for path in _below(root):
+            stat = path.stat()
+            name = str(path.relative_to(root))
+            stamps.append((root == label, name, stat.st_size, stat.st_mtime_ns))
+    return hashlib.sha256(repr(sorted(stamps)).encode()).hexdigest()
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """The files that `planes.files` finds; a folder that is closed raises OSError."""
+    if not root.is_dir():
+        yield root
+        return
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, _, names in os.walk(root, onerror=fail):
+        paths = (Path(folder, name) for name in names if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())
 
 
 def _write(
@@ -130,6 +171,7 @@ def _write(
     p: Projection,
     label: Label,
     origin: dict[str, np.ndarray],
+    files: str,
 ) -> dict[str, Any]:
     """The arrays, then the report: where that is, all is."""
     case, out, how, _ = job
@@ -155,7 +197,7 @@ def _write(
     if label.state == labels.IN:
         report["l3_mm"] = round(label.z, 3)
         report["l3_row"] = int(np.abs(p.z - label.z).argmin())
-    workdir.write_json(out / f"{case.name}.json", report)
+    workdir.write_json(out / f"{case.name}.json", report | {"files": files})
     return report
 
 

@@ -33,8 +33,12 @@ class Label(NamedTuple):
 class Source(Protocol):
     """Where the label of a scan comes from."""
 
+    @property
+    def path(self) -> Path | None:
+        """Its file, if a change of it may change the label, but not the name."""
+
     def __str__(self) -> str:
-        """What a report calls it; a label that changes has another."""
+        """What a report calls it; a label that changes has another, or its file."""
 
     def find(self, volume: Volume) -> Label:
         """The label of a volume; raises DataError where it does not fit it."""
@@ -51,6 +55,10 @@ class Row(NamedTuple):
     kind: str
     value: str
     offset: float
+
+    @property
+    def path(self) -> None:
+        """None: its name has all that it says."""
 
     def __str__(self) -> str:
         told = f"{self.kind}={self.value}" if self.value else "not in view"

@@ -4,9 +4,9 @@ python -m l3spot.project --scans SCANS --out MIPS [--labels labels.csv]
 python -m l3spot.project --scans SCANS --list
 
 Leaves NAME.npz and NAME.json for each scan, report.csv with a row for each, projected
-or rejected and why, and montage.png. A scan that is there already with the same label
-is not read again, so a killed run goes on where it stopped. Of the headers only UIDs
-are kept. Labels are of the middle of the L3 vertebral body, mm in z.
+or rejected and why, and montage.png. A scan that is there already, of the same files
+and label, is not read again, so a killed run goes on where it stopped. Of the headers
+only UIDs are kept. Labels are of the middle of the L3 vertebral body, mm in z.
 """
 
 import os

@@ -149,6 +149,26 @@ def test_a_mask_of_another_scan_is_refused(tmp_path):
     assert "L3 at z = 630" in row["why"]
 
 
+def test_a_label_whose_file_changed_is_read_again(tmp_path):
+    out = tmp_path / "out"
+    MADE["totalsegmentator"](tmp_path / "seg")
+    MADE["verse"](tmp_path / "verse")
+    masks = tmp_path / "seg" / "s0001" / "segmentations" / "vertebrae_L3.nii.gz"
+    project.project(tmp_path / "seg", out, workers=1)
+    save(masks, mask(0))
+    report = project.project(tmp_path / "seg", out, workers=1)
+    assert [r["label"] for r in report] == ["not in view", "not in view", ""]
+    assert [e.label for e in examples.load(out)] == ["not in view", "not in view", ""]
+    (centres,) = tmp_path.rglob("*verse500*_ctd.json")
+    project.project(tmp_path / "verse", out, workers=1)
+    centres.write_text('[{"direction": ["R", "A", "S"]}]')
+    labels = {
+        r["scan"]: r["label"]
+        for r in project.project(tmp_path / "verse", out, workers=1)
+    }
+    assert labels["sub-verse500_dir-ax"] == "not in view"
+
+
 # VerSe's centres
 
 

@@ -80,6 +80,38 @@ def test_what_is_there_is_not_read_again(scans, tmp_path, monkeypatch):
     assert again[:2] == first[:2]
 
 
+def test_a_scan_that_changed_is_projected_again(tmp_path):
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    for name in "ab":
+        write.write(scans / name / "deep", images(trunk())[:20])
+    first = project.project(scans, out, workers=1)
+    write.write(scans / "b" / "deep", images(trunk()))
+    second = project.project(scans, out, workers=1)
+    assert [r["planes"] for r in first] == [20, 20]
+    assert [r["planes"] for r in second] == [20, PLANES]
+    assert second[0] == first[0]  # With the seconds that it took.
+    with np.load(out / "b.npz") as b:
+        assert len(b["plane_z"]) == PLANES
+
+
+def test_scans_of_another_folder_take_the_place_of_others(scans, tmp_path):
+    """Of those with the same name; the rest is no longer among the examples."""
+    out = tmp_path / "out"
+    project.project(scans, out, workers=1)
+    write.write(tmp_path / "more" / "a" / "deep", images(trunk())[4:])
+    (row,) = project.project(tmp_path / "more", out, workers=1)
+    assert (row["planes"], row["low_mm"]) == (PLANES - 4, Z0 + 4 * STEP)
+    assert (out / "b.zip.npz").exists()
+    assert [(e.id, e.z[-1]) for e in examples.load(out)] == [("a", Z0 + 4 * STEP)]
+
+
+def test_a_report_that_someone_changed(scans, tmp_path):
+    project.project(scans, tmp_path / "out", workers=1)
+    (tmp_path / "out" / "report.csv").write_text("scan;status\na;projected\n")
+    with pytest.raises(DataError, match=r"report\.csv is no report of l3spot"):
+        examples.load(tmp_path / "out")
+
+
 def test_another_way_needs_another_folder(scans, tmp_path):
     project.project(scans, tmp_path / "out")
     with pytest.raises(WorkdirError, match="was made with"):
