@@ -133,6 +133,15 @@ def read(path: Path, offset: float = 0.0) -> dict[str, Row]:
         raise DataError(f"--labels={path} cannot be read as UTF-8 text ({e})") from e
     head = lines[0] if lines else ""
     table = csv.DictReader(lines, delimiter=";" if ";" in head else ",")
+    try:
+        return _rows(table, path, offset)
+    except csv.Error as e:
+        raise DataError(
+            f"{path}, line {table.reader.line_num}: {e}; is there a stray quote?"
+        ) from e
+
+
+def _rows(table: "csv.DictReader[str]", path: Path, offset: float) -> dict[str, Row]:
     names = [n.strip() for n in table.fieldnames or []]
     kinds = [k for k in KINDS if k in names]
     if "scan" not in names or len(kinds) != 1:
@@ -143,8 +152,13 @@ def read(path: Path, offset: float = 0.0) -> dict[str, Row]:
     table.fieldnames = names
     rows: dict[str, Row] = {}
     for line in table:
-        name, value = ((line[k] or "").strip() for k in ("scan", kinds[0]))
         where = f"{path}, line {table.line_num}"
+        if line["scan"] is None or line[kinds[0]] is None:
+            raise DataError(
+                f"{where}: it has too few columns; if L3 is not in view, leave the "
+                "value empty, but not the comma out"
+            )
+        name, value = line["scan"].strip(), line[kinds[0]].strip()
         if not name or name in rows:
             why = f"{name!r} is there twice" if name else "it names no scan"
             raise DataError(f"{where}: {why}; give each scan one line")

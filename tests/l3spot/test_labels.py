@@ -70,6 +70,10 @@ def test_other_columns_semicolons_and_the_mark_that_excel_puts(table):
         ("scan,slice_index\na,-1\n", "line 2: slice_index='-1' is no number"),
         ("scan,z_mm\na,1\na,2\n", "line 3: 'a' is there twice"),
         ("scan,z_mm\n,1\n", "line 2: it names no scan"),
+        ("scan,z_mm\na,1\nb\n", "line 3: it has too few columns"),
+        ("z_mm,scan\n1\n", "line 2: it has too few columns"),
+        ("scan,z_mm\na," + 140000 * "1", "line 2: field larger than field limit"),
+        ("scan,z_mm," + 140000 * "x", "line 1: field larger than field limit"),
         (b"scan,z_mm\n\xff,1\n", "cannot be read as UTF-8"),
     ],
 )
