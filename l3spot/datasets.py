@@ -8,6 +8,7 @@ ctspine1k         volumes/**/NAME.nii.gz, labels/**/NAME_seg.nii.gz; also data, 
 kanavati          l3_dataset.npz (`kanavati`)
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def detect(root: Path) -> str:
         raise DataError(f"--scans={str(root)!r} is no folder; it should hold CT scans")
     if (root / PROJECTIONS).is_file():
         return "kanavati"
-    if any((p.parent / "segmentations").is_dir() for p in root.glob("*/ct.nii*")):
+    if any(os.path.isdir(p.parent / "segmentations") for p in root.glob("*/ct.nii*")):
         return "totalsegmentator"
     if next(_verse(root), None):
         return "verse"
@@ -113,7 +114,7 @@ def _verse(root: Path) -> Iterator[Case]:
             mask = _there(beside, f"{name}_seg-vert_msk")
             centres = beside / f"{name}_seg-subreg_ctd.json"
             label: Source | None = None
-            if centres.is_file():
+            if _is_file(centres):
                 label = Centroids(centres, path, L3)
             elif mask:
                 label = Mask(mask, L3)
@@ -123,7 +124,7 @@ def _verse(root: Path) -> Iterator[Case]:
 def _ctspine1k(root: Path) -> Iterator[Case]:
     for folder in (root, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))):
         for images, masks in PAIRS:
-            if not (folder / masks).is_dir():
+            if not os.path.isdir(folder / masks):
                 continue
             for path in sorted((folder / images).rglob("*.nii*")):
                 there = folder / masks / path.parent.relative_to(folder / images)
@@ -135,4 +136,12 @@ def _ctspine1k(root: Path) -> Iterator[Case]:
 def _there(folder: Path, name: str) -> Path | None:
     """The NIfTI file of that name, if there is one."""
     paths = (folder / f"{name}{end}" for end in nifti.SUFFIXES[::-1])
-    return next((p for p in paths if p.is_file()), None)
+    return next((p for p in paths if _is_file(p)), None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is there, or in a folder that is closed: reading it then says so."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True

@@ -77,6 +77,7 @@ def run(job: Job) -> dict[str, Any]:
         volume = scan.choose(found, case.path, how.series)
         label = case.label.find(volume) if case.label else Label(labels.NONE)
         p = projection.project(volume, row=how.row, column=how.column, workers=threads)
+        _check(p, how)
     except DataError as e:
         return rejected(case, out, str(e), report)
     except OSError as e:
@@ -102,8 +103,22 @@ def keep(found: kanavati.Found, out: Path, how: How) -> dict[str, Any]:
         "plane_sop": np.full(count, ""),
         "plane_file": np.full(count, ""),
     }
+    try:
+        _check(found.projection, how)
+    except DataError as e:
+        return rejected(Case(found.name, Path()), out, str(e), report)
     job = Job(Case(found.name, Path()), out, how)
     return _write(report, job, found.projection, found.label, origin, "")
+
+
+def _check(p: Projection, how: How) -> None:
+    """Raises DataError if a view is but a line."""
+    rows, columns = len(p.z), min(len(p.x), len(p.y))
+    if min(rows, columns) < 2:
+        raise DataError(
+            f"a projection with --row={how.row:g} and --column={how.column:g} mm has "
+            f"{rows} rows and {columns} columns; take smaller ones"
+        )
 
 
 def blank(case: Case) -> dict[str, Any]:

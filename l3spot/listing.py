@@ -15,6 +15,8 @@ def table(case: Case, series: str = "") -> str:
         found = scan.read(case.path)
     except DataError as e:
         return f"{case.name}\n  {e}"
+    except OSError as e:
+        return f"{case.name}\n  {case.path} cannot be read ({e})"
     try:
         chosen = scan.choose(found, case.path, series)
     except DataError:

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import os
 
 import nibabel
 import numpy as np
@@ -135,6 +136,29 @@ def test_a_layout_that_is_forced(tmp_path):
     ]  # fmt: skip
     with pytest.raises(DataError, match="holds no scan as verse"):
         datasets.find(tmp_path, "verse")
+
+
+def test_folders_that_are_closed_do_not_end_the_run(tmp_path, monkeypatch):
+    """Of a scan, and of masks: these scans are rejected, and not left unlabelled."""
+    root = tmp_path / "scans"
+    totalsegmentator(root)
+    whole = os.stat
+
+    def stat(path, *args, **kwargs):
+        if any(f"{name}/" in str(path) for name in ("s0000", "s0001/segmentations")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, *args, **kwargs)
+
+    save(root / "s0000" / "ct.nii.gz", ct())
+    monkeypatch.setattr(os, "stat", stat)
+    assert datasets.detect(root) == "totalsegmentator"
+    assert datasets.detect(root / "s0002") == "folders"
+    report = project.project(root, tmp_path / "out", workers=1)
+    assert [(r["scan"], r["status"]) for r in report] == [
+        ("s0000", "rejected"), ("s0001", "rejected"),
+        ("s0002", "projected"), ("s0003", "projected"),
+    ]  # fmt: skip
+    assert all("Permission denied" in r["why"] for r in report[:2])
 
 
 def test_a_mask_of_another_scan_is_refused(tmp_path):

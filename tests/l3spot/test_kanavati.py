@@ -84,6 +84,13 @@ def test_through_the_launcher_and_back(file, tmp_path):
         project.project(file, out, labels_csv="labels.csv")
 
 
+def test_views_that_give_one_row_are_rejected(file, tmp_path):
+    """They are 98, 145 and 59 mm high."""
+    report = project.project(file, tmp_path / "out", row=100)
+    assert [r["status"] for r in report] == ["rejected", "projected", "rejected"]
+    assert [e.id for e in examples.load(tmp_path / "out")] == ["two"]
+
+
 class Harm:
     """Makes a folder when it is unpickled."""
 

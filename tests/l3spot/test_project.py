@@ -105,6 +105,56 @@ def test_scans_of_another_folder_take_the_place_of_others(scans, tmp_path):
     assert [(e.id, e.z[-1]) for e in examples.load(out)] == [("a", Z0 + 4 * STEP)]
 
 
+@pytest.mark.parametrize("harm", ["no npz", "cut npz", "npz of noise", "cut json"])
+def test_a_result_that_is_missing_or_broken_is_made_again(scans, tmp_path, harm):
+    out = tmp_path / "out"
+    project.project(scans, out, workers=1)
+    arrays, table = out / "a.npz", out / "a.json"
+    whole = arrays.read_bytes()
+    if harm == "no npz":
+        arrays.unlink()
+    elif harm == "cut json":
+        table.write_bytes(table.read_bytes()[:-20])
+    else:
+        cut = whole[: len(whole) // 2]
+        arrays.write_bytes(cut if harm == "cut npz" else cut + bytes(len(cut)))
+    report = project.project(scans, out, workers=1)
+    assert [r["status"] for r in report[:2]] == ["projected"] * 2
+    assert arrays.read_bytes() == whole
+    assert [e.id for e in examples.load(out)] == ["a", "b.zip"]
+
+
+def test_a_projection_of_one_row_or_column_is_refused(scans, tmp_path):
+    for name, way in (("r", {"row": 100}), ("c", {"column": 500})):
+        report = project.project(scans, tmp_path / name, workers=1, **way)
+        assert report[0]["status"] == "rejected"
+        assert "take smaller ones" in report[0]["why"]
+        assert not (tmp_path / name / "a.npz").exists()
+
+
+def test_a_scan_that_cannot_be_read_does_not_end_the_run(scans, tmp_path, monkeypatch):
+    whole = os.scandir
+
+    def scandir(path="."):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = project.project(scans, tmp_path / "out", workers=1)
+    assert [r["status"] for r in report[:2]] == ["rejected", "projected"]
+    assert "a cannot be read ([Errno 13] Permission denied" in report[0]["why"]
+
+
+def test_a_scan_that_cannot_be_read_is_listed_with_why(scans, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(listing.scan, "read", closed)
+    told = listing.table(datasets.Case("a", scans / "a"))
+    assert "a cannot be read ([Errno 13] Permission denied" in told
+
+
 def test_a_report_that_someone_changed(scans, tmp_path):
     project.project(scans, tmp_path / "out", workers=1)
     (tmp_path / "out" / "report.csv").write_text("scan;status\na;projected\n")
