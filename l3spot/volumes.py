@@ -16,8 +16,10 @@ from mtl.errors import DataError
 
 SAME = 0.01  # mm: planes that are nearer have the same position.
 LEAST = 8  # Planes of a volume; fewer are a localizer or a leftover.
-AXIAL = 0.9  # Least cosine between the normal and the body's axis.
+AXIAL = 0.7  # Least cosine between normal and body of what may be a tilted gantry.
 SHEAR = 0.02  # Tangent of the tilt from which a gantry was tilted: 1.1 degrees.
+OBLIQUE = 5.0  # Degrees: what is 50 mm from the middle is then 4 mm too high or low.
+TURNED = 2.0, 10.0  # Degrees of rotation that are told, and that are too many.
 JUMP = 5.0  # mm that a plane may lie aside of the one before.
 GAP = 10.0  # mm: planes further apart leave out too much to be filled.
 
@@ -105,17 +107,16 @@ def _stack(group: list[Plane]) -> Volume | Rejected:
     order = np.argsort(where, kind="stable")
     planes, where = [group[i] for i in order], where[order]
     if normal[2] < AXIAL:
-        angle = np.degrees(np.arccos(normal[2]))
-        why = f"its planes are {angle:.0f} degrees from axial"
-        return Rejected(tuple(planes), why)
+        return Rejected(tuple(planes), _oblique(normal))
     planes, warnings = _one_each(planes, where)
     if len(planes) < LEAST:
         why = f"{len(planes)} planes are too few for a volume; a localizer, maybe"
         return Rejected(tuple(planes), why)
     centres = np.array([_centre(p) for p in planes])
-    why = _crooked(centres, normal)
+    why = _crooked(centres, normal) or _oblique(normal) or _turned(planes[0])
     if why:
         return Rejected(tuple(planes), why)
+    warnings += _nearly(normal, planes[0])
     z = centres[:, 2]
     gaps = np.diff(z)
     if gaps.max() > GAP + SAME:
@@ -126,6 +127,48 @@ def _stack(group: list[Plane]) -> Volume | Rejected:
     if lacking:
         warnings.append(f"planes are missing in {lacking} places")
     return Volume(tuple(planes), z, tuple(warnings))
+
+
+def _tilt(normal: np.ndarray) -> float:
+    """Degrees between planes and axial ones."""
+    return float(np.degrees(np.arctan2(np.hypot(*normal[:2]), normal[2])))
+
+
+def _rotation(plane: Plane) -> float:
+    """Degrees from a row of the image to the nearest of side to side, front to back."""
+    across, along = np.abs(plane.axes[0, :2])
+    return float(np.degrees(np.arctan2(min(across, along), max(across, along))))
+
+
+def _oblique(normal: np.ndarray) -> str:
+    """Why planes are not axial, or ""."""
+    if _tilt(normal) <= OBLIQUE:
+        return ""
+    told = f"its planes are {_tilt(normal):.0f} degrees from axial"
+    return f"{told}; resample it to axial planes"
+
+
+def _turned(plane: Plane) -> str:
+    """Why the images do not lie straight in the patient, or ""."""
+    if _rotation(plane) <= TURNED[1]:
+        return ""
+    told = f"its images are rotated by {_rotation(plane):.0f} degrees within the plane"
+    return f"{told}; resample it to rows that run from side to side"
+
+
+def _nearly(normal: np.ndarray, plane: Plane) -> list[str]:
+    """Warns of angles that are projected as if they were not there."""
+    told = []
+    if np.tan(np.radians(_tilt(normal))) > SHEAR:
+        told.append(
+            f"its planes are {_tilt(normal):.1f} degrees from axial, and taken as axial"
+        )
+    if _rotation(plane) > TURNED[0]:
+        told.append(
+            f"its images are rotated by {_rotation(plane):.1f} degrees within the "
+            "plane, and taken as straight"
+        )
+    return told
 
 
 def _centre(plane: Plane) -> np.ndarray:

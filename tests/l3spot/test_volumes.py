@@ -103,7 +103,7 @@ def test_a_localizer_inside_of_the_series(tmp_path):
     (volume,) = made
     assert_clean(volume)
     assert [r.why for r in rejected] == [
-        "its planes are 90 degrees from axial",
+        "its planes are 90 degrees from axial; resample it to axial planes",
         "1 planes are too few for a volume; a localizer, maybe",
     ]
 
@@ -212,7 +212,53 @@ def test_planes_that_are_not_axial(tmp_path, axes, angle):
     for i, ds in enumerate(images):
         ds.ImagePositionPatient = [float(v) for v in STEP * i * normal]
     why = refused(write.write(tmp_path, images))
-    assert why == f"its planes are {angle} degrees from axial"
+    told = f"its planes are {angle} degrees from axial"
+    assert why == f"{told}; resample it to axial planes"
+
+
+def leaning(tilt=0.0, turn=0.0):
+    """A series stacked along its normal, with so many degrees of both."""
+    a, b = np.radians([tilt, turn])
+    row = np.array([np.cos(b), np.sin(b), 0.0])
+    down = np.array([-np.sin(b), np.cos(b), 0.0]) * np.cos(a) + [0, 0, np.sin(a)]
+    images = write.series(ImageOrientationPatient=[*row.tolist(), *down.tolist()])
+    for i, ds in enumerate(images):
+        at = STEP * i * np.cross(row, down)
+        ds.ImagePositionPatient = [float(v) for v in at]
+    return images
+
+
+@pytest.mark.parametrize(
+    ("angles", "said"),
+    [
+        ({"tilt": 20}, "its planes are 20 degrees from axial; resample it to axial"),
+        ({"tilt": 6}, "its planes are 6 degrees from axial"),
+        ({"turn": 35}, "its images are rotated by 35 degrees within the plane; res"),
+        ({"turn": -11}, "its images are rotated by 11 degrees"),
+        ({"turn": 79}, "its images are rotated by 11 degrees"),
+    ],
+)
+def test_oblique_planes_are_refused(tmp_path, angles, said):
+    """Their projection would show a bone up to centimetres off."""
+    assert refused(write.write(tmp_path, leaning(**angles))).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("angles", "said"),
+    [
+        ({"tilt": 1}, ()),
+        ({"tilt": 4}, ("its planes are 4.0 degrees from axial, and taken as axial",)),
+        ({"turn": 1.5}, ()),
+        ({"turn": 91.5}, ()),
+        (
+            {"turn": 84},
+            ("its images are rotated by 6.0 degrees within the plane, and taken as "
+             "straight",),
+        ),
+    ],
+)  # fmt: skip
+def test_a_little_oblique_planes_are_told(tmp_path, angles, said):
+    assert only(write.write(tmp_path, leaning(**angles))).warnings == said
 
 
 def test_planes_that_jump_aside(tmp_path):
