@@ -188,7 +188,13 @@ def _shrink(mask: np.ndarray, reach: Sequence[int]) -> np.ndarray:
 def resample(
     values: np.ndarray, at: np.ndarray, to: np.ndarray, axis: int
 ) -> np.ndarray:
-    """Values [A, B], interpolated along an axis from increasing positions to others."""
+    """Values [A, B], interpolated along an axis from increasing positions to others.
+
+    Raises:
+      ValueError: there are fewer than two positions to interpolate between.
+    """
+    if len(at) < 2:
+        raise ValueError(f"{len(at)} positions are too few to interpolate between")
     above = np.clip(np.searchsorted(at, to), 1, len(at) - 1)
     share = np.clip((to - at[above - 1]) / (at[above] - at[above - 1]), 0, 1)
     share = share.astype(np.float32).reshape([-1 if a == axis else 1 for a in (0, 1)])

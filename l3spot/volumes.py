@@ -16,6 +16,7 @@ from mtl.errors import DataError
 
 SAME = 0.01  # mm: planes that are nearer have the same position.
 LEAST = 8  # Planes of a volume; fewer are a localizer or a leftover.
+NARROW = 4  # Rows and columns; what has fewer is a localizer that lies across.
 AXIAL = 0.7  # Least cosine between normal and body of what may be a tilted gantry.
 SHEAR = 0.02  # Tangent of the tilt from which a gantry was tilted: 1.1 degrees.
 OBLIQUE = 5.0  # Degrees: what is 50 mm from the middle is then 4 mm too high or low.
@@ -108,6 +109,10 @@ def _stack(group: list[Plane]) -> Volume | Rejected:
     planes, where = [group[i] for i in order], where[order]
     if normal[2] < AXIAL:
         return Rejected(tuple(planes), _oblique(normal))
+    if min(planes[0].shape) < NARROW:
+        rows, columns = planes[0].shape
+        why = f"its planes are {rows} x {columns} pixels; a localizer, maybe"
+        return Rejected(tuple(planes), why)
     planes, warnings = _one_each(planes, where)
     if len(planes) < LEAST:
         why = f"{len(planes)} planes are too few for a volume; a localizer, maybe"

@@ -274,6 +274,17 @@ def test_beside_dicom_files_and_masks(tmp_path):
     assert scan.choose(found, tmp_path).planes[0].series[-1] == "1.2.3.4"
 
 
+def test_a_scout_that_is_longer_than_the_scan_is_not_taken(tmp_path):
+    """One sagittal slice of 500 rows: 500 axial planes of one column."""
+    save(tmp_path / "ct.nii.gz", small())
+    affine = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 30], [0, 0, 1, -100], [0, 0, 0, 1]])
+    save(tmp_path / "scout.nii.gz", np.full((500, 60, 1), -500, np.int16), affine)
+    found = scan.read(tmp_path)
+    assert scan.choose(found, tmp_path).planes[0].file.name == "ct.nii.gz"
+    (rejected,) = found.rejected
+    assert rejected.why == "its planes are 60 x 1 pixels; a localizer, maybe"
+
+
 def test_files_of_the_same_name_are_not_mixed(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()

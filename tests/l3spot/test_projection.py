@@ -142,3 +142,10 @@ def test_arms_beside_the_body_are_kept(tmp_path):
     hu[:, 35:45, 2:12] = 250
     p = projection.project(volume_of(tmp_path, images(hu)), row=STEP, column=MM)
     np.testing.assert_allclose(p.frontal[:, 4:10], 250)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nothing_is_interpolated_from_one_position(count):
+    values = np.ones((count, 3), np.float32)
+    with pytest.raises(ValueError, match=f"{count} positions are too few"):
+        projection.resample(values, np.arange(float(count)), np.arange(3.0), 0)
