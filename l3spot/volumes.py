@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from l3spot import oblique
 from l3spot.planes import INEXACT, Plane
 from mtl.errors import DataError
 
 SAME = 0.01  # mm: planes that are nearer have the same position.
+FEW = 3  # Planes of two acquisitions that may lie between each other.
 LEAST = 8  # Planes of a volume; fewer are a localizer or a leftover.
 NARROW = 4  # Rows and columns; what has fewer is a localizer that lies across.
 AXIAL = 0.7  # Least cosine between normal and body of what may be a tilted gantry.
 SHEAR = 0.02  # Tangent of the tilt from which a gantry was tilted: 1.1 degrees.
-OBLIQUE = 5.0  # Degrees: what is 50 mm from the middle is then 4 mm too high or low.
-TURNED = 2.0, 10.0  # Degrees of rotation that are told, and that are too many.
 JUMP = 5.0  # mm that a plane may lie aside of the one before.
 GAP = 10.0  # mm: planes further apart leave out too much to be filled.
 
@@ -50,11 +50,15 @@ def assemble(planes: Sequence[Plane]) -> tuple[list[Volume], list[Rejected]]:
     volumes: list[Volume] = []
     rejected: list[Rejected] = []
     for group in _groups(planes):
-        made = _stack(group)
-        if isinstance(made, Volume):
-            volumes.append(made)
-        else:
-            rejected.append(made)
+        parts = _apart(group)
+        for part in parts:
+            made = _stack(part)
+            if isinstance(made, Rejected):
+                rejected.append(made)
+            elif len(parts) == 1:
+                volumes.append(made)
+            else:
+                volumes.append(made._replace(warnings=(*made.warnings, _told(part))))
     return volumes, rejected
 
 
@@ -102,13 +106,55 @@ def _fits(a: Plane, b: Plane) -> bool:
     )
 
 
+def _apart(group: list[Plane]) -> list[list[Plane]]:
+    """Its acquisitions, put together where none lies between the planes of another."""
+    acquisitions: dict[int, list[Plane]] = {}
+    for plane in sorted(group, key=lambda p: p.number):
+        acquisitions.setdefault(plane.number[0], []).append(plane)
+    if len(acquisitions) == 1:
+        return [group]
+    normal = group[0].normal
+    parts: list[tuple[list[Plane], list[np.ndarray]]] = []
+    for planes in acquisitions.values():
+        where = np.sort([p.origin @ normal for p in planes])
+        for part, others in parts:
+            if not any(_interleaved(where, other) for other in others):
+                part += planes
+                others.append(where)
+                break
+        else:
+            parts.append((planes, [where]))
+    return [part for part, _ in parts]
+
+
+def _interleaved(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether most positions that could be of both are not, of two sorted arrays."""
+    low, high = max(a[0], b[0]) - SAME, min(a[-1], b[-1]) + SAME
+    if low > high:
+        return False
+    a, b = (v[(v >= low) & (v <= high)] for v in (a, b))
+    if min(len(a), len(b)) <= FEW:
+        return False
+    away = np.abs(a[:, None] - b).min(axis=1)
+    return bool(np.sum(away > SAME) > len(a) / 2)
+
+
+def _told(part: list[Plane]) -> str:
+    numbers = sorted({p.number[0] for p in part})
+    first = ", ".join(map(str, numbers[:FEW])) + (", ..." * (len(numbers) > FEW))
+    return (
+        f"other acquisitions of its series lie between its planes; acquisition {first} "
+        "is a volume of its own"
+    )
+
+
 def _stack(group: list[Plane]) -> Volume | Rejected:
     normal = group[0].normal * np.sign(group[0].normal[2] or 1)
     where = np.array([p.origin @ normal for p in group])
     order = np.argsort(where, kind="stable")
     planes, where = [group[i] for i in order], where[order]
     if normal[2] < AXIAL:
-        return Rejected(tuple(planes), _oblique(normal))
+        return Rejected(tuple(planes), oblique.tilted(normal))
     if min(planes[0].shape) < NARROW:
         rows, columns = planes[0].shape
         why = f"its planes are {rows} x {columns} pixels; a localizer, maybe"
@@ -118,10 +164,12 @@ def _stack(group: list[Plane]) -> Volume | Rejected:
         why = f"{len(planes)} planes are too few for a volume; a localizer, maybe"
         return Rejected(tuple(planes), why)
     centres = np.array([_centre(p) for p in planes])
-    why = _crooked(centres, normal) or _oblique(normal) or _turned(planes[0])
+    why = (
+        _crooked(centres, normal) or oblique.tilted(normal) or oblique.turned(planes[0])
+    )
     if why:
         return Rejected(tuple(planes), why)
-    warnings += _nearly(normal, planes[0])
+    warnings += oblique.told(normal, planes[0])
     z = centres[:, 2]
     gaps = np.diff(z)
     if gaps.max() > GAP + SAME:
@@ -132,48 +180,6 @@ def _stack(group: list[Plane]) -> Volume | Rejected:
     if lacking:
         warnings.append(f"planes are missing in {lacking} places")
     return Volume(tuple(planes), z, tuple(warnings))
-
-
-def _tilt(normal: np.ndarray) -> float:
-    """Degrees between planes and axial ones."""
-    return float(np.degrees(np.arctan2(np.hypot(*normal[:2]), normal[2])))
-
-
-def _rotation(plane: Plane) -> float:
-    """Degrees from a row of the image to the nearest of side to side, front to back."""
-    across, along = np.abs(plane.axes[0, :2])
-    return float(np.degrees(np.arctan2(min(across, along), max(across, along))))
-
-
-def _oblique(normal: np.ndarray) -> str:
-    """Why planes are not axial, or ""."""
-    if _tilt(normal) <= OBLIQUE:
-        return ""
-    told = f"its planes are {_tilt(normal):.0f} degrees from axial"
-    return f"{told}; resample it to axial planes"
-
-
-def _turned(plane: Plane) -> str:
-    """Why the images do not lie straight in the patient, or ""."""
-    if _rotation(plane) <= TURNED[1]:
-        return ""
-    told = f"its images are rotated by {_rotation(plane):.0f} degrees within the plane"
-    return f"{told}; resample it to rows that run from side to side"
-
-
-def _nearly(normal: np.ndarray, plane: Plane) -> list[str]:
-    """Warns of angles that are projected as if they were not there."""
-    told = []
-    if np.tan(np.radians(_tilt(normal))) > SHEAR:
-        told.append(
-            f"its planes are {_tilt(normal):.1f} degrees from axial, and taken as axial"
-        )
-    if _rotation(plane) > TURNED[0]:
-        told.append(
-            f"its images are rotated by {_rotation(plane):.1f} degrees within the "
-            "plane, and taken as straight"
-        )
-    return told
 
 
 def _centre(plane: Plane) -> np.ndarray:

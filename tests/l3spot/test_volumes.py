@@ -2,6 +2,7 @@
 
 import gc
 import zipfile
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -163,6 +164,44 @@ def test_of_two_phases_one_is_taken(tmp_path, numbered):
     (warning,) = volume.warnings
     shared = 15 if numbered else PLANES
     assert warning.startswith(f"{shared} positions have several images (phases?)")
+
+
+def acquired(number, count, low, **fields):
+    """Planes of an acquisition, from a z on."""
+    images = write.series(count, AcquisitionNumber=number, **fields)
+    for i, ds in enumerate(images):
+        ds.ImagePositionPatient[2] = low + STEP * i
+        ds.SOPInstanceUID = f"1.9.{number}.{i}"
+    return images
+
+
+def test_acquisitions_between_each_other_are_volumes_of_their_own(tmp_path):
+    """The second begins half a step higher; the third follows it."""
+    parts = [
+        acquired(1, 20, 100),
+        acquired(2, 12, 100 + STEP / 2),
+        acquired(3, 10, 100 + STEP / 2 + 12 * STEP),
+    ]
+    made, rejected = found(write.write(tmp_path, list(chain(*parts))))
+    assert rejected == []
+    first, second = made
+    np.testing.assert_allclose(first.z, Z)
+    np.testing.assert_allclose(second.z, 100 + STEP / 2 + STEP * np.arange(22))
+    for volume, told in ((first, "acquisition 1 is"), (second, "acquisition 2, 3 is")):
+        (warning,) = volume.warnings
+        assert told in warning
+        assert warning.startswith("other acquisitions of its series lie between")
+
+
+def test_acquisitions_that_follow_each_other_are_one_volume(tmp_path):
+    """Also if each plane has a number of its own, or if they overlap a little."""
+    images = write.series()
+    for i, ds in enumerate(images):
+        ds.AcquisitionNumber = i // 5 if i < 10 else i
+    assert_clean(only(write.write(tmp_path / "a", images)))
+    parts = acquired(1, 10, 100), acquired(2, 10, 100 + 8.5 * STEP)
+    volume = only(write.write(tmp_path / "b", list(chain(*parts))))
+    assert len(volume.planes) == 20
 
 
 def test_a_missing_plane_is_told(tmp_path):
