@@ -24,6 +24,8 @@ from mtl.errors import DataError
 BARE = re.compile(rb"[\x02\x08]\x00.\x00(?:[A-Z]{2}|..\x00\x00)", re.DOTALL)
 LARGEST = 1e9  # Of the numbers that are text.
 WIDEST = 5000.0  # mm: a field that is wider is none of a scanner.
+ABSENT = "ABSENT"
+UNITS = (ABSENT, "HU", "US")  # Of CT values; the last is "not specified".
 # What reading a file raises, or a member of a zip file. NotImplementedError, of what
 # zipfile cannot read, is a RuntimeError, and so is that of a password.
 BROKEN = (
@@ -104,14 +106,16 @@ def _plane(file: File, head: Header, frame: int) -> Plane:
     position = _find(elements, frame, "PlanePosition", "ImagePositionPatient")
     axes = _find(elements, frame, "PlaneOrientation", "ImageOrientationPatient")
     spacing = _find(elements, frame, "PixelMeasures", "PixelSpacing")
-    slope, shift = (
-        _find(elements, frame, "PixelValueTransformation", name, default)
-        for name, default in (("RescaleSlope", "1"), ("RescaleIntercept", "0"))
+    slope, shift, unit = (
+        _find(elements, frame, "PixelValueTransformation", name, ABSENT)
+        for name in ("RescaleSlope", "RescaleIntercept", "RescaleType")
     )
+    if unit.upper() not in UNITS:
+        raise ValueError(f"RescaleType: its values are {unit}, no HU")
     down, along = _numbers(spacing, 2, "PixelSpacing")
     layout = pixels.layout(elements)
-    (factor,) = _numbers(slope, 1, "RescaleSlope")
-    (term,) = _numbers(shift, 1, "RescaleIntercept")
+    (factor,) = [1.0] if slope == ABSENT else _numbers(slope, 1, "RescaleSlope")
+    (term,) = [0.0] if shift == ABSENT else _numbers(shift, 1, "RescaleIntercept")
     if not factor:
         raise ValueError(f"RescaleSlope: {slope}")
     stored = Stored(factor, term, _padding(elements, layout))
@@ -130,6 +134,7 @@ def _plane(file: File, head: Header, frame: int) -> Plane:
         spacing=_spacing((along, down), layout.shape),
         shape=layout.shape,
         hu=partial(_decode, file, head, layout, frame, stored),
+        scaled=ABSENT not in (slope, shift),
     )
 
 

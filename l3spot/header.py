@@ -36,6 +36,7 @@ TEXT = {
     0x00280030: "PixelSpacing",
     0x00281052: "RescaleIntercept",
     0x00281053: "RescaleSlope",
+    0x00281054: "RescaleType",
 }
 WHOLE = {
     0x00280002: "SamplesPerPixel",

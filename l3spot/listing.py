@@ -51,9 +51,11 @@ def _why(volume: Volume, chosen: Volume | None, series: str) -> str:
     if chosen is None:
         return ""
     ours, its = volumes.rank(volume), volumes.rank(chosen)
-    if ours[0] > its[0]:
-        return "covers less"
-    return "its planes are thicker" if ours[1] > its[1] else "as good, later by name"
+    reasons = "values in doubt", "covers less", "its planes are thicker"
+    for reason, a, b in zip(reasons, ours, its, strict=False):
+        if a != b:
+            return reason
+    return "as good, later by name"
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:

@@ -67,6 +67,7 @@ class Plane:
       shape: rows, columns.
       hu: decodes float32 [rows, columns], NaN where there is padding; raises DataError
         where that fails.
+      scaled: whether the file says how its values become HU.
     """
 
     file: File
@@ -78,6 +79,7 @@ class Plane:
     spacing: tuple[float, float]
     shape: tuple[int, int]
     hu: Callable[[], np.ndarray]
+    scaled: bool = True
 
     @property
     def normal(self) -> np.ndarray:

@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from l3spot import dicom, nifti, volumes
 from l3spot.planes import File, Plane, files
 from l3spot.volumes import Rejected, Volume
@@ -40,7 +38,8 @@ class Scan(NamedTuple):
 def read(root: Path, workers: int | None = None) -> Scan:
     """Reads the headers of all DICOM and NIfTI files below a folder or in a zip file.
 
-    Other files are passed over. Two planes that have the same position are decoded.
+    Other files are passed over. Two planes that have the same position are decoded, and
+    of a volume without a rescale the one in the middle.
 
     Args:
       root: a folder, a zip file or a single file.
@@ -100,13 +99,13 @@ def choose(scan: Scan, root: Path, series: str = "") -> Volume:
 def is_mask(volume: Volume) -> bool:
     """Whether a NIfTI file holds no CT: its middle plane has nothing below 0.
 
-    DICOM files say what they hold.
+    DICOM files say what they hold, or get a warning (`volumes.NO_HU`).
 
     Raises:
       DataError: the plane cannot be decoded.
     """
     middle = volume.planes[len(volume.planes) // 2]
-    return nifti.is_nifti(middle.file) and not np.nanmin(middle.hu(), initial=0) < 0
+    return nifti.is_nifti(middle.file) and volumes.positive(middle)
 
 
 def _with_unread(volume: Volume, unread: Sequence[Unread]) -> Volume:

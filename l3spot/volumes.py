@@ -23,6 +23,7 @@ AXIAL = 0.7  # Least cosine between normal and body of what may be a tilted gant
 SHEAR = 0.02  # Tangent of the tilt from which a gantry was tilted: 1.1 degrees.
 JUMP = 5.0  # mm that a plane may lie aside of the one before.
 GAP = 10.0  # mm: planes further apart leave out too much to be filled.
+NO_HU = "its values may be no HU: the files give no rescale, and none is below 0"
 
 
 class Volume(NamedTuple):
@@ -75,10 +76,22 @@ def step(volume: Volume) -> float:
 def rank(volume: Volume) -> tuple:
     """Sorts volumes: most coverage first, in centimetres, and of equals the thinnest.
 
-    What is left of a tie is decided by UIDs, so the order of the files does not matter.
+    Those whose values may be no HU come last. What is left of a tie is decided by UIDs,
+    so the order of the files does not matter.
     """
     first = volume.planes[0]
-    return -round(coverage(volume) / 10), step(volume), first.series, first.sop
+    length = -round(coverage(volume) / 10)
+    doubtful = NO_HU in volume.warnings
+    return doubtful, length, step(volume), first.series, first.sop
+
+
+def positive(plane: Plane) -> bool:
+    """Whether none of its values is below 0; in HU there would be air.
+
+    Raises:
+      DataError: it cannot be decoded.
+    """
+    return not np.nanmin(plane.hu(), initial=0) < 0
 
 
 def _groups(planes: Sequence[Plane]) -> list[list[Plane]]:
@@ -179,7 +192,17 @@ def _stack(group: list[Plane]) -> Volume | Rejected:
     lacking = int(np.sum(gaps > 1.5 * np.median(gaps)))
     if lacking:
         warnings.append(f"planes are missing in {lacking} places")
+    if _doubtful(planes[len(planes) // 2]):
+        warnings.append(NO_HU)
     return Volume(tuple(planes), z, tuple(warnings))
+
+
+def _doubtful(plane: Plane) -> bool:
+    """Whether its values may be no HU; no, if it is only later told to be broken."""
+    try:
+        return not plane.scaled and positive(plane)
+    except DataError:
+        return False
 
 
 def _centre(plane: Plane) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pydicom.uid import RLELossless
 
-from l3spot import dicom, planes, scan, volumes
+from l3spot import dicom, listing, planes, scan, volumes
+from l3spot.datasets import Case
 from mtl.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.series import COLUMNS, PLANES, ROWS, STEP
@@ -318,8 +319,29 @@ def test_a_file_of_many_frames(tmp_path, shared):
 
 
 def test_without_rescale_tags_values_are_hu(tmp_path):
+    """Which they hardly are if there is no air, so that is told."""
     images = write.series(RescaleSlope=None, RescaleIntercept=None)
-    assert_clean(only(write.write(tmp_path, images)), hu=write.values())
+    volume = only(write.write(tmp_path / "a", images))
+    assert_clean(volume, hu=write.values(), warnings=(volumes.NO_HU,))
+    for ds in images:
+        ds.PixelData = (np.frombuffer(ds.PixelData, np.int16) - 1000).tobytes()
+    volume = only(write.write(tmp_path / "b", images))
+    assert_clean(volume, hu=write.values() - 1000.0)
+
+
+def test_volumes_whose_values_are_in_doubt_come_last(tmp_path):
+    fields = {"RescaleIntercept": None, "SeriesInstanceUID": "1.9"}
+    write.write(tmp_path / "a", write.series(40, **fields))
+    write.write(tmp_path / "b", write.series(20))
+    found = scan.read(tmp_path)
+    assert uids(found.volumes) == ["1.2.3.4", "1.9"]
+    table = listing.table(Case("a", tmp_path)).splitlines()
+    assert table[3].endswith(f"values in doubt; {volumes.NO_HU}")
+
+
+@pytest.mark.parametrize("unit", ["HU", "US", "", "hu"])
+def test_units_that_are_hu(tmp_path, unit):
+    assert_clean(only(write.write(tmp_path, write.series(RescaleType=unit))))
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.uint16])
@@ -378,6 +400,7 @@ def read_one(path):
             "ImageOrientationPatient",
         ),
         ({"Rows": None}, "Rows"),
+        ({"RescaleType": "MGML"}, "RescaleType: its values are MGML, no HU"),
     ],
 )
 def test_headers_that_are_no_use(tmp_path, fields, said):
