@@ -6,11 +6,12 @@ birth date.
 
 import lzma
 import re
+import shutil
 import struct
 import zipfile
 import zlib
 from functools import partial
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from l3spot import header, pixels
 from l3spot.header import Header
 from l3spot.pixels import Layout
 from l3spot.planes import INEXACT, File, Plane
+from l3spot.unpacked import Unpacked
 from mtl.errors import DataError
 
 # Old archives leave out the preamble: what begins with an element of group 2 or 8.
@@ -85,7 +87,9 @@ def read(file: File) -> list[Plane]:
     if head.length == header.NONE:
         raise DataError(f"{file} holds no pixels")
     try:
-        return [_plane(file, head, frame) for frame in range(_frames(head))]
+        count = _frames(head)
+        source, head = _source(file, head) if count > 1 else (file, head)
+        return [_plane(file, source, head, frame) for frame in range(count)]
     except (KeyError, TypeError, ValueError, OverflowError) as e:
         raise DataError(f"{file} lacks a usable {_one_line(e)}") from e
 
@@ -101,7 +105,21 @@ def _frames(head: Header) -> int:
     return count
 
 
-def _plane(file: File, head: Header, frame: int) -> Plane:
+def _source(file: File, head: Header) -> tuple[File | Unpacked, Header]:
+    """Where many frames are read, and how; what is compressed is unpacked once."""
+    if file.archive is None and head.syntax != header.DEFLATED:
+        return file, head
+    whole = Unpacked(str(file), partial(_unpack, file, head.syntax))
+    plain = header.EXPLICIT if head.syntax == header.DEFLATED else head.syntax
+    return whole, head._replace(syntax=plain)
+
+
+def _unpack(file: File, syntax: str, to: IO[bytes]) -> None:
+    with file.open() as stream:
+        shutil.copyfileobj(header.dataset(stream, syntax), to)
+
+
+def _plane(file: File, source: File | Unpacked, head: Header, frame: int) -> Plane:
     elements = head.elements
     position = _find(elements, frame, "PlanePosition", "ImagePositionPatient")
     axes = _find(elements, frame, "PlaneOrientation", "ImageOrientationPatient")
@@ -133,16 +151,21 @@ def _plane(file: File, head: Header, frame: int) -> Plane:
         axes=_axes(np.array(_numbers(axes, 6, "ImageOrientationPatient"))),
         spacing=_spacing((along, down), layout.shape),
         shape=layout.shape,
-        hu=partial(_decode, file, head, layout, frame, stored),
+        hu=partial(_decode, file, source, head, layout, frame, stored),
         scaled=ABSENT not in (slope, shift),
     )
 
 
 def _decode(
-    file: File, head: Header, layout: Layout, frame: int, meaning: Stored
+    file: File,
+    source: File | Unpacked,
+    head: Header,
+    layout: Layout,
+    frame: int,
+    meaning: Stored,
 ) -> np.ndarray:
     try:
-        with file.open() as stream:
+        with source.open() as stream:
             stored = pixels.read(stream, head, layout, frame)
     except BROKEN as e:
         raise DataError(

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 MAGIC = b"DICM"  # At byte 128 of a DICOM file.
 IMPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", ".2", ".1.99"))
+EXPLICIT = "1.2.840.10008.1.2.1"
 UNDEFINED, NONE = 0xFFFFFFFF, -1
 PIXELS, META_END = 0x7FE00010, 0x00030000
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -137,7 +138,7 @@ def _parse(data: bytes, whole: bool) -> Header:
     explicit = syntax != IMPLICIT
     if not syntax:
         explicit = data[start + 4 : start + 6].isupper()
-        syntax = "1.2.840.10008.1.2.1" if explicit else IMPLICIT
+        syntax = EXPLICIT if explicit else IMPLICIT
     form = FORMS[order][explicit]
     end = len(data) if whole else 0
     elements, at, length = _elements(data, start, form, 0, PIXELS, end)

@@ -9,9 +9,7 @@ from l3spot import header, isolated
 from l3spot.decoders import Frame
 from l3spot.header import ITEM, UNDEFINED, Header
 
-NATIVE = frozenset(
-    [header.IMPLICIT, header.BIG, header.DEFLATED, "1.2.840.10008.1.2.1"]
-)
+NATIVE = frozenset([header.IMPLICIT, header.BIG, header.DEFLATED, header.EXPLICIT])
 MOST = 1 << 24  # Pixels of a plane: 4096 x 4096.
 ITEM_BYTES = struct.pack("<HH", ITEM >> 16, ITEM & 0xFFFF)
 
