@@ -4,8 +4,10 @@ Coordinates are DICOM's: millimetres, LPS (x to the patient's left, y to the bac
 the head).
 """
 
+import contextlib
 import dataclasses
 import os
+import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -105,14 +107,24 @@ def files(root: Path) -> Iterator[File]:
         if path.suffix.lower() != ".zip":
             yield File(path)
             continue
-        try:
-            archive = zipfile.ZipFile(path)
-        # ValueError: names; NotImplementedError: what zipfile cannot read.
-        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as e:
-            raise DataError(f"{path} is no zip file, or is broken ({e})") from e
+        archive = _archive(path)
         members = sorted(i.filename for i in archive.infolist() if i.file_size)
         inside = (File(path, member, archive) for member in members)
         yield from (file for file in inside if not file.name.startswith("."))
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    """An open zip file, whose stream is closed with it."""
+    with contextlib.ExitStack() as opened:
+        try:
+            stream = opened.enter_context(path.open("rb"))
+            archive = zipfile.ZipFile(stream)
+        # ValueError: names; NotImplementedError: what zipfile cannot read.
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as e:
+            raise DataError(f"{path} is no zip file, or is broken ({e})") from e
+        # Left to the garbage of a cycle, the stream might go first, unclosed.
+        weakref.finalize(archive, opened.pop_all().close)
+        return archive
 
 
 def _walk(root: Path) -> Iterator[Path]:

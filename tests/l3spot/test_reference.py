@@ -106,7 +106,10 @@ def test_the_ct_images_that_pydicom_ships():
         np.testing.assert_allclose(plane.spacing, image.GetSpacing()[:2], atol=1e-6)
         read += 1
     assert read >= 10
-    reasons = ("is no CT image", "holds no pixels", "ends within its header")
+    reasons = (
+        *("is no CT image", "holds no pixels"),
+        *("ends within its header", "lacks the 128 bytes"),
+    )
     assert [r for r in refused if not any(reason in r for reason in reasons)] == []
 
 
