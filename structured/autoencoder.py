@@ -27,6 +27,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 # Times Glorot's range: 4 for sigmoid (the paper); He's for relu (ours).
 SCALES = {"sigmoid": 4.0, "tanh": 1.0, "relu": 2.0**0.5, "linear": 1.0}
 
+TAPS = 9  # Of a 3x3 kernel.
+
 Half = Literal["encoder", "decoder"]
 
 
@@ -110,9 +112,9 @@ def make_conv(
         for k, (below, above) in enumerate(pairwise((1, *channels)), start=1):
             act, stride = layers[k - 1]
             forth, back = jax.random.split(jax.random.fold_in(key, k))
-            fan_back = conv.TAPS * above / stride**2
+            fan_back = TAPS * above / stride**2
             encoder[str(k)] = {
-                "kernel": _kernels(forth, below, above, conv.TAPS * below, activation),
+                "kernel": _kernels(forth, below, above, TAPS * below, activation),
                 "bias": jnp.zeros(above),
             }
             decoder[str(k)] = {
@@ -124,14 +126,17 @@ def make_conv(
     def encode(encoder: Params, decoder: Params, x: jax.Array) -> jax.Array:
         h = x[..., None]
         for k, (_, stride) in enumerate(layers, start=1):
-            z = conv.conv(h, _kernel(encoder, decoder, k), stride)
+            kernel = _square(_kernel(encoder, decoder, k))
+            z = conv.conv(h, kernel, stride, padding=1)
             h = ACTIVATIONS[activation](z + encoder[str(k)]["bias"])
         return h.reshape(len(h), -1)
 
     def decode(encoder: Params, decoder: Params, code: jax.Array) -> jax.Array:
         h = code.reshape(len(code), *end)
         for k, (act, stride) in reversed(list(enumerate(layers, start=1))):
-            z = conv.deconv(h, _kernel(decoder, encoder, k), stride)
+            kernel = _square(_kernel(decoder, encoder, k))
+            size = h.shape[1] * stride, h.shape[2] * stride
+            z = conv.deconv(h, kernel, stride, 1, size)
             h = ACTIVATIONS[act](z + decoder[str(k)]["bias"])
         return h[..., 0]
 
@@ -154,6 +159,11 @@ def _kernel(own: Params, other: Params, k: int) -> jax.Array:
     return own[str(k)]["kernel"] if "kernel" in own[str(k)] else other[str(k)]["kernel"]
 
 
+def _square(kernel: jax.Array) -> jax.Array:
+    """[3, 3, C, F] from [9 C, F]."""
+    return kernel.reshape(3, 3, -1, kernel.shape[-1])
+
+
 def _affine(own: Params, other: Params, k: int, h: jax.Array) -> jax.Array:
     """Layer k of a dense half; the other half's matrix is the transpose."""
     transposed = "kernel" not in own[str(k)]
@@ -165,7 +175,7 @@ def _kernels(
 ) -> jax.Array:
     """[9 below, above] from U(±scale sqrt(3 / fan_in)); He's range for relu."""
     bound = SCALES[activation] * (3 / fan_in) ** 0.5
-    shape = (conv.TAPS * below, above)
+    shape = (TAPS * below, above)
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
 

@@ -8,7 +8,7 @@
 import flax.linen as nn
 import jax
 
-from l3spot.backbones.layers import conv, max_pool
+from l3spot.backbones.layers import Conv, max_pool
 
 CHANNELS = (12, 24, 48, 96)
 
@@ -20,5 +20,5 @@ class CNN4(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H/16, W/16, 96], rounded down, from x [B, H, W, 1]."""
         for k, channels in enumerate(CHANNELS, start=1):
-            x = max_pool(nn.relu(conv(channels, 3, f"conv{k}")(x)), 2, 2)
+            x = max_pool(nn.relu(Conv(channels, 3, name=f"conv{k}")(x)), 2, 2)
         return x

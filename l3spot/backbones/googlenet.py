@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from l3spot.backbones.layers import Norm, conv, max_pool
+from l3spot.backbones.layers import Conv, Norm, max_pool
 
 # Channels of branch1, branch2_0, branch2_1, branch3_0, branch3_1, branch4_1.
 Widths = tuple[int, int, int, int, int, int]
@@ -40,7 +40,7 @@ class Unit(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, h, w, channels]."""
-        x = conv(self.channels, self.size, "conv", self.stride, bias=False)(x)
+        x = Conv(self.channels, self.size, self.stride, False, name="conv")(x)
         return nn.relu(Norm(name="bn")(x))
 
 

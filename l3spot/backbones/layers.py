@@ -7,28 +7,49 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtl import conv as convolution
+
 WIDTH = 4096  # Of the dense layers of AlexNet and VGG.
 
 
-def conv(
-    channels: int, size: int, name: str, stride: int = 1, bias: bool = True
-) -> nn.Conv:
-    """A square convolution that is centred: its padding is half its size."""
-    return nn.Conv(
-        channels,
-        (size, size),
-        (stride, stride),
-        padding=size // 2,
-        use_bias=bias,
-        name=name,
-    )
+class Conv(nn.Module):
+    """A square convolution; without `padding` it is centred.
+
+    Unlike flax's, its gradients are fast in a CPU's loops as well (`mtl.conv`).
+    """
+
+    channels: int
+    size: int
+    stride: int = 1
+    bias: bool = True
+    padding: int | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, h, w, channels] from x [B, H, W, C]."""
+        around = self.size // 2 if self.padding is None else self.padding
+        shape = self.size, self.size, x.shape[-1], self.channels
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        y = convolution.conv(x, kernel, self.stride, around)
+        if self.bias:
+            y += self.param("bias", nn.initializers.zeros, (self.channels,))
+        return y
 
 
 def max_pool(x: jax.Array, size: int, stride: int, ceil: bool = False) -> jax.Array:
     """[B, h, w, C]; with `ceil` a last window may hang over the edge."""
+    if size == stride and not ceil:
+        return _blocks(x, size)
     spare = [-(n - size) % stride if ceil else 0 for n in x.shape[1:3]]
     over = [(0, s) for s in spare]
     return nn.max_pool(x, (size, size), (stride, stride), padding=over)
+
+
+def _blocks(x: jax.Array, size: int) -> jax.Array:
+    """Maxima of blocks that do not overlap; XLA's windows are slow to go back."""
+    b, h, w, c = x.shape
+    x = x[:, : h - h % size, : w - w % size]
+    return x.reshape(b, h // size, size, w // size, size, c).max((2, 4))
 
 
 def average_pool(x: jax.Array, size: int) -> jax.Array:

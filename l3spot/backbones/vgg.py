@@ -9,7 +9,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from l3spot.backbones.layers import conv, dense_head, max_pool
+from l3spot.backbones.layers import Conv, dense_head, max_pool
 
 CHANNELS = (64, 128, 256, 512, 512)
 BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -32,7 +32,7 @@ class VGG(nn.Module):
             zip(self.blocks, CHANNELS, strict=True), start=1
         ):
             for k in range(1, layers + 1):
-                x = nn.relu(conv(channels, 3, f"conv{b}_{k}")(x))
+                x = nn.relu(Conv(channels, 3, name=f"conv{b}_{k}")(x))
             x = max_pool(x, 2, 2)
         return dense_head(x, 7, self.classes) if self.classes else x
 

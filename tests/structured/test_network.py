@@ -1,11 +1,8 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import conv
 from mtl.task import flatten
 from structured import autoencoder, network
 from structured import config as configs
@@ -315,125 +312,6 @@ def test_no_two_matrices_start_alike():
     assert shared.max() < 0.9
 
 
-# Convolutions
-
-
-def images(height, width, channels, rows=2):
-    rng = np.random.default_rng(5)
-    return jnp.asarray(rng.normal(size=(rows, height, width, channels)))
-
-
-def weights(channels, maps):
-    return jnp.asarray(np.random.default_rng(6).normal(size=(9 * channels, maps)))
-
-
-def lax_conv(x, kernel, stride):
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel.reshape(3, 3, x.shape[-1], -1),
-        (stride, stride),
-        ((1, 1), (1, 1)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-CONVS = [(1, 4, 6, 1, 1), (1, 5, 7, 3, 2), (2, 8, 4, 1, 3), (2, 6, 10, 3, 4)]
-CONVS += [(3, 9, 6, 2, 2), (4, 4, 8, 2, 1)]
-
-
-@pytest.mark.parametrize(("stride", "height", "width", "channels", "maps"), CONVS)
-def test_convolutions_equal_those_of_xla_and_the_naive_ones(
-    x64, stride, height, width, channels, maps
-):
-    x, kernel = images(height, width, channels), weights(channels, maps)
-    due = lax_conv(x, kernel, stride)
-    assert due.shape == (2, height // stride, width // stride, maps)
-    np.testing.assert_allclose(conv.conv(x, kernel, stride), due, 1e-12, 1e-12)
-    naive = reference.conv(x, kernel, stride).real
-    np.testing.assert_allclose(due, naive, 1e-11, 1e-12)
-    _, back = jax.vjp(lambda x: lax_conv(x, kernel, stride), x)
-    y = images(*due.shape[1:])
-    found = conv.deconv(y, kernel, stride)
-    np.testing.assert_allclose(found, back(y)[0], 1e-12, 1e-12)
-    naive = reference.deconv(y, kernel, stride).real
-    np.testing.assert_allclose(found, naive, 1e-11, 1e-12)
-
-
-@pytest.mark.parametrize(("stride", "height", "width", "channels", "maps"), CONVS)
-def test_gradients_of_convolutions_are_those_that_jax_derives(
-    x64, stride, height, width, channels, maps
-):
-    x, kernel = images(height, width, channels), weights(channels, maps)
-    y = images(height // stride, width // stride, maps)
-
-    def transposed(y, kernel):
-        return jax.vjp(lambda x: lax_conv(x, kernel, stride), x)[1](y)[0]
-
-    for ours, plain, at, towards in (
-        (conv.conv, functools.partial(lax_conv, stride=stride), x, y),
-        (conv.deconv, transposed, y, x),
-    ):
-        found = jax.vjp(lambda a, k, f=ours: f(a, k, stride), at, kernel)[1](towards)
-        due = jax.vjp(plain, at, kernel)[1](towards)
-        for a, b in zip(found, due, strict=True):
-            np.testing.assert_allclose(a, b, 1e-11, 1e-11)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-def test_deconvolutions_equal_transposed_ones(x64, stride):
-    y, kernel = images(3, 4, 5), weights(2, 5)
-    due = jax.lax.conv_transpose(
-        y,
-        kernel.reshape(3, 3, 2, 5),
-        (stride, stride),
-        ((1, stride), (1, stride)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        transpose_kernel=True,
-    )
-    np.testing.assert_allclose(conv.deconv(y, kernel, stride), due, 1e-12, 1e-12)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-def test_convolutions_equal_those_of_pytorch(x64, stride):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    x, y, kernel = images(6, 8, 3), images(6 // stride, 8 // stride, 4), weights(3, 4)
-
-    def there(a, *order):
-        return torch.tensor(np.array(a)).permute(*order)
-
-    w = there(kernel.reshape(3, 3, 3, 4), 3, 2, 0, 1)
-    options = dict(stride=stride, padding=1)
-    due = torch.nn.functional.conv2d(there(x, 0, 3, 1, 2), w, **options)
-    due = due.permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(conv.conv(x, kernel, stride), due, 1e-12, 1e-12)
-    options["output_padding"] = stride - 1
-    due = torch.nn.functional.conv_transpose2d(there(y, 0, 3, 1, 2), w, **options)
-    due = due.permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(conv.deconv(y, kernel, stride), due, 1e-12, 1e-12)
-
-
-@pytest.mark.parametrize("stride", [1, 2, 3])
-def test_an_output_is_centred_on_its_row_of_the_input(stride):
-    """The tap in the middle alone takes every s-th pixel, and puts it back there."""
-    kernel = jnp.zeros((9, 1)).at[4].set(1)
-    x = images(6, 12, 1)
-    seen = conv.conv(x, kernel, stride)
-    np.testing.assert_array_equal(seen, x[:, ::stride, ::stride])
-    back = np.zeros(x.shape)
-    back[:, ::stride, ::stride] = seen
-    np.testing.assert_array_equal(conv.deconv(seen, kernel, stride), back)
-
-
-def test_the_gradients_of_a_convolution_equal_those_of_xla(x64):
-    x, kernel = images(6, 4, 2), weights(2, 3)
-    found, due = (
-        jax.grad(lambda x, k, f=f: jnp.sin(f(x, k, 2)).sum(), argnums=(0, 1))(x, kernel)
-        for f in (conv.conv, lax_conv)
-    )
-    for ours, theirs in zip(found, due, strict=True):
-        np.testing.assert_allclose(ours, theirs, 1e-11, 1e-12)
-
-
 @pytest.mark.parametrize("owner", [None, "encoder", "decoder"])
 def test_an_auto_encoder_of_convolutions_under_any_owner(owner):
     made = autoencoder.make_conv((8, 4), (3, 5), (2, 2), "relu", "sigmoid", owner)
@@ -442,7 +320,7 @@ def test_an_auto_encoder_of_convolutions_under_any_owner(owner):
     for name, half in (("encoder", encoder), ("decoder", decoder)):
         has = {"kernel" in layer for layer in half.values()}
         assert has == {owner in (None, name)}
-    x = images(8, 4, 1)[..., 0]
+    x = jnp.asarray(np.random.default_rng(5).normal(size=(2, 8, 4)))
     code = made.encode(encoder, decoder, x)
     assert code.shape == (2, made.code)
     back = made.decode(encoder, decoder, code)
