@@ -17,30 +17,31 @@ import jax
 import numpy as np
 
 from benchmarks import measure
-from l3spot import model, network, picture, pool, spotting
-from l3spot.picture import MM
+from l3spot import model, picture, pool, spotting
+from l3spot.network import CNN4, Network
+from l3spot.picture import HEIGHT, MM
 from mtl.task import Params
 
 BATCH = 50  # Windows at a time.
 
 
-def own(params: Params, x: np.ndarray, step: int) -> spotting.Sequence:
+def own(net: Network, params: Params, x: np.ndarray, step: int) -> spotting.Sequence:
     """Like `spotting.look`, each window computed for itself."""
     reach = int(spotting.REACH / MM)
-    above = network.HEIGHT // 2 + reach
+    above = HEIGHT // 2 + reach
     wide = np.pad(x, ((above, above), (0, 0)))
     first = np.arange(0, len(x) + 2 * reach + 1, step)
     told: list[np.ndarray] = []
     for i in range(0, len(first), BATCH):
         part = first[i : i + BATCH]
         part = np.pad(part, (0, BATCH - len(part)), mode="edge")
-        cut = np.stack([wide[a : a + network.HEIGHT] for a in part])
+        cut = np.stack([wide[a : a + HEIGHT] for a in part])
         told.append(np.asarray(_windows(params, cut)))
     away = np.concatenate(told)[: len(first), 0]
     return spotting.Sequence(MM * (first - reach).astype(float), spotting.REACH * away)
 
 
-_windows = jax.jit(network.outputs)
+_windows = jax.jit(CNN4.outputs)
 WAYS = {
     "own, 2 mm": (own, 1),
     "own, 4 mm": (own, 2),
@@ -61,9 +62,9 @@ def run(folder: str, scans: int) -> dict[str, Any]:
         cut = picture.centred(p.hu[i][: int(p.height[i]) // MM])
         x = picture.window(cut, found.low, found.high)
         for name, (look, step) in WAYS.items():
-            look(found.params, x, step)  # Compiled for this height.
+            look(CNN4, found.params, x, step)  # Compiled for this height.
             start = time.perf_counter()
-            sequence = look(found.params, x, step)
+            sequence = look(CNN4, found.params, x, step)
             rows[name]["s"].append(time.perf_counter() - start)
             spot = spotting.spot(sequence, float(p.height[i]))
             rows[name]["mm"].append(abs(spot.row - p.l3[i]))

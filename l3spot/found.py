@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from l3spot import picture, spotting
-from l3spot.model import Model
+from l3spot.model import SURE, Model
 from l3spot.projection import Projection
 from l3spot.spotting import Sequence, Spot
 from l3spot.volumes import Volume
 from mtl import workdir
 
-SURE = 0.5  # Confidence from which L3 is said to be in view.
 IN, OUT = "found", "not in view"
 LOW, HIGH = -100.0, 900.0  # HU of black and white in pictures.
 HIGH_INCHES = 4.6  # Of a projection in a picture.
@@ -40,7 +39,7 @@ def find(model: Model, p: Projection, volume: Volume, step: int) -> Found:
     """L3 in a projection of 1 mm rows; step: pixels between windows."""
     hu = picture.centred(picture.coarse(p.frontal))
     x = picture.window(hu, model.low, model.high)
-    sequence = spotting.look(model.params, x, step)
+    sequence = spotting.look(model.network, model.params, x, step)
     spot = spotting.spot(sequence, float(len(p.z)))
     confidence = model.calibration(spot.evidence)
     z = float(p.z[0]) + 0.5 - spot.row  # Row r of the projection spans r to r + 1 mm.

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from l3spot.network import HEIGHT, STRIDE
-from l3spot.picture import AIR, MARGIN, MM, WIDTH
+from l3spot.picture import AIR, HEIGHT, MARGIN, MM, WIDTH
 
 BEYOND = 25  # Pixels beyond a scan's ends at which windows still have their middle.
 
@@ -36,19 +35,21 @@ class Range(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """x: [rows, WIDTH] in [0, 1]. away: [T], L3's row less each window's middle, mm.
+    """x: [rows, WIDTH] in [0, 1]. clean: x as it was before it was spoilt.
 
+    away: [T], L3's row less each window's middle, mm.
     inside: bool [T], whether the window's middle is in the scan, or `BEYOND` beyond it.
     """
 
     x: jax.Array
+    clean: jax.Array
     away: jax.Array
     inside: jax.Array
 
 
 def strip(
     key: jax.Array, hu: jax.Array, height: jax.Array, l3: jax.Array, windows: int,
-    r: Range,
+    stride: int, r: Range,
 ) -> Strip:  # fmt: skip
     """A strip of so many windows.
 
@@ -58,19 +59,20 @@ def strip(
       height: rows of the scan, mm.
       l3: L3's row, mm; it may lie outside.
       windows: T.
+      stride: pixels from one to the next.
       r: ranges.
     """
     k = iter(jax.random.split(key, 20))
-    rows = HEIGHT + STRIDE * (windows - 1)
+    rows = HEIGHT + stride * (windows - 1)
     top, end = _ends(k, height / MM, r)
     near = jax.random.bernoulli(next(k), r.near) & (l3 / MM > top) & (l3 / MM < end)
     share = jax.random.uniform(next(k))
     first = jnp.where(
         near,
-        l3 / MM - STRIDE * (-1 + share * (windows + 1)),
-        top + share * jnp.maximum(end - top - STRIDE * (windows - 1), 0),
+        l3 / MM - stride * (-1 + share * (windows + 1)),
+        top + share * jnp.maximum(end - top - stride * (windows - 1), 0),
     )
-    first = jnp.clip(first, top - BEYOND, end + BEYOND - STRIDE * (windows - 1))
+    first = jnp.clip(first, top - BEYOND, end + BEYOND - stride * (windows - 1))
     first = jnp.floor(first).astype(int)
     wide = jnp.pad(hu, ((rows, rows), (0, 0)), constant_values=AIR)
     start = first - HEIGHT // 2  # In the picture; may be above it.
@@ -79,10 +81,10 @@ def strip(
     at = start + jnp.arange(rows)
     there = ((at >= top) & (at < end))[:, None]
     cut = jnp.where(jax.random.bernoulli(next(k)), cut[:, ::-1], cut)
-    x = _look(k, jnp.where(there, cut, AIR).astype(jnp.float32), there, r)
-    middles = first + STRIDE * jnp.arange(windows)
+    x, clean = _look(k, jnp.where(there, cut, AIR).astype(jnp.float32), there, r)
+    middles = first + stride * jnp.arange(windows)
     inside = (middles >= top - BEYOND) & (middles <= end + BEYOND)
-    return Strip(x, l3 - MM * middles, inside)
+    return Strip(x, clean, l3 - MM * middles, inside)
 
 
 def _ends(k: Iterator, height: jax.Array, r: Range) -> tuple[jax.Array, jax.Array]:
@@ -96,14 +98,16 @@ def _ends(k: Iterator, height: jax.Array, r: Range) -> tuple[jax.Array, jax.Arra
     return top, jnp.floor(jnp.where(choice, height, height - below))
 
 
-def _look(k: Iterator, hu: jax.Array, there: jax.Array, r: Range) -> jax.Array:
-    """HU to grey, with another window, contrast, noise, haze, and hidden boxes."""
+def _look(
+    k: Iterator, hu: jax.Array, there: jax.Array, r: Range
+) -> tuple[jax.Array, jax.Array]:
+    """HU to grey in a window that is drawn: spoilt in many ways, and clean."""
 
     def draw(low: float, high: float, shape: tuple[int, ...] = ()) -> jax.Array:
         return jax.random.uniform(next(k), shape, minval=low, maxval=high)
 
     low = draw(*r.low)
-    x = jnp.clip((hu - low) / draw(*r.span), 0, 1)
+    clean = x = jnp.clip((hu - low) / draw(*r.span), 0, 1)
     blur = draw(0, 1) ** 2
     around = jax.lax.reduce_window(x, 0.0, jax.lax.add, (3, 3), (1, 1), "SAME") / 9
     x = ((1 - blur) * x + blur * around) ** draw(*r.gamma)
@@ -119,4 +123,4 @@ def _look(k: Iterator, hu: jax.Array, there: jax.Array, r: Range) -> jax.Array:
             jnp.abs(j - corner[n, 1]) < size[n, 1] / 2
         )
         x = jnp.where(box, grey[n], x)
-    return jnp.clip(x, 0, 1)
+    return jnp.clip(x, 0, 1), clean

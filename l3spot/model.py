@@ -8,16 +8,20 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from scipy.special import expit
 
-from l3spot import weights
+from l3spot import backbones, weights
+from l3spot.backbones import normalisation
+from l3spot.network import CNN4, Network
 from mtl.errors import DataError
 from mtl.task import Params
 
 KIND = "l3spot model"
 PACKAGED = Path(__file__).with_name("phantoms.safetensors")
 SIZE = 5  # Numbers of evidence.
+SURE = 0.5  # Confidence from which L3 is said to be in view.
 
 
 class Calibration(NamedTuple):
@@ -34,7 +38,7 @@ class Calibration(NamedTuple):
 class Model(NamedTuple):
     """params: see `network`. low, high: HU that are black and white.
 
-    about: how it was trained.
+    about: how it was trained. network: what the parameters are of.
     """
 
     params: Params
@@ -42,6 +46,7 @@ class Model(NamedTuple):
     high: float
     calibration: Calibration
     about: str
+    network: Network = CNN4
 
 
 def save(path: Path, model: Model) -> None:
@@ -52,6 +57,11 @@ def save(path: Path, model: Model) -> None:
     """
     rest = model._asdict() | {"calibration": model.calibration._asdict()}
     del rest["params"]
+    rest["network"] = {
+        "name": model.network.name,
+        "input": model.network.input.to_json(),
+    }
+    # What it computed in while training does not bind who uses it.
     weights.save(path, KIND, model.params, {"model": json.dumps(rest)})
 
 
@@ -66,9 +76,19 @@ def load(path: Path = PACKAGED) -> Model:
         rest = json.loads(metadata["model"])
         fitted = rest.pop("calibration")
         calibration = Calibration(tuple(fitted["weights"]), float(fitted["bias"]))
-        model = Model(**rest | {"params": params, "calibration": calibration})
+        network = _network(**rest.pop("network"))
+        model = Model(**rest, params=params, calibration=calibration, network=network)
+        due = jax.eval_shape(network.init, jax.random.key(0))
+        if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, due):
+            raise ValueError(f"it has not the layers of {network.name}")
         if len(calibration.weights) != SIZE or not model.low < model.high:
             raise ValueError("its numbers make no sense")
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(f"{path} is no model of this version ({e})") from e
     return model
+
+
+def _network(name: str, input: str) -> Network:
+    if name not in backbones.NAMES:
+        raise ValueError(f"there is no backbone {name!r}")
+    return Network(name, normalisation.from_json(input))

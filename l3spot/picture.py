@@ -8,6 +8,7 @@ import numpy as np
 
 MM = 2  # Millimetres of a pixel.
 WIDTH = 176  # Pixels across that the network sees.
+HEIGHT = 192  # Pixels of a window: 384 mm; the paper has 400.
 MARGIN = 16  # Pixels more on either side, for shifts in training.
 AIR = -1024
 BONE = 250  # HU; where the spine is follows from what is denser.

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import signal, stats
 
-from l3spot import network
-from l3spot.picture import MM
+from l3spot.network import Network
+from l3spot.picture import HEIGHT, MM
 from mtl.task import Params
 
 REACH = 50.0  # a, mm.
 STEP = 2  # Pixels from a window to the next; a divisor of the trunk's stride.
-GROUP = 8  # Windows, in strides of the trunk, by which pictures are filled up.
+GROUP = 128  # Pixels by which pictures are filled up.
 
 
 class Sequence(NamedTuple):
@@ -46,30 +46,33 @@ class Spot(NamedTuple):
     correlation: np.ndarray
 
 
-def look(params: Params, x: np.ndarray, step: int = STEP) -> Sequence:
+def look(network: Network, params: Params, x: np.ndarray, step: int = STEP) -> Sequence:
     """All windows of a picture [R, WIDTH] in [0, 1].
 
     Middles run from `REACH` above the picture to `REACH` below it; what is beyond the
     picture is black. The trunk runs over the picture once for each phase of its stride.
     """
     reach = int(REACH / MM)
-    count = -(-(len(x) + 2 * reach) // network.STRIDE) + 1
-    count = -(-count // GROUP) * GROUP
-    phases = np.arange(0, network.STRIDE, step)
-    high = network.HEIGHT + network.STRIDE * (count - 1)
-    above = network.HEIGHT // 2 + reach
-    wide = np.zeros((high + network.STRIDE, x.shape[1]), np.float32)
+    count = -(-(len(x) + 2 * reach) // network.stride) + 1
+    group = GROUP // network.stride
+    count = -(-count // group) * group
+    phases = np.arange(0, network.stride, step)
+    high = HEIGHT + network.stride * (count - 1)
+    above = HEIGHT // 2 + reach
+    wide = np.zeros((high + network.stride, x.shape[1]), np.float32)
     wide[above : above + len(x)] = x[: len(wide) - above]
-    away = REACH * np.asarray(_phases(params, wide, tuple(phases.tolist())))
-    row = MM * (np.arange(0, count * network.STRIDE, step) - reach)
+    away = REACH * np.asarray(_phases(network, params, wide, tuple(phases.tolist())))
+    row = MM * (np.arange(0, count * network.stride, step) - reach)
     kept = row <= MM * len(x) + REACH
     return Sequence(row[kept].astype(float), away.T.ravel()[kept].astype(float))
 
 
-@partial(jax.jit, static_argnums=2)
-def _phases(params: Params, x: jax.Array, phases: tuple[int, ...]) -> jax.Array:
+@partial(jax.jit, static_argnums=(0, 3))
+def _phases(
+    network: Network, params: Params, x: jax.Array, phases: tuple[int, ...]
+) -> jax.Array:
     """[phases, windows], in units of the reach."""
-    high = len(x) - network.STRIDE
+    high = len(x) - network.stride
 
     def one(first: jax.Array) -> jax.Array:
         cut = jax.lax.dynamic_slice(x, (first, 0), (high, x.shape[1]))

@@ -1,8 +1,17 @@
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
-import jax
-import pytest
+# Programs that tests start compile what others have compiled before.
+CACHE = tempfile.mkdtemp(prefix="compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 

@@ -68,6 +68,8 @@ def slow(path):
     workdir.write_bytes(Path(path), b"half a file")
 
 if __name__ == "__main__":
+    # Whoever runs tests in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         list(parallel.each(slow, sys.argv[1:], 2))
     except KeyboardInterrupt:

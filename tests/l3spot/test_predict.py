@@ -23,7 +23,7 @@ SURE, UNSURE = (Calibration((0.0,) * model.SIZE, b) for b in (5.0, -5.0))
 
 @pytest.fixture(scope="module")
 def params():
-    return jax.tree.map(np.asarray, network.init(jax.random.key(0)))
+    return jax.tree.map(np.asarray, network.CNN4.init(jax.random.key(0)))
 
 
 @pytest.fixture(scope="module")

@@ -72,41 +72,73 @@ def test_without_a_ramp_there_is_no_peak():
     assert 0 <= spot.row <= 450
 
 
-@pytest.fixture(scope="module")
-def params():
-    return network.init(jax.random.key(0))
+NAMES = ("cnn4", "alexnet")
 
 
-def test_windows_share_the_trunk(params):
+@pytest.fixture(scope="module", params=NAMES)
+def drawn(request):
+    """A network and random parameters."""
+    net = network.make(request.param)
+    return net, net.init(jax.random.key(0))
+
+
+def test_windows_share_the_trunk(drawn):
     """Far from its ends, a strip's windows tell what each window tells in a strip that
     begins elsewhere: the trunk does not know where a window begins."""
-    x = jax.random.uniform(jax.random.key(1), (1, 40 * 16, picture.WIDTH))
-    long = network.outputs(params, x)[0]
-    assert long.shape == (40 - network.ROWS + 1,)
-    part = network.outputs(params, x[:, 5 * 16 : 35 * 16])[0]
-    np.testing.assert_allclose(part[2:-2], long[7:22], atol=1e-5)
+    net, params = drawn
+    rows = net.sides[0]
+    count, first, last = 3 * rows + 8, 3, 2 * rows + 8  # Of strides.
+    shape = 1, count * net.stride, picture.WIDTH
+    x = jax.random.uniform(jax.random.key(1), shape)
+    tell = jax.jit(net.outputs)
+    long = tell(params, x)[0]
+    windows = (count * net.stride - picture.HEIGHT) // net.stride + 1
+    assert long.shape == (windows,)
+    part = tell(params, x[:, first * net.stride : last * net.stride])[0]
+    edge = 3  # Rows of features that see beyond the ends.
+    scale = float(jnp.abs(part).max())
+    np.testing.assert_allclose(
+        part[edge:-edge], long[first + edge :][: len(part) - 2 * edge],
+        atol=2e-5 * scale,
+    )  # fmt: skip
 
 
-def test_a_window_of_its_own_differs_by_its_edges_alone(params):
+def test_a_window_of_its_own_differs_by_its_edges_alone():
     """The stated difference: zeros instead of context in the outer rows of features."""
-    x = jax.random.uniform(jax.random.key(1), (1, 60 * 16, picture.WIDTH))
-    shared = network.features(params["trunk"], x[..., None])[0]
-    first = 20
-    window = x[:, first * 16 : first * 16 + network.HEIGHT]
-    own = network.features(params["trunk"], window[..., None])[0]
-    same = shared[first : first + network.ROWS]
+    net = network.CNN4
+    trunk, stride = net.init(jax.random.key(0))["trunk"], net.stride
+    x = jax.random.uniform(jax.random.key(1), (1, 40 * stride, picture.WIDTH))
+    features = jax.jit(net.features)
+    shared, first = features(trunk, x)[0], 20
+    window = x[:, first * stride : first * stride + picture.HEIGHT]
+    own = features(trunk, window)[0]
+    same = shared[first : first + net.sides[0]]
     np.testing.assert_allclose(own[2:-2], same[2:-2], atol=1e-5)
     assert jnp.abs(own[0] - same[0]).max() > 1e-3
 
 
-def test_phases_are_windows_at_finer_steps(params):
+def test_phases_are_windows_at_finer_steps(drawn):
+    net, params = drawn
     x = np.asarray(jax.random.uniform(jax.random.key(2), (301, picture.WIDTH)))
-    fine, rough = spotting.look(params, x, 2), spotting.look(params, x, 16)
+    fine = spotting.look(net, params, x, 4)
+    rough = spotting.look(net, params, x, net.stride)
     assert np.ptp(np.diff(fine.row)) == 0
-    assert np.diff(fine.row)[0] == 2 * picture.MM
+    assert np.diff(fine.row)[0] == 4 * picture.MM
     assert fine.row[0] == rough.row[0] == -REACH
-    assert fine.row[-1] >= 602 + REACH - 4
-    np.testing.assert_allclose(fine.away[::8][: len(rough.away)], rough.away, atol=1e-3)
+    assert fine.row[-1] >= 602 + REACH - 8
+    scale = np.abs(rough.away).max()
+    every = fine.away[:: net.stride // 4][: len(rough.away)]
+    np.testing.assert_allclose(every, rough.away, atol=1e-4 * scale)
+
+
+def test_a_trunk_computes_in_bfloat16_and_answers_in_float32():
+    fine, rough = network.make("cnn4"), network.make("cnn4", "bfloat16")
+    params = fine.init(jax.random.key(0))
+    x = jax.random.uniform(jax.random.key(1), (1, 192, picture.WIDTH))
+    due, found = (jax.jit(net.outputs)(params, x) for net in (fine, rough))
+    assert found.dtype == jnp.float32
+    away = jnp.abs(found - due).max() / jnp.abs(due).max()
+    assert 1e-5 < away < 0.05
 
 
 def test_the_picture_is_about_the_spine():

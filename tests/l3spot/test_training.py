@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from configs.l3spot import phantom
-from l3spot import backbones, examples, experiment, jitter, model, network, pool
+from l3spot import examples, experiment, jitter, model, pool, scoring
 from l3spot.config import check
-from l3spot.picture import MM, WIDTH
-from l3spot.pool import ROWS, WIDE, Pool
+from l3spot.picture import HEIGHT, MM, WIDTH
+from l3spot.pool import ROWS, WIDE
 from mtl.errors import ConfigError, DataError, WorkdirError
+from tests.l3spot.conftest import bar
 
+STRIDE = 16
+STRIDE = 16
 PLAIN = jitter.Range(
     low=(0.0, 0.0),
     span=(1000.0, 1000.0),
@@ -24,31 +27,22 @@ PLAIN = jitter.Range(
 )
 
 
-def bar(l3, height, bright=900):
-    """A picture that is grey, with a bright bar whose middle is at L3's row, mm."""
-    hu = np.full((ROWS, WIDE), -1024, np.int16)
-    hu[: int(height) // MM] = 300
-    middle = round(l3 / MM)
-    hu[max(middle - 2, 0) : middle + 2] = bright
-    return hu
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_windows_are_told_where_l3_is_in_the_strip(seed):
     l3, height = 300.0, 620.0
     r = PLAIN._replace(near=1.0, cut=0.0)
     cut = jitter.strip(
         jax.random.key(seed), jnp.asarray(bar(l3, height)), jnp.float32(height),
-        jnp.float32(l3), windows=6, r=r,
+        jnp.float32(l3), windows=6, stride=STRIDE, r=r,
     )  # fmt: skip
-    assert cut.x.shape == (network.HEIGHT + 5 * network.STRIDE, WIDTH)
+    assert cut.x.shape == (HEIGHT + 5 * STRIDE, WIDTH)
     # Blur may spread the bar; its middle stays.
     column = np.asarray(cut.x[:, WIDTH // 2]) - 0.3
     bright = np.flatnonzero(column > 0.2)
     assert len(bright)
     middle = bright.mean() + 0.5
     for t, away in enumerate(cut.away):
-        due = (middle - network.HEIGHT / 2 - network.STRIDE * t) * MM
+        due = (middle - HEIGHT / 2 - STRIDE * t) * MM
         assert away == pytest.approx(due, abs=2.1)
     assert cut.inside.any()
 
@@ -58,7 +52,7 @@ def test_windows_far_beyond_the_scan_do_not_count():
     inside = [
         jitter.strip(
             jax.random.key(s), jnp.asarray(bar(60.0, height)), jnp.float32(height),
-            jnp.float32(60.0), windows=8, r=PLAIN,
+            jnp.float32(60.0), windows=8, stride=STRIDE, r=PLAIN,
         ) for s in range(8)
     ]  # fmt: skip
     for cut in inside:
@@ -67,23 +61,6 @@ def test_windows_far_beyond_the_scan_do_not_count():
         due = (middle >= -beyond) & (middle <= height + beyond)
         np.testing.assert_array_equal(cut.inside, due)
         assert cut.inside.any()
-
-
-def test_the_trunk_is_cnn4():
-    params = network.init(jax.random.key(0))["trunk"]
-    x = jax.random.normal(jax.random.key(1), (2, 64, 48, 1))
-    ours, flax = network.features(params, x), backbones.make("cnn4").features(params, x)
-    np.testing.assert_allclose(ours, flax, atol=1e-5)
-
-    def total(f):
-        return jax.grad(lambda p: (f(p, x) ** 2).sum())(params)
-
-    for a, b in zip(
-        jax.tree.leaves(total(network.features)),
-        jax.tree.leaves(total(backbones.make("cnn4").features)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * float(jnp.abs(b).max()))
 
 
 def test_projections_with_labels_are_a_pool():
@@ -131,21 +108,6 @@ def test_phantoms_are_drawn_once(tmp_path, monkeypatch):
         pool.phantoms(tmp_path / "p", 2, 4)
 
 
-@pytest.fixture
-def bars(monkeypatch):
-    """Instead of phantoms: bars, some of them out of view."""
-    rng = np.random.default_rng(0)
-    height = rng.uniform(300, 700, 40)
-    l3 = height * rng.uniform(0.1, 0.9, 40)
-    l3[::8] = -80.0
-    made = Pool(
-        np.stack([bar(a, b) for a, b in zip(l3, height, strict=True)]),
-        height.astype(np.float32), l3.astype(np.float32),
-    )  # fmt: skip
-    monkeypatch.setattr(pool, "phantoms", lambda *_: made)
-    return made
-
-
 def test_a_run_learns_and_leaves_a_model(bars, tmp_path):
     c = phantom.get_config("smoke")
     c.epochs, c.data.valid, c.eval_every, c.windows = 8, 10, 4, 3
@@ -168,11 +130,11 @@ def test_confidence_is_that_of_the_evidence():
     good = rng.random(400) < 0.6
     evidence = rng.normal(size=(400, model.SIZE)) * 0.1
     evidence[:, 0] += good
-    sure = experiment.calibrate(evidence, good)
+    sure = scoring.calibrate(evidence, good)
     assert sure(np.array([1.0, 0, 0, 0, 0])) > 0.9
     assert sure(np.zeros(5)) < 0.1
-    assert experiment.calibrate(evidence, np.ones(400, bool))(evidence[0]) > 0.9
-    assert experiment.calibrate(evidence, np.zeros(400, bool))(evidence[0]) < 0.1
+    assert scoring.calibrate(evidence, np.ones(400, bool))(evidence[0]) > 0.9
+    assert scoring.calibrate(evidence, np.zeros(400, bool))(evidence[0]) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -180,6 +142,9 @@ def test_confidence_is_that_of_the_evidence():
     [
         ("epochs", 0), ("data.source", "none"), ("data.valid", 5000), ("low", 2000.0),
         ("optim.rate", 0.0), ("huber", 0.0), ("reach", 40.0),
+        ("model.backbone", "resnet"), ("model.dtype", "float16"),
+        ("model.weights", "a.safetensors"), ("data.unlabelled", 5),
+        ("reconstruct.schedule", "sometimes"), ("reconstruct.value", 1.0),
     ],
 )  # fmt: skip
 def test_configs_that_make_no_sense(field, value):

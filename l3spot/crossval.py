@@ -1,0 +1,110 @@
+"""Cross-validation by patient: each scan is told by a network that never saw it.
+
+python -m l3spot.crossval --config configs/l3spot/phantom.py --workdir runs/folds
+
+WORKDIR gets a run for each fold (fold0, fold1, ...), predictions.csv with a row for
+each scan, and summary.json. A fold that is done is never redone. Errors are those of
+all scans that have L3, whether the network is sure of them or not (`confident` counts
+those of which it is not as missed), as in the paper's table: mean ± standard deviation
+by fold, and then the means of both.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from l3spot import config as configs
+from l3spot import evaluate, experiment, model, scoring, split
+from l3spot.pool import Pool
+from mtl import launch, workdir
+from mtl.errors import ConfigError
+
+COLUMNS = ("fold", "patient", "l3_mm", "predicted_mm", "confidence")
+
+
+def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
+    """Trains and tests a network for each fold.
+
+    Args:
+      config: of each run; `data.valid` scans of what is not in the fold validate.
+      folder: the workdir.
+      count: folds, 2 or more.
+
+    Returns:
+      The summary: by fold and in all the errors of `evaluate.errors`, rows in mm.
+
+    Raises:
+      mtl.errors.Error: something that the user can mend; the message says what.
+    """
+    configs.check(config)
+    if count < 2:
+        raise ConfigError(f"--folds={count} must be 2 or more")
+    if config.data.test:
+        raise ConfigError("config.data.test must be 0: folds test")
+    folder = Path(folder)
+    whole = experiment.load(config)
+    facts = {"folds": count, "scans": len(whole.hu), "of": int(whole.hu.sum())}
+    workdir.prepare(folder, config, facts)
+    rows: list[tuple] = []
+    told: list[dict[str, Any]] = []
+    for k, (rest, test) in enumerate(split.folds(whole, count, config.seed)):
+        given = experiment.parts(config, rest, test)
+        experiment.train(config, folder / f"fold{k}", given)
+        made, found = _test(folder / f"fold{k}", test)
+        rows += [(k, *row) for row in found]
+        told.append(made)
+    workdir.write_csv(folder / "predictions.csv", COLUMNS, rows)
+    summary = {"folds": told, "average": average(told)}
+    workdir.write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _test(folder: Path, test: Pool) -> tuple[dict[str, Any], list[tuple]]:
+    """The errors of a fold, and its rows."""
+    predicted, sure = scoring.predict(model.load(folder / "model.safetensors"), test)
+    true = scoring.truth(test)
+    seen = ~np.isnan(true)
+    errors = evaluate.errors(predicted[seen], true[seen])
+    confident = scoring.errors(predicted, sure, test)
+    columns = test.patient, np.round(true, 2), np.round(predicted, 2), np.round(sure, 4)
+    return errors | {"confident": confident}, list(zip(*columns, strict=True))
+
+
+def average(folds: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The means over folds, of means and of deviations alike."""
+    return {
+        name: float(np.mean([f[name] for f in folds]))
+        for name, value in folds[0].items() if isinstance(value, float)
+    }  # fmt: skip
+
+
+def table(summary: dict[str, Any]) -> str:
+    """In Markdown."""
+    lines = ["| fold | scans | error, mm | median | within 10 mm | wrong vertebra |"]
+    lines.append("|---|---|---|---|---|---|")
+    named = [*enumerate(summary["folds"]), ("average", summary["average"])]
+    for name, e in named:
+        lines.append(
+            f"| {name} | {e['compared']:g} | {e['mean_mm']:.2f} ± {e['std_mm']:.2f} "
+            f"| {e['median_mm']:.2f} | {100 * e['within_10_mm']:.1f} % "
+            f"| {100 * e['wrong_vertebra']:.1f} % |"
+        )
+    return "\n".join(lines)
+
+
+def launcher(arguments: Sequence[str]) -> str:
+    """Cross-validates as the flags say; returns the table."""
+    launch.no_more(arguments)
+    args = flags.FLAGS
+    return table(cross_validate(args.config, args.workdir, args.folds))
+
+
+if __name__ == "__main__":
+    config_flags.DEFINE_config_file("config", None, "The config of each run.")
+    flags.DEFINE_string("workdir", None, "The folder: new, or to resume.")
+    flags.DEFINE_integer("folds", 5, "Parts, each of which tests once.")
+    launch.launch(launcher, "config", "workdir")

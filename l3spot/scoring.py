@@ -1,0 +1,64 @@
+"""How well a network spots L3 in a pool, and how sure it may be of it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from ml_collections import ConfigDict
+from sklearn.linear_model import LogisticRegression
+
+from l3spot import evaluate, model, picture, spotting
+from l3spot.model import Calibration, Model
+from l3spot.network import Network
+from l3spot.pool import Pool
+from l3spot.spotting import Spot
+from mtl.task import Params
+
+WITHIN = 10.0  # mm; what confidence is the probability of.
+
+
+def truth(pool: Pool) -> np.ndarray:
+    """[N] L3's row, mm; NaN where it is not in view."""
+    seen = (pool.l3 >= 0) & (pool.l3 <= pool.height)
+    return np.where(seen, pool.l3, np.nan)
+
+
+def judge(
+    config: ConfigDict, net: Network, params: Params, pool: Pool, step: int
+) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    """Errors where L3 is in view; evidence [N, 5], and whether L3 was found [N]."""
+    found = list(_spots(net, params, pool, config.low, config.high, step))
+    rows, true = np.array([s.row for s in found]), truth(pool)
+    good = np.abs(rows - true) <= WITHIN  # NaN is not.
+    seen = ~np.isnan(true)
+    evidence = np.array([s.evidence for s in found])
+    return evaluate.errors(rows[seen], true[seen]), evidence, good
+
+
+def calibrate(evidence: np.ndarray, good: np.ndarray) -> Calibration:
+    """Logistic regression; of evidence that tells nothing if all are good, or none."""
+    if good.all() or not good.any():
+        return Calibration((0.0,) * model.SIZE, 5.0 if good.all() else -5.0)
+    fitted = LogisticRegression(C=10.0, max_iter=1000).fit(evidence, good)
+    return Calibration(tuple(map(float, fitted.coef_[0])), float(fitted.intercept_[0]))
+
+
+def predict(m: Model, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
+    """[N] rows, mm, whether L3 is said to be in view or not; and confidence [N]."""
+    found = list(_spots(m.network, m.params, pool, m.low, m.high, spotting.STEP))
+    sure = [m.calibration(s.evidence) for s in found]
+    return np.array([s.row for s in found]), np.array(sure)
+
+
+def errors(rows: np.ndarray, confidence: np.ndarray, pool: Pool) -> dict[str, float]:
+    """Errors when what is not sure is said not to be in view."""
+    told = np.where(confidence >= model.SURE, rows, np.nan)
+    return evaluate.errors(told, truth(pool))
+
+
+def _spots(
+    net: Network, params: Params, pool: Pool, low: float, high: float, step: int
+) -> Iterator[Spot]:
+    for hu, height in zip(pool.hu, pool.height, strict=True):
+        shown = picture.centred(hu[: int(height) // picture.MM])
+        x = picture.window(shown, low, high)
+        yield spotting.spot(spotting.look(net, params, x, step), float(height))

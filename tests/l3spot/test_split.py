@@ -1,0 +1,82 @@
+"""Patients in one part each, folds, and scans that lose their label."""
+
+import numpy as np
+import pytest
+
+from l3spot import examples, pool, split
+from l3spot.pool import Pool
+from mtl.errors import ConfigError, DataError
+
+
+def pool_of(l3, patient):
+    l3, count = np.array(l3, np.float32), len(l3)
+    hu = np.arange(count, dtype=np.int16)[:, None, None]
+    height = np.full(count, 500, np.float32)
+    return Pool(hu, height, l3, np.array(patient, np.int32))
+
+
+def test_no_patient_is_in_two_parts():
+    whole = pool_of([1, np.nan, 2, 3, 4, 5], [0, 3, 1, 1, 2, 3])
+    rest, held = split.last(whole, 2)
+    # Patient 3's scan without a label would tell who the patient is.
+    assert rest.l3.tolist() == [1, 2, 3]
+    assert held.l3.tolist() == [4, 5]
+    rest, held = split.last(whole, 3)
+    assert rest.l3.tolist() == [1]  # Patient 1 has two scans.
+    assert held.l3.tolist() == [2, 3, 4, 5]
+    assert len(split.last(whole, 0)[1].hu) == 0
+    with pytest.raises(ConfigError, match="none to train on"):
+        split.last(whole, 5)
+
+
+def test_folds_test_each_scan_once():
+    patient = np.repeat(np.arange(7), 2)
+    whole = pool_of([*range(13), np.nan], patient)
+    seen = []
+    for rest, test in split.folds(whole, 3, seed=1):
+        assert not set(rest.patient) & set(test.patient)
+        assert not np.isnan(test.l3).any()
+        assert len(rest.hu) + len(test.hu) >= 13
+        seen += test.l3.tolist()
+    assert sorted(seen) == list(range(13))
+    with pytest.raises(ConfigError, match="too few"):
+        list(split.folds(whole, 8, seed=1))
+
+
+def test_few_keep_their_label():
+    whole = pool_of([*range(8), np.nan], range(9))
+    same = split.few(whole, 0, 0, 0, seed=0)
+    assert same.l3.tolist() == list(range(8))
+    made = split.few(whole, 2, 5, 6, seed=0)
+    known = made.l3[~np.isnan(made.l3)]
+    assert len(known) == 6  # Two, three times.
+    assert len(set(known)) == 2
+    others = made.hu[np.isnan(made.l3)].ravel().tolist()
+    assert len(set(others)) == 5
+    assert not set(others) & set(known.astype(int).tolist())
+    assert len(split.few(whole, 2, -1, 0, seed=0).hu) == 9
+    assert not np.isnan(whole.l3[:8]).any()  # What was given stays as it was.
+    for labelled, unlabelled in ((9, 0), (2, 8)):
+        with pytest.raises(ConfigError, match="more than there are"):
+            split.few(whole, labelled, unlabelled, 0, seed=0)
+
+
+def test_patients_of_projections_come_from_a_file(tmp_path):
+    z = 500.0 - np.arange(300)
+    hu = np.full((300, 260), 100, np.int16)
+    scans = [
+        examples.Example(name, hu, z, np.arange(260.0), 420.0, "in view")
+        for name in "abc"
+    ]
+    scans[2] = scans[2]._replace(label="", l3_z=np.nan)
+    path = tmp_path / "patients.csv"
+    path.write_text("scan,patient\na,x\nb,y\nc,x\n")
+    assert pool.projections(scans, path).patient.tolist() == [0, 1, 0]
+    assert np.isnan(pool.projections(scans).l3[2])
+    assert pool.projections(scans).patient.tolist() == [0, 1, 2]
+    path.write_text("scan,patient\na,x\n")
+    with pytest.raises(DataError, match="does not say of which patient b is"):
+        pool.projections(scans, path)
+    path.write_text("scan\na\n")
+    with pytest.raises(DataError, match="columns scan and patient"):
+        pool.projections(scans, path)
