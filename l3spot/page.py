@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 HEAD = ("scan", "status", "confidence", "z_mm", "slice_index", "warnings", "why")
 NUMBERS = ("confidence", "z_mm", "slice_index")
+WORDS = ("warnings", "why")
+SORTED = ' aria-sort="ascending"'  # The order that the page comes in.
 
 PAGE = """\
 <!DOCTYPE html>
@@ -25,8 +27,10 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 0 auto;
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: 0.9rem;
   font-variant-numeric: tabular-nums; }}
-th, td {{ padding: 0.3rem 0.7rem; border-bottom: 1px solid #8886; text-align: left; }}
+th, td {{ padding: 0.3rem 0.7rem; border-bottom: 1px solid #8886; text-align: left;
+  vertical-align: top; white-space: nowrap; }}
 .number {{ text-align: right; }}
+.words {{ white-space: normal; min-width: 14rem; }}
 th button {{ all: unset; cursor: pointer; font-weight: 600; }}
 th button:focus-visible {{ outline: 2px solid; }}
 th[aria-sort=ascending] button::after {{ content: " \\25B2"; }}
@@ -89,12 +93,14 @@ def render(rows: Sequence[dict[str, Any]], about: str) -> str:
 
 
 def _kind(name: str) -> str:
-    return ' class="number"' if name in NUMBERS else ""
+    kinds = {"number": NUMBERS, "words": WORDS}
+    return "".join(f' class="{k}"' for k, names in kinds.items() if name in names)
 
 
 def _heading(name: str) -> str:
     text = name.replace("_", " ")
-    return f'<th{_kind(name)}><button type="button">{text}</button></th>'
+    order = SORTED if name == "confidence" else ""
+    return f'<th{_kind(name)}{order}><button type="button">{text}</button></th>'
 
 
 def _row(row: dict[str, Any]) -> str:
