@@ -109,10 +109,15 @@ def slicer(name: str, found: Found, x: float, y: float) -> str:
 
 
 def write(
-    out: Path, name: str, told: dict[str, Any], p: Projection, found: Found
+    out: Path,
+    name: str,
+    told: dict[str, Any],
+    p: Projection,
+    found: Found,
+    drawn: bytes,
 ) -> None:
-    """NAME.png, NAME.mrk.json if L3 is in view, and NAME.json, last."""
-    workdir.write_bytes(out / f"{name}.png", draw(name, p, found))
+    """NAME.png as drawn, NAME.mrk.json if L3 is in view, and NAME.json, last."""
+    workdir.write_bytes(out / f"{name}.png", drawn)
     if found.status == IN:
         middle = float(p.x.mean()), float(p.y.mean())
         workdir.write_text(out / f"{name}.mrk.json", slicer(name, found, *middle))

@@ -5,22 +5,38 @@ python -m l3spot.predict --scans SCANS --out RESULTS
 Each sub-folder, zip file and NIfTI file of SCANS is a scan. RESULTS gets results.csv
 with a row for each, found, not in view, or failed and why; and for each scan NAME.json,
 NAME.png to be looked at, and NAME.mrk.json for 3D Slicer. One bad scan does not stop
-the rest; the exit status is 1 if there was one. Of the headers only UIDs are kept. This
-is no medical device: look at the pictures, worst confidence first.
+the rest; the exit status is 1 if there was one. This is no medical device: look at the
+pictures, worst confidence first.
+
+Of the headers only UIDs are kept, but with --copy_slice NAME.dcm is the slice's file as
+it was, and with --dicom NAME.sr.dcm (a report) and NAME.sc.dcm (the picture) are of the
+scan's patient and study. A scan that has no DICOM file for each slice, NIfTI or many
+frames in one, gets a warning instead.
 """
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 from tqdm import tqdm
 
-from l3spot import datasets, found, model, page, projection, scan
+from l3spot import (
+    datasets,
+    dicom_report,
+    found,
+    model,
+    original,
+    page,
+    projection,
+    scan,
+)
 from l3spot.datasets import Case
+from l3spot.found import Found
 from l3spot.model import Model
 from l3spot.spotting import STEP
+from l3spot.volumes import Volume
 from mtl import launch, workdir
 from mtl.errors import DataError
 
@@ -29,14 +45,31 @@ COLUMNS = (
     *("file", "sop_instance_uid", "series", "warnings", "why", "seconds"),
 )
 FAILED = "failed"
+ENDS = (".json", ".png", ".mrk.json", ".dcm", ".sr.dcm", ".sc.dcm")
+
+
+class How(NamedTuple):
+    """What is read, and what is written beyond the results.
+
+    series: a SeriesInstanceUID or file name, if not the longest volume is wanted.
+    copy_slice: the DICOM file of the slice, with the patient's header.
+    dicom: a report and the picture, of the scan's patient; see `dicom_report`.
+    """
+
+    series: str = ""
+    copy_slice: bool = False
+    dicom: bool = False
+
+
+PLAIN = How()
 
 
 def predict(
     scans: str | Path,
     out: str | Path,
     checkpoint: str | Path = model.PACKAGED,
-    series: str = "",
     layout: str = "",
+    how: How = PLAIN,
 ) -> list[dict[str, Any]]:
     """Finds L3 in all the scans of a folder.
 
@@ -44,38 +77,41 @@ def predict(
       scans: the folder; see `datasets`.
       out: gets what the module's docstring says.
       checkpoint: a model that `l3spot.main` left, if not the package's own.
-      series: a SeriesInstanceUID or file name, if not the longest volume is wanted.
       layout: of `scans`, if it is not to be told from the folder.
+      how: what is read and written.
 
     Returns:
       The rows of results.csv, z in mm, LPS, of the middle of L3's body.
 
     Raises:
+      ConfigError: `how` asks for what is not installed.
       DataError: there is no scan, or no such model.
       WorkdirError: `out` lies in `scans`, or cannot be written.
     """
     scans, out = Path(scans), Path(out)
+    if how.dicom:
+        dicom_report.check()
     net = model.load(Path(checkpoint))
     cases = datasets.find(scans, layout or datasets.detect(scans))
     workdir.check_apart(out, scans, "scans")
     workdir.make(out, f"--out={out}")
     rows: list[dict[str, Any]] = []
     for case in tqdm(cases, unit="scan", disable=None):
-        rows.append(_one(case, out, net, series))
+        rows.append(_one(case, out, net, how))
         table = [[row[k] for k in COLUMNS] for row in rows]
         workdir.write_csv(out / "results.csv", COLUMNS, table)
     workdir.write_text(out / "index.html", page.render(rows, net.about))
     return rows
 
 
-def _one(case: Case, out: Path, net: Model, series: str) -> dict[str, Any]:
+def _one(case: Case, out: Path, net: Model, how: How) -> dict[str, Any]:
     """The row of a scan, whose files are written."""
     start = time.perf_counter()
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"scan": case.name}
-    for end in (".json", ".png", ".mrk.json"):
+    for end in ENDS:
         (out / f"{case.name}{end}").unlink(missing_ok=True)
     try:
-        volume = scan.choose(scan.read(case.path), case.path, series)
+        volume = scan.choose(scan.read(case.path), case.path, how.series)
         row |= {
             "series": volume.planes[0].series[-1],
             "warnings": "; ".join(volume.warnings),
@@ -86,8 +122,31 @@ def _one(case: Case, out: Path, net: Model, series: str) -> dict[str, Any]:
     spotted = found.find(net, p, volume, STEP)
     row |= found.row_of(spotted, volume)
     row["seconds"] = round(time.perf_counter() - start, 2)
-    found.write(out, case.name, row, p, spotted)
+    picture = found.draw(case.name, p, spotted)
+    refused = _extras(case.name, out, how, volume, spotted, picture, net.about)
+    row["warnings"] = "; ".join([*volume.warnings, *refused])
+    found.write(out, case.name, row, p, spotted, picture)
     return row
+
+
+def _extras(
+    name: str,
+    out: Path,
+    how: How,
+    volume: Volume,
+    spotted: Found,
+    picture: bytes,
+    about: str,
+) -> list[str]:
+    """Writes what else was asked for; returns why some of it could not be."""
+    try:
+        if how.copy_slice and spotted.status == found.IN:
+            original.copy(volume, spotted.plane, out / f"{name}.dcm")
+        if how.dicom:
+            dicom_report.write(out, name, volume, spotted, picture, about)
+    except DataError as e:
+        return [str(e)]
+    return []
 
 
 def launcher(arguments: Sequence[str]) -> str:
@@ -98,7 +157,8 @@ def launcher(arguments: Sequence[str]) -> str:
     """
     launch.no_more(arguments)
     args = flags.FLAGS
-    rows = predict(args.scans, args.out, args.checkpoint, args.series, args.layout)
+    how = How(args.series, args.copy_slice, args.dicom)
+    rows = predict(args.scans, args.out, args.checkpoint, args.layout, how)
     count = {s: sum(r["status"] == s for r in rows) for s in (found.IN, found.OUT)}
     told = f"L3 found in {count[found.IN]} of {len(rows)} scans, not in view in "
     told += f"{count[found.OUT]}; see {Path(args.out) / 'index.html'}"
@@ -114,4 +174,10 @@ if __name__ == "__main__":
     flags.DEFINE_string("checkpoint", str(model.PACKAGED), "Another model's file.")
     flags.DEFINE_string("series", "", "A SeriesInstanceUID or file name.")
     flags.DEFINE_enum("layout", "", ["", *datasets.LAYOUTS[:-1]], "Of the folder.")
+    flags.DEFINE_bool(
+        "copy_slice", False, "Copy the slice's DICOM file, with the patient's header."
+    )
+    flags.DEFINE_bool(
+        "dicom", False, "Write an SR and a secondary capture, of the scan's patient."
+    )
     launch.launch(launcher, "scans", "out")
