@@ -127,18 +127,29 @@ def read(path: Path, offset: float = 0.0) -> dict[str, Row]:
     """
     if not math.isfinite(offset):
         raise DataError(f"--label_offset={offset} is no length in mm")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise DataError(f"--labels={path} cannot be read as UTF-8 text ({e})") from e
-    head = lines[0] if lines else ""
-    table = csv.DictReader(lines, delimiter=";" if ";" in head else ",")
+    table = _table(path)
     try:
         return _rows(table, path, offset)
     except csv.Error as e:
         raise DataError(
             f"{path}, line {table.reader.line_num}: {e}; is there a stray quote?"
         ) from e
+
+
+def column(path: Path, name: str) -> dict[str, str]:
+    """Another column of a CSV that `read` took, by scan; empty if it has none."""
+    table = _table(path)
+    table.fieldnames = [n.strip() for n in table.fieldnames or []]
+    return {r["scan"].strip(): (r.get(name) or "").strip() for r in table}
+
+
+def _table(path: Path) -> "csv.DictReader[str]":
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        raise DataError(f"--labels={path} cannot be read as UTF-8 text ({e})") from e
+    head = lines[0] if lines else ""
+    return csv.DictReader(lines, delimiter=";" if ";" in head else ",")
 
 
 def _rows(table: "csv.DictReader[str]", path: Path, offset: float) -> dict[str, Row]:

@@ -31,6 +31,7 @@ from l3spot import (
     page,
     projection,
     scan,
+    volumes,
 )
 from l3spot.datasets import Case
 from l3spot.found import Found
@@ -42,7 +43,8 @@ from mtl.errors import DataError
 
 COLUMNS = (
     *("scan", "status", "confidence", "z_mm", "row", "slice_index", "slice_z_mm"),
-    *("file", "sop_instance_uid", "series", "warnings", "why", "seconds"),
+    *("slice_mm", "low_mm", "file", "sop_instance_uid", "series", "warnings", "why"),
+    "seconds",
 )
 FAILED = "failed"
 ENDS = (".json", ".png", ".mrk.json", ".dcm", ".sr.dcm", ".sc.dcm")
@@ -81,7 +83,8 @@ def predict(
       how: what is read and written.
 
     Returns:
-      The rows of results.csv, z in mm, LPS, of the middle of L3's body.
+      The rows of results.csv, z in mm, LPS, of the middle of L3's body; slice_mm is the
+      usual distance of slices, low_mm the z of the lowest.
 
     Raises:
       ConfigError: `how` asks for what is not installed.
@@ -114,6 +117,8 @@ def _one(case: Case, out: Path, net: Model, how: How) -> dict[str, Any]:
         volume = scan.choose(scan.read(case.path), case.path, how.series)
         row |= {
             "series": volume.planes[0].series[-1],
+            "slice_mm": round(volumes.step(volume), 3),
+            "low_mm": round(float(volume.z[0]), 3),
             "warnings": "; ".join(volume.warnings),
         }
         p = projection.project(volume)

@@ -6,7 +6,6 @@ import shutil
 import sys
 import zipfile
 
-import jax
 import nibabel
 import numpy as np
 import pydicom
@@ -14,8 +13,8 @@ import pytest
 from PIL import Image
 from pydicom.sr.codedict import codes
 
-from l3spot import dicom_report, model, network, original, predict, scan
-from l3spot.model import Calibration, Model
+from l3spot import dicom_report, model, original, predict, scan
+from l3spot.model import Calibration
 from l3spot.predict import How
 from mtl.errors import ConfigError, DataError
 from tests.l3spot import series as write
@@ -33,12 +32,11 @@ BOTH = How(copy_slice=True, dicom=True)
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """Untrained models, one that is sure of all and one that is sure of nothing."""
+    """Models, one that is sure of all and one that is sure of nothing."""
     folder = tmp_path_factory.mktemp("models")
-    params = jax.tree.map(np.asarray, network.init(jax.random.key(0)))
     for name, bias in (("sure", 5.0), ("unsure", -5.0)):
         calibration = Calibration((0.0,) * model.SIZE, bias)
-        model.save(folder / name, Model(params, 0.0, 900.0, calibration, "on nothing"))
+        model.save(folder / name, model.load()._replace(calibration=calibration))
     return folder
 
 

@@ -60,6 +60,7 @@ def test_each_scan_has_a_row_and_the_bad_one_says_why(scans, checkpoints, tmp_pa
     heights = Z0 + STEP * np.arange(PLANES)
     assert index == np.abs(heights - z).argmin()
     assert float(good["slice_z_mm"]) == heights[index]
+    assert (float(good["slice_mm"]), float(good["low_mm"])) == (STEP, Z0)
     assert good["file"].endswith(f"IM{index:04d}")
     assert good["sop_instance_uid"].startswith("1.2.3.4.")
     top = heights[-1]

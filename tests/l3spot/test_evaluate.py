@@ -1,0 +1,181 @@
+"""Errors in mm and slices, by fold and by reader, against Python's own statistics."""
+
+import json
+import random
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from l3spot import evaluate, tables
+from mtl.errors import DataError
+from tests.conftest import ROOT
+
+N = 24
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Files of random numbers, and what they hold: z, spacing, lowest slice, fold."""
+    draw = random.Random(0)
+    given = {}
+    for i in range(N):
+        given[f"s{i}"] = {
+            "said": round(draw.uniform(-60, 60), 2), "step": draw.choice([0.75, 3.0]),
+            "low": round(draw.uniform(-200, -100), 1), "fold": str(i % 3),
+            "a": draw.randrange(100, 140), "b": draw.randrange(100, 140),
+            "c": draw.randrange(100, 140),
+        }  # fmt: skip
+    results = ["scan,status,z_mm,slice_mm,low_mm,fold"]
+    results += [
+        f"{n},found,{g['said']},{g['step']},{g['low']},{g['fold']}"
+        for n, g in given.items()
+    ]
+    results.append("broken,failed,,,,0")
+    (tmp_path / "results.csv").write_text("\n".join(results))
+    for reader in "abc":
+        rows = [f"{n},{g[reader]}" for n, g in given.items()]
+        (tmp_path / f"{reader}.csv").write_text("scan,slice_index\n" + "\n".join(rows))
+    return tmp_path, given
+
+
+def away(given, one, other):
+    """Errors in slices and in mm, one by one."""
+
+    def z(g, who):
+        return g["said"] if who == "said" else g["low"] + g[who] * g["step"]
+
+    mm = [abs(z(g, one) - z(g, other)) for g in given]
+    return [e / g["step"] for e, g in zip(mm, given, strict=True)], mm
+
+
+def test_errors_in_slices_are_those_in_mm_over_the_spacing(scans):
+    folder, given = scans
+    told = evaluate.evaluate(folder / "results.csv", folder / "a.csv")
+    for unit, values in zip(
+        ("slices", "mm"), away(given.values(), "said", "a"), strict=True
+    ):
+        cut = statistics.quantiles(values, n=20, method="inclusive")
+        assert told[f"mean_{unit}"] == pytest.approx(statistics.fmean(values))
+        assert told[f"std_{unit}"] == pytest.approx(statistics.pstdev(values))
+        assert told[f"median_{unit}"] == pytest.approx(statistics.median(values))
+        assert told[f"p95_{unit}"] == pytest.approx(cut[-1])
+        assert told[f"max_{unit}"] == pytest.approx(max(values))
+    assert (told["scans"], told["compared"]) == (N, N)
+
+
+def test_folds_and_their_average(scans):
+    folder, given = scans
+    *folds, average = evaluate.evaluate(folder / "results.csv", folder / "a.csv")[
+        "folds"
+    ]
+    means, stds = {}, {}
+    for fold in "012":
+        own = [g for g in given.values() if g["fold"] == fold]
+        means[fold], stds[fold] = zip(
+            *(
+                (statistics.fmean(v), statistics.pstdev(v))
+                for v in away(own, "said", "a")
+            ),
+            strict=True,
+        )
+    for row in folds:
+        assert row["mean_slices"] == pytest.approx(means[row["fold"]][0])
+        assert row["std_mm"] == pytest.approx(stds[row["fold"]][1])
+        assert row["scans"] == N / 3
+    assert average["fold"] == "average"
+    for i, unit in enumerate(("slices", "mm")):
+        mean = sum(m[i] for m in means.values()) / 3
+        std = sum(s[i] for s in stds.values()) / 3
+        assert average[f"mean_{unit}"] == pytest.approx(mean)
+        assert average[f"std_{unit}"] == pytest.approx(std)
+
+
+def test_the_average_row_is_that_of_the_paper():
+    """VGG16 in its table of folds."""
+    vgg = [(2.06, 4.39), (1.78, 2.09), (1.54, 1.54), (1.96, 1.62), (1.74, 1.96)]
+    rows = [
+        {"scans": 1, "compared": 1, "mean_slices": m, "std_slices": s} for m, s in vgg
+    ]
+    told = evaluate.average(rows)
+    assert (round(told["mean_slices"], 2), round(told["std_slices"], 2)) == (1.82, 2.32)
+    assert "mean_mm" not in told
+
+
+def test_folds_may_be_those_of_the_labels(scans):
+    folder, given = scans
+    text = (folder / "results.csv").read_text().replace(",fold", ",other")
+    (folder / "results.csv").write_text(text)
+    rows = [f"{n};{g['a']}; {int(n[1:]) % 2}" for n, g in given.items()]
+    (folder / "a.csv").write_text("scan; slice_index; fold\n" + "\n".join(rows))
+    told = evaluate.evaluate(folder / "results.csv", folder / "a.csv")["folds"]
+    assert [row["fold"] for row in told] == ["0", "1", "average"]
+    odd = [g for n, g in given.items() if int(n[1:]) % 2]
+    assert told[1]["mean_mm"] == pytest.approx(
+        statistics.fmean(away(odd, "said", "a")[1])
+    )
+
+
+def test_readers_against_the_first(scans):
+    folder, given = scans
+    with (folder / "c.csv").open("a") as stream:
+        stream.write("\nother,7\n")
+    files = [folder / f"{r}.csv" for r in "abc"]
+    told = evaluate.compare_readers(folder / "results.csv", files)
+    assert [row["reader"] for row in told] == [*map(str, files[1:]), "l3spot"]
+    for row, who in zip(told, ("b", "c", "said"), strict=True):
+        slices, mm = away(given.values(), who, "a")
+        assert row["mean_slices"] == pytest.approx(statistics.fmean(slices))
+        assert row["std_slices"] == pytest.approx(statistics.pstdev(slices))
+        assert row["mean_mm"] == pytest.approx(statistics.fmean(mm))
+        assert row["std_mm"] == pytest.approx(statistics.pstdev(mm))
+        assert row["scans"] == N
+    # Of two readers the distance in slices is a whole number.
+    assert told[0]["max_slices"] == pytest.approx(
+        max(abs(g["a"] - g["b"]) for g in given.values())
+    )
+
+
+def test_spacings_that_are_not_known_leave_out_slices(scans):
+    folder, _ = scans
+    (folder / "z.csv").write_text("scan,z_mm\ns0,1\ns1,2\n")
+    text = (folder / "results.csv").read_text()
+    (folder / "old.csv").write_text(text.replace("slice_mm", "other"))
+    told = evaluate.evaluate(folder / "old.csv", folder / "z.csv")
+    assert "mean_mm" in told
+    assert "mean_slices" not in told
+    assert "-" in tables.text(told).split("\n\n")[1]
+    with pytest.raises(DataError, match="has slice_mm"):
+        evaluate.evaluate(folder / "old.csv", folder / "a.csv")
+    (folder / "zero.csv").write_text("scan,status,z_mm,slice_mm\ns0,found,1,0\n")
+    with pytest.raises(DataError, match=r"no results\.csv .*slice_mm=0"):
+        evaluate.evaluate(folder / "zero.csv", folder / "z.csv")
+
+
+def test_the_launcher_prints_aligned_tables_and_leaves_json(scans):
+    folder, _ = scans
+    command = [sys.executable, "-m", "l3spot.evaluate", "--results", "results.csv"]
+    env = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "PATH": ""}
+
+    def run(*more):
+        return subprocess.run(
+            [*command, *more], cwd=folder, capture_output=True, text=True, env=env
+        )
+
+    done = run("--readers", "a.csv,b.csv,c.csv", "--out", "out.json")
+    assert done.returncode == 0, done.stderr
+    numbers, folds, readers = done.stdout.strip().split("\n\n")
+    assert "mean_slices" in numbers
+    for table in (folds, readers):
+        assert len({len(line) for line in table.splitlines()}) == 1
+    told = json.loads((folder / "out.json").read_text())
+    average = folds.splitlines()[-1].split()
+    assert average[0] == "average"
+    assert f"{told['folds'][-1]['mean_slices']:.2f}" == average[3]
+    program = readers.splitlines()[-1].split()
+    assert program[0] == "l3spot"
+    assert f"{told['readers'][-1]['mean_slices']:.2f}" == program[3]
+    wrong = run("--labels", "a.csv", "--readers", "b.csv,c.csv")
+    assert wrong.returncode == 1
+    assert "give --labels, or" in wrong.stderr
