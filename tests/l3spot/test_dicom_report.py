@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pydicom.sr.codedict import codes
 
-from l3spot import dicom_report, model, original, predict, scan
+from l3spot import model, original, predict, scan
 from l3spot.model import Calibration
 from l3spot.predict import How
 from mtl.errors import ConfigError, DataError
@@ -166,7 +166,6 @@ def test_a_header_that_is_odd_gives_a_warning(checkpoints, tmp_path):
 
 def test_without_highdicom_nothing_starts(tmp_path, monkeypatch):
     write.write(tmp_path / "s" / "a", images(trunk())[:3])
-    monkeypatch.setattr(dicom_report.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(ConfigError, match=r"evolving-mtl\[dicom\]"):
         predict.predict(tmp_path / "s", tmp_path / "out", how=BOTH)
