@@ -62,7 +62,10 @@ def browse(results, tmp_path_factory):
             f"document.querySelectorAll('th button')[{HEAD.index(h)}].click();"
             for h in headings
         )
-        script = f"""<script>addEventListener("load", () => {{
+        # Lazy pictures would not be waited for by the load event.
+        script = f"""<script>
+        [...document.images].forEach((image) => image.loading = "eager");
+        addEventListener("load", () => {{
             {clicks}
             const told = document.createElement("pre");
             told.textContent = JSON.stringify({SEEN});
