@@ -11,7 +11,7 @@ import optax
 from ml_collections import ConfigDict
 
 from l3spot import config as configs
-from l3spot import examples, model, network, pool, pretrained, scoring, split, spotting
+from l3spot import examples, model, network, pool, pretrained, scoring, split
 from l3spot import tasks as task_list
 from l3spot.model import Model
 from l3spot.network import Network
@@ -20,8 +20,6 @@ from mtl import workdir
 from mtl.errors import ConfigError
 from mtl.task import Flat, Params, flatten, unflatten
 from mtl.train import Training, fit
-
-COARSE = 4  # Pixels between windows while training.
 
 
 class Parts(NamedTuple):
@@ -85,12 +83,12 @@ def train(config: ConfigDict, folder: str | Path, given: Parts) -> dict[str, Any
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
         result = fit(plan(config, net, params, given), folder)
         errors, evidence, good = scoring.judge(
-            config, net, result.best, given.valid, spotting.STEP
+            config, net, result.best, given.valid, config.step
         )
     best = {k: jax.tree.map(np.asarray, result.best[k]) for k in ("trunk", "head")}
     about = f"trained on {len(given.train.hu)} {config.data.source}, seed {config.seed}"
     fitted = scoring.calibrate(evidence, good)
-    made = Model(best, config.low, config.high, fitted, about, net)
+    made = Model(best, config.low, config.high, fitted, about, net, config.step)
     model.save(folder / "model.safetensors", made)
     summary = result.summary | {
         "valid": errors,
@@ -145,6 +143,7 @@ def plan(config: ConfigDict, net: Network, params: Params, given: Parts) -> Trai
         0.1 * o.rate, o.rate, o.warm_up, max(epochs, o.warm_up + 1)
     )
     tasks, weights = task_list.build(config, net)
+    coarse = min(2 * config.step, net.stride)  # Pixels, while training.
     return Training(
         tasks=tasks,
         weights=weights,
@@ -154,7 +153,7 @@ def plan(config: ConfigDict, net: Network, params: Params, given: Parts) -> Trai
         key=jax.random.split(jax.random.key(config.seed))[1],
         evaluate=lambda p: {
             f"valid/{k}": v
-            for k, v in scoring.judge(config, net, p, given.valid, COARSE)[0].items()
+            for k, v in scoring.judge(config, net, p, given.valid, coarse)[0].items()
         },
         monitor="valid/mean_mm",
         batch_size=config.batch_size,

@@ -15,6 +15,7 @@ from scipy.special import expit
 from l3spot import backbones, weights
 from l3spot.backbones import normalisation
 from l3spot.network import CNN4, Network
+from l3spot.spotting import STEP
 from mtl.errors import DataError
 from mtl.task import Params
 
@@ -39,6 +40,7 @@ class Model(NamedTuple):
     """params: see `network`. low, high: HU that are black and white.
 
     about: how it was trained. network: what the parameters are of.
+    step: pixels between windows.
     """
 
     params: Params
@@ -47,6 +49,7 @@ class Model(NamedTuple):
     calibration: Calibration
     about: str
     network: Network = CNN4
+    step: int = STEP
 
 
 def save(path: Path, model: Model) -> None:
@@ -81,9 +84,10 @@ def load(path: Path = PACKAGED) -> Model:
         due = jax.eval_shape(network.init, jax.random.key(0))
         if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, due):
             raise ValueError(f"it has not the layers of {network.name}")
-        if len(calibration.weights) != SIZE or not model.low < model.high:
+        good = model.low < model.high and network.stride % model.step == 0
+        if len(calibration.weights) != SIZE or not good:
             raise ValueError("its numbers make no sense")
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as e:
         raise DataError(f"{path} is no model of this version ({e})") from e
     return model
 

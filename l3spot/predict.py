@@ -36,7 +36,6 @@ from l3spot import (
 from l3spot.datasets import Case
 from l3spot.found import Found
 from l3spot.model import Model
-from l3spot.spotting import STEP
 from l3spot.volumes import Volume
 from mtl import launch, workdir
 from mtl.errors import DataError
@@ -124,7 +123,7 @@ def _one(case: Case, out: Path, net: Model, how: How) -> dict[str, Any]:
         p = projection.project(volume)
     except DataError as e:
         return row | {"status": FAILED, "why": " ".join(str(e).split())}
-    spotted = found.find(net, p, volume, STEP)
+    spotted = found.find(net, p, volume)
     row |= found.row_of(spotted, volume)
     row["seconds"] = round(time.perf_counter() - start, 2)
     picture = found.draw(case.name, p, spotted)

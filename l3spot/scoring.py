@@ -44,7 +44,7 @@ def calibrate(evidence: np.ndarray, good: np.ndarray) -> Calibration:
 
 def predict(m: Model, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     """[N] rows, mm, whether L3 is said to be in view or not; and confidence [N]."""
-    found = list(_spots(m.network, m.params, pool, m.low, m.high, spotting.STEP))
+    found = list(_spots(m.network, m.params, pool, m.low, m.high, m.step))
     sure = [m.calibration(s.evidence) for s in found]
     return np.array([s.row for s in found]), np.array(sure)
 

@@ -169,7 +169,7 @@ def test_rows_and_z_are_each_others_inverse(params):
     class Stub:
         z = np.arange(61.0, 101.0)
 
-    got = found.find(Model(params, 0.0, 900.0, SURE, ""), p, Stub(), 2)
+    got = found.find(Model(params, 0.0, 900.0, SURE, ""), p, Stub())
     assert got.z == pytest.approx(100.5 - got.row)
     assert 0 <= got.row <= 40
 

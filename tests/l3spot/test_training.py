@@ -142,7 +142,7 @@ def test_confidence_is_that_of_the_evidence():
     [
         ("epochs", 0), ("data.source", "none"), ("data.valid", 5000), ("low", 2000.0),
         ("optim.rate", 0.0), ("huber", 0.0), ("reach", 40.0),
-        ("model.backbone", "resnet"), ("model.dtype", "float16"),
+        ("step", 3), ("model.backbone", "resnet"), ("model.dtype", "float16"),
         ("model.weights", "a.safetensors"), ("data.unlabelled", 5),
         ("reconstruct.schedule", "sometimes"), ("reconstruct.value", 1.0),
     ],
