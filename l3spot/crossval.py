@@ -58,7 +58,7 @@ def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
         rows += [(k, *row) for row in found]
         told.append(made)
     workdir.write_csv(folder / "predictions.csv", COLUMNS, rows)
-    summary = {"folds": told, "average": average(told)}
+    summary = {"folds": told, "average": evaluate.average(told)}
     workdir.write_json(folder / "summary.json", summary)
     return summary
 
@@ -72,14 +72,6 @@ def _test(folder: Path, test: Pool) -> tuple[dict[str, Any], list[tuple]]:
     confident = scoring.errors(predicted, sure, test)
     columns = test.patient, np.round(true, 2), np.round(predicted, 2), np.round(sure, 4)
     return errors | {"confident": confident}, list(zip(*columns, strict=True))
-
-
-def average(folds: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The means over folds, of means and of deviations alike."""
-    return {
-        name: float(np.mean([f[name] for f in folds]))
-        for name, value in folds[0].items() if isinstance(value, float)
-    }  # fmt: skip
 
 
 def table(summary: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ from mtl import launch, workdir
 from mtl.errors import ConfigError, DataError
 
 WRONG = 18.0  # mm: from half of a lumbar vertebra and its disc, it is another one.
+COUNTS = ("scans", "compared")
 
 
 def errors(
@@ -95,11 +96,17 @@ def evaluate(results_csv: str | Path, labels_csv: str | Path) -> dict[str, Any]:
 
 
 def average(folds: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The mean of the folds' means, and that of their standard deviations."""
-    told = {k: sum(f[k] for f in folds) for k in ("scans", "compared")}
-    keys = [f"{what}_{unit}" for unit in tables.UNITS for what in ("mean", "std")]
-    there = [k for k in keys if all(k in f for f in folds)]
-    return told | {k: float(np.mean([f[k] for f in folds])) for k in there}
+    """The mean of the folds' means, that of their standard deviations, and so on.
+
+    Scans are summed; what not all folds have is left out.
+    """
+    told = {k: sum(f[k] for f in folds) for k in COUNTS}
+    numbers = [k for k in folds[0] if k not in COUNTS and _is_number(folds, k)]
+    return told | {k: float(np.mean([f[k] for f in folds])) for k in numbers}
+
+
+def _is_number(folds: Sequence[dict[str, Any]], key: str) -> bool:
+    return all(isinstance(f.get(key), float) for f in folds)
 
 
 def compare_readers(
