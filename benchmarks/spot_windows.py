@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import measure
 from l3spot import model, picture, pool, spotting
-from l3spot.network import CNN4, Network
+from l3spot.network import Network
 from l3spot.picture import HEIGHT, MM
 from mtl.task import Params
 
@@ -36,12 +36,12 @@ def own(net: Network, params: Params, x: np.ndarray, step: int) -> spotting.Sequ
         part = first[i : i + BATCH]
         part = np.pad(part, (0, BATCH - len(part)), mode="edge")
         cut = np.stack([wide[a : a + HEIGHT] for a in part])
-        told.append(np.asarray(_windows(params, cut)))
+        told.append(np.asarray(_windows(net, params, cut)))
     away = np.concatenate(told)[: len(first), 0]
     return spotting.Sequence(MM * (first - reach).astype(float), spotting.REACH * away)
 
 
-_windows = jax.jit(CNN4.outputs)
+_windows = jax.jit(Network.outputs, static_argnums=0)
 WAYS = {
     "own, 2 mm": (own, 1),
     "own, 4 mm": (own, 2),
@@ -52,9 +52,9 @@ WAYS = {
 }
 
 
-def run(folder: str, scans: int) -> dict[str, Any]:
+def run(folder: str, scans: int, checkpoint: Path) -> dict[str, Any]:
     """Mean error and median seconds a scan of each way; they take turns."""
-    found = model.load()
+    found = model.load(checkpoint)
     p = pool.phantoms(folder, 7, 3000)
     inside = np.flatnonzero((p.l3 > 0) & (p.l3 < p.height))[-scans:]
     rows: dict[str, dict[str, list[float]]] = {w: {"mm": [], "s": []} for w in WAYS}
@@ -62,16 +62,20 @@ def run(folder: str, scans: int) -> dict[str, Any]:
         cut = picture.centred(p.hu[i][: int(p.height[i]) // MM])
         x = picture.window(cut, found.low, found.high)
         for name, (look, step) in WAYS.items():
-            look(CNN4, found.params, x, step)  # Compiled for this height.
+            look(found.network, found.params, x, step)  # Compiled for this height.
             start = time.perf_counter()
-            sequence = look(CNN4, found.params, x, step)
+            sequence = look(found.network, found.params, x, step)
             rows[name]["s"].append(time.perf_counter() - start)
             spot = spotting.spot(sequence, float(p.height[i]))
             rows[name]["mm"].append(abs(spot.row - p.l3[i]))
     return {
         name: {"mean_mm": float(np.mean(r["mm"])), "median_s": float(np.median(r["s"]))}
         for name, r in rows.items()
-    } | {"scans": len(inside), "machine": measure.machine(None, ("jax", "numpy"))}
+    } | {
+        "scans": len(inside),
+        "backbone": found.network.name,
+        "machine": measure.machine(None, ("jax", "numpy")),
+    }
 
 
 def main() -> None:
@@ -79,9 +83,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--phantoms", required=True)
     parser.add_argument("--scans", type=int, default=20)
+    parser.add_argument("--checkpoint", type=Path, default=model.PACKAGED)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    told = run(args.phantoms, args.scans)
+    told = run(args.phantoms, args.scans, args.checkpoint)
     for name in WAYS:
         error, seconds = told[name]["mean_mm"], told[name]["median_s"]
         print(f"{name:15s} {error:7.2f} mm {seconds:8.4f} s")
