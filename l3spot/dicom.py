@@ -11,20 +11,19 @@ import struct
 import zipfile
 import zlib
 from functools import partial
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 
 from l3spot import header, pixels
 from l3spot.header import Header
 from l3spot.pixels import Layout
-from l3spot.planes import INEXACT, File, Plane
+from l3spot.planes import INEXACT, LARGEST, File, Plane, Values
 from l3spot.unpacked import Unpacked
 from mtl.errors import DataError
 
 # Old archives leave out the preamble: what begins with an element of group 2 or 8.
 BARE = re.compile(rb"[\x02\x08]\x00.\x00(?:[A-Z]{2}|..\x00\x00)", re.DOTALL)
-LARGEST = 1e9  # Of the numbers that are text.
 WIDEST = 5000.0  # mm: a field that is wider is none of a scanner.
 ABSENT = "ABSENT"
 UNITS = (ABSENT, "HU", "US")  # Of CT values; the last is "not specified".
@@ -38,18 +37,6 @@ BROKEN = (
 
 class OtherError(DataError):
     """A whole DICOM file that holds no CT image: a report, another modality."""
-
-
-class Stored(NamedTuple):
-    """What stored values mean.
-
-    slope, intercept: HU = slope * stored value + intercept.
-    padding: lowest and highest stored value that mean "nothing here"; None: no value.
-    """
-
-    slope: float
-    intercept: float
-    padding: tuple[int, int] | None
 
 
 def is_dicom(file: File) -> bool:
@@ -136,7 +123,7 @@ def _plane(file: File, source: File | Unpacked, head: Header, frame: int) -> Pla
     (term,) = [0.0] if shift == ABSENT else _numbers(shift, 1, "RescaleIntercept")
     if not factor:
         raise ValueError(f"RescaleSlope: {slope}")
-    stored = Stored(factor, term, _padding(elements, layout))
+    meaning = factor, term, _padding(elements, layout)
     return Plane(
         file=file,
         series=tuple(
@@ -151,7 +138,7 @@ def _plane(file: File, source: File | Unpacked, head: Header, frame: int) -> Pla
         axes=_axes(np.array(_numbers(axes, 6, "ImageOrientationPatient"))),
         spacing=_spacing((along, down), layout.shape),
         shape=layout.shape,
-        hu=partial(_decode, file, source, head, layout, frame, stored),
+        values=partial(_decode, file, source, head, layout, frame, meaning),
         scaled=ABSENT not in (slope, shift),
     )
 
@@ -162,24 +149,17 @@ def _decode(
     head: Header,
     layout: Layout,
     frame: int,
-    meaning: Stored,
-) -> np.ndarray:
+    meaning: tuple[float, float, tuple[int, int] | None],
+) -> Values:
+    """meaning: slope, intercept and padding of `Values`."""
     try:
         with source.open() as stream:
-            stored = pixels.read(stream, head, layout, frame)
+            return Values(pixels.read(stream, head, layout, frame), *meaning)
     except BROKEN as e:
         raise DataError(
             f"{file}: its pixels cannot be decoded ({_one_line(e)}); the file is cut "
             "short or broken, or compressed in a way that is not known"
         ) from e
-    hu = stored.astype(np.float32)
-    if meaning.slope != 1:
-        hu *= np.float32(meaning.slope)
-    hu += np.float32(meaning.intercept)
-    if meaning.padding is not None:
-        low, high = meaning.padding
-        hu[(stored >= low) & (stored <= high)] = np.nan
-    return hu
 
 
 def _find(

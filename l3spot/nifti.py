@@ -19,7 +19,7 @@ import nibabel
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from l3spot.planes import INEXACT, File, Plane
+from l3spot.planes import INEXACT, File, Plane, Values
 from mtl.errors import DataError
 
 QUIET = logging.Logger("quiet")  # For what nibabel mends and would tell on stderr.
@@ -75,7 +75,7 @@ def read(file: File) -> list[Plane]:
             axes=units[:, [along, down]].T,
             spacing=(float(steps[along]), float(steps[down])),
             shape=(shape[down], shape[along]),
-            hu=partial(_decode, voxels, slices, number, slope, shift),
+            values=partial(_decode, voxels, slices, number, slope, shift),
         )
         for number in range(shape[slices])
     ]
@@ -111,13 +111,8 @@ class _Voxels:
 
 def _decode(
     voxels: _Voxels, axis: int, number: int, slope: float, shift: float
-) -> np.ndarray:
-    stored = np.moveaxis(voxels.get(), axis, 0)[number].T
-    with np.errstate(over="ignore", invalid="ignore"):
-        hu = np.float32(slope) * stored.astype(np.float32, order="C")
-        hu += np.float32(shift)
-    hu[~np.isfinite(hu)] = np.nan
-    return hu
+) -> Values:
+    return Values(np.moveaxis(voxels.get(), axis, 0)[number].T, slope, shift)
 
 
 def _mapped(

@@ -100,6 +100,8 @@ def _significant(values: np.ndarray, at: Layout) -> np.ndarray:
     if at.signed:
         values = values.view(values.dtype.str.replace("u", "i"))
     above, below = size - 1 - at.high, size - at.stored
+    if above == below and not at.signed and not values.max() >> at.stored:
+        return values  # Nearly always, and four times as fast to find.
     if above:
         values = values << above
     if below:

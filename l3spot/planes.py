@@ -18,6 +18,7 @@ import numpy as np
 from mtl.errors import DataError
 
 INEXACT = 1e-3  # How far direction vectors may be from unit length and right angles.
+LARGEST = 1e9  # Of numbers that make sense in a header.
 
 
 class File(NamedTuple):
@@ -54,6 +55,45 @@ class File(NamedTuple):
             raise DataError(f"{self} cannot be opened ({e})") from e
 
 
+class Values(NamedTuple):
+    """What is stored of a plane, and what it means.
+
+    stored: numbers [rows, columns].
+    slope, intercept: HU = slope * stored value + intercept.
+    padding: lowest and highest stored value that mean "nothing here"; None: no value.
+    """
+
+    stored: np.ndarray
+    slope: float = 1.0
+    intercept: float = 0.0
+    padding: tuple[int, int] | None = None
+
+    def hu(self) -> np.ndarray:
+        """float32 [rows, columns], NaN where there is padding or nothing finite."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            hu = self.stored.astype(np.float32, order="C")
+            if self.slope != 1:
+                hu *= np.float32(self.slope)
+            hu += np.float32(self.intercept)
+        if self.padding is not None:
+            low, high = self.padding
+            hu[(self.stored >= low) & (self.stored <= high)] = np.nan
+        if not self._whole:
+            hu[~np.isfinite(hu)] = np.nan
+        return hu
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the largest stored value always is the largest HU."""
+        return self._whole and self.padding is None and self.slope > 0
+
+    @property
+    def _whole(self) -> bool:
+        """Whether they are whole numbers, whose HU are finite, as nearly always."""
+        whole = self.stored.dtype.kind in "iu"
+        return whole and abs(self.slope) < LARGEST and abs(self.intercept) < LARGEST
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plane:
     """One image of a scan.
@@ -67,8 +107,7 @@ class Plane:
       axes: float64 [2, 3], unit vectors along a row and down a column.
       spacing: mm between the pixels of a row and between those of a column.
       shape: rows, columns.
-      hu: decodes float32 [rows, columns], NaN where there is padding; raises DataError
-        where that fails.
+      values: decodes what is stored; raises DataError where that fails.
       scaled: whether the file says how its values become HU.
     """
 
@@ -80,8 +119,16 @@ class Plane:
     axes: np.ndarray
     spacing: tuple[float, float]
     shape: tuple[int, int]
-    hu: Callable[[], np.ndarray]
+    values: Callable[[], Values]
     scaled: bool = True
+
+    def hu(self) -> np.ndarray:
+        """float32 [rows, columns], NaN where there is padding.
+
+        Raises:
+          DataError: it cannot be decoded.
+        """
+        return self.values().hu()
 
     @property
     def normal(self) -> np.ndarray:

@@ -6,21 +6,22 @@ lateral one the front on the left.
 """
 
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from l3spot.planes import Plane
+from l3spot.planes import Plane, Values
 from l3spot.volumes import Volume
 
 AIR = -1024.0  # HU, of what is not projected.
 TISSUE = -300.0  # HU from which a pixel may belong to the body.
+GRID = 2.0  # mm, about, between the pixels that tell where the body is.
 THIN = 5.0  # mm: what is thinner in both directions is a table top, a tube, a sheet.
 SMALL = 0.05  # Of the largest piece of tissue: the size from which others belong to it.
+AT_ONCE = 8  # Planes that a thread takes; to take one costs as much as to project it.
 
 
 class Projection(NamedTuple):
@@ -56,13 +57,15 @@ def project(
       volume: what to project.
       row: mm between rows.
       column: mm between columns.
-      workers: threads that decode planes ahead of this one, which projects them; None
-        takes one a core. As many planes are held, and one more.
+      workers: threads, of which each holds one plane at a time; None takes one a core.
 
     Raises:
       DataError: a plane cannot be decoded.
     """
-    made = [lines(*pair) for pair in _decoded(volume.planes, workers)]
+    starts = range(0, len(volume.planes), AT_ONCE)
+    parts = [volume.planes[i : i + AT_ONCE] for i in starts]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        made = [pair for part in pool.map(_lines, parts) for pair in part]
     frontal, lateral = zip(*made, strict=True)
     x, y = sides(volume.planes[0])
     z_to = np.arange(volume.z[-1], volume.z[0] - 1e-6, -row)
@@ -75,27 +78,50 @@ def project(
     )  # fmt: skip
 
 
-def lines(plane: Plane, hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest HU at each x [C] and at each y [D] of a plane.
+def _lines(planes: Sequence[Plane]) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [lines(plane, plane.values()) for plane in planes]
+
+
+def lines(plane: Plane, values: Values) -> tuple[np.ndarray, np.ndarray]:
+    """The largest HU of the body at each x [C] and at each y [D] of a plane, float32.
+
+    They are looked for among the stored values, and only the largest become HU: that
+    gives the same, and spares most of the time.
 
     Args:
       plane: where it lies.
-      hu: what it decodes to; overwritten.
+      values: what it decodes to.
     """
-    across = np.full(hu.shape[1], np.float32(AIR))
-    along = np.full(hu.shape[0], np.float32(AIR))
-    where, mask = body(hu, plane.spacing)
+    if not values.ordered:
+        hu = values.hu()
+        values = Values(np.where(np.isnan(hu), np.float32(-np.inf), hu))
+    stored = values.stored
+    skip = [max(1, round(GRID / mm)) for mm in plane.spacing[::-1]]
+    some = values._replace(stored=stored[:: skip[0], :: skip[1]])
+    steps = [mm * s for mm, s in zip(plane.spacing[::-1], skip, strict=True)]
+    near, mask = body(some.hu() > TISSUE, steps)  # NaN is not.
+    made = [np.full(n, np.float32(AIR)) for n in stored.shape]
     if mask.size:
-        inside = hu[where]
-        np.copyto(inside, np.float32(AIR), where=~mask)
-        columns = inside.max(axis=0)
-        if np.isnan(columns).any():  # Padding within the body, which few scans have.
-            np.copyto(inside, np.float32(AIR), where=np.isnan(inside))
-            columns = inside.max(axis=0)
-        along[where[0]], across[where[1]] = inside.max(axis=1), columns
-    x, y = (across, along) if _upright(plane) else (along, across)
+        where = tuple(
+            slice(s * at.start, s * at.stop) for s, at in zip(skip, near, strict=True)
+        )
+        inside = stored[where]
+        limit = _ends(stored.dtype).take(mask).repeat(skip[1], 1).repeat(skip[0], 0)
+        inside = np.minimum(inside, limit[: inside.shape[0], : inside.shape[1]])
+        for axis, line in enumerate(made):
+            hu = values._replace(stored=inside.max(axis=1 - axis)).hu()
+            seen = mask.any(axis=1 - axis).repeat(skip[axis])[: len(hu)]
+            line[where[axis]] = np.where(seen, np.fmax(hu, AIR), AIR)
+    x, y = made[::-1] if _upright(plane) else made
     right, back = _signs(plane)
     return x[::right], y[::back]
+
+
+def _ends(kind: np.dtype) -> np.ndarray:
+    """[2], the lowest and the highest number of a kind."""
+    if kind.kind == "f":
+        return np.array([-np.inf, np.inf], kind)
+    return np.array([np.iinfo(kind).min, np.iinfo(kind).max], kind)
 
 
 def sides(plane: Plane) -> tuple[np.ndarray, np.ndarray]:
@@ -111,22 +137,20 @@ def sides(plane: Plane) -> tuple[np.ndarray, np.ndarray]:
 
 
 def body(
-    hu: np.ndarray, spacing: tuple[float, float]
+    tissue: np.ndarray, mm: Sequence[float]
 ) -> tuple[tuple[slice, slice], np.ndarray]:
     """The patient, without the table: the rows and columns it has, and bool for these.
 
     Tissue, less what is thin; of its pieces the largest, and others that are not small:
-    arms and legs. Looked for on a grid of about 2 mm, for speed.
+    arms and legs. And a pixel more on all sides.
+
+    Args:
+      tissue: bool [rows, columns].
+      mm: between its rows, and between its columns.
     """
-    skip = [max(1, round(2 / mm)) for mm in spacing[::-1]]
-    reach = [
-        max(1, round(THIN / (mm * s))) - 1
-        for mm, s in zip(spacing[::-1], skip, strict=True)
-    ]
-    found = np.zeros(
-        [-(-n // s) + 2 for n, s in zip(hu.shape, skip, strict=True)], bool
-    )
-    found[1:-1, 1:-1] = hu[:: skip[0], :: skip[1]] > TISSUE  # NaN is not.
+    reach = [max(1, round(THIN / step)) - 1 for step in mm]
+    found = np.zeros([n + 2 for n in tissue.shape], bool)
+    found[1:-1, 1:-1] = tissue
     near = _extent(found)
     pieces = np.empty(found[near].shape, np.intp)
     ndimage.label(_grow(_shrink(found[near], reach), reach), output=pieces)
@@ -135,27 +159,7 @@ def body(
     found[near] = (area >= max(1, SMALL * area.max())).take(pieces)
     found = (_grow(found, (1, 0)) | _grow(found, (0, 1)))[1:-1, 1:-1]
     near = _extent(found)
-    mask = found[near].repeat(skip[1], 1).repeat(skip[0], 0)
-    first = [s * at.start for s, at in zip(skip, near, strict=True)]
-    mask = mask[: hu.shape[0] - first[0], : hu.shape[1] - first[1]]
-    rows, columns = (slice(at, at + n) for at, n in zip(first, mask.shape, strict=True))
-    return (rows, columns), mask
-
-
-def _decoded(
-    planes: Sequence[Plane], workers: int | None
-) -> Iterator[tuple[Plane, np.ndarray]]:
-    """Planes and their HU, decoded ahead by threads; few, for they are large."""
-    workers = workers or os.cpu_count() or 1
-    ahead: deque[tuple[Plane, Future[np.ndarray]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for plane in planes:
-            ahead.append((plane, pool.submit(plane.hu)))
-            if len(ahead) > workers:
-                first, hu = ahead.popleft()
-                yield first, hu.result()
-        for first, hu in ahead:
-            yield first, hu.result()
+    return near, found[near]
 
 
 def _extent(mask: np.ndarray) -> tuple[slice, slice]:

@@ -11,6 +11,7 @@ from l3spot.volumes import Rejected, Volume
 from mtl.errors import DataError
 
 MASK = "no value of its middle plane is below 0; a mask, or values that are no HU"
+AT_ONCE = 16  # Files that a thread takes; to take one costs as much as to read it.
 NAMED = 5  # Reasons that an error message lists.
 
 
@@ -51,8 +52,10 @@ def read(root: Path, workers: int | None = None) -> Scan:
     planes: list[Plane] = []
     unread = []
     todo = list(files(root))
+    parts = [todo[i : i + AT_ONCE] for i in range(0, len(todo), AT_ONCE)]
     with ThreadPoolExecutor(workers) as pool:
-        for file, found in zip(todo, pool.map(_try, todo), strict=True):
+        made = [found for part in pool.map(_tried, parts) for found in part]
+        for file, found in zip(todo, made, strict=True):
             if isinstance(found, DataError):
                 broken = not isinstance(found, dicom.OtherError)
                 unread.append(Unread(file, str(found), broken))
@@ -115,6 +118,10 @@ def _with_unread(volume: Volume, unread: Sequence[Unread]) -> Volume:
         return volume
     told = f"{len(broken)} files cannot be read and may be lacking: {broken[0].why}"
     return volume._replace(warnings=(*volume.warnings, told))
+
+
+def _tried(some: Sequence[File]) -> list[list[Plane] | DataError]:
+    return [_try(file) for file in some]
 
 
 def _try(file: File) -> list[Plane] | DataError:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from l3spot import dicom, planes, projection, volumes
 from tests.l3spot import series as write
@@ -142,6 +143,49 @@ def test_arms_beside_the_body_are_kept(tmp_path):
     hu[:, 35:45, 2:12] = 250
     p = projection.project(volume_of(tmp_path, images(hu)), row=STEP, column=MM)
     np.testing.assert_allclose(p.frontal[:, 4:10], 250)
+
+
+KINDS = {  # Stored values of HU, and what they mean.
+    "signed": (lambda hu: hu.astype(np.int16), (1.0, 0.0)),
+    "unsigned": (lambda hu: (hu + 1024).clip(0).astype(np.uint16), (1.0, -1024.0)),
+    "big endian": (lambda hu: hu.astype(">i2"), (1.0, 3.0)),
+    "coarse": (lambda hu: ((hu + 1000) / 3).clip(0).astype(np.uint8), (3.3, -1000.0)),
+    "falling": (lambda hu: (-hu).astype(np.int32), (-1.0, 0.5)),
+    "padded": (lambda hu: hu.astype(np.int16), (1.0, 0.0, (300, 330))),
+    "across": (lambda hu: hu.T.astype(np.float64).T, (1.0, 0.0)),
+    "overflowing": (lambda hu: hu.astype(np.int64), (1e38, 0.0)),
+}
+
+
+def mask_of(hu, spacing):
+    """The body of a plane, by scipy's morphology."""
+    skip = [max(1, round(2 / mm)) for mm in spacing]
+    reach = [round(5 / (mm * n)) - 1 for mm, n in zip(spacing, skip, strict=True)]
+    tissue = hu[:: skip[0], :: skip[1]] > -300
+    tissue = ndimage.binary_opening(tissue, np.ones([2 * r + 1 for r in reach]))
+    pieces, count = ndimage.label(tissue)
+    sizes = np.array([0, *ndimage.sum_labels(tissue, pieces, range(1, count + 1))])
+    large = ndimage.binary_dilation((sizes >= 0.05 * sizes.max())[pieces] & tissue)
+    return np.kron(large, np.ones(skip, bool))[: hu.shape[0], : hu.shape[1]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spacing", [(2.0, 2.0), (0.7, 1.1), (3.0, 0.4)])
+def test_the_largest_stored_value_is_the_largest_hu(tmp_path, kind, spacing):
+    """To the bit as if all of a plane became HU first."""
+    store, meaning = KINDS[kind]
+    hu = trunk()[7] + np.random.default_rng(0).normal(0, 9, (SIZE, SIZE))
+    hu[58:62, 30:34] = np.nan if kind == "across" else -3024
+    blank = np.zeros(hu.shape, np.int16)
+    write.write(tmp_path, [write.image(blank, (0, 0, 0), PixelSpacing=list(spacing))])
+    (plane,) = dicom.read(planes.File(tmp_path / "IM0000"))
+    values = planes.Values(store(hu), *meaning)
+    whole = values.hu()
+    whole[~mask_of(whole, spacing) | np.isnan(whole)] = projection.AIR
+    for found, axis in zip(projection.lines(plane, values), (0, 1), strict=True):
+        due = np.maximum(whole.max(axis=axis), np.float32(projection.AIR))
+        np.testing.assert_array_equal(found, due)
+        assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("count", [0, 1])
