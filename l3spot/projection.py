@@ -7,12 +7,12 @@ lateral one the front on the left.
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
+from l3spot import threads
 from l3spot.planes import Plane, Values
 from l3spot.volumes import Volume
 
@@ -21,7 +21,6 @@ TISSUE = -300.0  # HU from which a pixel may belong to the body.
 GRID = 2.0  # mm, about, between the pixels that tell where the body is.
 THIN = 5.0  # mm: what is thinner in both directions is a table top, a tube, a sheet.
 SMALL = 0.05  # Of the largest piece of tissue: the size from which others belong to it.
-AT_ONCE = 8  # Planes that a thread takes; to take one costs as much as to project it.
 
 
 class Projection(NamedTuple):
@@ -62,10 +61,8 @@ def project(
     Raises:
       DataError: a plane cannot be decoded.
     """
-    starts = range(0, len(volume.planes), AT_ONCE)
-    parts = [volume.planes[i : i + AT_ONCE] for i in starts]
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        made = [pair for part in pool.map(_lines, parts) for pair in part]
+    workers = workers or os.cpu_count()
+    made = threads.each(lambda p: lines(p, p.values()), volume.planes, workers)
     frontal, lateral = zip(*made, strict=True)
     x, y = sides(volume.planes[0])
     z_to = np.arange(volume.z[-1], volume.z[0] - 1e-6, -row)
@@ -76,10 +73,6 @@ def project(
         resample(resample(np.stack(lateral), volume.z, z_to, 0), y, y_to, 1),
         z_to, x_to, y_to, nearest,
     )  # fmt: skip
-
-
-def _lines(planes: Sequence[Plane]) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [lines(plane, plane.values()) for plane in planes]
 
 
 def lines(plane: Plane, values: Values) -> tuple[np.ndarray, np.ndarray]:
@@ -101,17 +94,16 @@ def lines(plane: Plane, values: Values) -> tuple[np.ndarray, np.ndarray]:
     steps = [mm * s for mm, s in zip(plane.spacing[::-1], skip, strict=True)]
     near, mask = body(some.hu() > TISSUE, steps)  # NaN is not.
     made = [np.full(n, np.float32(AIR)) for n in stored.shape]
-    if mask.size:
-        where = tuple(
-            slice(s * at.start, s * at.stop) for s, at in zip(skip, near, strict=True)
-        )
-        inside = stored[where]
-        limit = _ends(stored.dtype).take(mask).repeat(skip[1], 1).repeat(skip[0], 0)
-        inside = np.minimum(inside, limit[: inside.shape[0], : inside.shape[1]])
-        for axis, line in enumerate(made):
-            hu = values._replace(stored=inside.max(axis=1 - axis)).hu()
-            seen = mask.any(axis=1 - axis).repeat(skip[axis])[: len(hu)]
-            line[where[axis]] = np.where(seen, np.fmax(hu, AIR), AIR)
+    where = tuple(
+        slice(s * at.start, s * at.stop) for s, at in zip(skip, near, strict=True)
+    )
+    inside = stored[where]
+    limit = _ends(stored.dtype).take(mask).repeat(skip[1], 1).repeat(skip[0], 0)
+    inside = np.minimum(inside, limit[: inside.shape[0], : inside.shape[1]])
+    for axis, line in enumerate(made):
+        hu = values._replace(stored=inside.max(axis=1 - axis)).hu()
+        seen = mask.any(axis=1 - axis).repeat(skip[axis])[: len(hu)]
+        line[where[axis]] = np.where(seen, np.fmax(hu, AIR), AIR)
     x, y = made[::-1] if _upright(plane) else made
     right, back = _signs(plane)
     return x[::right], y[::back]
@@ -149,23 +141,20 @@ def body(
       mm: between its rows, and between its columns.
     """
     reach = [max(1, round(THIN / step)) - 1 for step in mm]
-    found = np.zeros([n + 2 for n in tissue.shape], bool)
-    found[1:-1, 1:-1] = tissue
-    near = _extent(found)
-    pieces = np.empty(found[near].shape, np.intp)
-    ndimage.label(_grow(_shrink(found[near], reach), reach), output=pieces)
-    area = np.bincount(pieces.ravel(), minlength=1)
+    near = _around(tissue)
+    pieces = np.empty(tissue[near].shape, np.intp)
+    ndimage.label(_grow(_shrink(tissue[near], reach), reach), output=pieces)
+    area = np.bincount(pieces.ravel())
     area[0] = 0
-    found[near] = (area >= max(1, SMALL * area.max())).take(pieces)
-    found = (_grow(found, (1, 0)) | _grow(found, (0, 1)))[1:-1, 1:-1]
-    near = _extent(found)
-    return near, found[near]
+    large = (area >= max(1, SMALL * area.max())).take(pieces)
+    return near, _grow(large, (1, 0)) | _grow(large, (0, 1))
 
 
-def _extent(mask: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns from the first True to the last one, if there is one."""
+def _around(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns of all that is True and a pixel more; of nothing, one."""
     at = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1)]
-    rows, columns = (slice(i[0], i[-1] + 1) if len(i) else slice(0, 0) for i in at)
+    ends = [(max(i[0] - 1, 0), i[-1] + 2) if len(i) else (0, 1) for i in at]
+    rows, columns = (slice(*pair) for pair in ends)
     return rows, columns
 
 

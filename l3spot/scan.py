@@ -1,17 +1,15 @@
 """A scan as users have it, a folder or a zip file, to the one volume that is meant."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from l3spot import dicom, nifti, volumes
+from l3spot import dicom, nifti, threads, volumes
 from l3spot.planes import File, Plane, files
 from l3spot.volumes import Rejected, Volume
 from mtl.errors import DataError
 
 MASK = "no value of its middle plane is below 0; a mask, or values that are no HU"
-AT_ONCE = 16  # Files that a thread takes; to take one costs as much as to read it.
 NAMED = 5  # Reasons that an error message lists.
 
 
@@ -52,15 +50,12 @@ def read(root: Path, workers: int | None = None) -> Scan:
     planes: list[Plane] = []
     unread = []
     todo = list(files(root))
-    parts = [todo[i : i + AT_ONCE] for i in range(0, len(todo), AT_ONCE)]
-    with ThreadPoolExecutor(workers) as pool:
-        made = [found for part in pool.map(_tried, parts) for found in part]
-        for file, found in zip(todo, made, strict=True):
-            if isinstance(found, DataError):
-                broken = not isinstance(found, dicom.OtherError)
-                unread.append(Unread(file, str(found), broken))
-            else:
-                planes += found
+    for file, found in zip(todo, threads.each(_try, todo, workers), strict=True):
+        if isinstance(found, DataError):
+            broken = not isinstance(found, dicom.OtherError)
+            unread.append(Unread(file, str(found), broken))
+        else:
+            planes += found
     made, rejected = volumes.assemble(planes)
     return Scan(sorted(made, key=volumes.rank), rejected, unread)
 
@@ -118,10 +113,6 @@ def _with_unread(volume: Volume, unread: Sequence[Unread]) -> Volume:
         return volume
     told = f"{len(broken)} files cannot be read and may be lacking: {broken[0].why}"
     return volume._replace(warnings=(*volume.warnings, told))
-
-
-def _tried(some: Sequence[File]) -> list[list[Plane] | DataError]:
-    return [_try(file) for file in some]
 
 
 def _try(file: File) -> list[Plane] | DataError:

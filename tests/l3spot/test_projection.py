@@ -151,7 +151,7 @@ KINDS = {  # Stored values of HU, and what they mean.
     "big endian": (lambda hu: hu.astype(">i2"), (1.0, 3.0)),
     "coarse": (lambda hu: ((hu + 1000) / 3).clip(0).astype(np.uint8), (3.3, -1000.0)),
     "falling": (lambda hu: (-hu).astype(np.int32), (-1.0, 0.5)),
-    "padded": (lambda hu: hu.astype(np.int16), (1.0, 0.0, (300, 330))),
+    "padded": (lambda hu: hu.astype(np.int16), (1.0, 0.0, (380, 500))),
     "across": (lambda hu: hu.T.astype(np.float64).T, (1.0, 0.0)),
     "overflowing": (lambda hu: hu.astype(np.int64), (1e38, 0.0)),
 }
