@@ -99,15 +99,7 @@ def _jpeg_ls(frame: Frame) -> Decoded:
     return Decoded(bytes(data), precision)
 
 
-def _jpeg(frame: Frame) -> Decoded:
-    return _gdcm(frame, _check_jpeg(frame))
-
-
 def _jpeg2000(frame: Frame) -> Decoded:
-    return _gdcm(frame, _check_jpeg2000(frame))
-
-
-def _htj2k(frame: Frame) -> Decoded:
     import openjpeg.utils
 
     precision = _check_jpeg2000(frame)
@@ -115,9 +107,10 @@ def _htj2k(frame: Frame) -> Decoded:
     return Decoded(bytes(data), precision)
 
 
-def _gdcm(frame: Frame, precision: int) -> Decoded:
+def _jpeg(frame: Frame) -> Decoded:
     import gdcm
 
+    precision = _check_jpeg(frame)
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(frame.data)
     fragments = gdcm.SequenceOfFragments.New()
@@ -179,8 +172,7 @@ DECODERS: dict[str, Callable[[Frame], Decoded]] = {
     RLE: _rle,
     **{_JPEG + end: _jpeg for end in ("50", "51", "57", "70")},
     **{_JPEG + end: _jpeg_ls for end in ("80", "81")},
-    **{_JPEG + end: _jpeg2000 for end in ("90", "91")},
-    **{_JPEG + end: _htj2k for end in ("201", "202", "203")},
+    **{_JPEG + end: _jpeg2000 for end in ("90", "91", "201", "202", "203")},
 }
 
 
