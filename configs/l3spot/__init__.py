@@ -1,1 +1,1 @@
-"""Experiments of system 2: regularised structured output."""
+"""Experiments of system 3: the slice of L3."""

@@ -2,7 +2,7 @@
 
     python -m l3spot.crossval --config configs/l3spot/study.py:cnn4 --workdir FOLDS
 
-Variants: `:cnn4`, `:alexnet`, `:vgg16` and `:vgg16_imagenet` in folds of 300 phantoms,
+Variants: `:cnn4`, `:alexnet`, `:vgg16` and `:vgg16_imagenet` in folds of 200 phantoms,
 the last two with a trunk that stays as it is (for a CPU; on a GPU add
 `--config.model.frozen=False`), `_imagenet` with the filters of runs/vgg16.safetensors
 (l3spot.convert). `:few` has a test set, and few labels
@@ -30,8 +30,8 @@ def get_config(variant: str = "cnn4") -> ConfigDict:
         return c
     name, _, filters = variant.partition("_")
     c.model.backbone = name
-    c.data.count, c.data.valid = 300, 40
-    c.epochs, c.eval_every = 20, 5
+    c.data.count, c.data.valid = 200, 20
+    c.epochs, c.eval_every = 20, 10
     if name != "cnn4":
         c.windows = 3  # Strips of 256 rows; CNN4's have 240.
         c.step = 8
