@@ -48,7 +48,7 @@ WAYS = {
     "shared, 2 mm": (spotting.look, 1),
     "shared, 4 mm": (spotting.look, 2),
     "shared, 8 mm": (spotting.look, 4),
-    "shared, 32 mm": (spotting.look, 16),
+    "shared, 16 mm": (spotting.look, 8),
 }
 
 

@@ -40,7 +40,7 @@ def default() -> ConfigDict:
     c.jitter = ConfigDict(jitter.Range()._asdict())
     # HU that are black and white at test time; training draws them (`jitter`).
     c.low, c.high = 50.0, 950.0
-    c.step = spotting.STEP  # Pixels between windows at test time, of 2 mm.
+    c.step = spotting.STEP  # Pixels, of 2 mm, from window to window at test time.
     # The paper trains on windows within the reach alone (0); here others learn that L3
     # is a or more above or below, with this weight.
     c.beyond = 0.3
@@ -94,9 +94,7 @@ def check(c: ConfigDict) -> None:
     require(held < c.data.count, c, "data.valid", "below data.count - data.test")
     require(c.low < c.high, c, "low", "below config.high")
     require(c.reach == spotting.REACH, c, "reach", f"{spotting.REACH:g}")
-    stride = backbones.make(c.model.backbone).stride
-    fits = c.step > 0 and stride % c.step == 0
-    require(fits, c, "step", f"a divisor of {stride}")
+    one_of(c, "step", spotting.steps(network.make(c.model.backbone)))
     require(0 < c.reconstruct.value < 1, c, "reconstruct.value", "between 0 and 1")
     own = c.model.backbone not in backbones.PRETRAINED
     require(not (own and c.model.weights), c, "model.weights", "empty for cnn4")

@@ -11,7 +11,7 @@ import optax
 from ml_collections import ConfigDict
 
 from l3spot import config as configs
-from l3spot import examples, model, network, pool, pretrained, scoring, split
+from l3spot import examples, model, network, pool, pretrained, scoring, split, spotting
 from l3spot import tasks as task_list
 from l3spot.model import Model
 from l3spot.network import Network
@@ -143,7 +143,7 @@ def plan(config: ConfigDict, net: Network, params: Params, given: Parts) -> Trai
         0.1 * o.rate, o.rate, o.warm_up, max(epochs, o.warm_up + 1)
     )
     tasks, weights = task_list.build(config, net)
-    coarse = min(2 * config.step, net.stride)  # Pixels, while training.
+    coarse = min(2 * config.step, spotting.COARSEST)  # Pixels, while training.
     return Training(
         tasks=tasks,
         weights=weights,

@@ -12,10 +12,9 @@ import jax
 import numpy as np
 from scipy.special import expit
 
-from l3spot import backbones, weights
+from l3spot import backbones, spotting, weights
 from l3spot.backbones import normalisation
 from l3spot.network import CNN4, Network
-from l3spot.spotting import STEP
 from mtl.errors import DataError
 from mtl.task import Params
 
@@ -49,7 +48,7 @@ class Model(NamedTuple):
     calibration: Calibration
     about: str
     network: Network = CNN4
-    step: int = STEP
+    step: int = spotting.STEP
 
 
 def save(path: Path, model: Model) -> None:
@@ -84,10 +83,10 @@ def load(path: Path = PACKAGED) -> Model:
         due = jax.eval_shape(network.init, jax.random.key(0))
         if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, due):
             raise ValueError(f"it has not the layers of {network.name}")
-        good = model.low < model.high and network.stride % model.step == 0
+        good = model.low < model.high and model.step in spotting.steps(network)
         if len(calibration.weights) != SIZE or not good:
             raise ValueError("its numbers make no sense")
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as e:
+    except (KeyError, TypeError, ValueError) as e:
         raise DataError(f"{path} is no model of this version ({e})") from e
     return model
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from l3spot import backbones
 from l3spot.backbones import Backbone, normalisation
+from l3spot.backbones.layers import WHOLE
 from l3spot.backbones.normalisation import Normalisation
 from l3spot.picture import HEIGHT, WIDTH
 from mtl.task import Params
@@ -73,11 +74,16 @@ class Network:
         """
         return self.tell(params["head"], self.features(params["trunk"], x))
 
-    def features(self, trunk: Params, x: jax.Array) -> jax.Array:
-        """[B, h, w, channels] of x [B, H, W] in [0, 1]."""
+    def phases(self, params: Params, x: jax.Array, step: int) -> jax.Array:
+        """[stride / step, T]: as `outputs`, of x [H, WIDTH] from row 0, `step`, ..."""
+        y = self.features(params["trunk"], x[None], step)
+        return self.tell(params["head"], y)
+
+    def features(self, trunk: Params, x: jax.Array, step: int = WHOLE) -> jax.Array:
+        """[B, h, w, channels] of x [B, H, W] in [0, 1]; see `Backbone.features`."""
         given = self.input(x[..., None]).astype(self.dtype)
         cast = jax.tree.map(lambda p: p.astype(self.dtype), trunk)
-        return self.backbone.features(cast, given).astype(x.dtype)
+        return self.backbone.features(cast, given, step).astype(x.dtype)
 
     def tell(self, head: Params, y: jax.Array) -> jax.Array:
         """[B, T] of features [B, h, w, channels]."""

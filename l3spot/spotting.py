@@ -11,7 +11,6 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import signal, stats
 
@@ -20,7 +19,9 @@ from l3spot.picture import HEIGHT, MM
 from mtl.task import Params
 
 REACH = 50.0  # a, mm.
-STEP = 2  # Pixels from a window to the next; a divisor of the trunk's stride.
+STEP = 2  # Pixels from a window to the next.
+COARSEST = 8  # With more, too few windows vote.
+AROUND = int(REACH / MM)  # Pixels beyond a picture at which windows have their middle.
 GROUP = 128  # Pixels by which pictures are filled up.
 
 
@@ -46,39 +47,42 @@ class Spot(NamedTuple):
     correlation: np.ndarray
 
 
+def steps(network: Network) -> tuple[int, ...]:
+    """The steps that a network can take, pixels."""
+    b = network.backbone
+    return tuple(s for s in range(b.finest, COARSEST + 1) if b.stride % s == 0)
+
+
 def look(network: Network, params: Params, x: np.ndarray, step: int = STEP) -> Sequence:
-    """All windows of a picture [R, WIDTH] in [0, 1].
+    """All windows of a picture [R, WIDTH] in [0, 1], one of `steps` apart.
 
     Middles run from `REACH` above the picture to `REACH` below it; what is beyond the
-    picture is black. The trunk runs over the picture once for each phase of its stride.
+    picture is black. All phases of the trunk's stride share one pass over the picture.
     """
-    reach = int(REACH / MM)
-    count = -(-(len(x) + 2 * reach) // network.stride) + 1
+    told = _phases(network, params, frame(network, x), step)
+    return sequence(np.asarray(told), len(x), step)
+
+
+_phases = partial(jax.jit, static_argnums=(0, 3))(Network.phases)
+
+
+def frame(network: Network, x: np.ndarray) -> np.ndarray:
+    """A picture [R, WIDTH] with all around it that windows see, float32 [H, WIDTH]."""
+    count = -(-(len(x) + 2 * AROUND) // network.stride) + 1
     group = GROUP // network.stride
     count = -(-count // group) * group
-    phases = np.arange(0, network.stride, step)
-    high = HEIGHT + network.stride * (count - 1)
-    above = HEIGHT // 2 + reach
-    wide = np.zeros((high + network.stride, x.shape[1]), np.float32)
-    wide[above : above + len(x)] = x[: len(wide) - above]
-    away = REACH * np.asarray(_phases(network, params, wide, tuple(phases.tolist())))
-    row = MM * (np.arange(0, count * network.stride, step) - reach)
-    kept = row <= MM * len(x) + REACH
-    return Sequence(row[kept].astype(float), away.T.ravel()[kept].astype(float))
+    # A stride more, for pools that split lack some rows.
+    wide = np.zeros((HEIGHT + network.stride * (count + 1), x.shape[1]), np.float32)
+    above = HEIGHT // 2 + AROUND
+    wide[above : above + len(x)] = x
+    return wide
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _phases(
-    network: Network, params: Params, x: jax.Array, phases: tuple[int, ...]
-) -> jax.Array:
-    """[phases, windows], in units of the reach."""
-    high = len(x) - network.stride
-
-    def one(first: jax.Array) -> jax.Array:
-        cut = jax.lax.dynamic_slice(x, (first, 0), (high, x.shape[1]))
-        return network.outputs(params, cut[None])[0]
-
-    return jax.lax.map(one, jnp.array(phases))
+def sequence(told: np.ndarray, height: int, step: int) -> Sequence:
+    """The windows [phases, T] of a framed picture of so many rows, in reaches."""
+    row = MM * (step * np.arange(told.size) - AROUND).astype(float)
+    kept = row <= MM * height + REACH
+    return Sequence(row[kept], REACH * told.T.ravel()[kept].astype(float))
 
 
 def correlate(sequence: Sequence, reach: float = REACH) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What the checks of all configs share: a field, its value and what it may be."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -32,9 +33,9 @@ def require(holds: bool, c: ConfigDict, name: str, what: str) -> None:
         raise ConfigError(f"config.{name}={get(c, name)!r} must be {what}")
 
 
-def one_of(c: ConfigDict, name: str, allowed: tuple[str, ...]) -> None:
+def one_of(c: ConfigDict, name: str, allowed: Sequence[str | int]) -> None:
     """The field must be one of these."""
-    require(get(c, name) in allowed, c, name, "one of " + ", ".join(allowed))
+    require(get(c, name) in allowed, c, name, f"one of {', '.join(map(str, allowed))}")
 
 
 def at_least(c: ConfigDict, name: str, least: float) -> None:

@@ -38,7 +38,7 @@ def get_config(variant: str = "cnn4") -> ConfigDict:
         c.optim.rate = 3e-4
     if name == "vgg16":
         c.model.frozen = True
-        c.epochs, c.step, c.optim.rate = 5, 16, 1e-3
+        c.epochs, c.optim.rate = 5, 1e-3
         c.model.weights = "runs/vgg16.safetensors" if filters else ""
     return c
 

@@ -20,6 +20,7 @@ from l3spot.backbones import normalisation
 from l3spot.backbones.alexnet import AlexNet
 from l3spot.backbones.cnn4 import CNN4
 from l3spot.backbones.googlenet import GoogLeNet
+from l3spot.backbones.layers import WHOLE
 from l3spot.backbones.normalisation import Normalisation
 from l3spot.backbones.vgg import VGG16, VGG19
 from mtl.task import Flat, Params, flatten, unflatten
@@ -34,6 +35,7 @@ class Backbone(NamedTuple):
     Attributes:
       build: `(classes=0) -> module`: the trunk, or the classifier of so many classes.
       stride: pixels from a feature to the next.
+      finest: pixels from a row to the next before the first pool.
       channels: of the features.
       normalisation: of the input.
     """
@@ -41,6 +43,7 @@ class Backbone(NamedTuple):
     name: str
     build: Callable[..., nn.Module]
     stride: int
+    finest: int
     channels: int
     normalisation: Normalisation
 
@@ -56,16 +59,21 @@ class Backbone(NamedTuple):
         """Shapes and dtypes of the parameters, by their names joined by "/"."""
         return dict(_shapes(self, CLASSES if classifier else 0))
 
-    def features(self, params: Params, x: jax.Array) -> jax.Array:
-        """[B, h, w, channels] from normalised x [B, H, W, 1 or 3]."""
-        return self._apply(0, params, x)
+    def features(self, params: Params, x: jax.Array, step: int = WHOLE) -> jax.Array:
+        """[B, h, w, channels] from normalised x [B, H, W, 1 or 3].
+
+        With a `step`, a divisor of the stride and `finest` or more, they are
+        [stride / step * B, h, w, channels]: those of x from row 0, from row `step`, and
+        so on, in much less time than as many passes take. The last rows may be lacking.
+        """
+        return self._apply(self.module().clone(step=step), params, x)
 
     def logits(self, params: Params, x: jax.Array) -> jax.Array:
         """[B, 1000] from normalised x [B, H, W, 3], of what has a classifier."""
-        return self._apply(CLASSES, params, x)
+        return self._apply(self.module(CLASSES), params, x)
 
-    def _apply(self, classes: int, params: Params, x: jax.Array) -> Any:
-        return self.module(classes).apply({"params": params}, x)
+    def _apply(self, module: nn.Module, params: Params, x: jax.Array) -> Any:
+        return module.apply({"params": params}, x)
 
     def module(self, classes: int = 0) -> nn.Module:
         """The trunk, or the classifier."""
@@ -98,11 +106,11 @@ def _draw(b: Backbone, key: jax.Array) -> Params:
 _ALL = {
     b.name: b
     for b in (
-        Backbone("cnn4", CNN4, 16, 96, normalisation.PLAIN),
-        Backbone("alexnet", AlexNet, 32, 256, normalisation.IMAGENET),
-        Backbone("vgg16", VGG16, 32, 512, normalisation.IMAGENET),
-        Backbone("vgg19", VGG19, 32, 512, normalisation.IMAGENET),
-        Backbone("googlenet", GoogLeNet, 32, 1024, normalisation.HALVES),
+        Backbone("cnn4", CNN4, 16, 1, 96, normalisation.PLAIN),
+        Backbone("alexnet", AlexNet, 32, 4, 256, normalisation.IMAGENET),
+        Backbone("vgg16", VGG16, 32, 1, 512, normalisation.IMAGENET),
+        Backbone("vgg19", VGG19, 32, 1, 512, normalisation.IMAGENET),
+        Backbone("googlenet", GoogLeNet, 32, 2, 1024, normalisation.HALVES),
     )
 }
 NAMES = tuple(_ALL)

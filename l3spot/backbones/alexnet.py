@@ -7,23 +7,26 @@ params = {"conv1": {kernel [11, 11, 3, 64], bias [64]}, ..., "conv5": ...,
 import flax.linen as nn
 import jax
 
-from l3spot.backbones.layers import Conv, dense_head, max_pool
+from l3spot.backbones.layers import WHOLE, Conv, dense_head, max_pool
 
-# Channels, kernel, and whether a pool follows, of the layers after the first.
-LAYERS = ((192, 5, True), (384, 3, False), (256, 3, False), (256, 3, True))
+# Channels and kernel of the layers after the first.
+LAYERS = ((192, 5), (384, 3), (256, 3), (256, 3))
+POOLS = {1: 4, 2: 8, 5: 16}  # After a layer; pixels of its rows.
 
 
 class AlexNet(nn.Module):
     """The convolutions; with `classes` above 0 the classifier."""
 
     classes: int = 0
+    step: int = WHOLE
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, h, w, 256], or logits [B, classes], from x [B, H, W, 3]."""
         first = Conv(64, 11, 4, padding=2, name="conv1")
-        x = max_pool(nn.relu(first(x)), 3, 2)
-        for k, (channels, size, pools) in enumerate(LAYERS, start=2):
-            x = nn.relu(Conv(channels, size, name=f"conv{k}")(x))
-            x = max_pool(x, 3, 2) if pools else x
+        others = [Conv(*how, name=f"conv{k}") for k, how in enumerate(LAYERS, start=2)]
+        for k, layer in enumerate((first, *others), start=1):
+            x = nn.relu(layer(x))
+            if k in POOLS:
+                x = max_pool(x, 3, 2, split=POOLS[k] >= self.step)
         return dense_head(x, 6, self.classes) if self.classes else x

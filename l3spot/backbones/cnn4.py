@@ -8,7 +8,7 @@
 import flax.linen as nn
 import jax
 
-from l3spot.backbones.layers import Conv, max_pool
+from l3spot.backbones.layers import WHOLE, Conv, max_pool
 
 CHANNELS = (12, 24, 48, 96)
 
@@ -16,9 +16,12 @@ CHANNELS = (12, 24, 48, 96)
 class CNN4(nn.Module):
     """Four 3x3 convolutions, each with ReLU and a 2x2 max-pool; one channel in."""
 
+    step: int = WHOLE
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H/16, W/16, 96], rounded down, from x [B, H, W, 1]."""
         for k, channels in enumerate(CHANNELS, start=1):
-            x = max_pool(nn.relu(Conv(channels, 3, name=f"conv{k}")(x)), 2, 2)
+            x = nn.relu(Conv(channels, 3, name=f"conv{k}")(x))
+            x = max_pool(x, 2, 2, split=2 ** (k - 1) >= self.step)
         return x

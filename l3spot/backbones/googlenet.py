@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from l3spot.backbones.layers import Conv, Norm, max_pool
+from l3spot.backbones.layers import WHOLE, Conv, Norm, max_pool
 
 # Channels of branch1, branch2_0, branch2_1, branch3_0, branch3_1, branch4_1.
 Widths = tuple[int, int, int, int, int, int]
@@ -27,7 +27,7 @@ MODULES: dict[str, Widths] = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-POOLS = {"3b": 3, "4e": 2}  # Size of the pool after a module.
+POOLS = {"3b": (3, 8), "4e": (2, 16)}  # After a module: size, and pixels of a row.
 
 
 class Unit(nn.Module):
@@ -67,17 +67,21 @@ class GoogLeNet(nn.Module):
     """The convolutions; with `classes` above 0 the classifier."""
 
     classes: int = 0
+    step: int = WHOLE
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H/32, W/32, 1024], rounded up, or [B, classes], from x [B, H, W, 3]."""
-        x = max_pool(Unit(64, 7, 2, name="conv1")(x), 3, 2, ceil=True)
+        x = self._pool(Unit(64, 7, 2, name="conv1")(x), 3, 2)
         x = Unit(64, 1, name="conv2")(x)
-        x = max_pool(Unit(192, 3, name="conv3")(x), 3, 2, ceil=True)
+        x = self._pool(Unit(192, 3, name="conv3")(x), 3, 4)
         for name, widths in MODULES.items():
             x = Inception(widths, name=f"inception{name}")(x)
             if name in POOLS:
-                x = max_pool(x, POOLS[name], 2, ceil=True)
+                x = self._pool(x, *POOLS[name])
         if not self.classes:
             return x
         return nn.Dense(self.classes, name="dense")(x.mean(axis=(1, 2)))
+
+    def _pool(self, x: jax.Array, size: int, pixels: int) -> jax.Array:
+        return max_pool(x, size, 2, ceil=True, split=pixels >= self.step)

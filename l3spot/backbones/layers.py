@@ -10,6 +10,7 @@ import numpy as np
 from mtl import conv as convolution
 
 WIDTH = 4096  # Of the dense layers of AlexNet and VGG.
+WHOLE = 2**30  # A step that no network has: no pool splits.
 
 
 class Conv(nn.Module):
@@ -36,8 +37,20 @@ class Conv(nn.Module):
         return y
 
 
-def max_pool(x: jax.Array, size: int, stride: int, ceil: bool = False) -> jax.Array:
-    """[B, h, w, C]; with `ceil` a last window may hang over the edge."""
+def max_pool(
+    x: jax.Array, size: int, stride: int, ceil: bool = False, split: bool = False
+) -> jax.Array:
+    """[B, h, w, C]; with `ceil` a last window may hang over the edge.
+
+    With `split` [stride * B, h, w, C]: of pools that begin at row 0, then of those that
+    begin at row 1, and so on, where a plain pool keeps the first. Layers after it see
+    each phase of the image (Giusti et al. 2013, "Fast image scanning with deep
+    max-pooling convolutional neural networks").
+    """
+    if split:
+        phases = [max_pool(x[:, i:], size, stride, ceil) for i in range(stride)]
+        high = min(y.shape[1] for y in phases)
+        return jnp.concatenate([y[:, :high] for y in phases])
     if size == stride and not ceil:
         return _blocks(x, size)
     spare = [-(n - size) % stride if ceil else 0 for n in x.shape[1:3]]

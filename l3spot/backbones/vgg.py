@@ -9,7 +9,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from l3spot.backbones.layers import Conv, dense_head, max_pool
+from l3spot.backbones.layers import WHOLE, Conv, dense_head, max_pool
 
 CHANNELS = (64, 128, 256, 512, 512)
 BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -24,6 +24,7 @@ class VGG(nn.Module):
 
     blocks: tuple[int, ...]
     classes: int = 0
+    step: int = WHOLE
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -33,7 +34,7 @@ class VGG(nn.Module):
         ):
             for k in range(1, layers + 1):
                 x = nn.relu(Conv(channels, 3, name=f"conv{b}_{k}")(x))
-            x = max_pool(x, 2, 2)
+            x = max_pool(x, 2, 2, split=2 ** (b - 1) >= self.step)
         return dense_head(x, 7, self.classes) if self.classes else x
 
 

@@ -26,9 +26,10 @@ WINDOWS = {
 }
 
 
-def features_shape(b, height, width):
+def features_shape(b, height, width, *step):
     x = jax.ShapeDtypeStruct((1, height, width, len(b.normalisation.mean)), np.float32)
-    return jax.eval_shape(b.features, unflatten(b.shapes()), x).shape
+    shapes = unflatten(b.shapes())
+    return jax.eval_shape(lambda p, x: b.features(p, x, *step), shapes, x).shape
 
 
 @pytest.mark.parametrize("name", backbones.NAMES)
@@ -40,6 +41,27 @@ def test_parameters_and_features_of_the_papers_window(name):
     assert b.channels == WINDOWS[name][-1]
     # A stride further is a feature further.
     assert features_shape(b, 400 + b.stride, 512)[1] == WINDOWS[name][0] + 1
+
+
+@pytest.mark.parametrize("name", backbones.NAMES)
+def test_features_of_all_phases(name):
+    """Their values: `test_spotting`."""
+    b = backbones.make(name)
+    rows = features_shape(b, 400, 176)[1]
+    for step in (max(b.finest, 2), 8, b.stride):
+        phases, high, *_ = features_shape(b, 400, 176, step)
+        assert phases == b.stride // step
+        assert rows - 1 <= high <= rows
+
+
+@pytest.mark.parametrize(("size", "ceil"), [(2, False), (3, False), (3, True)])
+def test_a_pool_that_splits_keeps_both_phases(size, ceil):
+    x = jax.random.normal(jax.random.key(0), (3, 13, 9, 2))
+    both = layers.max_pool(x, size, 2, ceil, split=True)
+    for i, found in enumerate((both[:3], both[3:])):
+        due = layers.max_pool(x[:, i:], size, 2, ceil)
+        np.testing.assert_array_equal(found, due[:, : found.shape[1]])
+        assert due.shape[1] - found.shape[1] in (0, 1)
 
 
 def test_norm_has_googlenets_epsilon_and_constant_statistics():

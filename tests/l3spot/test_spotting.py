@@ -118,17 +118,28 @@ def test_a_window_of_its_own_differs_by_its_edges_alone():
 
 
 def test_phases_are_windows_at_finer_steps(drawn):
+    """As if the trunk ran over the picture once for each phase, far from its ends."""
     net, params = drawn
     x = np.asarray(jax.random.uniform(jax.random.key(2), (301, picture.WIDTH)))
     fine = spotting.look(net, params, x, 4)
-    rough = spotting.look(net, params, x, net.stride)
     assert np.ptp(np.diff(fine.row)) == 0
     assert np.diff(fine.row)[0] == 4 * picture.MM
-    assert fine.row[0] == rough.row[0] == -REACH
-    assert fine.row[-1] >= 602 + REACH - 8
-    scale = np.abs(rough.away).max()
-    every = fine.away[:: net.stride // 4][: len(rough.away)]
-    np.testing.assert_allclose(every, rough.away, atol=1e-4 * scale)
+    assert fine.row[0] == -REACH
+    assert 602 + REACH - 8 <= fine.row[-1] <= 602 + REACH
+    phases, tell = net.stride // 4, jax.jit(net.outputs)
+    wide = spotting.frame(net, x)[None]
+    for i in range(phases):
+        told = fine.away[i::phases]
+        rows = wide.shape[1] - net.stride
+        due = REACH * tell(params, wide[:, 4 * i : 4 * i + rows])[0, : len(told)]
+        np.testing.assert_allclose(
+            told[3:-2], due[3:-2], atol=1e-5 * float(abs(due).max())
+        )
+
+
+def test_steps_are_those_that_a_network_can_take():
+    assert spotting.steps(network.CNN4) == (1, 2, 4, 8)
+    assert spotting.steps(network.make("alexnet")) == (4, 8)
 
 
 def test_a_trunk_computes_in_bfloat16_and_answers_in_float32():
