@@ -3,9 +3,9 @@
     python -m docs.frozen --runs runs/frozen --weights runs/vgg16.safetensors
 
 The features of all phantoms of configs/l3spot/study.py are computed once, which takes
-nearly all of the time, and kept in RUNS. The dense layer is then what a ridge regression
-finds, so there are no epochs. Folds, and what validates, are those of `l3spot.crossval`;
-validation picks the ridge. Leaves results/l3spot_frozen.csv, and prints a table.
+nearly all of the time, and kept in RUNS. The dense layer is then what a ridge
+regression finds, so there are no epochs. Folds and validation are those of
+`l3spot.crossval`; validation picks the ridge. Leaves results/l3spot_frozen.csv.
 """
 
 import argparse
