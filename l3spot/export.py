@@ -1,4 +1,4 @@
-"""One scan to its files: NAME.npz with the projections, NAME.json with the report.
+"""One scan to its files: NAME.npz with the projections, NAME.json with its report.
 
 z and l3_z are DICOM's, mm, up to the head; l3_z is that of the middle of the L3 body.
 """
@@ -7,15 +7,16 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from l3spot import examples, kanavati, labels, projection, scan, volumes
+from l3spot import examples, kanavati, labels, listing, projection, scan, volumes
 from l3spot.datasets import Case
 from l3spot.labels import Label
+from l3spot.planes import Plane
 from l3spot.projection import Projection
 from l3spot.volumes import Volume
 from mtl import workdir
@@ -24,8 +25,9 @@ from mtl.errors import DataError, WorkdirError
 COLUMNS = (
     *("scan", "status", "why", "label", "l3_mm", "l3_row", "label_source", "series"),
     *("planes", "step_mm", "low_mm", "high_mm", "row_mm", "column_mm"),
-    *("other_volumes", "rejected", "unread_files", "warnings", "seconds"),
+    *("unread_files", "warnings", "seconds"),
 )
+OTHER = "left out"  # The status of volumes of a scan that are not the one projected.
 
 
 class How(NamedTuple):
@@ -63,32 +65,66 @@ class Job(NamedTuple):
     threads: int | None = None
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Projects a scan; returns its row of the report, with the reason if rejected."""
+def run(job: Job) -> list[dict[str, Any]]:
+    """Projects a scan.
+
+    Returns:
+      Its row of the report, with the reason if rejected, and one for each other volume.
+    """
     case, out, how, threads = job
     start = time.perf_counter()
-    report = blank(case)
+    report, others = blank(case), []
     try:
         files = fingerprint(case)  # Before the files are read: they may change.
         found = scan.read(case.path, threads)
-        report["other_volumes"] = max(len(found.volumes) - 1, 0)
-        report["rejected"] = "; ".join(r.why for r in found.rejected)
         report["unread_files"] = len(found.unread)
+        others = _others(case, found, None, how.series)  # If none is chosen.
         volume = scan.choose(found, case.path, how.series)
+        others = _others(case, found, volume, how.series)
+        report |= _measures(volume.planes, volume)
         label = case.label.find(volume) if case.label else Label(labels.NONE)
         p = projection.project(volume, row=how.row, column=how.column, workers=threads)
         _check(p, how)
     except DataError as e:
-        return rejected(case, out, str(e), report)
+        return [rejected(case, out, str(e), report), *others]
     except OSError as e:
-        return rejected(case, out, f"{case.path} cannot be read ({e})", report)
-    report |= {
-        "series": volume.planes[0].series[-1],
-        "step_mm": round(volumes.step(volume), 3),
-        "warnings": "; ".join([*volume.warnings, *label.warnings]),
-        "seconds": round(time.perf_counter() - start, 3),
-    }
-    return _write(report, job, p, label, _origin(volume, case.path), files)
+        why = f"{case.path} cannot be read ({e})"
+        return [rejected(case, out, why, report), *others]
+    report["warnings"] = "; ".join([*volume.warnings, *label.warnings])
+    report["seconds"] = round(time.perf_counter() - start, 3)
+    more = {"files": files, "others": others}
+    origin = _origin(volume, case.path)
+    return [_write(report, job, p, label, origin, more), *others]
+
+
+def _others(
+    case: Case, found: scan.Scan, chosen: Volume | None, series: str
+) -> list[dict[str, Any]]:
+    """The rows of volumes that are not the chosen one, and of planes that make none.
+
+    Where there is but one and it cannot be used, the scan's own row says so.
+    """
+    rows = []
+    for v in found.volumes:
+        if chosen is None or v.planes is not chosen.planes:
+            why = listing.why_not(v, chosen, series)
+            rows.append(_measures(v.planes, v) | {"why": why})
+    rows += [_measures(r.planes) | {"why": r.why} for r in found.rejected]
+    if chosen is None and len(rows) == 1:
+        return []
+    return [blank(Case(case.name, case.path)) | row | {"status": OTHER} for row in rows]
+
+
+def _measures(planes: Sequence[Plane], volume: Volume | None = None) -> dict[str, Any]:
+    told: dict[str, Any] = {"series": planes[0].series[-1], "planes": len(planes)}
+    if volume is not None:
+        told |= {
+            "step_mm": round(volumes.step(volume), 3),
+            "low_mm": round(float(volume.z[0]), 3),
+            "high_mm": round(float(volume.z[-1]), 3),
+            "warnings": "; ".join(volume.warnings),
+        }
+    return told
 
 
 def keep(found: kanavati.Found, out: Path, how: How) -> dict[str, Any]:
@@ -96,7 +132,10 @@ def keep(found: kanavati.Found, out: Path, how: How) -> dict[str, Any]:
     count = len(found.planes)
     report = blank(Case(found.name, Path())) | {
         "label_source": "mean of the readers' rows",
+        "planes": count,
         "step_mm": round(float(found.planes[1] - found.planes[0]), 3),
+        "low_mm": round(float(found.planes[0]), 3),
+        "high_mm": round(float(found.planes[-1]), 3),
     }
     origin = {
         "plane_z": found.planes,
@@ -108,7 +147,7 @@ def keep(found: kanavati.Found, out: Path, how: How) -> dict[str, Any]:
     except DataError as e:
         return rejected(Case(found.name, Path()), out, str(e), report)
     job = Job(Case(found.name, Path()), out, how)
-    return _write(report, job, found.projection, found.label, origin, "")
+    return _write(report, job, found.projection, found.label, origin, {"files": ""})
 
 
 def _check(p: Projection, how: How) -> None:
@@ -134,8 +173,8 @@ def rejected(case: Case, out: Path, why: str, report: dict[str, Any]) -> dict[st
     return report | {"status": "rejected", "why": " ".join(why.split())}
 
 
-def kept(case: Case, out: Path) -> dict[str, Any] | None:
-    """The row of a scan that is there, whole, of the files and label it has now."""
+def kept(case: Case, out: Path) -> list[dict[str, Any]] | None:
+    """The rows of a scan that is there, whole, of the files and label it has now."""
     path = out / f"{case.name}.json"
     if not path.exists():
         return None
@@ -143,11 +182,12 @@ def kept(case: Case, out: Path) -> dict[str, Any] | None:
         examples.read(path)
         report = workdir.read_json(path)
         same = report.pop("files", "") == fingerprint(case)
+        others = report.pop("others", [])
     except (DataError, WorkdirError, OSError):
         return None  # It is projected again, or says why not.
     source = str(case.label) if case.label else ""
     same = same and report.keys() == set(COLUMNS) and report["label_source"] == source
-    return report if same else None
+    return [report, *others] if same else None
 
 
 def fingerprint(case: Case) -> str:
@@ -186,9 +226,9 @@ def _write(
     p: Projection,
     label: Label,
     origin: dict[str, np.ndarray],
-    files: str,
+    more: dict[str, Any],
 ) -> dict[str, Any]:
-    """The arrays, then the report: where that is, all is."""
+    """The arrays, then the report, and more with it: where that is, all is."""
     case, out, how, _ = job
     low = max(-32768, -math.inf if how.low is None else how.low)
     high = min(32767, math.inf if how.high is None else how.high)
@@ -203,16 +243,13 @@ def _write(
     report |= {
         "status": "projected",
         "label": label.state,
-        "planes": len(origin["plane_z"]),
-        "low_mm": round(float(origin["plane_z"][0]), 3),
-        "high_mm": round(float(origin["plane_z"][-1]), 3),
         "row_mm": how.row,
         "column_mm": how.column,
     }
     if label.state == labels.IN:
         report["l3_mm"] = round(label.z, 3)
         report["l3_row"] = int(np.abs(p.z - label.z).argmin())
-    workdir.write_json(out / f"{case.name}.json", report | {"files": files})
+    workdir.write_json(out / f"{case.name}.json", report | more)
     return report
 
 

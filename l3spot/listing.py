@@ -23,7 +23,9 @@ def table(case: Case, series: str = "") -> str:
         chosen, rows = None, [("", "", "", "", "none is chosen")]
     for volume in found.volumes:
         measures = f"{volumes.step(volume):.2f}", f"{volumes.coverage(volume):.0f}"
-        told = "; ".join([_why(volume, chosen, series), *volume.warnings])
+        is_it = chosen is not None and volume.planes is chosen.planes
+        why = "chosen" if is_it else why_not(volume, chosen, series)
+        told = "; ".join([why, *volume.warnings])
         rows.append((_name(volume), str(len(volume.planes)), *measures, told))
     for rejected in found.rejected:
         first = rejected.planes[0]
@@ -37,10 +39,8 @@ def _name(volume: Volume) -> str:
     return volume.planes[0].series[-1]
 
 
-def _why(volume: Volume, chosen: Volume | None, series: str) -> str:
-    """Whether a volume is the chosen one, or why it is not."""
-    if volume is chosen:
-        return "chosen"
+def why_not(volume: Volume, chosen: Volume | None, series: str) -> str:
+    """Why a volume is not the chosen one."""
     if series and _name(volume) != series:
         return "not the series that is asked for"
     try:
@@ -49,7 +49,7 @@ def _why(volume: Volume, chosen: Volume | None, series: str) -> str:
     except DataError as e:
         return str(e)
     if chosen is None:
-        return ""
+        return "none is chosen"
     ours, its = volumes.rank(volume), volumes.rank(chosen)
     reasons = "values in doubt", "covers less", "its planes are thicker"
     for reason, a, b in zip(reasons, ours, its, strict=False):

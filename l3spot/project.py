@@ -4,9 +4,10 @@ python -m l3spot.project --scans SCANS --out MIPS [--labels labels.csv]
 python -m l3spot.project --scans SCANS --list
 
 Leaves NAME.npz and NAME.json for each scan, report.csv with a row for each, projected
-or rejected and why, and montage.png. A scan that is there already, of the same files
-and label, is not read again, so a killed run goes on where it stopped. Of the headers
-only UIDs are kept. Labels are of the middle of the L3 vertebral body, mm in z.
+or rejected and why, and one for each of its volumes that was left out, and montage.png.
+A scan that is there already, of the same files and label, is not read again, so a
+killed run goes on where it stopped. Of the headers only UIDs are kept. Labels are of
+the middle of the L3 vertebral body, mm in z.
 """
 
 import os
@@ -104,8 +105,8 @@ def _labelled(cases: list[Case], rows: dict[str, Row], scans: Path) -> list[Case
 
 def _each(
     cases: list[Case], out: Path, how: How, workers: int | None
-) -> Iterator[dict[str, Any]]:
-    """The rows of scans, as they are done; first those that are there."""
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each scan, as they are done; first those that are there."""
     todo = []
     for case in cases:
         report = export.kept(case, out)
@@ -121,21 +122,23 @@ def _each(
         case = todo[number]
         if isinstance(result, parallel.DiedError | MemoryError):
             why = f"{result or 'no memory'}; try --workers=1, or more memory"
-            yield export.rejected(case, out, why, export.blank(case))
+            yield [export.rejected(case, out, why, export.blank(case))]
         elif isinstance(result, Exception):
             raise result
         else:
             yield result
 
 
-def _projected_already(scans: Path, out: Path, how: How) -> Iterator[dict[str, Any]]:
+def _projected_already(
+    scans: Path, out: Path, how: How
+) -> Iterator[list[dict[str, Any]]]:
     path = scans if scans.is_file() else scans / datasets.PROJECTIONS
     for found in kanavati.read(path, how.row, how.column):
-        yield export.keep(found, out, how)
+        yield [export.keep(found, out, how)]
 
 
 def _reported(
-    out: Path, rows: Iterator[dict[str, Any]], cases: list[Case]
+    out: Path, scans: Iterator[list[dict[str, Any]]], cases: list[Case]
 ) -> list[dict[str, Any]]:
     """The rows in the order of the scans; they are in report.csv all the time."""
     order = {case.name: number for number, case in enumerate(cases)}
@@ -149,8 +152,8 @@ def _reported(
 
     try:
         total = len(cases) or None
-        for row in tqdm(rows, total=total, unit="scan", smoothing=0, disable=None):
-            report.append(row)
+        for rows in tqdm(scans, total=total, unit="scan", smoothing=0, disable=None):
+            report += rows
             if time.monotonic() - written > OFTEN:
                 write()
                 written = time.monotonic()
@@ -207,6 +210,7 @@ def launcher(arguments: Sequence[str]) -> str:
         )
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from here")
+    report = [r for r in report if r["status"] != export.OTHER]
     wrong = sum(r["status"] == "rejected" for r in report)
     table = Path(args.out) / "report.csv"
     if wrong:

@@ -277,6 +277,37 @@ def test_processes_give_what_one_gives(scans, tmp_path):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
+def test_each_volume_has_a_row(scans, tmp_path):
+    """A shorter series and a scout beside the projected one; kept for the next run."""
+    short = images(trunk(), SeriesInstanceUID="1.9")[:12]
+    write.write(scans / "a" / "short", short)
+    write.write(scans / "a" / "scout", images(trunk(), SeriesInstanceUID="1.8")[:2])
+    for _ in range(2):
+        project.project(scans, tmp_path / "out", workers=1)
+        found = [r for r in rows(tmp_path / "out") if r["scan"] == "a"]
+        told = [(r["status"], r["series"], r["planes"], r["why"]) for r in found]
+        assert told == [
+            ("projected", "1.2.3.4", str(PLANES), ""),
+            ("left out", "1.9", "12", "covers less"),
+            (
+                *("left out", "1.8", "2"),
+                "2 planes are too few for a volume; a localizer, maybe",
+            ),
+        ]
+        assert float(found[1]["high_mm"]) == Z0 + 11 * STEP
+    assert [e.id for e in examples.load(tmp_path / "out")] == ["a", "b.zip"]
+
+
+def test_volumes_of_a_scan_that_is_rejected_have_rows(tmp_path):
+    write.write(tmp_path / "scans" / "a" / "1", images(trunk()))
+    other = images(trunk(), PatientID="other", SeriesInstanceUID="1.9")
+    write.write(tmp_path / "scans" / "a" / "2", other)
+    found = project.project(tmp_path / "scans", tmp_path / "out", workers=1)
+    assert [r["status"] for r in found] == ["rejected", "left out", "left out"]
+    assert "scans of 2 patients" in found[0]["why"]
+    assert {r["series"] for r in found[1:]} == {"1.2.3.4", "1.9"}
+
+
 # The list of volumes
 
 
@@ -292,6 +323,14 @@ def test_all_volumes_are_listed_with_why(scans):
     listed = listing.table(datasets.Case("few", scans / "few"))
     assert "none is chosen" in listed
     assert "no volume: 3 planes are too few" in listed
+
+
+def test_the_chosen_volume_is_listed_as_such_beside_a_broken_file(scans):
+    broken = scans / "a" / "deep" / "IM0003"
+    broken.write_bytes(broken.read_bytes()[:200])
+    listed = listing.table(datasets.Case("a", scans / "a")).splitlines()
+    assert "chosen; planes are missing in 1 places" in listed[2]
+    assert "not read" in listed[3]
 
 
 def test_the_launcher_lists_without_out(scans):
