@@ -63,36 +63,48 @@ def series(planes=PLANES, step=STEP, **fields):
 
 def enhanced(slopes, shared=False, planes=PLANES):
     """One file of several frames; slopes one a frame, or one for all if shared."""
-    pixels = values(planes)
-    ds = image(pixels, (0, 0, 0), ImagePositionPatient=None, RescaleSlope=None,
+    each = [slopes] * planes if shared else slopes
+    return merged(
+        [
+            image(pixels, (-30, -20, 100 + STEP * i), RescaleSlope=slope)
+            for i, (pixels, slope) in enumerate(zip(values(planes), each, strict=True))
+        ],
+        shared,
+    )
+
+
+def merged(images, shared):
+    """Images as the frames of one file; shared: all have the rescale of the first."""
+    first = images[0]
+    pixels = [np.frombuffer(ds.PixelData, np.int16) for ds in images]
+    stack = np.reshape(pixels, (len(images), first.Rows, first.Columns))
+    ds = image(stack, (0, 0, 0), ImagePositionPatient=None, RescaleSlope=None,
                ImageOrientationPatient=None, PixelSpacing=None, RescaleIntercept=None,
-               NumberOfFrames=planes)  # fmt: skip
+               NumberOfFrames=len(images))  # fmt: skip
     ds.SOPClassUID = EnhancedCTImageStorage
-
-    def transform(slope):
-        return _item(RescaleSlope=slope, RescaleIntercept=-1000.0)
-
     common = Dataset()
-    common.PixelMeasuresSequence = [_item(PixelSpacing=[0.7, 0.9])]
-    common.PlaneOrientationSequence = [_item(ImageOrientationPatient=list(AXIAL))]
+    common.PixelMeasuresSequence = [_part(first, "PixelSpacing")]
+    common.PlaneOrientationSequence = [_part(first, "ImageOrientationPatient")]
+    rescale = "RescaleSlope", "RescaleIntercept"
     if shared:
-        common.PixelValueTransformationSequence = [transform(slopes)]
+        common.PixelValueTransformationSequence = [_part(first, *rescale)]
     ds.SharedFunctionalGroupsSequence = [common]
     frames = []
-    for i in range(planes):
-        own, at = Dataset(), [-30.0, -20.0, 100 + STEP * i]
-        own.PlanePositionSequence = [_item(ImagePositionPatient=at)]
+    for one in images:
+        own = Dataset()
+        own.PlanePositionSequence = [_part(one, "ImagePositionPatient")]
         if not shared:
-            own.PixelValueTransformationSequence = [transform(slopes[i])]
+            own.PixelValueTransformationSequence = [_part(one, *rescale)]
         frames.append(own)
     ds.PerFrameFunctionalGroupsSequence = frames
     return ds
 
 
-def _item(**fields):
+def _part(ds, *names):
+    """An item with some elements of an image."""
     item = Dataset()
-    for name, value in fields.items():
-        setattr(item, name, value)
+    for name in names:
+        setattr(item, name, ds[name].value)
     return item
 
 

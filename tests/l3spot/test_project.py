@@ -58,14 +58,27 @@ def test_each_scan_is_projected_or_says_why_not(scans, tmp_path):
     assert (out / "montage.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_nothing_of_the_patient_is_written(scans, tmp_path):
-    """Names, birth dates and ids are in the headers, and in none of the files."""
+def test_nothing_of_the_patient_is_written(scans, tmp_path, capsys, caplog):
+    """All that names one is in the headers, and in no file, table or message."""
+    who = dict(PatientName="Doe^Jane", PatientID="secret-1", AccessionNumber="secret-2",
+               OtherPatientIDs="secret-3", PatientBirthDate="19610807",
+               PatientBirthName="Roe", ReferringPhysicianName="House^Gregory",
+               InstitutionName="secret-4")  # fmt: skip
+    for name, other in (("whole", "secret-1"), ("two", "secret-5")):
+        write.write(scans / name / "1", images(trunk(), **who))
+        who2 = who | {"PatientID": other, "SeriesInstanceUID": "1.9"}
+        write.write(scans / name / "2", images(trunk()[:12], **who2))
     out = tmp_path / "out"
-    project.project(scans, out)
-    for path in out.rglob("*"):
-        content = path.read_bytes()
-        for secret in (b"Doe", b"secret", "secret".encode("utf-32-le")):
-            assert secret not in content, path
+    project.project(scans, out, workers=1)
+    told = [listing.table(c) for c in datasets.find(scans, "folders")]
+    output = capsys.readouterr()
+    texts = [*told, output.out, output.err, caplog.text]
+    contents = [p.read_bytes() for p in sorted(out.rglob("*"))]
+    assert len(contents) > 8
+    for content in (*contents, *(t.encode() for t in texts)):
+        for secret in ("Doe", "Roe", "House", "secret", "19610807"):
+            assert secret.encode() not in content
+            assert secret.encode("utf-32-le") not in content  # As NumPy keeps text.
 
 
 def test_what_is_there_is_not_read_again(scans, tmp_path, monkeypatch):
