@@ -52,7 +52,8 @@ def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
     rows: list[tuple] = []
     told: list[dict[str, Any]] = []
     for k, (rest, test) in enumerate(split.folds(whole, count, config.seed)):
-        given = experiment.parts(config, rest, test)
+        nothing = split.take(test, np.arange(0))  # The fold is tested below.
+        given = experiment.parts(config, rest, nothing)
         experiment.train(config, folder / f"fold{k}", given)
         made, found = _test(folder / f"fold{k}", test)
         rows += [(k, *row) for row in found]

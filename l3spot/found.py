@@ -87,8 +87,11 @@ def draw(name: str, p: Projection, found: Found) -> bytes:
     for ax in (image, told, fit):
         ax.axhline(found.row, color=colour, lw=1, ls="-" if found.status == IN else ":")
     image.set(xticks=[], ylabel="mm from the top")
-    place = f"L3 at z = {found.z:.1f} mm" if found.status == IN else "L3 is not in view"
-    figure.suptitle(f"{name}: {place}, confidence {found.confidence:.2f}", fontsize=10)
+    if found.status == IN:
+        place = f"L3 at z = {found.z:.1f} mm, confidence {found.confidence:.2f}"
+    else:
+        place = f"L3 is not in view; confidence that it is {found.confidence:.2f}"
+    figure.suptitle(f"{name}: {place}", fontsize=10)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     return content.getvalue()

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from l3spot.model import SURE
+
 HEAD = ("scan", "status", "confidence", "z_mm", "slice_index", "warnings", "why")
 NUMBERS = ("confidence", "z_mm", "slice_index")
 WORDS = ("warnings", "why")
@@ -43,8 +45,9 @@ img {{ max-width: 100%; height: auto; background: #fff; }}
 <h1>L3 in {count} scans</h1>
 <p>{summary}. Worst confidence first; a heading sorts. Look at each picture before you
 use a slice: this is no medical device.</p>
-<p>Model: {about}. z is of the middle of L3's body, mm, DICOM's coordinates; slices
-count from the feet, from 0.</p>
+<p>Confidence is the probability that L3 is in view and found to 10 mm; below {sure:g}
+it is said not to be in view. Model: {about}. z is of the middle of L3's body, mm,
+DICOM's coordinates; slices count from the feet, from 0.</p>
 <div class="scroll"><table><thead><tr>{head}</tr></thead>
 <tbody>
 {body}
@@ -86,6 +89,7 @@ def render(rows: Sequence[dict[str, Any]], about: str) -> str:
         count=len(rows),
         summary=html.escape(count),
         about=html.escape(about),
+        sure=SURE,
         head="".join(map(_heading, HEAD)),
         body="\n".join(map(_row, worst)),
         pictures="\n".join(_picture(r) for r in worst if r["confidence"] != ""),

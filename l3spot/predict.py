@@ -122,7 +122,9 @@ def _one(case: Case, out: Path, net: Model, how: How) -> dict[str, Any]:
         }
         p = projection.project(volume)
     except DataError as e:
-        return row | {"status": FAILED, "why": " ".join(str(e).split())}
+        why = "; ".join(line.strip() for line in str(e).splitlines())
+        seconds = round(time.perf_counter() - start, 2)
+        return row | {"status": FAILED, "why": why, "seconds": seconds}
     spotted = found.find(net, p, volume)
     row |= found.row_of(spotted, volume)
     row["seconds"] = round(time.perf_counter() - start, 2)

@@ -38,7 +38,7 @@ def nhwc(features):
 
 @pytest.mark.parametrize("name", backbones.PRETRAINED)
 def test_equals_pytorch(name):
-    """float32 at the size of half a window, float64 at odd sizes."""
+    """float32 at the size of the paper's window, float64 at odd sizes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -47,7 +47,7 @@ def test_equals_pytorch(name):
         state = {k: v.numpy() for k, v in network.state_dict().items()}
         params = layouts.arrange(b, Weights(Path(name), state, False), whole)
 
-        x = image(200, 256)
+        x = image(400, 512)
         due = nhwc(in_torch(network.features, x))
         if whole:
             both = jax.jit(lambda p, x: (b.features(p, x), b.logits(p, x)))

@@ -46,6 +46,35 @@ def test_l3_near_an_end_is_found(away, end):
     assert abs(spot.row - l3) < 3
 
 
+def marks():
+    """A network that tells how far a white row is, to a feature's 32 mm, within a."""
+    net = network.CNN4
+    params = jax.tree.map(jnp.zeros_like, net.init(jax.random.key(0)))
+    for layer in params["trunk"].values():
+        layer["kernel"] = layer["kernel"].at[1, 1, 0, 0].set(1.0)
+    rows, columns = net.sides
+    away = (net.stride * (np.arange(rows) + 0.5) - picture.HEIGHT / 2) * picture.MM
+    seen = (
+        jnp.zeros((rows, columns, 96))
+        .at[:, :, 0]
+        .set(np.clip(away / REACH, -1, 1)[:, None] / columns)
+    )
+    params["head"]["kernel"] = seen.reshape(rows, -1)
+    return net, params
+
+
+@pytest.mark.parametrize("rows", [45, 150, 260])
+def test_pictures_of_any_height_with_l3_at_any_row(rows):
+    """Shorter than a window (192), or longer; from an end to 200 mm from it."""
+    net, params = marks()
+    away = [n for n in range(0, 101, 5) if n < rows]
+    for row in (*away, *(rows - 1 - n for n in away)):
+        x = np.zeros((rows, picture.WIDTH), np.float32)
+        x[row] = 1
+        found = spotting.spot(spotting.look(net, params, x), rows * picture.MM)
+        assert abs(found.row - picture.MM * (row + 0.5)) < 8
+
+
 def test_noise_moves_it_little_and_its_evidence_is_told():
     spots = [spotting.spot(ideal(222.0, noise=15, seed=s), 500.0) for s in range(20)]
     assert np.abs([s.row - 222 for s in spots]).mean() < 4

@@ -28,7 +28,7 @@ def kernels(params):
 
 
 def test_a_frozen_trunk_stays(bars, tmp_path):
-    c = quick(**{"model.frozen": True})
+    c = quick(**{"model.frozen": True, "model.dtype": "bfloat16"})
     experiment.train_and_evaluate(c, tmp_path / "run")
     found = kernels(model.load(tmp_path / "run" / "model.safetensors").params)
     start = kernels(experiment.start_from(c)[1])
