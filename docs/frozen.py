@@ -5,7 +5,8 @@
 The features of all phantoms of configs/l3spot/study.py are computed once, which takes
 nearly all of the time, and kept in RUNS. The dense layer is then what a ridge
 regression finds, so there are no epochs. Folds and validation are those of
-`l3spot.crossval`; validation picks the ridge. Leaves results/l3spot_frozen.csv.
+`l3spot.crossval`; validation picks the ridge. Leaves results/l3spot_frozen.csv, and
+models in RUNS.
 """
 
 import argparse
@@ -20,10 +21,21 @@ from ml_collections import ConfigDict
 from sklearn.kernel_ridge import KernelRidge
 
 from configs.l3spot import study
-from l3spot import evaluate, experiment, picture, scoring, split, spotting, tasks
+from l3spot import (
+    evaluate,
+    experiment,
+    model,
+    picture,
+    scoring,
+    split,
+    spotting,
+    tasks,
+)
+from l3spot.model import Model
 from l3spot.network import Network
 from l3spot.picture import MM
 from l3spot.pool import Pool
+from l3spot.spotting import Spot
 from mtl import workdir
 from mtl.readers import load_npz
 from mtl.task import Params
@@ -87,6 +99,10 @@ def _study(c: ConfigDict, variant: str, runs: Path) -> list[dict[str, Any]]:
             ]
             best = int(np.argmin([e["mean_mm"] for e in errors]))
             told = _errors(c, net, heads[best], seen, whole, test.patient)
+            if not labelled:  # The model of the last fold stays.
+                made = {"trunk": params["trunk"], "head": heads[best]}
+                path = runs / variant / "model.safetensors"
+                _save(c, net, made, seen, whole, given.valid.patient, path)
             head = {
                 "variant": variant,
                 "labelled": len(given.train.hu),
@@ -160,20 +176,34 @@ def _errors(
     c: ConfigDict, net: Network, head: Params, seen: Seen, p: Pool, scans: np.ndarray
 ) -> dict[str, float]:
     """Of the scans that have L3."""
-    true = scoring.truth(p)[scans]
-    found = np.array(
-        [_spot(c, net, head, seen.pictures[i], float(p.height[i])) for i in scans]
-    )
+    found, true = _spots(c, net, head, seen, p, scans), scoring.truth(p)[scans]
     has = ~np.isnan(true)
-    return evaluate.errors(found[has], true[has])
+    return evaluate.errors(np.array([s.row for s in found])[has], true[has])
 
 
-def _spot(
-    c: ConfigDict, net: Network, head: Params, features: np.ndarray, height: float
-) -> float:
-    told = np.asarray(net.tell(head, features))
-    found = spotting.sequence(told, int(height) // MM, c.step)
-    return spotting.spot(found, height).row
+def _spots(
+    c: ConfigDict, net: Network, head: Params, seen: Seen, p: Pool, scans: np.ndarray
+) -> list[Spot]:
+    made = []
+    for i in scans:
+        told = np.asarray(net.tell(head, seen.pictures[i]))
+        found = spotting.sequence(told, int(p.height[i]) // MM, c.step)
+        made.append(spotting.spot(found, float(p.height[i])))
+    return made
+
+
+def _save(
+    c: ConfigDict, net: Network, params: Params, seen: Seen, p: Pool, scans: np.ndarray,
+    path: Path,
+) -> None:  # fmt: skip
+    """A model for `l3spot.predict`, calibrated on so many scans."""
+    found = _spots(c, net, params["head"], seen, p, scans)
+    away = np.abs(np.array([s.row for s in found]) - scoring.truth(p)[scans])
+    evidence = np.array([s.evidence for s in found])
+    fitted = scoring.calibrate(evidence, away <= scoring.WITHIN)
+    params = jax.tree.map(np.asarray, params)
+    about = f"a head on frozen filters, {len(p.hu)} phantoms"
+    model.save(path, Model(params, c.low, c.high, fitted, about, net, c.step))
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -1,0 +1,98 @@
+"""How well the confidence tells scans that have L3 from those that lack it: the ROC.
+
+    python -m docs.out_of_view --phantoms runs/phantoms-new
+
+The phantoms (250, drawn if the folder lacks them) trained and calibrated no model. Each
+counts as it was drawn; and those with L3 in view are cut above or below it, so that the
+scan ends 15 to 120 mm beyond L3, which is then in view, or before it. Leaves
+results/l3spot_roc.png beside this file, and prints areas, and what 0.5 divides.
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from l3spot import model, picture, pool, scoring, spotting
+from l3spot.model import Model
+from l3spot.picture import MM
+from l3spot.pool import Pool
+
+SEED, COUNT = 11, 250  # Of phantoms. The packaged model has another seed's.
+NEAR, FAR = 15.0, 120.0  # mm from L3 to where a scan is cut.
+LEAST = 150.0  # mm that are left.
+
+
+class Scan(NamedTuple):
+    """hu: [R, W], 2 mm a pixel. there: whether L3 is in view."""
+
+    hu: np.ndarray
+    there: bool
+
+
+def main() -> None:
+    """Measures and draws as the arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--phantoms", required=True)
+    parser.add_argument("--checkpoint", type=Path, default=model.PACKAGED)
+    args = parser.parse_args()
+    found = model.load(args.checkpoint)
+    p = pool.phantoms(args.phantoms, SEED, COUNT)
+    sets = {"as drawn": _drawn(p), "cut near L3": _cut(p, np.random.default_rng(0))}
+    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    ax = figure.subplots()
+    for name, scans in sets.items():
+        there = np.array([s.there for s in scans])
+        sure = np.array([_confidence(found, s.hu) for s in scans])
+        area = roc_auc_score(there, sure)
+        hits, alarms = ((sure >= model.SURE)[kind].mean() for kind in (there, ~there))
+        told = f"{name}: area {area:.3f}"
+        false, true, _ = roc_curve(there, sure)
+        (line,) = ax.plot(false, true, label=told)
+        ax.plot(alarms, hits, "o", color=line.get_color())
+        print(
+            f"{told}; {there.sum()} with L3, of which {100 * (1 - hits):.1f} % are "
+            f"missed; {(~there).sum()} without, {100 * alarms:.1f} % false alarms"
+        )
+    ax.set(xlabel="said to be in view, of scans without L3")
+    ax.set(ylabel="of scans with L3")
+    ax.legend(frameon=False, loc="lower right")
+    out = Path(__file__).parent / "results" / "l3spot_roc.png"
+    figure.savefig(out, dpi=100)
+
+
+def _drawn(p: Pool) -> list[Scan]:
+    there = ~np.isnan(scoring.truth(p))
+    return [Scan(_rows(p, i), bool(there[i])) for i in range(len(p.hu))]
+
+
+def _cut(p: Pool, rng: np.random.Generator) -> list[Scan]:
+    """Two of each scan that has L3 and is long enough: with L3, and without."""
+    made = []
+    for i in np.flatnonzero(~np.isnan(scoring.truth(p))):
+        for there in (True, False):
+            below, away = bool(rng.integers(2)), rng.uniform(NEAR, FAR)
+            # Below L3 the cut is at a higher row, if L3 is to stay.
+            end = p.l3[i] + away * (1 if below == there else -1)
+            low, high = (0.0, end) if below else (end, float(p.height[i]))
+            low, high = max(low, 0.0), min(high, float(p.height[i]))
+            if high - low >= LEAST and low <= end <= high:
+                made.append(Scan(_rows(p, i)[int(low / MM) : int(high / MM)], there))
+    return made
+
+
+def _rows(p: Pool, i: int) -> np.ndarray:
+    return p.hu[i][: int(p.height[i]) // MM]
+
+
+def _confidence(m: Model, hu: np.ndarray) -> float:
+    x = picture.window(picture.centred(hu), m.low, m.high)
+    sequence = spotting.look(m.network, m.params, x, m.step)
+    return m.calibration(spotting.spot(sequence, float(len(hu) * MM)).evidence)
+
+
+if __name__ == "__main__":
+    main()
