@@ -25,5 +25,5 @@ WEIGHTS = {
 
 if __name__ == "__main__":
     epochs = np.arange(EPOCHS)
-    figure = figures.weight_curves({k: f(epochs) for k, f in WEIGHTS.items()})
+    figure = figures.weight_curves({k: f(epochs) for k, f in WEIGHTS.items()}, epochs)
     figures.save(figure, Path(__file__).with_suffix(".png"))

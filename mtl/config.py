@@ -48,7 +48,17 @@ def default() -> ConfigDict:
     c.schedule = ConfigDict()
     c.schedule.t1 = 100  # stairs, abridged; pretraining: epochs a layer.
     c.schedule.sigma = 40.0  # exponential
-    c.schedule.cutoff = 1e-6  # Ours: exponential weights below are 0, and cost no time.
+    c.schedule.cutoff = (
+        1e-6  # Ours: exponential, plateau: 0 below, which costs no time.
+    )
+
+    c.weighting = ConfigDict()
+    c.weighting.temperature = 2.0  # dwa
+    c.weighting.alpha = 1.5  # gradnorm
+    c.weighting.rate = 0.025  # gradnorm, famo: of the weights' own steps.
+    c.weighting.decay = 0.01  # famo: gamma
+    c.weighting.factor = 0.5  # plateau: multiplies the weight of reconstruction (ours)
+    c.weighting.wait = 2  # after so many evaluations without a better one (ours).
 
     c.optim = ConfigDict()
     c.optim.rate = 0.01  # Plain SGD.
@@ -84,6 +94,7 @@ def check(c: ConfigDict) -> None:
     require(c.seed < 2**32, c, "seed", "below 2**32")
     for name in ("seed", "patience", "optim.decay_epochs", "schedule.cutoff"):
         at_least(c, name, 0)
+    _check_weighting(c)
     for name in ("optim.rate", "schedule.t1", "schedule.sigma", "reconstruct.scale"):
         require(get(c, name) > 0, c, name, "above 0")
     most = 1.0 if c.reconstruct.noise in ("mask", "salt_pepper") else float("inf")
@@ -100,6 +111,15 @@ def check(c: ConfigDict) -> None:
     fits = bounded or c.reconstruct.hidden_loss == "squared_error"
     require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
     _check_start(c)
+
+
+def _check_weighting(c: ConfigDict) -> None:
+    for name in ("weighting.temperature", "weighting.rate"):
+        require(get(c, name) > 0, c, name, "above 0")
+    for name in ("weighting.alpha", "weighting.decay"):
+        at_least(c, name, 0)
+    at_least(c, "weighting.wait", 1)
+    require(0 < c.weighting.factor < 1, c, "weighting.factor", "between 0 and 1")
 
 
 def _check_start(c: ConfigDict) -> None:

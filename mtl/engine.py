@@ -15,6 +15,8 @@ or whose weights are all 0, makes no step: neither parameters nor optimizer stat
 That is a choice between two results, not a branch: a branch on the device would copy
 all that it may change. What a step costs is saved before compilation, by `active`: the
 tasks whose weight is not 0 in the epoch.
+
+Weights come as data. A `Weighting` multiplies them by others that it sets itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +30,7 @@ import optax
 
 from mtl import batches
 from mtl.task import Data, Flat, Params, Task, flatten, moved_by, unflatten
+from mtl.weighting import Batch, Memory, Weighting
 
 Order = Literal["alternate", "alternate_then_joint", "joint"]
 ORDERS = get_args(Order)
@@ -38,10 +41,16 @@ LARGE_BATCH = 100
 
 
 class State(NamedTuple):
-    """What training moves: the parameters, and an optimizer state for each update."""
+    """What training moves.
+
+    params: the parameters.
+    opt: an optimizer state for each update.
+    memory: what the weighting remembers; () without one.
+    """
 
     params: Params
     opt: tuple[optax.OptState, ...]
+    memory: Memory = ()
 
 
 class Metrics(NamedTuple):
@@ -51,12 +60,15 @@ class Metrics(NamedTuple):
     rows: [T] how many these were (an example counts each time it is stepped on).
     dropped: [T] examples that did not fit into `capacity`; 0, or the epoch is void.
     finite: [] whether all parameters are finite after the epoch.
+    weights: [T] the mean of those that a weighting set; () without one, for they are
+      the ones that were given.
     """
 
     loss: jax.Array
     rows: jax.Array
     dropped: jax.Array
     finite: jax.Array
+    weights: jax.Array | tuple[()] = ()
 
 
 class Engine(NamedTuple):
@@ -92,6 +104,7 @@ def make_engine(
     order: Order = "alternate",
     capacity: Sequence[int] | None = None,
     certain: Sequence[bool] | None = None,
+    weighting: Weighting | None = None,
 ) -> Engine:
     """Builds the engine of some tasks.
 
@@ -107,6 +120,8 @@ def make_engine(
         B. A step costs what its capacity costs. `batches.capacities` finds safe ones.
       certain: for each task, whether every mini-batch has an example of it
         (`batches.certain`), default none: then a step has nothing to choose.
+      weighting: what sets the weights, which those that are given multiply; default:
+        these are the weights.
     """
     tasks = tuple(tasks)
     optimizer = optimizer or optax.sgd(1.0)
@@ -116,7 +131,8 @@ def make_engine(
 
     def init(params: Params) -> State:
         moved = [moved_by([tasks[i] for i in u], params) for u in updates]
-        return State(params, tuple(optimizer.init(m) for m in moved))
+        memory = weighting.init() if weighting else ()
+        return State(params, tuple(optimizer.init(m) for m in moved), memory)
 
     def objective(
         moved: Flat, flat: Flat, update: tuple[int, ...], given: _Given
@@ -180,6 +196,34 @@ def make_engine(
             rows = rows.at[who].add(jnp.where(counts, size[who], 0))
         return flat, tuple(new), loss, rows
 
+    def look(
+        flat: Flat, given: _Given, layer: str | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """[T] each task's J as its first step has it, and [T] its gradient's norm."""
+        given, found = given._replace(weights=jnp.ones_like(given.weights)), []
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        moved = {layer: flat[layer]} if layer else {}
+        for i in range(len(tasks)):
+            u = next(u for u, update in enumerate(updates) if i in update)
+            one = given._replace(key=jax.random.fold_in(given.key, u))
+            (cost, _), grads = gradient(moved, flat, (i,), one)
+            found.append((cost, optax.tree.norm(grads)))
+        cost, norm = map(jnp.stack, zip(*found, strict=True))
+        return cost, norm
+
+    def weighted(w: Weighting, carry: Any, given: _Given) -> tuple[Any, Any]:
+        """A mini-batch with weights that are set for it."""
+        flat, opts, memory = carry
+        size = jnp.stack([s.valid.sum() for s in given.slots])
+        present = (size > 0) & (given.weights != 0) & np.array(given.active)
+        cost, norm = look(flat, given, w.layer)
+        seen = Batch(cost, present, given.rate, norm, cost)
+        given = given._replace(weights=given.weights * w.weights(memory, seen))
+        flat, opts, loss, rows = minibatch(flat, opts, given)
+        if w.looks_back:
+            seen = seen._replace(after=look(flat, given)[0])
+        return (flat, opts, w.step(memory, seen)), (loss, rows, given.weights)
+
     def epoch(
         state: State,
         data: Data,
@@ -193,6 +237,8 @@ def make_engine(
         active = active or (True,) * len(tasks)
         shuffle_key, step_key = jax.random.split(key)
         weights = jnp.asarray(weights)
+        if weighting and not weighting.in_batch:
+            weights = weights * weighting.weights(state.memory, None)
         shuffled = batches.shuffle(shuffle_key, batches.length(data), batch_size)
         members = [batches.members(task, data) for task in tasks]
         plan = [
@@ -201,14 +247,17 @@ def make_engine(
         ]
 
         def body(carry: Any, inputs: Any) -> tuple[Any, Any]:
-            (flat, opts), (number, slots) = carry, inputs
+            number, slots = inputs
             key = jax.random.fold_in(step_key, number)
             given = _Given(data, slots, weights, rate, key, active, sure)
+            if weighting and weighting.in_batch:
+                return weighted(weighting, carry, given)
+            flat, opts, memory = carry
             flat, opts, loss, rows = minibatch(flat, opts, given)
-            return (flat, opts), (loss, rows)
+            return (flat, opts, memory), (loss, rows, ())
 
-        start = flatten(state.params), state.opt
-        (flat, opts), (loss, rows) = jax.lax.scan(
+        start = flatten(state.params), state.opt, state.memory
+        (flat, opts, memory), (loss, rows, used) = jax.lax.scan(
             body, start, (jnp.arange(len(shuffled)), plan)
         )
         dropped = [
@@ -216,7 +265,11 @@ def make_engine(
         ]
         finite = jnp.stack([jnp.isfinite(p).all() for p in flat.values()]).all()
         metrics = Metrics(loss.sum(0), rows.sum(0), jnp.stack(dropped), finite)
-        return State(unflatten(flat), opts), metrics
+        if weighting:
+            used = used.mean(0) if weighting.in_batch else weights
+            metrics = metrics._replace(weights=used)
+            memory = weighting.epoch(memory, metrics.loss, metrics.rows)
+        return State(unflatten(flat), opts, memory), metrics
 
     return Engine(init, epoch)
 

@@ -79,6 +79,7 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
         monitor=config.monitor,
         batch_size=config.batch_size,
         order=config.order,
+        weighting=methods.weighting(config),
         eval_every=config.eval_every,
         save_every=config.save_every,
         patience=config.patience,

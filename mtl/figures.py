@@ -23,10 +23,13 @@ def draw(folder: Path, config: ConfigDict, dataset: Dataset, params: Params) -> 
     rows = logs.read_rows(folder)
     save(_curves(rows), folder / "curves.png")
     tasks, weights = methods.build(config)
-    save(
-        weight_curves({t.name: w for t, w in zip(tasks, weights.T, strict=True)}),
-        folder / "weights.png",
-    )
+    epochs = np.arange(len(weights))
+    if config.method in methods.ADAPTIVE:
+        # Those that the run came to, in the epochs that it logged.
+        weights = np.array([[r[f"weight/{t.name}"] for t in tasks] for r in rows])
+        epochs = np.array([row["epoch"] - 1 for row in rows])
+    named = {t.name: w for t, w in zip(tasks, weights.T, strict=True)}
+    save(weight_curves(named, epochs), folder / "weights.png")
     if len(dataset.shape) == 2 or dataset.shape[2:] in ((1,), (3,)):
         save(_mistakes(config, dataset, params), folder / "mistakes.png")
         if len(tasks) > 1:
@@ -48,13 +51,14 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def weight_curves(weights: dict[str, np.ndarray]) -> Figure:
-    """Importance weights [epochs] by name, against the epoch."""
+def weight_curves(weights: dict[str, np.ndarray], epochs: np.ndarray) -> Figure:
+    """Importance weights [E] by name, against epochs [E]."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     ax = figure.subplots()
     for name, weight in weights.items():
-        ax.plot(np.arange(len(weight)), weight, label=name, lw=2)
-    ax.set(xlabel="epoch", ylabel="importance weight", ylim=(-0.03, 1.05))
+        ax.plot(epochs, weight, label=name, lw=2)
+    top = max(1, *map(max, weights.values()))
+    ax.set(xlabel="epoch", ylabel="importance weight", ylim=(-0.03 * top, 1.05 * top))
     tidy(ax, legend=False)
     figure.legend(loc="outside right upper", frameon=False)
     return figure

@@ -1,6 +1,7 @@
-"""System 1's tasks, and its methods as weight tables over them (ESANN 2016).
+"""System 1's tasks, and its methods as weights over them (ESANN 2016, and others).
 
-Every method is the same engine: a list of tasks and, for each epoch, their weights.
+Every method is the same engine: a list of tasks and, for each epoch, their weights,
+which a `Weighting` may multiply.
 """
 
 from collections.abc import Callable
@@ -13,10 +14,14 @@ import optax
 from ml_collections import ConfigDict
 
 from mtl import losses, network, noise, schedules
+from mtl import weighting as weightings
 from mtl.task import Params, Task
+from mtl.weighting import Weighting
 
 EVOLVING = ("stairs", "linear", "abridged", "exponential")
-METHODS = ("baseline", "baseline_matched", *EVOLVING, "pretraining")
+FIXED = ("baseline", "baseline_matched", *EVOLVING, "pretraining")
+ADAPTIVE = ("uncertainty", "dwa", "gradnorm", "famo", "plateau", "ratio")
+METHODS = (*FIXED, *ADAPTIVE)
 
 
 def classify(config: ConfigDict) -> Task:
@@ -87,6 +92,8 @@ def build(config: ConfigDict) -> tuple[list[Task], np.ndarray]:
         return [classify(config)], schedules.table([schedules.constant], epochs)
     if config.method == "pretraining":
         return _pretraining(config)
+    if config.method in ADAPTIVE:
+        return [reconstruct(config), classify(config)], np.ones((epochs, 2))
     weight: Callable = {
         "stairs": partial(schedules.stairs, t1=c.t1),
         "linear": partial(schedules.linear, epochs=epochs),
@@ -95,6 +102,25 @@ def build(config: ConfigDict) -> tuple[list[Task], np.ndarray]:
     }[config.method]
     both = [weight, schedules.complement(weight)]
     return [reconstruct(config), classify(config)], schedules.table(both, epochs)
+
+
+def weighting(config: ConfigDict) -> Weighting | None:
+    """What sets the weights of `config.method`; None if its table does."""
+    c, tasks, last = config.weighting, 2, len(config.model.hidden)
+    squared = config.reconstruct.loss == "squared_error"
+    make: dict[str, Callable[[], Weighting]] = {
+        "uncertainty": lambda: weightings.uncertainty((0.5 if squared else 1.0, 1.0)),
+        "dwa": lambda: weightings.dwa(tasks, c.temperature),
+        "gradnorm": lambda: weightings.gradnorm(
+            tasks, f"encoder/{last}/kernel", c.alpha, c.rate
+        ),
+        "famo": lambda: weightings.famo(tasks, c.rate, c.decay),
+        "plateau": lambda: weightings.plateau(
+            config.monitor, c.factor, c.wait, config.schedule.cutoff
+        ),
+        "ratio": weightings.ratio,
+    }
+    return make[config.method]() if config.method in make else None
 
 
 def _pretraining(config: ConfigDict) -> tuple[list[Task], np.ndarray]:

@@ -22,6 +22,7 @@ from mtl.engine import Engine, Metrics, Order, State, compiled, make_engine
 from mtl.errors import DivergedError
 from mtl.logs import Log
 from mtl.task import Data, Params, Task
+from mtl.weighting import Weighting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Training:
     """All that `fit` needs.
 
     Attributes:
-      tasks, order, optimizer, batch_size: see `engine.make_engine`.
-      weights: [epochs, tasks] importance weights.
+      tasks, order, optimizer, batch_size, weighting: see `engine.make_engine`.
+      weights: [epochs, tasks] importance weights; 1 where a weighting sets them.
       rates: [epochs] learning rates.
       data: fields [N, ...], on the device.
       params: the initial parameters.
@@ -53,6 +54,7 @@ class Training:
     batch_size: int
     order: Order = "alternate"
     optimizer: optax.GradientTransformation | None = None
+    weighting: Weighting | None = None
     eval_every: int = 1
     save_every: int = 1
     patience: int = 0
@@ -98,7 +100,7 @@ class Programs:
 
     def find(self, t: Training, p: Progress) -> Callable:
         """The one for the epoch of `t` that comes after `p`."""
-        active = _active(t, p.epoch)
+        active = _active(t, p)
         if active not in self._compiled:
             start = time.perf_counter()
             inputs = p.state, t.data, *_inputs(t, p.epoch)
@@ -142,8 +144,12 @@ def fit(training: Training, workdir: Path, programs: Programs | None = None) -> 
             log.advance()
             due = p.epoch == epochs or _stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
-                row = _row(t, p, metrics)
+                numbers = t.evaluate(state.params)
+                row = _row(t, p, metrics, numbers)
                 log.write(row)
+                if t.weighting:
+                    memory = t.weighting.observe(state.memory, numbers)
+                    p = p._replace(state=state._replace(memory=memory))
                 if row[t.monitor] < p.best_value:
                     p = p._replace(best=state.params, best_epoch=p.epoch)
                     p = p._replace(best_value=row[t.monitor])
@@ -165,6 +171,7 @@ def _engine(t: Training, capacity: Sequence[int] | None = None) -> Engine:
         order=t.order,
         capacity=capacity,
         certain=batches.certain(t.tasks, t.data, t.batch_size),
+        weighting=t.weighting,
     )
 
 
@@ -172,9 +179,12 @@ def _jit(engine: Engine, t: Training) -> Any:
     return compiled(engine.epoch, t.batch_size, static_argnames="active")
 
 
-def _active(t: Training, epoch: int) -> tuple[bool, ...]:
-    """Which tasks have a weight in an epoch."""
-    return tuple(bool(w != 0) for w in t.weights[epoch])
+def _active(t: Training, p: Progress) -> tuple[bool, ...]:
+    """Which tasks have a weight in the next epoch."""
+    weights = t.weights[p.epoch]
+    if t.weighting and not t.weighting.in_batch:
+        weights = weights * t.weighting.weights(p.state.memory, None)
+    return tuple(bool(w != 0) for w in weights)
 
 
 def _inputs(t: Training, epoch: int) -> tuple[np.ndarray, np.ndarray, jax.Array]:
@@ -193,7 +203,7 @@ def _run(run_epoch: Callable, t: Training, p: Progress) -> tuple[State, Metrics]
         # A batch held more examples of a task than its step has room for: the epoch
         # again, with room for all.
         full = _jit(_engine(t), t)
-        state, metrics = full(p.state, t.data, *inputs, active=_active(t, p.epoch))
+        state, metrics = full(p.state, t.data, *inputs, active=_active(t, p))
         metrics = jax.device_get(metrics)
     return state, metrics
 
@@ -221,15 +231,18 @@ def _stalled(p: Progress, patience: int) -> bool:
     return 0 < patience <= p.epoch - p.best_epoch
 
 
-def _row(t: Training, p: Progress, metrics: Metrics) -> dict[str, float]:
+def _row(
+    t: Training, p: Progress, metrics: Metrics, numbers: dict[str, Any]
+) -> dict[str, float]:
     """A row of the log: losses an example, weights, rate, evaluation, time."""
     row: dict[str, float] = {"epoch": p.epoch}
+    weights = metrics.weights if t.weighting else t.weights[p.epoch - 1]
     for i, task in enumerate(t.tasks):
         if metrics.rows[i]:
             row[f"loss/{task.name}"] = float(metrics.loss[i] / metrics.rows[i])
-        row[f"weight/{task.name}"] = float(t.weights[p.epoch - 1, i])
+        row[f"weight/{task.name}"] = float(weights[i])
     row["rate"] = float(t.rates[p.epoch - 1])
-    row |= {k: float(v) for k, v in t.evaluate(p.state.params).items()}
+    row |= {k: float(v) for k, v in numbers.items()}
     return row | {"seconds": round(p.seconds, 3)}
 
 

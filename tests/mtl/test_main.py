@@ -179,7 +179,7 @@ def rows_npz(path, shape, test):
             20,
             set(FIGURES),
         ),
-        ({}, (7,), 20, {"curves", "weights"}),
+        ({"method": "famo"}, (7,), 20, {"curves", "weights"}),
         ({}, (4, 5, 2), 20, {"curves", "weights"}),
         ({}, (4, 5, 3), 1, set(FIGURES)),
     ],
@@ -193,6 +193,7 @@ def test_figures_suit_method_and_data(tmp_path, changes, shape, test, names):
     plan = experiment.plan(tiny(data__labelled=9, **changes), dataset)
     row = {f"{s}/{m}": 0.5 for s in ("valid", "test") for m in ("error", "loss")}
     row |= {f"loss/{task.name}": 0.7 for task in plan.tasks}
+    row |= {f"weight/{task.name}": 1.7 for task in plan.tasks}
     with logs.Log(tmp_path, 0, 2) as log:
         log.write({"epoch": 1, **row})
         log.write({"epoch": 2, **row})
