@@ -11,6 +11,7 @@ from pydicom.pixels import pixel_array
 from l3spot import dicom, header, pixels, planes, projection, scan
 from mtl.errors import DataError
 from tests.l3spot import series as write
+from tests.l3spot.test_projection import mask_of
 
 sitk = pytest.importorskip("SimpleITK")
 SHIPPED = Path(pydicom.data.__file__).parent
@@ -78,6 +79,31 @@ def test_projections_of_a_clean_series(tmp_path, kind, spacing, step, origin):
     # Rows to slices, as SimpleITK counts them.
     index = (found.z - z[0]) / step
     assert np.abs(found.nearest - index).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "693_J2KI.dcm"])
+def test_projections_of_series_of_shipped_images(tmp_path, name):
+    """Scanners' own files, uncompressed and JPEG 2000; each at ten heights."""
+    for i in range(10):
+        ds = pydicom.dcmread(SHIPPED / "test_files" / name)
+        ds.ImagePositionPatient[2] += 2.7 * i
+        ds.RescaleIntercept += 9 * i
+        ds.SOPInstanceUID = f"{ds.SOPInstanceUID[:60]}.{i}"
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        ds.save_as(tmp_path / f"{7 * i % 10}")
+    volume = scan.choose(scan.read(tmp_path), tmp_path)
+    found = projection.project(volume)
+    hu, z, y, x = simple_itk(tmp_path)
+    np.testing.assert_allclose(volume.z, z, atol=0.01)
+    for plane in hu:
+        plane[~mask_of(plane, volume.planes[0].spacing[::-1])] = projection.AIR
+    due = along(along(hu.max(axis=1), z, found.z, 0), x, found.x, 1)
+    assert due.max() > 500
+    np.testing.assert_allclose(found.frontal, due, atol=1.0)
+    due = along(along(hu.max(axis=2), z, found.z, 0), y, found.y, 1)
+    np.testing.assert_allclose(found.lateral, due, atol=1.0)
+    nearest = np.abs(found.z[:, None] - z).argmin(axis=1)
+    np.testing.assert_array_equal(found.nearest, nearest)
 
 
 def shipped():
