@@ -1,6 +1,7 @@
 """The scans of a data set, and where their labels are.
 
-folders           each sub-folder, zip file and NIfTI file is a scan; or the folder is
+folders           each sub-folder, zip file and NIfTI file is a scan; or the folder is,
+                  or a single file
 totalsegmentator  sXXXX/ct.nii.gz, sXXXX/segmentations/vertebrae_L3.nii.gz (v1, v2)
 verse             rawdata/sub-*/*_ct.nii.gz, derivatives/sub-*/* (2019, 2020; also in
                   folders of splits)
@@ -38,13 +39,13 @@ class Case(NamedTuple):
 
 
 def detect(root: Path) -> str:
-    """Which of `LAYOUTS` a folder has.
+    """Which of `LAYOUTS` a folder or a file has.
 
     Raises:
       DataError: there is no such folder.
     """
-    if root.suffix.lower() == ".npz" and root.is_file():
-        return "kanavati"
+    if root.is_file():
+        return "kanavati" if root.suffix.lower() == ".npz" else "folders"
     if not root.is_dir():
         raise DataError(f"--scans={str(root)!r} is no folder; it should hold CT scans")
     if (root / PROJECTIONS).is_file():
@@ -86,6 +87,9 @@ def find(root: Path, layout: str) -> list[Case]:
 
 
 def _folders(root: Path) -> Iterator[Case]:
+    if root.is_file():
+        yield Case(root.name, root)
+        return
     inside = [p for p in sorted(root.iterdir()) if not p.name.startswith(".")]
     loose = (p for p in inside if p.is_file() and p.name.upper() != "DICOMDIR")
     if any(dicom.is_dicom(File(p)) for p in loose):

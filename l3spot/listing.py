@@ -19,8 +19,9 @@ def table(case: Case, series: str = "") -> str:
         return f"{case.name}\n  {case.path} cannot be read ({e})"
     try:
         chosen = scan.choose(found, case.path, series)
-    except DataError:
-        chosen, rows = None, [("", "", "", "", "none is chosen")]
+    except DataError as e:
+        why, *_ = str(e).splitlines()
+        chosen, rows = None, [("", "", "", "", f"none is chosen: {why}")]
     for volume in found.volumes:
         measures = f"{volumes.step(volume):.2f}", f"{volumes.coverage(volume):.0f}"
         is_it = chosen is not None and volume.planes is chosen.planes
@@ -49,7 +50,7 @@ def why_not(volume: Volume, chosen: Volume | None, series: str) -> str:
     except DataError as e:
         return str(e)
     if chosen is None:
-        return "none is chosen"
+        return "not chosen"
     ours, its = volumes.rank(volume), volumes.rank(chosen)
     reasons = "values in doubt", "covers less", "its planes are thicker"
     for reason, a, b in zip(reasons, ours, its, strict=False):

@@ -189,6 +189,22 @@ def test_a_folder_of_dicom_files_is_one_scan(tmp_path):
     assert [(c.name, c.path) for c in found] == [("scan", tmp_path / "scan")]
 
 
+@pytest.mark.parametrize("name", ["b.zip", "frames"])
+def test_a_single_file_is_a_scan(scans, tmp_path, name):
+    """A zip file of a series, or one of many frames."""
+    if name == "frames":
+        made = write.content(write.merged(images(trunk()), True))
+        (scans / name).write_bytes(made)
+    path = scans / name
+    assert datasets.detect(path) == "folders"
+    (row,) = project.project(path, tmp_path / "out", row=STEP, column=MM, workers=1)
+    assert (row["scan"], row["status"]) == (name, "projected")
+    with np.load(tmp_path / "out" / f"{name}.npz") as a:
+        frontal, _ = naive(trunk())
+        np.testing.assert_array_equal(a["frontal"][:, 12:68], frontal[:, 12:68])
+        assert a["plane_file"][0] == ("0" if name == "b.zip" else "frames")
+
+
 def test_folders_that_are_no_use(tmp_path):
     with pytest.raises(DataError, match="is no folder"):
         datasets.detect(tmp_path / "nowhere")

@@ -1,5 +1,9 @@
 """Projections of small bodies on a table, against plain NumPy."""
 
+import dataclasses
+import weakref
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -186,6 +190,29 @@ def test_the_largest_stored_value_is_the_largest_hu(tmp_path, kind, spacing):
         due = np.maximum(whole.max(axis=axis), np.float32(projection.AIR))
         np.testing.assert_array_equal(found, due)
         assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_of_a_volume_a_plane_a_thread_is_held(tmp_path, workers):
+    """Of 24: as many arrays of stored values as there are threads are ever alive."""
+    volume = volume_of(tmp_path, images(trunk()))
+    alive, most = set(), []
+
+    def counted(plane):
+        values = plane.values()
+        values = values._replace(stored=values.stored.copy())
+        number = id(values.stored)
+        alive.add(number)
+        weakref.finalize(values.stored, alive.discard, number)
+        most.append(len(alive))
+        return values
+
+    counting = [
+        dataclasses.replace(p, values=partial(counted, p)) for p in volume.planes
+    ]
+    projection.project(volume._replace(planes=tuple(counting)), workers=workers)
+    assert len(most) == PLANES
+    assert max(most) <= workers
 
 
 @pytest.mark.parametrize("count", [0, 1])
