@@ -157,9 +157,12 @@ class Torch:
         counts = torch.bincount(at // self.batch, minlength=len(batches)).tolist()
         with torch.no_grad():
             for rows, labelled in zip(batches, order[at].split(counts), strict=True):
-                x = torch.index_select(self.image, 0, rows, out=self.clean[: len(rows)])
-                given = self.corrupt(x) if self.noisy else x
-                loss[0] += self.reconstruct(x, given, steps[0] / len(rows))
+                if steps[0]:
+                    x = torch.index_select(
+                        self.image, 0, rows, out=self.clean[: len(rows)]
+                    )
+                    given = self.corrupt(x) if self.noisy else x
+                    loss[0] += self.reconstruct(x, given, steps[0] / len(rows))
                 if len(labelled):
                     x, y = self.image[labelled], self.label[labelled]
                     loss[1] += self.classify(x, y, steps[1] / len(y))

@@ -4,6 +4,7 @@ When few examples take part in a task, its steps must cost what these cost and n
 the whole batch costs: they get slots of their own, as many as a batch can need.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,24 @@ class Slots(NamedTuple):
 
     row: jax.Array
     valid: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """A field whose example i is `table[at[i]]`: data sets that share a table.
+
+    table: [M, ...]; at: int[N]. Many runs at once each have an `at` of their own.
+    """
+
+    table: jax.Array
+    at: jax.Array
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, rows: jax.Array) -> jax.Array:
+        return self.table[self.at[rows]]
 
 
 def shuffle(key: jax.Array, total: int, batch_size: int) -> jax.Array:

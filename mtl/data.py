@@ -77,6 +77,19 @@ def choose(
     seed: int,
     balanced: bool,
 ) -> Images:
+    """The l + u training images that `choose_rows` draws, and their labels."""
+    rows, y = choose_rows(train, classes, labelled, unlabelled, seed, balanced)
+    return Images(train.x[rows], y)
+
+
+def choose_rows(
+    train: Images,
+    classes: int,
+    labelled: int,
+    unlabelled: int,
+    seed: int,
+    balanced: bool,
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws l + u training rows; only the first l keep their label.
 
     Args:
@@ -87,6 +100,9 @@ def choose(
         seed, fewer of them are a subset of more.
       seed: of the draw.
       balanced: as many labelled rows of each class (one more for some, drawn too).
+
+    Returns:
+      The row numbers, and the labels int32, -1 for those that are hidden.
 
     Raises:
       ConfigError: there are not so many.
@@ -120,7 +136,7 @@ def choose(
     others = others if unlabelled < 0 else others[:unlabelled]
     rows = np.concatenate([chosen, others])
     y = np.where(np.arange(len(rows)) < labelled, train.y[rows], -1)
-    return Images(train.x[rows], y.astype(np.int32))
+    return rows, y.astype(np.int32)
 
 
 def _digits() -> tuple[Images, Images]:

@@ -118,17 +118,24 @@ def rates(config: ConfigDict) -> np.ndarray:
 def make_evaluate(
     sets: dict[str, Images], activation: str
 ) -> Callable[[Params], dict[str, jax.Array]]:
-    """`params -> {"valid/error": share of wrong labels, "valid/loss": ..., ...}`."""
-    held = {name: (jnp.asarray(s.x), jnp.asarray(s.y)) for name, s in sets.items()}
+    """`params -> measure(params, ...)`, compiled."""
+    run = jax.jit(partial(measure, activation=activation))
+    return partial(run, held=on_device(sets))
 
-    @jax.jit
-    def measure(params: Params, held: dict[str, Any]) -> dict[str, jax.Array]:
-        row = {}
-        for name, (x, y) in held.items():
-            z = network.logits(params, x, activation)
-            log_p = jax.nn.log_softmax(z)
-            row[f"{name}/error"] = jnp.mean(z.argmax(-1) != y)
-            row[f"{name}/loss"] = -jnp.take_along_axis(log_p, y[:, None], 1).mean()
-        return row
 
-    return partial(measure, held=held)
+def on_device(sets: dict[str, Images]) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Images and labels by name, for `measure`."""
+    return {name: (jnp.asarray(s.x), jnp.asarray(s.y)) for name, s in sets.items()}
+
+
+def measure(
+    params: Params, held: dict[str, tuple[jax.Array, jax.Array]], activation: str
+) -> dict[str, jax.Array]:
+    """{"valid/error": share of wrong labels, "valid/loss": cross-entropy, ...}."""
+    row = {}
+    for name, (x, y) in held.items():
+        z = network.logits(params, x, activation)
+        log_p = jax.nn.log_softmax(z)
+        row[f"{name}/error"] = jnp.mean(z.argmax(-1) != y)
+        row[f"{name}/loss"] = -jnp.take_along_axis(log_p, y[:, None], 1).mean()
+    return row

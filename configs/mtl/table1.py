@@ -1,0 +1,56 @@
+"""ESANN 2016, Table 1: every cell of (a) and (b), with ten seeds, and claims tested.
+
+    python -m mtl.study --config configs/mtl/table1.py --workdir runs/table1 \
+        --config.data.path=DIR
+
+DIR holds MNIST's four IDX files. A study that was killed goes on with the same command;
+`--report` tells what is there so far. Variants: `:cpu` is the same table in 250 epochs
+at ten times the rate, schedules a tenth as long, and four seeds, for two cores;
+`:smoke` has scikit-learn's digits, and takes a minute. What came out, and how long it
+took: docs/results/table1.md.
+"""
+
+from ml_collections import ConfigDict
+
+from mtl import checks, config
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The config of a variant; "" is the paper's."""
+    checks.check_variant(variant, "cpu", "smoke")
+    c = config.default()
+    c.data.source = "mnist"
+    c.data.valid = 10_000
+    c.study = _grid()
+    if variant == "cpu":
+        c.epochs, c.optim.decay_epochs, c.optim.rate = 250, 25, 0.1
+        c.schedule.t1, c.schedule.sigma = 10, 4.0
+        c.eval_every = 10
+        c.study.seeds, c.study.together = 4, 2
+    if variant == "smoke":
+        c.data.source, c.data.valid, c.batch_size = "digits", 297, 100
+        c.epochs, c.optim.decay_epochs, c.optim.rate = 40, 4, 0.1
+        c.schedule.t1, c.schedule.sigma, c.eval_every = 10, 4.0, 10
+        c.study.seeds, c.study.together = 2, 2
+        c.study.labelled, c.study.unlabelled = (50, 100), (0, 200, -1)
+        c.study.parts.b.hidden = ((60, 50),)
+    return c
+
+
+def _grid() -> ConfigDict:
+    """The paper's l, u, networks and methods, and the baseline of matched updates."""
+    g = ConfigDict()
+    g.seeds = 10
+    g.together = 10  # Ours: seeds that are trained before the next ones begin.
+    g.labelled = (100, 1000, 10_000)
+    g.unlabelled = (0, 1000, 2000, 5000, 10_000, 20_000, 40_000, -1)
+    g.parts = ConfigDict()
+    g.parts.a = ConfigDict()
+    g.parts.a.hidden = ((50,),)
+    evolving = ("stairs", "abridged", "linear", "exponential")
+    g.parts.a.methods = ("baseline", "baseline_matched", *evolving)
+    g.parts.b = ConfigDict()
+    g.parts.b.hidden = ((60, 50), (70, 60, 50), (80, 70, 60, 50))
+    g.parts.b.methods = ("baseline", "exponential")
+    g.save_minutes = 2.0  # Ours: what a kill may cost, at most.
+    return g

@@ -1,0 +1,36 @@
+"""Trains every cell of a study, or tells what is there so far.
+
+    python -m mtl.study --config configs/mtl/table1.py --workdir runs/table1 \
+        --config.data.path=DIR
+
+Leaves results.csv, a row a run, and the report: table.md and figures. A study that was
+killed goes on with the same command; a run that is done is never trained again, and
+more seeds or cells add to what is there. `--report` trains nothing, also while it runs.
+"""
+
+from collections.abc import Sequence
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from mtl import launch
+from mtl.study import run
+
+
+def work(arguments: Sequence[str]) -> str:
+    """Trains or reports as the flags say; returns what it came to, in words."""
+    launch.no_more(arguments)
+    args = flags.FLAGS
+    # Each core is a device; of an accelerator, devices are as they are.
+    jax.config.update("jax_num_cpu_devices", run.cores())
+    if not args.report:
+        run.study(args.config, args.workdir)
+    return run.tell(args.config, args.workdir)
+
+
+if __name__ == "__main__":
+    config_flags.DEFINE_config_file("config", None, "The study's config file.")
+    flags.DEFINE_string("workdir", None, "The study's folder: new, or to go on with.")
+    flags.DEFINE_bool("report", False, "Report what is there; train nothing.")
+    launch.launch(work, "config", "workdir")

@@ -1,0 +1,64 @@
+"""The errors of a study by cell and seed, and gains against the baseline."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mtl.study.grid import unlabelled
+from mtl.study.results import Row
+from mtl.study.statistics import Interval, interval
+
+BySeed = dict[int, float]
+
+
+class Cells:
+    """The test errors after the last epoch of a grid, in %.
+
+    A column of the grid is told by its place j in `config.study.unlabelled`, for the
+    last one has another u for each l.
+
+    Args:
+      config: of the study.
+      rows: what is there, all or some.
+      total: images to train on.
+    """
+
+    def __init__(self, config: ConfigDict, rows: Iterable[Row], total: int):
+        self.labelled: Sequence[int] = config.study.labelled
+        self.hidden = [tuple(h) for p in config.study.parts.values() for h in p.hidden]
+        self.columns = range(len(config.study.unlabelled))
+        self._u = {l: unlabelled(config.study, l, total) for l in self.labelled}
+        self._errors: dict[tuple, BySeed] = {}
+        for r in rows:
+            if r.status == "done":
+                cell = self._errors.setdefault(r.run[:4], {})
+                cell[r.seed] = 100 * r.test_error
+
+    def u(self, l: int, j: int) -> int:
+        """The unlabelled examples of a column."""
+        return self._u[l][j]
+
+    def error(self, hidden: tuple[int, ...], l: int, j: int, method: str) -> BySeed:
+        """The errors of a cell, or of its baseline, as far as they are there."""
+        u = 0 if method == "baseline" else self.u(l, j)
+        return self._errors.get((hidden, l, u, method), {})
+
+    def gain(
+        self, hidden: tuple[int, ...], l: int, j: int, method: str,
+        other: str = "baseline",
+    ) -> BySeed:  # fmt: skip
+        """A cell's errors less those of another method with the same seed, points."""
+        return less(self.error(hidden, l, j, method), self.error(hidden, l, j, other))
+
+
+def less(one: BySeed, other: BySeed) -> BySeed:
+    """Differences of the seeds that both have."""
+    return {seed: x - other[seed] for seed, x in one.items() if seed in other}
+
+
+def mean(parts: Iterable[BySeed]) -> Interval:
+    """Of the mean over some cells, for each seed that all of them have."""
+    found = list(parts)
+    seeds = set.intersection(*map(set, found)) if found else set()
+    return interval(float(np.mean([p[s] for p in found])) for s in sorted(seeds))

@@ -1,0 +1,138 @@
+"""Which runs a study has, and which of them share compiled programs."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mtl import config as configs
+from mtl import methods
+from mtl.checks import at_least, require
+from mtl.errors import ConfigError
+
+# What two runs in the same program may differ in: it enters as data.
+DATA = ("method", "seed", "schedule")
+
+
+class Run(NamedTuple):
+    """One line of the results: a cell of the table, and a seed.
+
+    labelled and unlabelled are l and u. The baseline has u = 0, whatever the cell.
+    """
+
+    hidden: tuple[int, ...]
+    labelled: int
+    unlabelled: int
+    method: str
+    seed: int
+
+
+class Bundle(NamedTuple):
+    """Runs that train in one program. config: of the first of them."""
+
+    config: ConfigDict
+    runs: list[Run]
+
+
+def runs(config: ConfigDict, total: int) -> list[Run]:
+    """All runs, each once: blocks of seeds, in them cell by cell.
+
+    Args:
+      config: `config.study` has the grid (see `configs/mtl/table1.py`).
+      total: images to train on; an unlabelled of -1 is what l leaves of them.
+
+    Raises:
+      ConfigError: a cell needs more images than there are.
+    """
+    study, found = config.study, []
+    us = {l: unlabelled(study, l, total) for l in study.labelled}
+    for first in range(0, study.seeds, study.together):
+        for seed in range(first, min(first + study.together, study.seeds)):
+            for part in study.parts.values():
+                found += [
+                    Run(tuple(hidden), l, u, method, seed)
+                    for hidden in part.hidden
+                    for l in study.labelled
+                    for method in part.methods
+                    for u in ([0] if method == "baseline" else us[l])
+                ]
+    return list(dict.fromkeys(found))
+
+
+def one_config(config: ConfigDict, run: Run) -> ConfigDict:
+    """The config with which `mtl.main` trains the same run."""
+    c = ConfigDict({k: v for k, v in config.to_dict().items() if k != "study"})
+    c.model.hidden = run.hidden
+    c.data.labelled, c.data.unlabelled = run.labelled, run.unlabelled
+    c.method, c.seed = run.method, run.seed
+    return c
+
+
+def check(config: ConfigDict) -> None:
+    """Looks at the grid and at the config of every cell, before any work.
+
+    Raises:
+      ConfigError: names the field, its value and what it may be.
+    """
+    if "study" not in config:
+        raise ConfigError("config.study is lacking; see configs/mtl/table1.py")
+    for name, least in {"seeds": 1, "together": 1, "save_minutes": 0}.items():
+        at_least(config, f"study.{name}", least)
+    for name, part in config.study.parts.items():
+        for method in part.methods:
+            known = method in methods.METHODS
+            require(known, config, f"study.parts.{name}.methods",
+                    "some of " + ", ".join(methods.METHODS))  # fmt: skip
+    for u in config.study.unlabelled:
+        require(u >= -1, config, "study.unlabelled", "numbers from -1")
+    cells = {run._replace(seed=0) for run in runs(config, 2**31)}
+    for run in cells:
+        configs.check(one_config(config, run))
+
+
+def bundles(config: ConfigDict, wanted: Iterable[Run], wide: bool) -> list[Bundle]:
+    """The runs, put together where they can share a program, in their order.
+
+    Args:
+      config: of the study.
+      wanted: the runs that are not done.
+      wide: whether a run more in a program costs little, as on an accelerator; then
+        methods share a program too, but for those whose reconstruction lasts for more
+        than half of the training: the others need not wait for it. Without, each
+        method has its own, and pays for its own.
+    """
+    found: dict[str, list[Run]] = defaultdict(list)
+    for run in wanted:
+        c = one_config(config, run)
+        alike = {k: v for k, v in c.to_dict().items() if k not in DATA}
+        block = run.seed // config.study.together
+        how = lasts(c) > 0.5 if wide else run.method
+        key = json.dumps([alike, run.method == "pretraining", how, block])
+        found[key].append(run)
+    return [Bundle(one_config(config, each[0]), each) for each in found.values()]
+
+
+def lasts(c: ConfigDict) -> float:
+    """The share of the epochs in which another task than J_s has a weight."""
+    tasks, weights = methods.build(c)
+    others = [i for i, task in enumerate(tasks) if task.name != "classify"]
+    return float(np.mean(np.any(weights[:, others] != 0, axis=1)))
+
+
+def unlabelled(study: ConfigDict, l: int, total: int) -> list[int]:
+    """The u of a row of cells.
+
+    Raises:
+      ConfigError: there are not so many images.
+    """
+    found = [total - l if u < 0 else u for u in study.unlabelled]
+    for u in found:
+        if u < 0 or u + l > total:
+            raise ConfigError(
+                f"config.study asks for {l} labelled and {max(u, 0)} unlabelled "
+                f"images, but there are {total} to train on"
+            )
+    return found

@@ -1,0 +1,145 @@
+"""A study's report: Table 1 with spreads and tests, claims and figures."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from mtl import figures, workdir
+from mtl.study.cells import Cells
+from mtl.study.claims import Claim, claims
+from mtl.study.statistics import Interval, interval
+
+LEGEND = (
+    "Test error after the last epoch, points against the baseline of the same seed: "
+    "mean ± standard deviation over seeds. `*`: paired t test, p < 0.05, each cell on "
+    "its own. `-`: not there yet."
+)
+
+
+def write(config: ConfigDict, folder: Path, cells: Cells) -> str:
+    """Leaves table.md and three figures in the folder; returns the text of table.md."""
+    text = "\n\n".join([*tables(config, cells), *told(claims(cells))]) + "\n"
+    workdir.write_text(folder / "table.md", text)
+    figures.save(against_u(config, cells), folder / "error_against_u.png")
+    figures.save(against_l(config, cells), folder / "gain_against_l.png")
+    return text
+
+
+def tables(config: ConfigDict, cells: Cells) -> list[str]:
+    """For each part and l a table in Markdown: a line a u, a column a method."""
+    found = [LEGEND]
+    for name, part in config.study.parts.items():
+        for l in cells.labelled:
+            lines, base = [], [_baseline(cells, tuple(h), l) for h in part.hidden]
+            found.append(f"### ({name}) l = {l:,}; baseline {', '.join(base)} %")
+            columns = [
+                (tuple(h), m)
+                for h in part.hidden
+                for m in part.methods
+                if m != "baseline"
+            ]
+            several = len(part.hidden) > 1
+            lines += [["u", *(_head(h, m, several) for h, m in columns)]]
+            lines += [["---"] * len(lines[0])]
+            for j in cells.columns:
+                if j and cells.u(l, j) == cells.u(l, j - 1):
+                    continue  # l = 10,000: what is left is 40,000.
+                each = [interval(cells.gain(h, l, j, m).values()) for h, m in columns]
+                lines.append([f"{cells.u(l, j):,}", *map(_cell, each)])
+            found.append("\n".join("| " + " | ".join(x) + " |" for x in lines))
+    return found
+
+
+def told(found: list[Claim]) -> list[str]:
+    """The claims as Markdown: a table of their parts."""
+    lines = ["| claim | verdict | seen, points (95 % interval) |", "|---|---|---|"]
+    for n, claim in enumerate(found, start=1):
+        parts = [f"{f.what}: {_span(f.value)}, {f.verdict}" for f in claim.findings]
+        lines.append(f"| {n}. {claim.text} | {claim.verdict} | {'; '.join(parts)} |")
+    return ["### Claims", "\n".join(lines)]
+
+
+def against_u(config: ConfigDict, cells: Cells) -> Figure:
+    """Test error of the first network against u, a panel an l, means and ranges."""
+    part = next(iter(config.study.parts.values()))
+    figure = Figure(figsize=(4.2 * len(cells.labelled), 3.8), layout="constrained")
+    axes = figure.subplots(1, len(cells.labelled), squeeze=False)[0]
+    for ax, l in zip(axes, cells.labelled, strict=True):
+        for method in part.methods:
+            each = [cells.error(cells.hidden[0], l, j, method) for j in cells.columns]
+            _band(ax, [cells.u(l, j) for j in cells.columns], each, method)
+        ax.set_xscale("symlog", linthresh=max(1, _least(cells, l)))
+        ax.set(title=f"l = {l:,}", xlabel="u")
+        figures.tidy(ax, legend=False)
+    axes[0].set_ylabel("test error, %")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+    return figure
+
+
+def against_l(config: ConfigDict, cells: Cells) -> Figure:
+    """The gain of `exponential` with all images: against l, and against depth."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    by_l, by_depth = figure.subplots(1, 2, sharey=True)
+    last = cells.columns[-1]
+
+    def gains(points: list[tuple[tuple[int, ...], int]]) -> np.ndarray:
+        each = [interval(cells.gain(h, l, last, "exponential").values())
+                for h, l in points]  # fmt: skip
+        return np.array([[i.mean for i in each], [i.std for i in each]])
+
+    for h in cells.hidden:
+        mean, std = gains([(h, l) for l in cells.labelled])
+        by_l.errorbar(cells.labelled, mean, std, marker="o", capsize=3,
+                      label=f"{len(h)} hidden")  # fmt: skip
+    for l in cells.labelled:
+        mean, std = gains([(h, l) for h in cells.hidden])
+        depths = [len(h) for h in cells.hidden]
+        by_depth.errorbar(depths, mean, std, marker="o", capsize=3, label=f"l = {l:,}")
+    by_l.set(xscale="log", xlabel="l", ylabel="gain of exponential, points")
+    by_depth.set(xlabel="hidden layers", xticks=[len(h) for h in cells.hidden])
+    for ax in (by_l, by_depth):
+        ax.axhline(0, color="black", lw=0.8)
+        figures.tidy(ax)
+    return figure
+
+
+def _band(ax: Axes, u: list[int], each: list[dict[int, float]], name: str) -> None:
+    """The mean over seeds, and from the least to the most, where there are any."""
+    there = [(x, list(e.values())) for x, e in zip(u, each, strict=True) if e]
+    if there:
+        x = [a for a, _ in there]
+        style = "k--" if name == "baseline" else ".-"
+        (line,) = ax.plot(x, [np.mean(e) for _, e in there], style, label=name)
+        low, high = [min(e) for _, e in there], [max(e) for _, e in there]
+        ax.fill_between(x, low, high, color=line.get_color(), alpha=0.15, lw=0)
+
+
+def _least(cells: Cells, l: int) -> int:
+    return min((cells.u(l, j) for j in cells.columns if cells.u(l, j) > 0), default=1)
+
+
+def _baseline(cells: Cells, hidden: tuple[int, ...], l: int) -> str:
+    return _cell(interval(cells.error(hidden, l, 0, "baseline").values()), sign="")
+
+
+def _head(hidden: tuple[int, ...], method: str, several: bool) -> str:
+    return f"{'-'.join(map(str, hidden))}, {method}" if several else method
+
+
+def _cell(i: Interval, sign: str = "+") -> str:
+    if i.n == 0:
+        return "-"
+    spread = "" if math.isnan(i.std) else f" ± {i.std:.2f}"
+    star = "*" if sign and i.p < 0.05 else ""
+    return f"{i.mean:{sign}.2f}{spread}{star}"
+
+
+def _span(i: Interval) -> str:
+    if math.isnan(i.low):
+        return "-" if i.n == 0 else f"{i.mean:+.2f}"
+    return f"{i.mean:+.2f} ({i.low:+.2f} to {i.high:+.2f})"

@@ -1,0 +1,116 @@
+"""Trains what is not done of a study, and keeps what it came to."""
+
+import hashlib
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import jax
+import tqdm
+from ml_collections import ConfigDict
+
+from mtl import data, experiment, workdir
+from mtl.errors import WorkdirError
+from mtl.study import grid, report, results
+from mtl.study.cells import Cells
+from mtl.study.grid import Bundle
+from mtl.study.sweep import Sweep
+
+BAR = "{desc}  {percentage:.0f} % |{bar:20}| {elapsed} so far, about {remaining} left"
+
+
+def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
+    """Trains what is not done.
+
+    Args:
+      config: see `configs/mtl/table1.py`.
+      folder: gets results.csv, and checkpoints while it trains.
+
+    Returns:
+      The rows of all the runs of the grid.
+
+    Raises:
+      mtl.errors.Error: something that the user can mend; the message says what.
+    """
+    folder = Path(folder)
+    grid.check(config)
+    dataset = data.load(config.data)
+    wanted = grid.runs(config, len(dataset.train.y))
+    alike = ConfigDict({k: v for k, v in config.to_dict().items() if k != "study"})
+    workdir.prepare(folder, alike, experiment.describe(dataset))
+    path = folder / "results.csv"
+    with jax.default_matmul_precision(config.precision), workdir.lock(folder):
+        done = {row.run: row for row in results.read(path)}
+        sweep = Sweep(config, dataset)
+        missing = [run for run in wanted if run not in done]
+        left = grid.bundles(config, missing, sweep.wide)
+        # Without a terminal there is no bar but a line for each bundle.
+        with tqdm.tqdm(total=sum(map(_cost, left)), bar_format=BAR,
+                       disable=not sys.stderr.isatty()) as bar:  # fmt: skip
+            for bundle in left:
+                rows = _train(sweep, bundle, folder / "checkpoints", bar)
+                done |= {row.run: row for row in rows}
+                results.write(path, list(done.values()))
+                shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return [done[run] for run in wanted]
+
+
+def tell(config: ConfigDict, folder: str | Path) -> str:
+    """Reports what is there, all or some of it; writes the report and returns it.
+
+    Raises:
+      WorkdirError: there is nothing.
+    """
+    folder = Path(folder)
+    rows = results.read(folder / "results.csv")
+    if not rows:
+        raise WorkdirError(f"{folder / 'results.csv'} has no run that is done")
+    total = workdir.read_json(folder / "data.json")["rows"]["train"]
+    wanted = set(grid.runs(config, total))
+    rows = [row for row in rows if row.run in wanted]
+    text = report.write(config, folder, Cells(config, rows, total))
+    bad = [row for row in rows if row.status != "done"]
+    return (
+        f"{text}\n{len(rows)} of {len(wanted)} runs are there, {len(bad)} of them "
+        f"diverged; all of it is in {folder}"
+    )
+
+
+def cores() -> int:
+    """How many this process may use."""
+    few = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if few else os.cpu_count() or 1
+
+
+def _train(
+    sweep: Sweep, bundle: Bundle, folder: Path, bar: tqdm.tqdm
+) -> list[results.Row]:
+    """The rows of a bundle, of which a checkpoint is kept meanwhile."""
+    cost, at, begun = _cost(bundle), 0, time.monotonic()
+    bar.set_description_str(_name(bundle))
+    own = hashlib.sha256(repr(bundle.runs).encode()).hexdigest()[:16]
+    for p in sweep.train(bundle, folder / own):
+        bar.update(cost * (p.epoch - at) / bundle.config.epochs)
+        at = p.epoch
+    if bar.disable:
+        print(f"{_name(bundle)}: {time.monotonic() - begun:.0f} s", flush=True)
+    return results.rows(bundle.runs, p)
+
+
+def _name(bundle: Bundle) -> str:
+    c = bundle.config
+    methods = ", ".join(dict.fromkeys(run.method for run in bundle.runs))
+    hidden = "-".join(map(str, c.model.hidden))
+    return (
+        f"{hidden}, l = {c.data.labelled}, u = {c.data.unlabelled}, {methods}, "
+        f"{len(bundle.runs)} runs"
+    )
+
+
+def _cost(bundle: Bundle) -> float:
+    """About in proportion to what it takes: an epoch without reconstruction, an 8th."""
+    rows = bundle.config.data.labelled + bundle.config.data.unlabelled
+    lasting = [grid.lasts(grid.one_config(bundle.config, r)) for r in bundle.runs]
+    return rows * sum(share + 1 / 8 for share in lasting)

@@ -1,0 +1,56 @@
+"""Differences between runs of the same seed: mean, interval, and what they say."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "cannot tell"
+
+
+class Interval(NamedTuple):
+    """Of n paired differences: mean, standard deviation, 95 % interval, p.
+
+    Both of Student's t; p is that of a mean of 0. What takes two values is NaN for
+    less.
+    """
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+def interval(differences: Iterable[float]) -> Interval:
+    """Of paired differences, one a seed; they may be none."""
+    x = np.array(list(differences), np.float64)
+    nan, n = math.nan, len(x)
+    if n < 2:
+        return Interval(float(x[0]) if n else nan, nan, nan, nan, nan, n)
+    mean, std = float(x.mean()), float(x.std(ddof=1))
+    if std == 0:  # Student's t does not know what to say.
+        return Interval(mean, std, mean, mean, float(mean == 0), n)
+    half = std / math.sqrt(n) * float(stats.t.ppf(0.975, n - 1))
+    p = float(stats.ttest_1samp(x, 0).pvalue)
+    return Interval(mean, std, mean - half, mean + half, p, n)
+
+
+def verdict(i: Interval, least: float, most: float) -> str:
+    """Whether a mean is said to lie from `least` to `most`, and is seen to."""
+    if math.isnan(i.low):
+        return UNKNOWN
+    if least <= i.low and i.high <= most:
+        return HOLDS
+    return FAILS if i.high < least or i.low > most else UNKNOWN
+
+
+def together(verdicts: Iterable[str]) -> str:
+    """What a claim of several parts comes to."""
+    found = set(verdicts)
+    if FAILS in found:
+        return FAILS
+    return HOLDS if found == {HOLDS} else UNKNOWN

@@ -1,0 +1,89 @@
+from collections import Counter
+
+import pytest
+
+from configs.mtl import mnist, table1
+from mtl.errors import ConfigError
+from mtl.study import grid
+
+
+def test_the_grid_is_table_1():
+    c = table1.get_config()
+    found = grid.runs(c, 50_000)
+    assert len(found) == len(set(found))
+    # NN1 with four schedules and the matched baseline, three networks with one; l =
+    # 10,000 leaves 40,000, which is a column already.
+    cells = 23 * (5 + 3) + 4 * 3
+    assert Counter(r.seed for r in found) == dict.fromkeys(range(10), cells)
+    assert {r.unlabelled for r in found if r.labelled == 10_000} == {
+        *(0, 1000, 2000, 5000, 10_000, 20_000, 40_000)
+    }
+    assert {r.unlabelled for r in found if r.method == "baseline"} == {0}
+    assert {r.unlabelled for r in found if r.labelled == 100} >= {49_900}
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_bundle_shares_all_but_what_is_data(wide):
+    c = table1.get_config()
+    wanted = grid.runs(c, 50_000)
+    found = grid.bundles(c, wanted, wide)
+    assert sorted(wanted) == sorted(run for b in found for run in b.runs)
+    for b in found:
+        assert len({run._replace(method="", seed=0) for run in b.runs}) == 1
+        assert wide or len({run.method for run in b.runs}) == 1
+    # On an accelerator, only `linear` is apart; and the baseline has u = 0.
+    widths = {len(b.runs) for b in found}
+    assert widths == ({10, 20, 40, 50} if wide else {10})
+
+
+def test_seeds_come_in_blocks():
+    c = table1.get_config("cpu")
+    found = grid.bundles(c, grid.runs(c, 50_000), wide=False)
+    seeds = [tuple(run.seed for run in b.runs) for b in found]
+    assert seeds == [(0, 1)] * (len(seeds) // 2) + [(2, 3)] * (len(seeds) // 2)
+
+
+def test_a_run_is_one_of_the_launcher_of_one_run():
+    c = grid.one_config(table1.get_config(), grid.Run((9, 8), 7, 6, "stairs", 5))
+    assert (c.model.hidden, c.data.labelled, c.data.unlabelled) == ((9, 8), 7, 6)
+    assert (c.method, c.seed) == ("stairs", 5)
+    assert sorted(c.keys()) == sorted(mnist.get_config().keys())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("seeds", 0, "config.study.seeds=0 must be at least 1"),
+        ("unlabelled", (0, -2), "config.study.unlabelled"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(field, value, said):
+    c = table1.get_config()
+    c.study[field] = value
+    with pytest.raises(ConfigError, match=said):
+        grid.check(c)
+
+
+def test_an_unknown_method_is_named():
+    c = table1.get_config()
+    c.study.parts.b.methods = ("stares",)
+    with pytest.raises(ConfigError, match=r"parts\.b\.methods.*stares.*stairs"):
+        grid.check(c)
+
+
+def test_cells_are_checked_before_any_is_trained():
+    c = table1.get_config()
+    c.data.path, c.schedule.t1 = "somewhere", 5000
+    with pytest.raises(ConfigError, match=r"schedule\.t1=5000"):
+        grid.check(c)
+
+
+def test_a_config_without_a_grid_is_refused():
+    with pytest.raises(ConfigError, match=r"config\.study is lacking"):
+        grid.check(mnist.get_config())
+
+
+def test_too_many_images_are_refused():
+    c = table1.get_config()
+    with pytest.raises(ConfigError, match="10000 labelled and 40000 unlabelled"):
+        grid.runs(c, 45_000)

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from configs.mtl import table1
+from mtl.study import grid, report
+from mtl.study.cells import Cells
+from mtl.study.claims import claims
+from mtl.study.results import Row, read, write
+from mtl.study.statistics import FAILS, HOLDS, UNKNOWN
+
+TOTAL = 50_000
+
+
+def rows(gain, seeds=4, noise=0.02):
+    """The grid of the paper, where a run has 20 % less `gain(run)` points."""
+    c = table1.get_config()
+    c.study.seeds = seeds
+    rng, found = np.random.default_rng(0), []
+    for run in grid.runs(c, TOTAL):
+        error = (20 + gain(run) + rng.normal(0, noise)) / 100
+        hidden = "-".join(map(str, run.hidden))
+        found.append(Row(hidden, *run[1:], "done", error, error, 50, error, error, 1.5))
+    return c, found
+
+
+def paper(run):
+    """Gains as the paper has them, roughly."""
+    if run.method in ("baseline", "baseline_matched"):
+        return 0.0
+    if run.method == "stairs":
+        return -0.05
+    best = {100: -2.4, 1000: -1.7, 10_000: -0.6}[run.labelled]
+    most = min(1, run.unlabelled / 1e4)
+    if run.method == "linear":
+        return 1.25 * (1 - most) + 0.7 * best * most
+    return best * most * (0.8 if run.method == "abridged" else 1)
+
+
+def verdicts(gain, **settings):
+    c, found = rows(gain, **settings)
+    return [claim.verdict for claim in claims(Cells(c, found, TOTAL))]
+
+
+def test_claims_hold_on_what_the_paper_has():
+    assert verdicts(paper) == [HOLDS] * 6
+
+
+@pytest.mark.parametrize(
+    ("n", "changed"),
+    [
+        (0, lambda r: paper(r) - 3 * (r.method == "stairs")),
+        (1, lambda r: paper(r) - (r.method == "linear" and r.unlabelled == 0)),
+        (1, lambda r: paper(r) - (r.method == "stairs" and r.unlabelled == 0)),
+        (2, lambda r: paper(r) * (r.unlabelled < 5e3)),
+        (3, lambda r: paper(r) * r.labelled / 100),
+        (4, lambda r: paper(r) - (r.method == "abridged")),
+        (5, lambda r: paper(r) - 4 * (r.method == "baseline_matched")),
+    ],
+)
+def test_a_claim_fails_where_it_is_not_so(n, changed):
+    assert verdicts(changed)[n] == FAILS
+
+
+def test_noise_or_one_seed_tell_nothing():
+    assert verdicts(paper, seeds=1) == [UNKNOWN] * 6
+    assert UNKNOWN in verdicts(paper, seeds=2, noise=3.0)
+
+
+def test_the_table_tells_gains_of_the_same_seed(tmp_path):
+    c, found = rows(lambda r: -1.0 * (r.method == "linear") + r.seed, noise=0.0)
+    text = report.write(c, tmp_path, Cells(c, found, TOTAL))
+    assert "### (a) l = 100; baseline 21.50 ± 1.29 %" in text
+    assert "| 49,900 | +0.00 ± 0.00 | +0.00 ± 0.00 | +0.00 ± 0.00 | -1.00" in text
+    # The three networks of (b), each against its own baseline.
+    assert "| u | 60-50, exponential | 70-60-50, exponential | 80" in text
+    names = ("table.md", "error_against_u.png", "gain_against_l.png")
+    assert all((tmp_path / name).stat().st_size > 0 for name in names)
+
+
+def test_a_star_is_a_paired_test():
+    c, found = rows(paper)
+    text = "\n".join(report.tables(c, Cells(c, found, TOTAL)))
+    line = next(x for x in text.splitlines() if x.startswith("| 49,900"))
+    matched, stairs, abridged, *_ = line.split(" | ")[1:]
+    assert "*" not in matched
+    assert stairs.startswith("-0.0")
+    assert abridged.endswith("*")
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    c, found = rows(paper)
+    some = [r for r in found if r.method in ("baseline", "stairs") and r.seed < 2]
+    text = report.write(c, tmp_path, Cells(c, some, TOTAL))
+    line = next(x for x in text.splitlines() if x.startswith("| 49,900"))
+    assert line.split(" | ")[1] == "-"
+    assert line.split(" | ")[2] != "-"
+
+
+def test_rows_come_back_as_they_were(tmp_path):
+    row = Row("9-8", 7, 6, "stairs", 5, "done", 0.125, 0.25, 4, 0.5, 0.0625, 1.5)
+    write(tmp_path / "results.csv", [row])
+    assert read(tmp_path / "results.csv") == [row]
+    assert row.run == grid.Run((9, 8), 7, 6, "stairs", 5)

@@ -1,0 +1,100 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mtl.errors import WorkdirError
+from mtl.study import results, run
+from tests.mtl.study import tiny
+
+
+def without_seconds(path):
+    return [row._replace(seconds=0.0) for row in results.read(path)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A study that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    run.study(tiny.config(), folder)
+    return folder
+
+
+def test_a_study_has_a_row_for_each_run(whole):
+    rows = results.read(whole / "results.csv")
+    assert len(rows) == 3 * 2
+    assert all(0 < row.test_error < 1 and row.status == "done" for row in rows)
+    assert all(row.best_valid_error <= row.valid_error for row in rows)
+    assert not (whole / "checkpoints").exists()
+
+
+def test_what_is_done_is_not_done_again(whole, monkeypatch):
+    before = (whole / "results.csv").read_bytes()
+    monkeypatch.setattr(run, "_train", lambda *_: pytest.fail("trains again"))
+    run.study(tiny.config(), whole)
+    assert (whole / "results.csv").read_bytes() == before
+
+
+def test_a_killed_study_goes_on_to_the_same_table(whole, tmp_path):
+    """Killed within a bundle, of which there is a checkpoint."""
+    child = (
+        "import sys; from mtl.study import run; from tests.mtl.study import tiny; "
+        "run.study(tiny.config(save_minutes=0.0), sys.argv[1])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", child, str(tmp_path)], stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("checkpoints/*/[0-9]*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    found = results.read(tmp_path / "results.csv")
+    assert len(found) < 6
+    run.study(tiny.config(save_minutes=0.0), tmp_path)
+    assert without_seconds(tmp_path / "results.csv") == without_seconds(
+        whole / "results.csv"
+    )
+
+
+def test_more_seeds_add_to_what_is_there(whole, monkeypatch):
+    trained = []
+
+    def train(sweep, bundle, folder, bar):
+        trained.extend(bundle.runs)
+        p = next(sweep.train(bundle, folder))
+        return results.rows(bundle.runs, p)
+
+    kept = (whole / "results.csv").read_bytes()
+    monkeypatch.setattr(run, "_train", train)
+    run.study(tiny.config(seeds=3), whole)
+    assert {r.seed for r in trained} == {2}
+    assert (whole / "results.csv").read_bytes().startswith(kept)
+    (whole / "results.csv").write_bytes(kept)
+
+
+def test_another_config_in_the_same_folder_is_refused(whole):
+    c = tiny.config()
+    c.optim.rate = 0.5
+    with pytest.raises(WorkdirError, match=r"optim.rate: 0.1 -> 0.5"):
+        run.study(c, whole)
+
+
+def test_a_report_of_nothing_is_refused(tmp_path):
+    with pytest.raises(WorkdirError, match=r"results.csv has no run"):
+        run.tell(tiny.config(), tmp_path)
+
+
+def test_a_report_says_how_much_is_there(whole):
+    assert "6 of 9 runs are there, 0 of them" in run.tell(tiny.config(seeds=3), whole)
+
+
+def test_a_file_that_is_no_table_is_named(tmp_path):
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(WorkdirError, match=r"results.csv is no table of this study"):
+        run.tell(tiny.config(), tmp_path)
