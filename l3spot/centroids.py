@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel
 import numpy as np
 
 from l3spot import labels, nifti
@@ -67,6 +66,8 @@ def _turned(
     voxel: list[float], toward: list[str], affine: np.ndarray, shape: tuple[int, ...]
 ) -> list[float]:
     """A voxel along the image's own axes, from axes that run toward `toward`."""
+    import nibabel
+
     ras = np.vstack([nifti.LPS[:, None] * affine, [0, 0, 0, 1]])
     given = dict(zip(toward, voxel, strict=True))
     turned = []

@@ -2,6 +2,7 @@
 
 The planes lie across the voxel axis that runs most along the body. A file is read plane
 by plane: the voxels stay on the disk, those of compressed files in a temporary one.
+nibabel is imported where it is used, for it takes 40 MB, and most scans are DICOM.
 """
 
 import gzip
@@ -15,9 +16,7 @@ import zlib
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-import nibabel
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
 from l3spot.planes import INEXACT, File, Plane, Values
 from mtl.errors import DataError
@@ -198,6 +197,9 @@ def _header(file: File) -> Any:
     Raises:
       DataError: it has none.
     """
+    import nibabel
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         with _unpacked(file) as stream:
             start = stream.read(540)
@@ -233,6 +235,8 @@ def _affine(file: File, header: Any) -> np.ndarray:
     Raises:
       DataError: there is neither, or it makes no sense.
     """
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         unit = header.get_xyzt_units()[0]
         affine = header.get_sform(coded=True)[0]
@@ -253,6 +257,8 @@ def _affine(file: File, header: Any) -> np.ndarray:
 
 def _scale(file: File, header: Any) -> tuple[float, float]:
     """HU = slope * stored value + shift."""
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         slope, shift = header.get_slope_inter()
     except HeaderDataError as e:
