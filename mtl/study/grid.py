@@ -15,6 +15,8 @@ from mtl.errors import ConfigError
 
 # What two runs in the same program may differ in: it enters as data.
 DATA = ("method", "seed", "schedule")
+# Methods that are two tasks and a table of weights; others have a program each.
+TABLES = ("baseline", "baseline_matched", *methods.EVOLVING)
 
 
 class Run(NamedTuple):
@@ -100,17 +102,20 @@ def bundles(config: ConfigDict, wanted: Iterable[Run], wide: bool) -> list[Bundl
       config: of the study.
       wanted: the runs that are not done.
       wide: whether a run more in a program costs little, as on an accelerator; then
-        methods share a program too, but for those whose reconstruction lasts for more
-        than half of the training: the others need not wait for it. Without, each
-        method has its own, and pays for its own.
+        methods share a program, and any l and u of the same sum; but not those whose
+        reconstruction lasts for more than half of the training with the others, which
+        need not wait for it. Without, each cell has a program of its own.
     """
     found: dict[str, list[Run]] = defaultdict(list)
     for run in wanted:
         c = one_config(config, run)
         alike = {k: v for k, v in c.to_dict().items() if k not in DATA}
-        block = run.seed // config.study.together
+        if wide:
+            alike["data"] = {"rows": run.labelled + run.unlabelled}
         how = lasts(c) > 0.5 if wide else run.method
-        key = json.dumps([alike, run.method == "pretraining", how, block])
+        block = run.seed // config.study.together
+        own = run.method if run.method not in TABLES else ""
+        key = json.dumps([alike, own, how, block])
         found[key].append(run)
     return [Bundle(one_config(config, each[0]), each) for each in found.values()]
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
@@ -49,7 +50,7 @@ def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
         # Without a terminal there is no bar but a line for each bundle.
         with tqdm.tqdm(total=sum(map(_cost, left)), bar_format=BAR,
                        disable=not sys.stderr.isatty()) as bar:  # fmt: skip
-            for bundle in left:
+            for bundle in (part for whole in left for part in sweep.parts(whole)):
                 rows = _train(sweep, bundle, folder / "checkpoints", bar)
                 done |= {row.run: row for row in rows}
                 results.write(path, list(done.values()))
@@ -100,12 +101,14 @@ def _train(
 
 
 def _name(bundle: Bundle) -> str:
-    c = bundle.config
-    methods = ", ".join(dict.fromkeys(run.method for run in bundle.runs))
-    hidden = "-".join(map(str, c.model.hidden))
+    def each(values: Iterable[object]) -> str:
+        return " or ".join(dict.fromkeys(map(str, values)))
+
+    runs = bundle.runs
     return (
-        f"{hidden}, l = {c.data.labelled}, u = {c.data.unlabelled}, {methods}, "
-        f"{len(bundle.runs)} runs"
+        f"{'-'.join(map(str, runs[0].hidden))}, l = {each(r.labelled for r in runs)}, "
+        f"u = {each(r.unlabelled for r in runs)}, {each(r.method for r in runs)}, "
+        f"{len(runs)} runs"
     )
 
 

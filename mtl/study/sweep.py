@@ -1,16 +1,13 @@
-"""Trains many runs in one compiled program.
+"""Trains bundles of runs, each in one program.
 
 What runs of a bundle differ in is data: initial parameters, labelled rows, the key, the
 weights of each epoch. So a run here is the run that `mtl.main` trains, to rounding.
 Images are on the device once, for all runs; each has its own row numbers.
-
-An accelerator trains the runs at once (`vmap`); a CPU trains them one after the other,
-for its cache does not hold more, on as many devices as it has cores. Several devices
-share the runs out.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,42 +15,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding
 from ml_collections import ConfigDict
 
 from mtl import batches, data, experiment, methods
 from mtl.checkpoint import Checkpoints
 from mtl.data import Dataset
-from mtl.engine import State, compiled, make_engine
+from mtl.engine import Engine, State, compiled, make_engine
+from mtl.study import program
 from mtl.study.grid import Bundle, Run, one_config
+from mtl.study.program import ALL, OWN, Given, Part, Shared
 from mtl.task import Task
 
-OWN, ALL = PartitionSpec("run"), PartitionSpec()
-
-
-class Given(NamedTuple):
-    """What each run is given [R, ...]: rows, labels, weights [epochs, tasks], key."""
-
-    rows: jax.Array
-    label: jax.Array
-    weights: jax.Array
-    key: jax.Array
-
-
-class Shared(NamedTuple):
-    """What all runs read: training images, the rate of each epoch, what evaluates."""
-
-    images: jax.Array
-    rates: jax.Array
-    held: dict[str, Any]
-
-
-class Part(NamedTuple):
-    """What some epochs came to [R]: all finite, examples left out, evaluation."""
-
-    fine: jax.Array
-    dropped: jax.Array
-    row: dict[str, jax.Array]
+FULL = 0.8  # Of an accelerator's memory, what a program may take.
 
 
 class Progress(NamedTuple):
@@ -77,6 +51,9 @@ class Sweep:
     Args:
       config: of the study.
       dataset: that all runs draw from.
+
+    Attributes:
+      wide: whether the runs of a device step together, as on an accelerator.
     """
 
     def __init__(self, config: ConfigDict, dataset: Dataset):
@@ -92,151 +69,181 @@ class Sweep:
             ),
             NamedSharding(self._mesh, ALL),
         )
-        self._programs: dict[str, Callable] = {}
+        self._programs: dict[str, Any] = {}
+
+    def parts(self, bundle: Bundle) -> list[Bundle]:
+        """The bundle, in as many parts as its program must have to fit into memory.
+
+        What a program takes is known once it is compiled, before it runs.
+        """
+        room = self._limit()
+        if room is None:
+            return [bundle]
+        prepared = self._prepare(bundle.runs)
+        made = self._program(prepared, self._start(prepared), prepared.room)
+        size = math.floor(len(bundle.runs) * min(1.0, room / memory(made))) or 1
+        cut = [bundle.runs[i : i + size] for i in range(0, len(bundle.runs), size)]
+        return [Bundle(one_config(self._config, runs[0]), runs) for runs in cut]
 
     def train(self, bundle: Bundle, folder: Path) -> Iterator[Progress]:
         """Trains a bundle, or goes on with it; where it stands, at each evaluation.
 
         Args:
           bundle: runs that share their shapes.
-          folder: keeps a checkpoint until `done`.
+          folder: gets checkpoints.
         """
-        c, every = bundle.config, self._config.study.save_minutes * 60
-        tasks = self._tasks(c)
-        given = self._given(bundle.runs, tasks)
-        weights = np.asarray(given.weights)
-        room = self._room(c, tasks, given)
-        p = self._start(bundle.runs, tasks)
+        c, seconds = bundle.config, 60 * self._config.study.save_minutes
+        prepared = self._prepare(bundle.runs)
+        p = self._start(prepared)
         kept = Checkpoints(folder)
         if kept.epoch is not None:
             p = kept.restore(p)
         saved = time.monotonic()
         while p.epoch < c.epochs:
             yield p
-            begun = time.perf_counter()
-            stop = min((p.epoch // c.eval_every + 1) * c.eval_every, c.epochs)
-            active = _active(weights, p.epoch, c.eval_every)
-            run = partial(self._run, c, tasks, active, p.state, given, p.epoch, stop)
-            state, part = run(room)
-            if part.dropped.any():  # Again, with room for all.
-                state, part = run((c.batch_size,) * len(tasks))
-            p = _advance(p, state, part, stop, c.monitor)
-            p = p._replace(seconds=p.seconds + time.perf_counter() - begun)
-            if time.monotonic() - saved > every and p.epoch < c.epochs:
+            p = self._advance(prepared, p)
+            if time.monotonic() - saved > seconds and p.epoch < c.epochs:
                 kept.save(p.epoch, p)
                 saved = time.monotonic()
         kept.close()
         yield p
 
-    def _tasks(self, c: ConfigDict) -> list[Task]:
-        """Those of the methods that share a program: baselines have all, weighted 0."""
-        own = ConfigDict(c.to_dict())
-        if own.method in ("baseline", "baseline_matched"):
-            own.method = "linear"
-        return methods.build(own)[0]
-
-    def _given(self, runs: Sequence[Run], tasks: Sequence[Task]) -> Given:
+    def _prepare(self, runs: Sequence[Run]) -> "_Prepared":
+        """What runs need; the last is repeated until each device has as many."""
+        first = one_config(self._config, runs[0])
+        tasks = _tasks(first)
         made: list[tuple[np.ndarray, ...]] = []
-        keys = []
-        for run in _filled(runs, jax.device_count()):
+        runs = [*runs, *[runs[-1]] * (-len(runs) % jax.device_count())]
+        for run in runs:
             c = one_config(self._config, run)
             rows, label = data.choose_rows(
                 self._dataset.train, self._dataset.classes, run.labelled,
                 run.unlabelled, run.seed, c.data.balanced,
             )  # fmt: skip
-            own, table = methods.build(c)
-            column = {t.name: table[:, i] for i, t in enumerate(own)}
-            weights = [column.get(t.name, np.zeros(c.epochs)) for t in tasks]
-            made.append((rows, label, np.stack(weights, 1).astype(np.float32)))
-            keys.append(jax.random.split(jax.random.key(run.seed))[1])
+            made.append((rows, label, _weights(c, tasks)))
         fields = [jnp.asarray(np.stack(x)) for x in zip(*made, strict=True)]
-        stacked = Given(fields[0], fields[1], fields[2], jnp.stack(keys))
-        return jax.device_put(stacked, NamedSharding(self._mesh, OWN))
+        keys = jnp.stack([jax.random.split(jax.random.key(r.seed))[1] for r in runs])
+        given = Given(fields[0], fields[1], fields[2], keys)
+        return _Prepared(
+            config=first,
+            seeds=np.array([run.seed for run in runs]),
+            tasks=tasks,
+            given=jax.device_put(given, NamedSharding(self._mesh, OWN)),
+            weights=np.stack([m[2] for m in made]),
+            room=_room(tasks, given, first.batch_size),
+        )
 
-    def _start(self, runs: Sequence[Run], tasks: Sequence[Task]) -> Progress:
-        c, width = one_config(self._config, runs[0]), self._dataset.train.x.shape[1]
-        seeds = np.array([r.seed for r in _filled(runs, jax.device_count())])
+    def _start(self, prepared: "_Prepared") -> Progress:
+        c, width = prepared.config, self._dataset.train.x.shape[1]
 
         def init(seed: jax.Array) -> State:
             key = jax.random.split(jax.random.key(seed))[0]
             params = experiment.init(c, key, width, self._dataset.classes)
-            return make_engine(tasks, batch_size=c.batch_size).init(params)
+            return _engine(prepared).init(params)
 
-        own = NamedSharding(self._mesh, OWN)
-        state = jax.jit(jax.vmap(init), out_shardings=own)(seeds)
-        worst = {f"{s}/{m}": np.full(len(seeds), np.inf, np.float32)
-                 for s in ("valid", "test") for m in ("error", "loss")}  # fmt: skip
-        zeros = np.zeros(len(seeds), np.int64)
-        return Progress(state, np.ones(len(seeds), bool), worst, worst, zeros)
+        own, count = NamedSharding(self._mesh, OWN), len(prepared.seeds)
+        state = jax.jit(jax.vmap(init), out_shardings=own)(prepared.seeds)
+        names = [f"{s}/{m}" for s in ("valid", "test") for m in ("error", "loss")]
+        worst = {name: np.full(count, np.inf, np.float32) for name in names}
+        zeros = np.zeros(count, np.int64)
+        return Progress(state, np.ones(count, bool), worst, worst, zeros)
 
-    def _run(
-        self, c: ConfigDict, tasks: Sequence[Task], active: tuple[bool, ...],
-        state: State, given: Given, start: int, stop: int, room: tuple[int, ...],
-    ) -> tuple[State, Part]:  # fmt: skip
-        """Some epochs of all the runs, by a program that is compiled once."""
+    def _advance(self, prepared: "_Prepared", p: Progress) -> Progress:
+        """To the next evaluation."""
+        c, begun = prepared.config, time.perf_counter()
+        stop = min((p.epoch // c.eval_every + 1) * c.eval_every, c.epochs)
+        for room in (prepared.room, (c.batch_size,) * len(prepared.tasks)):
+            made = self._program(prepared, p, room)
+            state, part = made(
+                p.state, prepared.given, self._shared, np.int32(p.epoch), np.int32(stop)
+            )
+            part = jax.device_get(part)
+            if not part.dropped.any():
+                break  # Else again, with room for all.
+        seconds = p.seconds + time.perf_counter() - begun
+        return _after(p, state, part, stop, c.monitor)._replace(seconds=seconds)
+
+    def _program(
+        self, prepared: "_Prepared", p: Progress, room: tuple[int, ...]
+    ) -> jax.stages.Compiled:
+        """For the tasks that still have a weight; compiled once for runs like these."""
+        c, tasks, given = prepared.config, prepared.tasks, prepared.given
+        active = _active(prepared.weights, p.epoch, c.eval_every)
         names = [task.name for task in tasks]
-        name = str((names, c.model.hidden, room, active, given.label.shape))
+        own = c.method if c.method in methods.ADAPTIVE else ""
+        name = str((names, own, c.model.hidden, room, active, given.label.shape))
         if name not in self._programs:
-            self._programs[name] = self._compile(c, tasks, room, active)
-        state, part = self._programs[name](
-            state, given, self._shared, jnp.int32(start), jnp.int32(stop)
+            measure = partial(experiment.measure, activation=c.model.activation)
+            run = program.make(
+                _engine(prepared, room), measure, active, self._mesh, self.wide,
+                methods.weighting(c),
+            )  # fmt: skip
+            lowered = compiled(run, c.batch_size).lower(
+                p.state, given, self._shared, np.int32(0), np.int32(0)
+            )
+            self._programs[name] = lowered.compile()
+        return self._programs[name]
+
+    def _limit(self) -> float | None:
+        """Bytes that a program may take; None if the device does not say."""
+        stats = jax.devices()[0].memory_stats()
+        return FULL * stats["bytes_limit"] if self.wide and stats else None
+
+
+class _Prepared(NamedTuple):
+    """A bundle's runs, R with those that fill it up, as a program takes them."""
+
+    config: ConfigDict
+    seeds: np.ndarray
+    tasks: Sequence[Task]
+    given: Given
+    weights: np.ndarray
+    room: tuple[int, ...]
+
+
+def _engine(prepared: _Prepared, room: Sequence[int] | None = None) -> Engine:
+    c = prepared.config
+    return make_engine(
+        prepared.tasks,
+        batch_size=c.batch_size,
+        order=c.order,
+        capacity=room,
+        weighting=methods.weighting(c),
+    )
+
+
+def memory(made: jax.stages.Compiled) -> int:
+    """Bytes of a device that a program takes: what it is given, makes and returns."""
+    m: Any = made.memory_analysis()
+    return m.argument_size_in_bytes + m.output_size_in_bytes + m.temp_size_in_bytes
+
+
+def _tasks(c: ConfigDict) -> list[Task]:
+    """Those of the methods that share a program: baselines have all, weighted 0."""
+    own = ConfigDict(c.to_dict())
+    if own.method in ("baseline", "baseline_matched"):
+        own.method = "linear"
+    return methods.build(own)[0]
+
+
+def _room(tasks: Sequence[Task], given: Given, batch_size: int) -> tuple[int, ...]:
+    """The largest capacities that any of the runs needs; their l may differ."""
+    _, one_of_each = np.unique((given.label >= 0).sum(1), return_index=True)
+    found = [
+        batches.capacities(
+            tasks, {"image": given.rows[i], "label": given.label[i]}, batch_size
         )
-        return state, jax.device_get(part)
-
-    def _room(
-        self, c: ConfigDict, tasks: Sequence[Task], given: Given
-    ) -> tuple[int, ...]:
-        """The capacities of the first run: all have as many rows of each kind."""
-        one = {"image": given.rows[0], "label": given.label[0]}
-        return batches.capacities(tasks, one, c.batch_size)
-
-    def _compile(
-        self, c: ConfigDict, tasks: Sequence[Task], room: tuple[int, ...],
-        active: tuple[bool, ...],
-    ) -> Callable:  # fmt: skip
-        """The program that takes all runs of a bundle through some epochs."""
-        engine = make_engine(
-            tasks, batch_size=c.batch_size, order=c.order, capacity=room
-        )
-
-        def one(
-            own: tuple[State, Given], shared: Shared, start: jax.Array, stop: jax.Array
-        ) -> tuple[State, Part]:
-            state, g = own
-            images = {"image": batches.Rows(shared.images, g.rows), "label": g.label}
-
-            def body(t: jax.Array, carry: Any) -> Any:
-                state, fine, dropped = carry
-                key = jax.random.fold_in(g.key, t)
-                state, m = engine.epoch(
-                    state, images, g.weights[t], shared.rates[t], key, active
-                )
-                fine &= m.finite & jnp.isfinite(m.loss).all()
-                return state, fine, dropped + m.dropped.sum()
-
-            first = state, jnp.array(True), jnp.array(0)
-            state, fine, dropped = jax.lax.fori_loop(start, stop, body, first)
-            row = experiment.measure(state.params, shared.held, c.model.activation)
-            return state, Part(fine, dropped, row)
-
-        def every(
-            states: State, given: Given, shared: Shared, start: jax.Array,
-            stop: jax.Array,
-        ) -> tuple[State, Part]:  # fmt: skip
-            each = partial(one, shared=shared, start=start, stop=stop)
-            runs = (states, given)
-            return jax.vmap(each)(runs) if self.wide else jax.lax.map(each, runs)
-
-        shared_out = jax.shard_map(
-            every, mesh=self._mesh, in_specs=(OWN, OWN, ALL, ALL, ALL), out_specs=OWN,
-            check_vma=False,
-        )  # fmt: skip
-        return compiled(shared_out, c.batch_size)
+        for i in one_of_each
+    ]
+    return tuple(map(max, zip(*found, strict=True)))
 
 
-def _filled(runs: Sequence[Run], devices: int) -> list[Run]:
-    """The runs, the last one repeated until each device has as many."""
-    return [*runs, *[runs[-1]] * (-len(runs) % devices)]
+def _weights(c: ConfigDict, tasks: Sequence[Task]) -> np.ndarray:
+    """[epochs, tasks] of a run, 0 for those that it has not."""
+    own, table = methods.build(c)
+    column = {task.name: table[:, i] for i, task in enumerate(own)}
+    zeros = np.zeros(c.epochs)
+    return np.stack([column.get(t.name, zeros) for t in tasks], 1).astype(np.float32)
 
 
 def _active(weights: np.ndarray, epoch: int, few: int) -> tuple[bool, ...]:
@@ -249,13 +256,15 @@ def _active(weights: np.ndarray, epoch: int, few: int) -> tuple[bool, ...]:
     return tuple(bool(w.any()) for w in np.moveaxis(weights[:, first:], 2, 0))
 
 
-def _advance(
-    p: Progress, state: State, part: Part, epoch: int, monitor: str
-) -> Progress:
+def _after(p: Progress, state: State, part: Part, epoch: int, monitor: str) -> Progress:
     """What is known after some epochs; a run that diverged stays as bad as it is."""
     better = part.fine & p.fine & (part.row[monitor] < p.best[monitor])
     best = {k: np.where(better, v, p.best[k]) for k, v in part.row.items()}
     return p._replace(
-        state=state, fine=p.fine & part.fine, last=part.row, best=best, epoch=epoch,
+        state=state,
+        fine=p.fine & part.fine,
+        last=part.row,
+        best=best,
         best_epoch=np.where(better, epoch, p.best_epoch),
-    )  # fmt: skip
+        epoch=epoch,
+    )

@@ -29,11 +29,12 @@ def test_a_bundle_shares_all_but_what_is_data(wide):
     found = grid.bundles(c, wanted, wide)
     assert sorted(wanted) == sorted(run for b in found for run in b.runs)
     for b in found:
-        assert len({run._replace(method="", seed=0) for run in b.runs}) == 1
-        assert wide or len({run.method for run in b.runs}) == 1
-    # On an accelerator, only `linear` is apart; and the baseline has u = 0.
+        assert len({(r.hidden, r.labelled + r.unlabelled) for r in b.runs}) == 1
+        assert wide or len({run._replace(seed=0) for run in b.runs}) == 1
+    # On an accelerator, only `linear` is apart; the baseline has u = 0; l and u of the
+    # same sum go together, 1,000 and 10,000, and all of the last column.
     widths = {len(b.runs) for b in found}
-    assert widths == ({10, 20, 40, 50} if wide else {10})
+    assert widths == ({10, 20, 30, 40, 50, 80, 120} if wide else {10})
 
 
 def test_seeds_come_in_blocks():

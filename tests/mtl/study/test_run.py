@@ -25,7 +25,7 @@ def whole(tmp_path_factory):
 
 def test_a_study_has_a_row_for_each_run(whole):
     rows = results.read(whole / "results.csv")
-    assert len(rows) == 3 * 2
+    assert len(rows) == 4 * 2
     assert all(0 < row.test_error < 1 and row.status == "done" for row in rows)
     assert all(row.best_valid_error <= row.valid_error for row in rows)
     assert not (whole / "checkpoints").exists()
@@ -55,7 +55,7 @@ def test_a_killed_study_goes_on_to_the_same_table(whole, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     found = results.read(tmp_path / "results.csv")
-    assert len(found) < 6
+    assert len(found) < 8
     run.study(tiny.config(save_minutes=0.0), tmp_path)
     assert without_seconds(tmp_path / "results.csv") == without_seconds(
         whole / "results.csv"
@@ -91,7 +91,7 @@ def test_a_report_of_nothing_is_refused(tmp_path):
 
 
 def test_a_report_says_how_much_is_there(whole):
-    assert "6 of 9 runs are there, 0 of them" in run.tell(tiny.config(seeds=3), whole)
+    assert "8 of 12 runs are there, 0 of them" in run.tell(tiny.config(seeds=3), whole)
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path):

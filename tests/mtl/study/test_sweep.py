@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
-from mtl import data, experiment
+from mtl import batches, data, experiment
 from mtl.study import grid
+from mtl.study import sweep as sweep_module
 from mtl.study.grid import Bundle
-from mtl.study.sweep import Sweep
+from mtl.study.sweep import Sweep, memory
 from mtl.train import fit
 from tests.mtl.study import tiny
 
-METHODS = ("exponential", "baseline_matched")
+METHODS = ("exponential", "baseline_matched", "ratio")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(wide, alone, tmp_path):
     sweep = Sweep(c, dataset)
     sweep.wide = wide
     bundles = grid.bundles(c, expected, wide)
-    assert len(bundles) == (1 if wide else len(METHODS))
+    assert len(bundles) == (2 if wide else 3)
     for bundle in bundles:
         *_, p = sweep.train(bundle, tmp_path / bundle.runs[0].method)
         for i, run in enumerate(bundle.runs):
@@ -49,27 +50,34 @@ def test_examples_that_do_not_fit_are_trained_on_all_the_same(
     dataset, expected = alone
     c, (run, *_) = tiny.config(), expected
     sweep = Sweep(c, dataset)
-    bundle = Bundle(grid.one_config(c, run), [run])
-    monkeypatch.setattr(sweep, "_room", lambda *_: (100, 8))
-    *_, p = sweep.train(bundle, tmp_path)
+    monkeypatch.setattr(batches, "capacities", lambda *_: (100, 8))
+    *_, p = sweep.train(Bundle(grid.one_config(c, run), [run]), tmp_path)
     assert p.last["test/error"][0] == expected[run].summary["last"]["test/error"]
 
 
-def test_a_run_that_diverges_is_told_and_harms_no_other(alone, tmp_path):
+def test_a_run_that_diverges_is_told_and_harms_no_other(alone, tmp_path, monkeypatch):
     dataset, expected = alone
     c = tiny.config()
-    run = next(r for r in expected if r.method == "exponential")
-    broken = run._replace(seed=1)
+    run, broken = (r for r in expected if r.method == "exponential")
     sweep = Sweep(c, dataset)
+    weights = sweep_module._weights
+    huge = {0: 1.0, 1: 1e30}
+    monkeypatch.setattr(
+        sweep_module, "_weights", lambda c, t: weights(c, t) * np.float32(huge[c.seed])
+    )
     bundle = Bundle(grid.one_config(c, run), [run, broken])
-    given, rows = sweep._given, None
-
-    def poisoned(runs, tasks):
-        nonlocal rows
-        rows = given(runs, tasks)
-        return rows._replace(weights=rows.weights.at[1].set(1e38))
-
-    sweep._given = poisoned
     *_, p = sweep.train(bundle, tmp_path)
     assert p.fine.tolist() == [True, False]
     assert p.last["test/error"][0] == expected[run].summary["last"]["test/error"]
+
+
+def test_a_bundle_is_cut_until_it_fits(alone, monkeypatch):
+    dataset, expected = alone
+    sweep = Sweep(tiny.config(), dataset)
+    sweep.wide = True
+    bundle, _ = grid.bundles(tiny.config(), expected, wide=True)
+    prepared = sweep._prepare(bundle.runs)
+    need = memory(sweep._program(prepared, sweep._start(prepared), prepared.room))
+    for limit, sizes in {need: [4], 0.6 * need: [2, 2], 1: [1] * 4}.items():
+        monkeypatch.setattr(sweep, "_limit", lambda limit=limit: limit)
+        assert [len(part.runs) for part in sweep.parts(bundle)] == sizes

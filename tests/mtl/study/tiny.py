@@ -9,7 +9,7 @@ def config(**changes):
     c.schedule.t1, c.schedule.sigma, c.schedule.cutoff = 2, 1.0, 0.05
     c.study.labelled, c.study.unlabelled = (50,), (150,)
     c.study.parts.a.hidden = ((8,),)
-    c.study.parts.a.methods = ("baseline", "baseline_matched", "exponential")
+    c.study.parts.a.methods = ("baseline", "baseline_matched", "exponential", "ratio")
     del c.study.parts.b
     c.study.update(changes)
     return c

@@ -1,0 +1,102 @@
+"""One compiled program that takes many runs through some epochs.
+
+An accelerator trains the runs at once (`vmap`); a CPU trains them one after the other,
+for its cache does not hold more, on as many devices as it has cores. Several devices
+share the runs out. First and last epoch are data, so that parts of any length share a
+program.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+
+from mtl import batches
+from mtl.engine import Engine, State
+from mtl.task import Params
+from mtl.weighting import Weighting
+
+OWN, ALL = PartitionSpec("run"), PartitionSpec()
+
+
+class Given(NamedTuple):
+    """What each run is given [R, ...]: rows, labels, weights [epochs, tasks], key."""
+
+    rows: jax.Array
+    label: jax.Array
+    weights: jax.Array
+    key: jax.Array
+
+
+class Shared(NamedTuple):
+    """What all runs read: training images, the rate of each epoch, what evaluates."""
+
+    images: jax.Array
+    rates: jax.Array
+    held: dict[str, Any]
+
+
+class Part(NamedTuple):
+    """What some epochs came to [R]: all finite, examples left out, evaluation."""
+
+    fine: jax.Array
+    dropped: jax.Array
+    row: dict[str, jax.Array]
+
+
+def make(
+    engine: Engine,
+    measure: Callable[[Params, dict[str, Any]], dict[str, jax.Array]],
+    active: tuple[bool, ...],
+    mesh: Mesh,
+    at_once: bool,
+    weighting: Weighting | None = None,
+) -> Callable[..., tuple[State, Part]]:
+    """`(states [R], given [R], shared, start, stop) -> (states, part [R])`.
+
+    Args:
+      engine: of all the runs.
+      measure: evaluates parameters on `Shared.held`.
+      active: see `engine.Engine`; tasks that any of the runs has a weight for.
+      mesh: devices on an axis "run", which R is a multiple of.
+      at_once: whether the runs of a device step together.
+      weighting: the engine's; it learns from the evaluation.
+    """
+
+    def one(
+        own: tuple[State, Given], shared: Shared, start: jax.Array, stop: jax.Array
+    ) -> tuple[State, Part]:
+        state, given = own
+        rows = batches.Rows(shared.images, given.rows)
+        data = {"image": rows, "label": given.label}
+
+        def epoch(t: jax.Array, carry: Any) -> Any:
+            state, fine, dropped = carry
+            key = jax.random.fold_in(given.key, t)
+            weights, rate = given.weights[t], shared.rates[t]
+            state, m = engine.epoch(state, data, weights, rate, key, active)
+            fine &= m.finite & jnp.isfinite(m.loss).all()
+            return state, fine, dropped + m.dropped.sum()
+
+        first = state, jnp.array(True), jnp.array(0)
+        state, fine, dropped = jax.lax.fori_loop(start, stop, epoch, first)
+        row = measure(state.params, shared.held)
+        if weighting:
+            memory = weighting.observe(state.memory, row)
+            state = state._replace(memory=memory)
+        return state, Part(fine, dropped, row)
+
+    def every(
+        states: State, given: Given, shared: Shared, start: jax.Array, stop: jax.Array
+    ) -> tuple[State, Part]:
+        each = partial(one, shared=shared, start=start, stop=stop)
+        runs = (states, given)
+        return jax.vmap(each)(runs) if at_once else jax.lax.map(each, runs)
+
+    specs = (OWN, OWN, ALL, ALL, ALL)
+    return jax.shard_map(
+        every, mesh=mesh, in_specs=specs, out_specs=OWN, check_vma=False
+    )
