@@ -1,6 +1,6 @@
 """Trains with few labels, with and without scans that have none; table and picture.
 
-python -m docs.few_labels --runs runs/few     # Half an hour; goes on where it stopped.
+python -m docs.few_labels --runs runs/few     # 45 minutes; goes on where it stopped.
 
 Leaves results/l3spot_few.csv and .png beside this file, and prints a table.
 """
