@@ -30,7 +30,7 @@ import optax
 
 from mtl import batches
 from mtl.task import Data, Flat, Params, Task, flatten, moved_by, unflatten
-from mtl.weighting import Batch, Memory, Weighting
+from mtl.weighting import Memory, Weighting, around
 
 Order = Literal["alternate", "alternate_then_joint", "joint"]
 ORDERS = get_args(Order)
@@ -160,11 +160,15 @@ def make_engine(
         flat: Flat,
         opt: optax.OptState,
         moves: jax.Array | Literal[True],
+        known: tuple[Flat, jax.Array] | None,
     ) -> tuple[Flat, optax.OptState, jax.Array]:
-        """One gradient step, if it `moves`; what it moved, and the sums of losses."""
+        """One gradient step, if it `moves`; what it moved, and the sums of losses.
+
+        `known`: its gradient and the sums, where somebody has looked before.
+        """
         old = moved_by([tasks[i] for i in update], unflatten(flat)), opt
         gradient = jax.grad(objective, has_aux=True)
-        grads, sums = gradient(old[0], flat, update, given)
+        grads, sums = known or gradient(old[0], flat, update, given)
         steps, opt = optimizer.update(grads, opt, old[0])
         steps = jax.tree.map(lambda s: given.rate * s, steps)
         new = optax.apply_updates(old[0], steps), opt
@@ -173,7 +177,10 @@ def make_engine(
         return *new, sums
 
     def minibatch(
-        flat: Flat, opts: tuple[optax.OptState, ...], given: _Given
+        flat: Flat,
+        opts: tuple[optax.OptState, ...],
+        given: _Given,
+        known: tuple[Flat, jax.Array] | None = None,
     ) -> tuple[Flat, tuple[optax.OptState, ...], jax.Array, jax.Array]:
         """All the updates, in order; the tasks' sums of losses and rows."""
         size = jnp.stack([s.valid.sum() for s in given.slots])
@@ -188,41 +195,14 @@ def make_engine(
                 (given.weights[who] != 0) & (size[who] > 0)
             )
             key = jax.random.fold_in(given.key, u)
-            moved, opt, sums = step(update, given._replace(key=key), flat, opt, moves)
+            here, found = given._replace(key=key), known if u == 0 else None
+            moved, opt, sums = step(update, here, flat, opt, moves, found)
             flat = {**flat, **moved}
             new.append(opt)
             counts = moves & (given.weights[who] != 0)
             loss = loss.at[who].add(jnp.where(counts, sums, 0))
             rows = rows.at[who].add(jnp.where(counts, size[who], 0))
         return flat, tuple(new), loss, rows
-
-    def look(
-        flat: Flat, given: _Given, layer: str | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """[T] each task's J as its first step has it, and [T] its gradient's norm."""
-        given, found = given._replace(weights=jnp.ones_like(given.weights)), []
-        gradient = jax.value_and_grad(objective, has_aux=True)
-        moved = {layer: flat[layer]} if layer else {}
-        for i in range(len(tasks)):
-            u = next(u for u, update in enumerate(updates) if i in update)
-            one = given._replace(key=jax.random.fold_in(given.key, u))
-            (cost, _), grads = gradient(moved, flat, (i,), one)
-            found.append((cost, optax.tree.norm(grads)))
-        cost, norm = map(jnp.stack, zip(*found, strict=True))
-        return cost, norm
-
-    def weighted(w: Weighting, carry: Any, given: _Given) -> tuple[Any, Any]:
-        """A mini-batch with weights that are set for it."""
-        flat, opts, memory = carry
-        size = jnp.stack([s.valid.sum() for s in given.slots])
-        present = (size > 0) & (given.weights != 0) & np.array(given.active)
-        cost, norm = look(flat, given, w.layer)
-        seen = Batch(cost, present, given.rate, norm, cost)
-        given = given._replace(weights=given.weights * w.weights(memory, seen))
-        flat, opts, loss, rows = minibatch(flat, opts, given)
-        if w.looks_back:
-            seen = seen._replace(after=look(flat, given)[0])
-        return (flat, opts, w.step(memory, seen)), (loss, rows, given.weights)
 
     def epoch(
         state: State,
@@ -251,7 +231,8 @@ def make_engine(
             key = jax.random.fold_in(step_key, number)
             given = _Given(data, slots, weights, rate, key, active, sure)
             if weighting and weighting.in_batch:
-                return weighted(weighting, carry, given)
+                run = around(weighting, tasks, updates, objective, minibatch)
+                return run(carry, given)
             flat, opts, memory = carry
             flat, opts, loss, rows = minibatch(flat, opts, given)
             return (flat, opts, memory), (loss, rows, ())

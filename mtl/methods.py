@@ -13,8 +13,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from mtl import losses, network, noise, schedules
-from mtl import weighting as weightings
+from mtl import adaptive, losses, network, noise, schedules
 from mtl.task import Params, Task
 from mtl.weighting import Weighting
 
@@ -109,16 +108,16 @@ def weighting(config: ConfigDict) -> Weighting | None:
     c, tasks, last = config.weighting, 2, len(config.model.hidden)
     squared = config.reconstruct.loss == "squared_error"
     make: dict[str, Callable[[], Weighting]] = {
-        "uncertainty": lambda: weightings.uncertainty((0.5 if squared else 1.0, 1.0)),
-        "dwa": lambda: weightings.dwa(tasks, c.temperature),
-        "gradnorm": lambda: weightings.gradnorm(
+        "uncertainty": lambda: adaptive.uncertainty((0.5 if squared else 1.0, 1.0)),
+        "dwa": lambda: adaptive.dwa(tasks, c.temperature),
+        "gradnorm": lambda: adaptive.gradnorm(
             tasks, f"encoder/{last}/kernel", c.alpha, c.rate
         ),
-        "famo": lambda: weightings.famo(tasks, c.rate, c.decay),
-        "plateau": lambda: weightings.plateau(
+        "famo": lambda: adaptive.famo(tasks, c.rate, c.decay),
+        "plateau": lambda: adaptive.plateau(
             config.monitor, c.factor, c.wait, config.schedule.cutoff
         ),
-        "ratio": weightings.ratio,
+        "ratio": adaptive.ratio,
     }
     return make[config.method]() if config.method in make else None
 
