@@ -144,7 +144,7 @@ def famo(tasks: int, rate: float = 0.025, decay: float = 0.01) -> Weighting:
 
     def init() -> Logits:
         xi = jnp.zeros(tasks)
-        return Logits(xi, jnp.full(tasks, jnp.inf), optimizer.init(xi))
+        return Logits(xi, jnp.full(tasks, jnp.inf, float), optimizer.init(xi))
 
     def known(memory: Logits, batch: Batch) -> jax.Array:
         return jnp.where(batch.present, batch.cost + 1e-8, memory.cost)
@@ -181,7 +181,9 @@ def plateau(monitor: str, factor: float, wait: int, cutoff: float = 0.0) -> Weig
     """
 
     def init() -> Watch:
-        return Watch(jnp.full((), 0.5), jnp.full((), jnp.inf), jnp.zeros((), int))
+        return Watch(
+            jnp.full((), 0.5, float), jnp.full((), jnp.inf, float), jnp.zeros((), int)
+        )
 
     def observe(memory: Watch, numbers: Mapping[str, Any]) -> Watch:
         value = numbers[monitor]
@@ -220,7 +222,7 @@ def ratio(monitor: str = "valid/loss") -> Weighting:
         return memory._replace(share=share)
 
     return Weighting(
-        lambda: Gap(jnp.full((), 0.5), jnp.zeros(())),
+        lambda: Gap(jnp.full((), 0.5, float), jnp.zeros(())),
         lambda memory, batch: _pair(1 - memory.share),
         epoch=epoch,
         observe=observe,
