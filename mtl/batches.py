@@ -74,6 +74,17 @@ def compact(shuffled: jax.Array, member: jax.Array, capacity: int) -> Slots:
     return Slots(jnp.where(row < 0, row.max(), row), row >= 0)
 
 
+def draw(key: jax.Array, member: jax.Array, steps: int, count: int) -> Slots:
+    """[steps, count] slots, none free, of a task that draws its own examples.
+
+    An epoch goes through them in one random order, again and again.
+    """
+    at_random = jax.random.uniform(key, member.shape)
+    order = jnp.argsort(jnp.where(member, at_random, 1))  # The others come last.
+    at = jnp.arange(steps * count) % member.sum()
+    return Slots(order[at].reshape(steps, count), jnp.ones((steps, count), bool))
+
+
 def take(data: Data, slots: Slots) -> dict[str, jax.Array]:
     """The batch that a task's loss gets."""
     return {"valid": slots.valid} | {k: v[slots.row] for k, v in data.items()}
@@ -100,6 +111,9 @@ def capacities(
         rows = int(members(task, data).sum())
         if rows == 0:
             raise ValueError(f"no example takes part in task {task.name!r}")
+        if task.draws:
+            found.append(task.draws)
+            continue
         most = scipy.stats.hypergeom.isf(risk, total, rows, min(batch_size, total))
         found.append(min(-(-int(most) // 8) * 8, batch_size))
     return tuple(found)
@@ -112,4 +126,6 @@ def certain(tasks: Sequence[Task], data: Data, batch_size: int) -> tuple[bool, .
     """
     total = length(data)
     shortest = total % batch_size or batch_size
-    return tuple(total - int(members(t, data).sum()) < shortest for t in tasks)
+    return tuple(
+        t.draws > 0 or total - int(members(t, data).sum()) < shortest for t in tasks
+    )

@@ -221,9 +221,12 @@ def make_engine(
             weights = weights * weighting.weights(state.memory, None)
         shuffled = batches.shuffle(shuffle_key, batches.length(data), batch_size)
         members = [batches.members(task, data) for task in tasks]
+        keys = [jax.random.fold_in(shuffle_key, i) for i in range(len(tasks))]
         plan = [
-            batches.compact(shuffled, m, c)
-            for m, c in zip(members, capacity, strict=True)
+            batches.draw(k, m, len(shuffled), t.draws)
+            if t.draws
+            else batches.compact(shuffled, m, c)
+            for t, m, c, k in zip(tasks, members, capacity, keys, strict=True)
         ]
 
         def body(carry: Any, inputs: Any) -> tuple[Any, Any]:
@@ -242,7 +245,8 @@ def make_engine(
             body, start, (jnp.arange(len(shuffled)), plan)
         )
         dropped = [
-            m.sum() - slots.valid.sum() for m, slots in zip(members, plan, strict=True)
+            m.sum() * 0 if t.draws else m.sum() - slots.valid.sum()
+            for t, m, slots in zip(tasks, members, plan, strict=True)
         ]
         finite = jnp.stack([jnp.isfinite(p).all() for p in flat.values()]).all()
         metrics = Metrics(loss.sum(0), rows.sum(0), jnp.stack(dropped), finite)

@@ -30,6 +30,8 @@ class Task:
       reduction: how the losses of a batch become J: their `mean` or their `sum`.
       penalty: `params -> []`, what J has beside the losses, such as L2. Losses are
         reported without it.
+      draws: 0: a step takes those of the task's examples that the mini-batch happens
+        to hold. Above 0: so many, drawn for it alone, each example as often as any.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Task:
     rows: Callable[[Data], jax.Array] | None = None
     reduction: Literal["mean", "sum"] = "mean"
     penalty: Callable[[Params], jax.Array] | None = None
+    draws: int = 0
 
 
 def flatten(params: Params) -> Flat:

@@ -223,6 +223,37 @@ def test_the_last_short_batch_counts_only_its_rows():
     assert float(metrics.loss[0]) == 10
 
 
+def test_a_task_may_draw_its_own_rows():
+    """Each of its four rows as often as any, in each step, whatever the batch holds."""
+
+    def count(p, batch, key):
+        return -p["seen"][batch["row"]]
+
+    own = Task("own", count, ("seen",), rows=lambda d: d["row"] % 3 == 0, draws=6)
+    tasks = [dataclasses.replace(own, reduction="sum"), trivial(params=("w",))]
+    data = DATA | {"row": jnp.arange(10)}
+    capacity = batches.capacities(tasks, data, 3)
+    assert capacity == (6, 3)
+    assert batches.certain(tasks, data, 3) == (True, True)
+    e = engine.make_engine(tasks, batch_size=3, capacity=capacity, certain=(True, True))
+    args = data, jnp.ones(2), 1.0
+    state = e.init(PARAMS | {"seen": jnp.zeros(10)})
+    once, metrics = e.epoch(state, *args, jax.random.key(0))
+    again, _ = e.epoch(once, *args, jax.random.key(1))
+    assert once.params["seen"].tolist() == [6, 0, 0] * 3 + [6]
+    assert again.params["seen"].tolist() == [12, 0, 0] * 3 + [12]
+    assert metrics.rows.tolist() == [24, 10]
+    assert metrics.dropped.tolist() == [0, 0]
+
+
+def test_the_order_of_drawn_rows_is_random():
+    member = jnp.arange(50) < 20
+    draws = [batches.draw(jax.random.key(i), member, 4, 10).row for i in range(2)]
+    assert all(d.shape == (4, 10) and d.max() < 20 for d in draws)
+    assert all(len(set(d[:2].ravel().tolist())) == 20 for d in draws)
+    assert (draws[0] != draws[1]).any()
+
+
 def test_a_penalty_counts_once_a_batch_and_is_not_reported():
     """J = 2 (mean of w x + 3 w), the mean of x is 4.5, and w starts at 0."""
     loss = lambda p, b, k: p["w"] * b["x"]  # noqa: E731
