@@ -22,7 +22,10 @@ from mtl import figures, launch, logs, workdir
 from mtl.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
-UNUSED = ("method", "order", "reconstruct", "schedule", "weighting", "save_every")
+UNUSED = (
+    *("method", "order", "unsupervised", "schedule", "weighting", "save_every"),
+    *("reconstruct", "vat", "ladder", "gamma"),
+)
 
 HEAD = (
     "| method | l | u | hidden | epochs | seeds | test error, last epoch, % "

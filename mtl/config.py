@@ -1,9 +1,12 @@
 """System 1's config: every field, what the paper says of it, and what is our choice."""
 
+import optax
 from ml_collections import ConfigDict
 
 from mtl import data, engine, losses, methods, network, noise
 from mtl.checks import PRECISIONS, at_least, get, one_of, require
+
+OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
 
 def default() -> ConfigDict:
@@ -18,6 +21,7 @@ def default() -> ConfigDict:
     c.epochs = 5000
     c.batch_size = 600
     c.order = "alternate"  # Algorithm 1; also "joint", "alternate_then_joint".
+    c.unsupervised = "reconstruct"  # The paper's task; one of methods.UNSUPERVISED.
 
     c.data = ConfigDict()
     c.data.source = "digits"  # One of data.SOURCES.
@@ -31,6 +35,8 @@ def default() -> ConfigDict:
     c.model.hidden = (50,)  # NN1; NN4 is (80, 70, 60, 50).
     c.model.activation = "relu"  # Ours.
     c.model.tied = True  # Ours.
+    c.model.norm = "none"  # Or "batch" normalisation, for tasks but reconstruction.
+    c.model.noise = 0.0  # On the input and all that is normalised; the ladder's: 0.3.
 
     c.reconstruct = ConfigDict()
     c.reconstruct.loss = "cross_entropy"  # Ours, of the input layer; summed over the
@@ -42,12 +48,25 @@ def default() -> ConfigDict:
         True  # Ours: layer k's cost also moves the layers below.
     )
 
+    c.vat = ConfigDict()  # Miyato et al. 2015; the values of its semi-supervised MNIST.
+    c.vat.epsilon = 0.3  # Length of the perturbation of an image.
+    c.vat.iterations = 1  # Of the power method.
+    c.vat.entropy = 0.0  # Weight of the predictions' entropy; 2017's VAT+EntMin: 1.
+    c.vat.scale = 1.0  # Multiplies the costs, also in the logs.
+
+    c.ladder = ConfigDict()  # Rasmus et al. 2015; the values for 100 labels.
+    c.ladder.costs = (1000.0, 10.0, 0.1)  # Of the input, layer 1, and each one above.
+    c.gamma = ConfigDict()
+    c.gamma.cost = 0.5  # Of the top layer, the only one.
+
     c.classify = ConfigDict()
     c.classify.reduction = "mean"  # Ours: over the labelled rows of a batch, or "sum".
+    c.classify.draws = 0  # Labelled rows a step; 0: those in the batch, as in 2016.
 
     c.schedule = ConfigDict()
     c.schedule.t1 = 100  # stairs, abridged; pretraining: epochs a layer.
     c.schedule.sigma = 40.0  # exponential
+    c.schedule.weight = 0.5  # constant: of the unsupervised task.
     c.schedule.cutoff = (
         1e-6  # Ours: exponential, plateau: 0 below, which costs no time.
     )
@@ -61,7 +80,8 @@ def default() -> ConfigDict:
     c.weighting.wait = 2  # after so many evaluations without a better one (ours).
 
     c.optim = ConfigDict()
-    c.optim.rate = 0.01  # Plain SGD.
+    c.optim.name = "sgd"  # Plain, the paper's; or "adam", with the usual betas.
+    c.optim.rate = 0.01
     c.optim.decay_epochs = 500  # Over the last so many, linearly (ours) towards 0.
 
     c.eval_every = 50
@@ -80,8 +100,11 @@ def check(c: ConfigDict) -> None:
     """
     one_of(c, "method", methods.METHODS)
     one_of(c, "order", engine.ORDERS)
+    one_of(c, "unsupervised", tuple(methods.UNSUPERVISED))
     one_of(c, "data.source", data.SOURCES)
     one_of(c, "model.activation", tuple(network.ACTIVATIONS))
+    one_of(c, "model.norm", network.NORMS)
+    one_of(c, "optim.name", tuple(OPTIMIZERS))
     one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
     one_of(c, "reconstruct.hidden_loss", tuple(losses.RECONSTRUCTION))
     one_of(c, "reconstruct.noise", noise.KINDS)
@@ -90,13 +113,20 @@ def check(c: ConfigDict) -> None:
     one_of(c, "monitor", ("valid/error", "valid/loss"))
     for name in ("epochs", "batch_size", "data.labelled", "eval_every", "save_every"):
         at_least(c, name, 1)
+    at_least(c, "vat.iterations", 1)
     at_least(c, "data.unlabelled", -1)
     require(c.seed < 2**32, c, "seed", "below 2**32")
     for name in ("seed", "patience", "optim.decay_epochs", "schedule.cutoff"):
         at_least(c, name, 0)
     _check_weighting(c)
+    for name in ("classify.draws", "model.noise", "vat.entropy"):
+        at_least(c, name, 0)
     for name in ("optim.rate", "schedule.t1", "schedule.sigma", "reconstruct.scale"):
         require(get(c, name) > 0, c, name, "above 0")
+    for name in ("vat.epsilon", "vat.scale", "gamma.cost"):
+        require(get(c, name) > 0, c, name, "above 0")
+    fits = 0 <= c.schedule.weight < 1
+    require(fits, c, "schedule.weight", "from 0 to below 1")
     most = 1.0 if c.reconstruct.noise in ("mask", "salt_pepper") else float("inf")
     fits = 0 <= c.reconstruct.level <= most
     require(fits, c, "reconstruct.level", f"from 0 to {most:g}")
@@ -110,6 +140,7 @@ def check(c: ConfigDict) -> None:
     bounded = c.model.activation != "relu"
     fits = bounded or c.reconstruct.hidden_loss == "squared_error"
     require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
+    _check_normed(c)
     _check_start(c)
 
 
@@ -120,6 +151,23 @@ def _check_weighting(c: ConfigDict) -> None:
         at_least(c, name, 0)
     at_least(c, "weighting.wait", 1)
     require(0 < c.weighting.factor < 1, c, "weighting.factor", "between 0 and 1")
+
+
+def _check_normed(c: ConfigDict) -> None:
+    """Tasks, normalisation and noise must go together."""
+    sizes, costs = c.model.hidden, c.ladder.costs
+    fits = 0 < len(costs) <= len(sizes) + 2 and min(costs) >= 0 < max(costs)
+    what = f"1 to {len(sizes) + 2} numbers, none below 0, one above"
+    require(fits, c, "ladder.costs", what)
+    normed = c.model.norm == "batch"
+    fits = c.model.noise == 0 or normed
+    require(fits, c, "model.noise", "0 without model.norm='batch'")
+    fits = c.method != "pretraining" or c.unsupervised == "reconstruct"
+    require(fits, c, "unsupervised", "'reconstruct' for pretraining")
+    if c.method in ("baseline", "baseline_matched"):
+        return
+    needs = {"reconstruct": ("none",), "vat": network.NORMS}
+    one_of(c, "model.norm", needs.get(c.unsupervised, ("batch",)))
 
 
 def _check_start(c: ConfigDict) -> None:

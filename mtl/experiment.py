@@ -13,7 +13,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl import data, figures, methods, network, schedules, workdir
+from mtl import (
+    data,
+    figures,
+    ladder,
+    methods,
+    network,
+    normed,
+    schedules,
+    workdir,
+)
 from mtl.data import Dataset
 from mtl.readers import Images
 from mtl.task import Params
@@ -68,11 +77,12 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
         d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
     )
     activation = config.model.activation
+    images = jnp.asarray(chosen.x)
     return Training(
         tasks=tasks,
         weights=weights,
         rates=rates(config),
-        data={"image": jnp.asarray(chosen.x), "label": jnp.asarray(chosen.y)},
+        data={"image": images, "label": jnp.asarray(chosen.y)},
         params=init(config, init_key, d.train.x.shape[1], d.classes),
         key=train_key,
         evaluate=make_evaluate({"valid": d.valid, "test": d.test}, activation),
@@ -80,6 +90,8 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
         batch_size=config.batch_size,
         order=config.order,
         weighting=methods.weighting(config),
+        optimizer=configs.OPTIMIZERS[config.optim.name](1.0),
+        finish=make_finish(config, images),
         eval_every=config.eval_every,
         save_every=config.save_every,
         patience=config.patience,
@@ -103,7 +115,22 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 def init(config: ConfigDict, key: jax.Array, inputs: int, classes: int) -> Params:
     """The initial parameters; the same for every method."""
     c = config.model
-    return network.init(key, inputs, c.hidden, classes, c.activation, c.tied)
+    params = network.init(
+        key, inputs, c.hidden, classes, c.activation, c.tied, norm=c.norm
+    )
+    if config.unsupervised in ("gamma", "ladder"):
+        params["decoder"] = ladder.init(config, key, inputs, classes)
+    return params
+
+
+def make_finish(
+    config: ConfigDict, images: jax.Array
+) -> Callable[[Params], Params] | None:
+    """With batch normalisation: puts the training images' statistics into `params`."""
+    if config.model.norm == "none":
+        return None
+    settle = jax.jit(normed.settle, static_argnums=2)
+    return lambda params: settle(params, images, config.model.activation)
 
 
 def rates(config: ConfigDict) -> np.ndarray:

@@ -32,7 +32,7 @@ def draw(folder: Path, config: ConfigDict, dataset: Dataset, params: Params) -> 
     save(weight_curves(named, epochs), folder / "weights.png")
     if len(dataset.shape) == 2 or dataset.shape[2:] in ((1,), (3,)):
         save(_mistakes(config, dataset, params), folder / "mistakes.png")
-        if len(tasks) > 1:
+        if tasks[0].name.startswith("reconstruct"):
             save(
                 _reconstructions(config, dataset, params),
                 folder / "reconstructions.png",

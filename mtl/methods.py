@@ -13,11 +13,11 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from mtl import adaptive, losses, network, noise, schedules
+from mtl import adaptive, ladder, losses, network, noise, normed, schedules, vat
 from mtl.task import Params, Task
 from mtl.weighting import Weighting
 
-EVOLVING = ("stairs", "linear", "abridged", "exponential")
+EVOLVING = ("stairs", "linear", "abridged", "exponential", "constant")
 FIXED = ("baseline", "baseline_matched", *EVOLVING, "pretraining")
 ADAPTIVE = ("uncertainty", "dwa", "gradnorm", "famo", "plateau", "ratio")
 METHODS = (*FIXED, *ADAPTIVE)
@@ -27,8 +27,8 @@ def classify(config: ConfigDict) -> Task:
     """J_s: softmax cross-entropy over the labelled examples (label >= 0)."""
 
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        del key
-        z = network.logits(params, batch["image"], config.model.activation)
+        image, valid = batch["image"], batch["valid"]
+        z = normed.logits(config.model, params, image, valid, key)
         return optax.softmax_cross_entropy_with_integer_labels(z, batch["label"])
 
     return Task(
@@ -37,6 +37,7 @@ def classify(config: ConfigDict) -> Task:
         params=("encoder", "classifier"),
         rows=lambda data: data["label"] >= 0,
         reduction=config.classify.reduction,
+        draws=config.classify.draws,
     )
 
 
@@ -84,6 +85,15 @@ def layer_cost(
     return c.scale * loss(back, target, span)
 
 
+# What may stand where the paper has reconstruction, by name.
+UNSUPERVISED: dict[str, Callable[[ConfigDict], Task]] = {
+    "reconstruct": reconstruct,
+    "vat": vat.task,
+    "gamma": ladder.task,
+    "ladder": ladder.task,
+}
+
+
 def build(config: ConfigDict) -> tuple[list[Task], np.ndarray]:
     """The tasks of `config.method` and their weights [epochs, tasks]."""
     c, epochs = config.schedule, config.epochs
@@ -91,22 +101,27 @@ def build(config: ConfigDict) -> tuple[list[Task], np.ndarray]:
         return [classify(config)], schedules.table([schedules.constant], epochs)
     if config.method == "pretraining":
         return _pretraining(config)
+    tasks = [UNSUPERVISED[config.unsupervised](config), classify(config)]
     if config.method in ADAPTIVE:
-        return [reconstruct(config), classify(config)], np.ones((epochs, 2))
+        return tasks, np.ones((epochs, 2))
     weight: Callable = {
         "stairs": partial(schedules.stairs, t1=c.t1),
         "linear": partial(schedules.linear, epochs=epochs),
         "abridged": partial(schedules.abridged, t1=c.t1),
         "exponential": partial(schedules.exponential, sigma=c.sigma, cutoff=c.cutoff),
+        "constant": partial(schedules.constant, value=c.weight),
     }[config.method]
     both = [weight, schedules.complement(weight)]
-    return [reconstruct(config), classify(config)], schedules.table(both, epochs)
+    return tasks, schedules.table(both, epochs)
 
 
 def weighting(config: ConfigDict) -> Weighting | None:
     """What sets the weights of `config.method`; None if its table does."""
     c, tasks, last = config.weighting, 2, len(config.model.hidden)
-    squared = config.reconstruct.loss == "squared_error"
+    squared = {
+        "reconstruct": config.reconstruct.loss == "squared_error",
+        "vat": False,
+    }.get(config.unsupervised, True)
     make: dict[str, Callable[[], Weighting]] = {
         "uncertainty": lambda: adaptive.uncertainty((0.5 if squared else 1.0, 1.0)),
         "dwa": lambda: adaptive.dwa(tasks, c.temperature),

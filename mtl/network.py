@@ -6,6 +6,13 @@
 
 Layer k codes x_{k-1} to x_k; decoder k leads from x_k back to x_{k-1}. A tied decoder
 has no matrix of its own and uses the transpose of its layer's.
+
+With batch normalisation there is beside, for each layer up to the classifier, K + 1,
+
+    "statistics": {"1": {mean [80], variance [80]}, ...}
+
+of its products with the kernel. No task moves them: in training, mini-batches have
+statistics of their own (`normed`). The classifier then has a `gain` [10], too.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +24,8 @@ import jax.numpy as jnp
 from mtl.products import matmul
 from mtl.task import Params
 
+NORMS = ("none", "batch")
+EPSILON = 1e-5  # Ours: is added to variances.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
@@ -32,11 +41,12 @@ def init(
     activation: str = "tanh",
     tied: bool = True,
     dtype: jnp.dtype = jnp.float32,
+    norm: str = "none",
 ) -> Params:
     """Weights from U(±sqrt(6 / (fan_in + fan_out))), four times that for sigmoid units.
 
-    Biases are 0. Each matrix has a key of its own, so encoder and classifier are the
-    same with tied and with untied decoders.
+    Biases are 0, gains 1. Each matrix has a key of its own, so encoder and classifier
+    are the same with tied and with untied decoders.
     """
     scale = 4.0 if activation == "sigmoid" else 1.0
     sizes = [inputs, *hidden]
@@ -49,15 +59,31 @@ def init(
             del decoder[str(k)]["kernel"]
     # Softmax is no sigmoid: the classifier keeps the plain range.
     classifier = dense(jax.random.fold_in(key, 0), sizes[-1], classes, 1.0, dtype)
-    return {"encoder": encoder, "decoder": decoder, "classifier": classifier}
+    params = {"encoder": encoder, "decoder": decoder, "classifier": classifier}
+    if norm == "batch":
+        classifier["gain"] = jnp.ones(classes, dtype)
+        params["statistics"] = {
+            str(k): {"mean": jnp.zeros(n, dtype), "variance": jnp.ones(n, dtype)}
+            for k, n in enumerate([*hidden, classes], start=1)
+        }
+    return params
+
+
+def layers(params: Params) -> list[Params]:
+    """The layers from the input to the logits, each with its statistics, if any."""
+    found = [*(params["encoder"][str(k)] for k in range(1, len(params["encoder"]) + 1))]
+    found.append(params["classifier"])
+    if "statistics" not in params:
+        return found
+    return [f | params["statistics"][str(k)] for k, f in enumerate(found, start=1)]
 
 
 def encode(params: Params, x: jax.Array, activation: str) -> list[jax.Array]:
     """[x_0, x_1, ..., x_K] from x [B, inputs]: the input and every hidden layer."""
-    act, layers = ACTIVATIONS[activation], [x]
-    for k in range(1, len(params["encoder"]) + 1):
-        layers.append(act(affine(params["encoder"][str(k)], layers[-1])))
-    return layers
+    act, coded = ACTIVATIONS[activation], [x]
+    for layer in layers(params)[:-1]:
+        coded.append(act(affine(layer, coded[-1])))
+    return coded
 
 
 def decode(params: Params, k: int, code: jax.Array) -> jax.Array:
@@ -74,12 +100,16 @@ def code(params: Params, k: int, x: jax.Array, activation: str) -> jax.Array:
 
 def logits(params: Params, x: jax.Array, activation: str) -> jax.Array:
     """[B, classes] from x [B, inputs], before the softmax."""
-    return affine(params["classifier"], encode(params, x, activation)[-1])
+    return affine(layers(params)[-1], encode(params, x, activation)[-1])
 
 
 def affine(layer: Params, x: jax.Array) -> jax.Array:
-    """[B, fan_out] pre-activations from x [B, fan_in]."""
-    return matmul(x, layer["kernel"]) + layer["bias"]
+    """[B, fan_out] pre-activations from x [B, fan_in], normalised if there is how."""
+    z = matmul(x, layer["kernel"])
+    if "variance" in layer:
+        z = (z - layer["mean"]) / jnp.sqrt(layer["variance"] + EPSILON)
+    z = z + layer["bias"]
+    return z * layer["gain"] if "gain" in layer else z
 
 
 def dense(

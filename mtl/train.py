@@ -37,6 +37,9 @@ class Training:
       params: the initial parameters.
       key: the PRNG key of the whole run.
       evaluate: `params -> {name: number}`; names like "valid/error".
+      finish: `params -> params`, from those that training moves to those that are
+        evaluated and kept as the best; with batch normalisation, it puts in the
+        statistics of the training set. None: they are the same.
       monitor: the metric whose lowest value marks the best epoch.
       eval_every: epochs between two evaluations; the last epoch is always evaluated.
       save_every: epochs between two checkpoints; the last epoch is always saved.
@@ -55,6 +58,7 @@ class Training:
     order: Order = "alternate"
     optimizer: optax.GradientTransformation | None = None
     weighting: Weighting | None = None
+    finish: Callable[[Params], Params] | None = None
     eval_every: int = 1
     save_every: int = 1
     patience: int = 0
@@ -144,14 +148,15 @@ def fit(training: Training, workdir: Path, programs: Programs | None = None) -> 
             log.advance()
             due = p.epoch == epochs or _stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
-                numbers = t.evaluate(state.params)
+                params = _finished(t, p)
+                numbers = t.evaluate(params)
                 row = _row(t, p, metrics, numbers)
                 log.write(row)
                 if t.weighting:
                     memory = t.weighting.observe(state.memory, numbers)
                     p = p._replace(state=state._replace(memory=memory))
                 if row[t.monitor] < p.best_value:
-                    p = p._replace(best=state.params, best_epoch=p.epoch)
+                    p = p._replace(best=params, best_epoch=p.epoch)
                     p = p._replace(best_value=row[t.monitor])
                     best.save(p.epoch, p.best)
             if due or p.epoch % t.save_every == 0:
@@ -231,6 +236,10 @@ def _stalled(p: Progress, patience: int) -> bool:
     return 0 < patience <= p.epoch - p.best_epoch
 
 
+def _finished(t: Training, p: Progress) -> Params:
+    return t.finish(p.state.params) if t.finish else p.state.params
+
+
 def _row(
     t: Training, p: Progress, metrics: Metrics, numbers: dict[str, Any]
 ) -> dict[str, float]:
@@ -252,7 +261,7 @@ def _summary(t: Training, p: Progress) -> dict[str, Any]:
         "epochs": p.epoch,
         "best_epoch": p.best_epoch,
         "monitor": t.monitor,
-        "last": {k: float(v) for k, v in t.evaluate(p.state.params).items()},
+        "last": {k: float(v) for k, v in t.evaluate(_finished(t, p)).items()},
         "best": {k: float(v) for k, v in t.evaluate(p.best).items()},
         "seconds": round(p.seconds, 3),
         "examples_per_second": round(p.examples / p.seconds) if p.seconds else None,

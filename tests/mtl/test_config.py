@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.mtl import best
 from mtl import checks, data, engine, losses, methods, network, noise
 from mtl import config as configs
 from mtl.errors import ConfigError
@@ -31,6 +32,20 @@ BAD = [
     ("model.hidden", (50.5,)),
     ("model.hidden", (-1,)),
     ("model.activation", "no_such"),
+    ("model.norm", "no_such"),
+    ("model.noise", -0.1),
+    ("model.noise", NAN),
+    ("model.noise", 0.3),
+    ("unsupervised", "no_such"),
+    ("vat.epsilon", 0.0),
+    ("vat.iterations", 0),
+    ("vat.entropy", -1.0),
+    ("vat.scale", 0.0),
+    ("ladder.costs", ()),
+    ("ladder.costs", (1.0, -1.0)),
+    ("ladder.costs", (0.0, 0.0)),
+    ("ladder.costs", (1.0, 1.0, 1.0, 1.0)),
+    ("gamma.cost", 0.0),
     ("reconstruct.loss", "no_such"),
     ("reconstruct.hidden_loss", "no_such"),
     ("reconstruct.scale", 0.0),
@@ -40,6 +55,9 @@ BAD = [
     ("reconstruct.level", 1.1),
     ("reconstruct.level", NAN),
     ("classify.reduction", "no_such"),
+    ("classify.draws", -1),
+    ("schedule.weight", -0.1),
+    ("schedule.weight", 1.0),
     ("schedule.t1", 0),
     ("schedule.sigma", 0.0),
     ("schedule.sigma", -1.0),
@@ -58,6 +76,7 @@ BAD = [
     ("weighting.factor", 1.0),
     ("weighting.factor", NAN),
     ("weighting.wait", 0),
+    ("optim.name", "no_such"),
     ("optim.rate", 0.0),
     ("optim.rate", -0.1),
     ("optim.rate", NAN),
@@ -119,6 +138,7 @@ def test_every_field_has_a_bad_value_here_or_needs_none():
     [
         ("method", methods.METHODS),
         ("order", engine.ORDERS),
+        ("optim.name", tuple(configs.OPTIMIZERS)),
         ("model.activation", tuple(network.ACTIVATIONS)),
         ("reconstruct.loss", tuple(losses.RECONSTRUCTION)),
         ("reconstruct.noise", noise.KINDS),
@@ -158,6 +178,24 @@ def test_relu_layers_cannot_be_reconstructed_with_cross_entropy():
     configs.check(c)
 
 
+@pytest.mark.parametrize("task", methods.UNSUPERVISED)
+def test_tasks_with_and_without_normalisation(task):
+    allowed = {"reconstruct": ("none",), "vat": network.NORMS}.get(task, ("batch",))
+    for norm in network.NORMS:
+        c = with_values(unsupervised=task, model__norm=norm)
+        if norm in allowed:
+            configs.check(c)
+        else:
+            assert_refused(c, "model.norm", norm)
+            c.method = "baseline_matched"
+            configs.check(c)
+
+
+def test_pretraining_is_of_auto_encoders():
+    c = with_values(unsupervised="vat", method="pretraining", model__hidden=(9, 9))
+    assert_refused(c, "unsupervised", "vat")
+
+
 def test_pretraining_must_leave_epochs_for_the_classifier():
     c = with_values(method="pretraining", epochs=600, model__hidden=(9, 9, 9))
     c.schedule.t1 = 200
@@ -185,6 +223,9 @@ def test_stairs_must_end():
 def test_each_method_has_a_smoke_variant(name, method):
     c = importlib.import_module(f"configs.mtl.{name}").get_config("smoke")
     c.method, c.data.path = method, "somewhere"
+    if (method, c.unsupervised) == ("pretraining", "ladder"):
+        assert_refused(c, "unsupervised", "ladder")
+        return
     configs.check(c)
 
 
@@ -210,7 +251,16 @@ def test_smoke_is_short(name):
 
 
 def test_there_are_shipped_configs():
-    assert {"digits", "mnist"} <= set(SHIPPED)
+    assert {"best", "digits", "mnist"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("variant", best.VARIANTS)
+def test_variants_of_the_best_pass(variant):
+    c = best.get_config(variant)
+    c.data.path = "somewhere"
+    configs.check(c)
+    assert variant.startswith(f"{c.unsupervised}{c.data.labelled}")
+    assert (c.epochs > 100) == variant.endswith("_full")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

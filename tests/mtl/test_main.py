@@ -221,6 +221,25 @@ def test_predictions_have_the_error_of_the_summary(run, digits_test):
     )
 
 
+def test_a_normalised_run_predicts_with_the_statistics_of_its_training(
+    tmp_path, digits_test
+):
+    """One image at a time, which has no statistics of its own."""
+    c = tiny(unsupervised="ladder", model__norm="batch", model__noise=0.3)
+    c.method, c.order, c.optim.name, c.optim.rate = "constant", "joint", "adam", 0.005
+    c.model.activation, c.classify.draws = "relu", 50
+    result = experiment.train_and_evaluate(c, tmp_path / "run")
+    path, y = digits_test
+    x = np.load(path)["x"]
+    probability = predict.predict(tmp_path / "run", x)
+    error = np.mean(probability.argmax(1) != y)
+    assert error == pytest.approx(result.summary["best"]["test/error"], abs=1e-6)
+    assert error < 0.5
+    alone = predict.predict(tmp_path / "run", x[3:4])
+    np.testing.assert_allclose(alone, probability[3:4], rtol=1e-4)
+    assert not (tmp_path / "run" / "reconstructions.png").exists()
+
+
 def test_prediction_leaves_a_save_under_way(run, tmp_path):
     folder = shutil.copytree(run[0], tmp_path / "run")
     aside = folder / "checkpoints" / "best" / "9.orbax-checkpoint-tmp"

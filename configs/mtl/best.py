@@ -1,0 +1,52 @@
+"""The best MLP for few labels: what stands where ESANN 2016 has reconstruction.
+
+    python -m mtl.main --config configs/mtl/best.py:ladder100 --workdir runs/ladder100 \
+        --config.data.path=DIR --config.seed=0
+
+DIR holds MNIST's four IDX files. The variants are TASKl, with TASK `vat` (Miyato et al.
+2015), `gamma` or `ladder` (Rasmus et al. 2015) and l = 100 or 1000 labels, on a network
+and for a time that suit a CPU; TASKl_full has the sizes and epochs of the papers, for a
+GPU. `smoke` trains in seconds. Steps, errors and times are in docs/results/best.md.
+"""
+
+from ml_collections import ConfigDict
+
+from mtl import checks, config
+
+TASKS, LABELS = ("vat", "gamma", "ladder"), (100, 1000)
+VARIANTS = {
+    f"{task}{labels}{size}": (task, labels, size)
+    for task in TASKS
+    for labels in LABELS
+    for size in ("", "_full")
+}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The config; no variant is `ladder100`."""
+    checks.check_variant(variant, "smoke", *VARIANTS)
+    task, labels, size = VARIANTS.get(variant, ("ladder", 100, ""))
+    c = config.default()
+    c.data.source = "mnist"
+    c.data.valid = 10_000
+    c.data.labelled = labels
+    c.unsupervised = task
+    # Both costs in each step, as much of one as of the other.
+    c.method, c.order = "constant", "joint"
+    c.batch_size, c.classify.draws = 250, 100
+    c.model.hidden, c.model.norm = (500, 250), "batch"
+    c.optim.name, c.optim.rate = "adam", 0.002
+    c.epochs, c.optim.decay_epochs = 30, 20
+    c.eval_every, c.save_every = 2, 10
+    if task != "vat":
+        c.model.noise = 0.3
+    if size == "_full":
+        c.model.hidden = (1200, 1200) if task == "vat" else (1000, 500, 250, 250, 250)
+        c.batch_size = 250 if task == "vat" else 100
+        c.epochs, c.optim.decay_epochs = (250, 200) if task == "vat" else (150, 50)
+    if variant == "smoke":
+        c.data.unlabelled = 1000
+        c.epochs, c.optim.decay_epochs = 3, 1
+        c.eval_every, c.save_every = 1, 1
+        c.schedule.t1 = 1
+    return c
