@@ -168,6 +168,8 @@ def _check_normed(c: ConfigDict) -> None:
         return
     needs = {"reconstruct": ("none",), "vat": network.NORMS}
     one_of(c, "model.norm", needs.get(c.unsupervised, ("batch",)))
+    fits = c.model.noise > 0 or c.unsupervised in needs
+    require(fits, c, "model.noise", "above 0: there is nothing to denoise")
 
 
 def _check_start(c: ConfigDict) -> None:
