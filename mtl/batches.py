@@ -101,7 +101,8 @@ def capacities(
     """For each task, a capacity that a batch exceeds with probability below `risk`.
 
     The examples of a task in a shuffled mini-batch are hypergeometric. Multiples of 8,
-    at most B. What the risk leaves is caught by `engine.Metrics.dropped`.
+    at most B; of a task that draws its own, just as many. What the risk leaves is
+    caught by `engine.Metrics.dropped`.
 
     Raises:
       ValueError: no example takes part in a task.
