@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from ml_collections import ConfigDict
 
 from mtl import config as configs
@@ -76,8 +77,7 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
     chosen = data.choose(
         d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
     )
-    activation = config.model.activation
-    images = jnp.asarray(chosen.x)
+    images, settle = jnp.asarray(chosen.x), make_settle(config)
     return Training(
         tasks=tasks,
         weights=weights,
@@ -85,13 +85,15 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
         data={"image": images, "label": jnp.asarray(chosen.y)},
         params=init(config, init_key, d.train.x.shape[1], d.classes),
         key=train_key,
-        evaluate=make_evaluate({"valid": d.valid, "test": d.test}, activation),
+        evaluate=make_evaluate(
+            {"valid": d.valid, "test": d.test}, config.model.activation
+        ),
         monitor=config.monitor,
         batch_size=config.batch_size,
         order=config.order,
         weighting=methods.weighting(config),
-        optimizer=configs.OPTIMIZERS[config.optim.name](1.0),
-        finish=make_finish(config, images),
+        optimizer=optimizer(config),
+        finish=settle and partial(jax.jit(settle), x=images),
         eval_every=config.eval_every,
         save_every=config.save_every,
         patience=config.patience,
@@ -123,14 +125,19 @@ def init(config: ConfigDict, key: jax.Array, inputs: int, classes: int) -> Param
     return params
 
 
-def make_finish(
-    config: ConfigDict, images: jax.Array
-) -> Callable[[Params], Params] | None:
-    """With batch normalisation: puts the training images' statistics into `params`."""
+def optimizer(config: ConfigDict) -> optax.GradientTransformation:
+    """For a rate of 1, as the engine wants it."""
+    return configs.OPTIMIZERS[config.optim.name](1.0)
+
+
+def make_settle(config: ConfigDict) -> Callable[..., Params] | None:
+    """`(params, x) -> params` with the statistics of training images x [N, inputs].
+
+    None where nothing is normalised.
+    """
     if config.model.norm == "none":
         return None
-    settle = jax.jit(normed.settle, static_argnums=2)
-    return lambda params: settle(params, images, config.model.activation)
+    return partial(normed.settle, activation=config.model.activation)
 
 
 def rates(config: ConfigDict) -> np.ndarray:

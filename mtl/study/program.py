@@ -49,7 +49,7 @@ class Part(NamedTuple):
 
 def make(
     engine: Engine,
-    measure: Callable[[Params, dict[str, Any]], dict[str, jax.Array]],
+    measure: Callable[[Params, batches.Rows, dict[str, Any]], dict[str, jax.Array]],
     active: tuple[bool, ...],
     mesh: Mesh,
     at_once: bool,
@@ -59,7 +59,7 @@ def make(
 
     Args:
       engine: of all the runs.
-      measure: evaluates parameters on `Shared.held`.
+      measure: evaluates parameters, given the training images, on `Shared.held`.
       active: see `engine.Engine`; tasks that any of the runs has a weight for.
       mesh: devices on an axis "run", which R is a multiple of.
       at_once: whether the runs of a device step together.
@@ -83,7 +83,7 @@ def make(
 
         first = state, jnp.array(True), jnp.array(0)
         state, fine, dropped = jax.lax.fori_loop(start, stop, epoch, first)
-        row = measure(state.params, shared.held)
+        row = measure(state.params, rows, shared.held)
         if weighting:
             memory = weighting.observe(state.memory, row)
             state = state._replace(memory=memory)

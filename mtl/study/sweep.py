@@ -7,8 +7,7 @@ Images are on the device once, for all runs; each has its own row numbers.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from mtl.engine import Engine, State, compiled, make_engine
 from mtl.study import program
 from mtl.study.grid import Bundle, Run, one_config
 from mtl.study.program import ALL, OWN, Given, Part, Shared
-from mtl.task import Task
+from mtl.task import Params, Task
 
 FULL = 0.8  # Of an accelerator's memory, what a program may take.
 
@@ -173,9 +172,8 @@ class Sweep:
         own = c.method if c.method in methods.ADAPTIVE else ""
         name = str((names, own, c.model.hidden, room, active, given.label.shape))
         if name not in self._programs:
-            measure = partial(experiment.measure, activation=c.model.activation)
             run = program.make(
-                _engine(prepared, room), measure, active, self._mesh, self.wide,
+                _engine(prepared, room), _measure(c), active, self._mesh, self.wide,
                 methods.weighting(c),
             )  # fmt: skip
             lowered = compiled(run, c.batch_size).lower(
@@ -207,9 +205,24 @@ def _engine(prepared: _Prepared, room: Sequence[int] | None = None) -> Engine:
         prepared.tasks,
         batch_size=c.batch_size,
         order=c.order,
+        optimizer=experiment.optimizer(c),
         capacity=room,
         weighting=methods.weighting(c),
     )
+
+
+def _measure(c: ConfigDict) -> Callable[..., dict[str, jax.Array]]:
+    """`(params, training images, held) -> numbers`, as `experiment.plan` evaluates."""
+    settle = experiment.make_settle(c)
+
+    def measure(
+        params: Params, rows: batches.Rows, held: dict[str, Any]
+    ) -> dict[str, jax.Array]:
+        if settle:
+            params = settle(params, x=rows.table[rows.at])
+        return experiment.measure(params, held, c.model.activation)
+
+    return measure
 
 
 def memory(made: jax.stages.Compiled) -> int:

@@ -65,17 +65,6 @@ def test_a_grid_that_makes_no_sense_is_refused(field, value, said):
         grid.check(c)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("optim.name", "adam"), ("model.norm", "batch")]
-)
-def test_what_a_sweep_has_not_is_refused(field, value):
-    c = table1.get_config()
-    c.update_from_flattened_dict({field: value, "unsupervised": "vat"})
-    c.data.path = "somewhere"
-    with pytest.raises(ConfigError, match=f"{field}='{value}' must be one of"):
-        grid.check(c)
-
-
 def test_an_unknown_method_is_named():
     c = table1.get_config()
     c.study.parts.b.methods = ("stares",)

@@ -81,3 +81,18 @@ def test_a_bundle_is_cut_until_it_fits(alone, monkeypatch):
     for limit, sizes in {need: [4], 0.6 * need: [2, 2], 1: [1] * 4}.items():
         monkeypatch.setattr(sweep, "_limit", lambda limit=limit: limit)
         assert [len(part.runs) for part in sweep.parts(bundle)] == sizes
+
+
+def test_a_ladder_is_swept_too(tmp_path):
+    """Adam, rows of its own for a task, and statistics of the training images."""
+    c = tiny.config(seeds=1)
+    c.study.parts.a.methods = ("linear",)
+    c.unsupervised, c.order, c.classify.draws = "ladder", "joint", 20
+    c.model.norm, c.model.noise, c.optim.name, c.optim.rate = "batch", 0.3, "adam", 0.01
+    grid.check(c)
+    dataset = data.load(c.data)
+    (bundle,) = grid.bundles(c, grid.runs(c, 1000), wide=False)
+    expected = fit(experiment.plan(bundle.config, dataset), tmp_path / "alone").summary
+    *_, p = Sweep(c, dataset).train(bundle, tmp_path / "swept")
+    assert p.last["test/error"][0] == expected["last"]["test/error"]
+    assert p.last["valid/loss"][0] == pytest.approx(expected["last"]["valid/loss"])
