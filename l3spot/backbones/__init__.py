@@ -22,6 +22,7 @@ from l3spot.backbones.cnn4 import CNN4
 from l3spot.backbones.googlenet import GoogLeNet
 from l3spot.backbones.layers import WHOLE
 from l3spot.backbones.normalisation import Normalisation
+from l3spot.backbones.res4 import Res4
 from l3spot.backbones.vgg import VGG16, VGG19
 from mtl.task import Flat, Params, flatten, unflatten
 
@@ -107,6 +108,7 @@ _ALL = {
     b.name: b
     for b in (
         Backbone("cnn4", CNN4, 16, 1, 96, normalisation.PLAIN),
+        Backbone("res4", Res4, 16, 2, 128, normalisation.PLAIN),
         Backbone("alexnet", AlexNet, 32, 4, 256, normalisation.IMAGENET),
         Backbone("vgg16", VGG16, 32, 1, 512, normalisation.IMAGENET),
         Backbone("vgg19", VGG19, 32, 1, 512, normalisation.IMAGENET),
@@ -114,7 +116,7 @@ _ALL = {
     )
 }
 NAMES = tuple(_ALL)
-PRETRAINED = NAMES[1:]  # Those that others have trained on ImageNet.
+PRETRAINED = NAMES[2:]  # Those that others have trained on ImageNet.
 
 
 def make(name: str) -> Backbone:

@@ -12,6 +12,7 @@ from mtl.task import unflatten
 # Parameters of the trunks, without the statistics of norms.
 COUNTS = {
     "cnn4": 54_720,
+    "res4": 307_200,
     "alexnet": 2_469_696,
     "vgg16": 14_714_688,
     "vgg19": 20_024_384,
@@ -19,6 +20,7 @@ COUNTS = {
 }
 WINDOWS = {
     "cnn4": (25, 32, 96),
+    "res4": (25, 32, 128),
     "alexnet": (11, 15, 256),
     "vgg16": (12, 16, 512),
     "vgg19": (12, 16, 512),

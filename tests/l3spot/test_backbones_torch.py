@@ -72,22 +72,45 @@ def test_equals_pytorch(name):
         torch.set_num_threads(threads)
 
 
-def test_cnn4_equals_pytorch(x64):
-    """Convolution, bias, ReLU, pool, four times; at odd sizes."""
-    b = backbones.make("cnn4")
-    params = jax.tree.map(
-        lambda a: jnp.asarray(np.random.default_rng(a.size).normal(size=a.shape) / 9),
-        b.init(jax.random.key(0)),
-    )
+def test_our_own_equal_pytorch(x64):
+    """At odd sizes: CNN4's layers, then Res4's and its blocks."""
     x = np.random.default_rng(0).uniform(size=(2, 83, 70, 1))
-    y = torch.tensor(x.transpose(0, 3, 1, 2))
+    for name, build in (("cnn4", cnn4_in_torch), ("res4", res4_in_torch)):
+        b = backbones.make(name)
+        params = jax.tree.map(
+            lambda a: jnp.asarray(
+                np.random.default_rng(a.size).normal(size=a.shape) / 9
+            ),
+            b.init(jax.random.key(0)),
+        )
+        due = build(params, torch.tensor(x.transpose(0, 3, 1, 2)))
+        assert relative(b.features(params, x), nhwc(due.numpy())) < 1e-12
+
+
+def conv_in_torch(layer, y, stride=1):
+    kernel = torch.tensor(np.array(layer["kernel"]).transpose(3, 2, 0, 1))
+    bias = torch.tensor(np.array(layer["bias"]))
+    around = kernel.shape[-1] // 2
+    return torch.nn.functional.conv2d(y, kernel, bias, stride, around)
+
+
+def cnn4_in_torch(params, y):
     for k in range(1, 5):
-        layer = params[f"conv{k}"]
-        kernel = torch.tensor(np.array(layer["kernel"]).transpose(3, 2, 0, 1))
-        bias = torch.tensor(np.array(layer["bias"]))
-        y = torch.nn.functional.conv2d(y, kernel, bias, padding=1)
-        y = torch.nn.functional.max_pool2d(torch.relu(y), 2)
-    assert relative(b.features(params, x), nhwc(y.numpy())) < 1e-12
+        y = torch.relu(conv_in_torch(params[f"conv{k}"], y))
+        y = torch.nn.functional.max_pool2d(y, 2)
+    return y
+
+
+def res4_in_torch(params, y):
+    for k in range(1, 4):
+        y = torch.relu(conv_in_torch(params[f"conv{k}"], y, 2 if k == 1 else 1))
+        y = torch.nn.functional.max_pool2d(y, 2)
+    for k in range(1, 5):
+        block = params[f"block{k}"]
+        z = torch.relu(conv_in_torch(block["down"], y))
+        z = torch.relu(conv_in_torch(block["across"], z))
+        y = torch.relu(y + conv_in_torch(block["up"], z))
+    return y
 
 
 @pytest.mark.parametrize("size", [7, 8, 9, 12])
