@@ -111,11 +111,13 @@ def _vote(sequence: Sequence, row: float) -> float:
     """The mean of where the windows near say that L3 is, of the middle half of them.
 
     The correlation's peak is flat, for a ramp that is moved a little is still a ramp:
-    noise of 3 mm moves it by more. It tells which windows are near, and they vote.
+    noise of 3 mm moves it by more. It tells which windows are near, and they vote; but
+    for nothing that lies beyond all windows, near which there is none.
     """
     for _ in range(2):
         near = np.abs(sequence.row - row) <= REACH / 2
-        row = float(stats.trim_mean((sequence.row + sequence.away)[near], 0.25))
+        told = stats.trim_mean((sequence.row + sequence.away)[near], 0.25)
+        row = float(np.clip(told, sequence.row[0], sequence.row[-1]))
     return row
 
 
