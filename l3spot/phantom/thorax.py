@@ -54,8 +54,8 @@ def _lines(
     wide = size * stiff * WIDE * (1 + 0.02 * draw.normal())
     deep = size * stiff * 0.78 * np.maximum(WIDE, 85) * draw(0.9, 1.12)
     end = jnp.radians(ROUND * draw(0.9, 1.06))
-    # Of ribs that end in the flank, lengths differ most.
-    end = end.at[10:].multiply(draw(0.75, 1.3, (3,)))
+    # Of ribs that end in the flank, lengths differ most; the twelfth may be a stump.
+    end = end.at[10:].multiply(draw(jnp.array([0.75, 0.4, 0.4]), 1.3, (3,)))
     angle = jnp.linspace(0.32, 1, STEPS) * end[:, None]
     fall = size * FALL * draw(0.75, 1.25)
     share = (1 - jnp.cos(angle * np.pi / (2.2 * jnp.maximum(end[:, None], 1)))) ** 0.75
