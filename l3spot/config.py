@@ -41,6 +41,7 @@ def default() -> ConfigDict:
     # HU that are black and white at test time; training draws them (`jitter`).
     c.low, c.high = 50.0, 950.0
     c.step = spotting.STEP  # Pixels, of 2 mm, from window to window at test time.
+    c.mirror = False  # Whether mirror images are looked at as well, at test time.
     # The paper trains on windows within the reach alone (0); here others learn that L3
     # is a or more above or below, with this weight.
     c.beyond = 0.3
@@ -97,7 +98,12 @@ def check(c: ConfigDict) -> None:
     one_of(c, "step", spotting.steps(network.make(c.model.backbone)))
     require(0 < c.reconstruct.value < 1, c, "reconstruct.value", "between 0 and 1")
     own = c.model.backbone not in backbones.PRETRAINED
-    require(not (own and c.model.weights), c, "model.weights", "empty for cnn4")
+    require(
+        not (own and c.model.weights),
+        c,
+        "model.weights",
+        f"empty for {c.model.backbone}",
+    )
     alone = c.reconstruct.schedule == tasks.NONE
     require(alone or not c.model.frozen, c, "model.frozen", "False with reconstruction")
     require(c.data.unlabelled == 0 or not alone, c, "data.unlabelled",

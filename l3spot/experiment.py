@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from l3spot import config as configs
 from l3spot import examples, model, network, pool, pretrained, scoring, split, spotting
 from l3spot import tasks as task_list
+from l3spot.jitter import Range
 from l3spot.model import Model
 from l3spot.network import Network
 from l3spot.pool import Pool
@@ -82,17 +83,23 @@ def train(config: ConfigDict, folder: str | Path, given: Parts) -> dict[str, Any
         return workdir.read_json(folder / "summary.json")
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
         result = fit(plan(config, net, params, given), folder)
-        errors, evidence, good = scoring.judge(
-            config, net, result.best, given.valid, config.step
+        # Real scans are less like training's than the validation set is.
+        varied = pool.varied(given.valid, config.seed, Range(**config.jitter))
+        (errors, *plain), (harder, *spoilt) = (
+            scoring.judge(_model(config, net, result.best), p)
+            for p in (given.valid, varied)
         )
+    evidence, good = (np.concatenate(a) for a in zip(plain, spoilt, strict=True))
     best = {k: jax.tree.map(np.asarray, result.best[k]) for k in ("trunk", "head")}
     about = f"trained on {len(given.train.hu)} {config.data.source}, seed {config.seed}"
     fitted = scoring.calibrate(evidence, good)
-    made = Model(best, config.low, config.high, fitted, about, net, config.step)
+    made = _model(config, net, best)._replace(calibration=fitted, about=about)
     model.save(folder / "model.safetensors", made)
     summary = result.summary | {
         "valid": errors,
+        "varied": harder,
         "confident": scoring.errors(*scoring.predict(made, given.valid), given.valid),
+        "varied_confident": scoring.errors(*scoring.predict(made, varied), varied),
         "pictures": pictures,
         "labelled": labelled,
         "device": jax.devices()[0].device_kind,
@@ -153,7 +160,9 @@ def plan(config: ConfigDict, net: Network, params: Params, given: Parts) -> Trai
         key=jax.random.split(jax.random.key(config.seed))[1],
         evaluate=lambda p: {
             f"valid/{k}": v
-            for k, v in scoring.judge(config, net, p, given.valid, coarse)[0].items()
+            for k, v in scoring.judge(
+                _model(config, net, p)._replace(step=coarse), given.valid
+            )[0].items()
         },
         monitor="valid/mean_mm",
         batch_size=config.batch_size,
@@ -163,6 +172,12 @@ def plan(config: ConfigDict, net: Network, params: Params, given: Parts) -> Trai
         save_every=config.save_every,
         patience=config.patience,
     )
+
+
+def _model(config: ConfigDict, net: Network, params: Params) -> Model:
+    """That of a config, sure of nothing yet."""
+    c = config
+    return Model(params, c.low, c.high, model.UNSURE, "", net, c.step, c.mirror)
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:

@@ -39,7 +39,7 @@ def find(model: Model, p: Projection, volume: Volume) -> Found:
     """L3 in a projection of 1 mm rows."""
     hu = picture.centred(picture.coarse(p.frontal))
     x = picture.window(hu, model.low, model.high)
-    sequence = spotting.look(model.network, model.params, x, model.step)
+    sequence = model.look(x)
     spot = spotting.spot(sequence, float(len(p.z)))
     confidence = model.calibration(spot.evidence)
     z = float(p.z[0]) + 0.5 - spot.row  # Row r of the projection spans r to r + 1 mm.

@@ -15,6 +15,7 @@ from scipy.special import expit
 from l3spot import backbones, spotting, weights
 from l3spot.backbones import normalisation
 from l3spot.network import CNN4, Network
+from l3spot.spotting import Sequence
 from mtl.errors import DataError
 from mtl.task import Params
 
@@ -35,11 +36,14 @@ class Calibration(NamedTuple):
         return float(expit(np.dot(self.weights, evidence) + self.bias))
 
 
+UNSURE = Calibration((0.0,) * SIZE, 0.0)
+
+
 class Model(NamedTuple):
     """params: see `network`. low, high: HU that are black and white.
 
     about: how it was trained. network: what the parameters are of.
-    step: pixels between windows.
+    step: pixels between windows. mirror: whether mirror images are looked at as well.
     """
 
     params: Params
@@ -49,6 +53,11 @@ class Model(NamedTuple):
     about: str
     network: Network = CNN4
     step: int = spotting.STEP
+    mirror: bool = False
+
+    def look(self, x: np.ndarray) -> Sequence:
+        """All windows of a picture [R, WIDTH] in [0, 1]."""
+        return spotting.look(self.network, self.params, x, self.step, self.mirror)
 
 
 def save(path: Path, model: Model) -> None:

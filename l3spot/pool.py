@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from l3spot import labels
+from l3spot import jitter, labels
 from l3spot.examples import Example
 from l3spot.phantom import pictures
 from l3spot.phantom.draw import Ranges
@@ -58,6 +60,15 @@ def phantoms(folder: str | Path, seed: int, count: int) -> Pool:
     hu, height, l3 = (np.concatenate([p[k] for p in parts])[:count] for k in KEPT)
     number = np.arange(count, dtype=np.int32)
     return Pool(hu, height.astype(np.float32), l3.astype(np.float32), number)
+
+
+def varied(pool: Pool, seed: int, ranges: jitter.Range) -> Pool:
+    """Other scans of the same bodies: bent, cut and filled (`jitter.scan`)."""
+    keys = jax.random.split(jax.random.key(seed), len(pool.hu))
+    one = jax.jit(partial(jitter.scan, r=ranges))
+    made = [one(*row) for row in zip(keys, *pool[:3], strict=True)]
+    hu, height, l3 = (np.stack(a) for a in zip(*made, strict=True))
+    return Pool(np.rint(hu).astype(np.int16), height, l3, pool.patient)
 
 
 def projections(examples: Sequence[Example], patients: str | Path = "") -> Pool:

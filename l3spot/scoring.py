@@ -3,15 +3,12 @@
 from collections.abc import Iterator
 
 import numpy as np
-from ml_collections import ConfigDict
 from sklearn.linear_model import LogisticRegression
 
 from l3spot import evaluate, model, picture, spotting
 from l3spot.model import Calibration, Model
-from l3spot.network import Network
 from l3spot.pool import Pool
 from l3spot.spotting import Spot
-from mtl.task import Params
 
 WITHIN = 10.0  # mm; what confidence is the probability of.
 
@@ -22,11 +19,9 @@ def truth(pool: Pool) -> np.ndarray:
     return np.where(seen, pool.l3, np.nan)
 
 
-def judge(
-    config: ConfigDict, net: Network, params: Params, pool: Pool, step: int
-) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+def judge(m: Model, pool: Pool) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
     """Errors where L3 is in view; evidence [N, 5], and whether L3 was found [N]."""
-    found = list(_spots(net, params, pool, config.low, config.high, step))
+    found = list(_spots(m, pool))
     rows, true = np.array([s.row for s in found]), truth(pool)
     good = np.abs(rows - true) <= WITHIN  # NaN is not.
     seen = ~np.isnan(true)
@@ -44,7 +39,7 @@ def calibrate(evidence: np.ndarray, good: np.ndarray) -> Calibration:
 
 def predict(m: Model, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     """[N] rows, mm, whether L3 is said to be in view or not; and confidence [N]."""
-    found = list(_spots(m.network, m.params, pool, m.low, m.high, m.step))
+    found = list(_spots(m, pool))
     sure = [m.calibration(s.evidence) for s in found]
     return np.array([s.row for s in found]), np.array(sure)
 
@@ -55,10 +50,8 @@ def errors(rows: np.ndarray, confidence: np.ndarray, pool: Pool) -> dict[str, fl
     return evaluate.errors(told, truth(pool))
 
 
-def _spots(
-    net: Network, params: Params, pool: Pool, low: float, high: float, step: int
-) -> Iterator[Spot]:
+def _spots(m: Model, pool: Pool) -> Iterator[Spot]:
     for hu, height in zip(pool.hu, pool.height, strict=True):
         shown = picture.centred(hu[: int(height) // picture.MM])
-        x = picture.window(shown, low, high)
-        yield spotting.spot(spotting.look(net, params, x, step), float(height))
+        x = picture.window(shown, m.low, m.high)
+        yield spotting.spot(m.look(x), float(height))

@@ -53,14 +53,23 @@ def steps(network: Network) -> tuple[int, ...]:
     return tuple(s for s in range(b.finest, COARSEST + 1) if b.stride % s == 0)
 
 
-def look(network: Network, params: Params, x: np.ndarray, step: int = STEP) -> Sequence:
+def look(
+    network: Network,
+    params: Params,
+    x: np.ndarray,
+    step: int = STEP,
+    mirror: bool = False,
+) -> Sequence:
     """All windows of a picture [R, WIDTH] in [0, 1], one of `steps` apart.
 
     Middles run from `REACH` above the picture to `REACH` below it; what is beyond the
     picture is black. All phases of the trunk's stride share one pass over the picture.
+    With `mirror` they tell the mean of what they see in it and in its mirror image.
     """
-    told = _phases(network, params, frame(network, x), step)
-    return sequence(np.asarray(told), len(x), step)
+    wide = frame(network, x)
+    views = (wide, wide[:, ::-1]) if mirror else (wide,)
+    told = [np.asarray(_phases(network, params, v, step)) for v in views]
+    return sequence(np.mean(told, 0), len(x), step)
 
 
 _phases = partial(jax.jit, static_argnums=(0, 3))(Network.phases)

@@ -175,6 +175,17 @@ def test_phases_are_windows_at_finer_steps(drawn):
         )
 
 
+def test_a_picture_and_its_mirror_image_tell_the_same_if_both_are_looked_at():
+    net = network.CNN4
+    params = net.init(jax.random.key(0))
+    x = np.asarray(jax.random.uniform(jax.random.key(3), (200, picture.WIDTH)))
+    both, turned = (spotting.look(net, params, v, 8, True) for v in (x, x[:, ::-1]))
+    np.testing.assert_allclose(both.away, turned.away, rtol=1e-6)
+    one, other = (spotting.look(net, params, v, 8) for v in (x, x[:, ::-1]))
+    np.testing.assert_allclose(both.away, (one.away + other.away) / 2, rtol=1e-6)
+    assert np.abs(one.away - other.away).max() > 1
+
+
 def test_steps_are_those_that_a_network_can_take():
     assert spotting.steps(network.CNN4) == (1, 2, 4, 8)
     assert spotting.steps(network.make("alexnet")) == (4, 8)

@@ -1,6 +1,7 @@
 """Strips, pools, and a run from config to model."""
 
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +11,21 @@ import pytest
 from configs.l3spot import phantom
 from l3spot import examples, experiment, jitter, model, pool, scoring
 from l3spot.config import check
-from l3spot.picture import HEIGHT, MM, WIDTH
+from l3spot.picture import AIR, HEIGHT, MM, WIDTH
 from l3spot.pool import ROWS, WIDE
 from mtl.errors import ConfigError, DataError, WorkdirError
 from tests.l3spot.conftest import bar
 
 STRIDE = 16
-STRIDE = 16
 PLAIN = jitter.Range(
+    sides=0.0,
+    scale=(1.0, 1.0),
+    tilt=0.0,
+    stretch=0.0,
+    sway=0.0,
+    things=0.0,
+    lift=(-1024.0, -1024.0),
+    streaks=0.0,
     low=(0.0, 0.0),
     span=(1000.0, 1000.0),
     gamma=(1.0, 1.0),
@@ -45,6 +53,47 @@ def test_windows_are_told_where_l3_is_in_the_strip(seed):
         due = (middle - HEIGHT / 2 - STRIDE * t) * MM
         assert away == pytest.approx(due, abs=2.1)
     assert cut.inside.any()
+
+
+SHAPE = ("scale", "tilt", "stretch", "sway")
+BENT = PLAIN._replace(
+    near=1.0, cut=0.0, **{k: getattr(jitter.Range(), k) for k in SHAPE}
+)
+
+
+def dot(l3, height):
+    """A scan with something bright where the spine is at L3."""
+    hu = np.full((ROWS, WIDE), -1024, np.int16)
+    hu[: int(height / MM)] = 50
+    row = int(l3 / MM)
+    hu[row - 2 : row + 2, WIDE // 2 - 2 : WIDE // 2 + 2] = 900
+    return hu, np.float32(height), np.float32(l3)
+
+
+def brightest(x, above):
+    weight = np.clip(np.asarray(x) - above, 0, None).sum(1)
+    return (weight * (np.arange(len(weight)) + 0.5)).sum() / weight.sum()
+
+
+def test_l3_is_where_it_is_told_however_a_body_is_bent():
+    cut = jax.jit(partial(jitter.strip, windows=6, stride=STRIDE, r=BENT))
+    for seed in range(8):
+        made = cut(jax.random.key(seed), *dot(300, 600))
+        due = HEIGHT / 2 + float(made.away[0]) / MM
+        assert brightest(made.x, 0.3) == pytest.approx(due, abs=1.2)
+
+
+def test_scans_vary_and_l3_with_them():
+    same = pool.Pool(*(np.stack([a] * 8) for a in dot(300, 600)), np.arange(8))
+    varied = pool.varied(same, 0, BENT._replace(cut=1.0))
+    assert varied.hu.shape == (8, ROWS, WIDTH)
+    assert len(set(varied.height.tolist())) == len(set(varied.l3.tolist())) == 8
+    seen = ~np.isnan(scoring.truth(varied))
+    assert 2 <= seen.sum() < 8  # Cuts leave L3 in view, or do not.
+    for k in np.flatnonzero(seen):
+        row = varied.l3[k] / MM
+        assert brightest(varied.hu[k], 300) == pytest.approx(row, abs=1.2)
+        assert (varied.hu[k, int(varied.height[k] / MM) :] == AIR).all()
 
 
 def test_windows_far_beyond_the_scan_do_not_count():
