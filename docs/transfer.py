@@ -15,13 +15,14 @@ import numpy as np
 from scipy import ndimage
 
 from l3spot import found, model, projection, scan
-from l3spot.planes import Plane
+from l3spot.planes import Plane, Values
 from l3spot.volumes import Volume
 
 NEAR = (30, 60, 100)  # mm from L3 to an end.
 THICK = (3, 5)  # Planes of which one is kept.
 NOISE = (25, 60)  # HU, of each voxel.
-ASIDE = (-60, 60)  # mm to the patient's right or left.
+ASIDE = (-60, 60)  # mm along the images' rows.
+TURNS = (-6, 6)  # Degrees, in the images' plane.
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -30,9 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scan", required=True, help="a folder, zip or NIfTI file")
     parser.add_argument("--l3", required=True, type=float, help="z of its L3, mm, LPS")
+    parser.add_argument("--checkpoint", type=Path, default=model.PACKAGED)
     args = parser.parse_args()
     root = Path(args.scan)
-    whole, net = scan.choose(scan.read(root), root), model.load()
+    whole, net = scan.choose(scan.read(root), root), model.load(args.checkpoint)
     print("| variant | answer, z in mm | error, mm | confidence |\n|---|---|---|---|")
     for name, volume in variants(whole, args.l3):
         told = found.find(net, projection.project(volume), volume)
@@ -63,12 +65,12 @@ def variants(v: Volume, l3: float) -> Iterator[tuple[str, Volume]]:
         thin = _part(v, np.arange(len(v.z)) % step == 0)
         yield f"a slice each {mm:.1f} mm", thin
     for sigma in NOISE:
-        yield f"noise of {sigma} HU", _changed(v, _noise(sigma))
+        yield f"noise of {sigma} HU", _noisy(v, sigma)
     wide = v.planes[0].spacing[0]
     for mm in ASIDE:
-        yield f"{abs(mm)} mm off centre", _changed(v, _shift(round(mm / wide)))
-    for angle in (-6, 6):
-        yield f"turned by {abs(angle)}° about its length", _changed(v, _turn(angle))
+        yield f"{mm:+d} mm to the side", _changed(v, _shift(round(mm / wide)))
+    for angle in TURNS:
+        yield f"turned by {angle:+d}° about its length", _changed(v, _turn(angle))
     yield "field of view of 200 mm", _changed(v, _crop(round(100 / wide)))
 
 
@@ -79,14 +81,20 @@ def _part(v: Volume, kept: np.ndarray) -> Volume:
 
 def _changed(v: Volume, change: Change) -> Volume:
     def one(plane: Plane) -> Plane:
-        return dataclasses.replace(plane, hu=lambda: change(plane.hu()).copy())
+        return dataclasses.replace(plane, values=lambda: Values(change(plane.hu())))
 
     return v._replace(planes=tuple(one(p) for p in v.planes))
 
 
-def _noise(sigma: float) -> Change:
-    rng = np.random.default_rng(0)
-    return lambda hu: hu + rng.normal(size=hu.shape).astype(np.float32) * sigma
+def _noisy(v: Volume, sigma: float) -> Volume:
+    """Planes are read in any order, so that each has a generator of its own."""
+
+    def one(plane: Plane, seed: int) -> Plane:
+        rng = np.random.default_rng(seed)
+        noise = sigma * rng.normal(size=plane.shape).astype(np.float32)
+        return dataclasses.replace(plane, values=lambda: Values(plane.hu() + noise))
+
+    return v._replace(planes=tuple(map(one, v.planes, range(len(v.planes)))))
 
 
 def _shift(columns: int) -> Change:

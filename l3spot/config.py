@@ -9,7 +9,7 @@ SOURCES = ("phantoms", "projections")
 
 
 def default() -> ConfigDict:
-    """The config of the packaged model. But for the reach, all of it is ours."""
+    """CNN4 on phantoms. But for the reach, all of it is ours."""
     c = ConfigDict()
     c.seed = 0  # Initial weights, order, what jitter draws, and who keeps a label.
     c.epochs = 16

@@ -16,6 +16,10 @@ def get_config(variant: str = "") -> ConfigDict:
     """The config, or a variant of it."""
     checks.check_variant(variant, "smoke")
     c = config.default()
+    c.model.backbone = "res4"
+    c.data.count, c.data.valid = 1000, 100
+    c.epochs, c.eval_every = 56, 8
+    c.windows, c.mirror = 10, True
     if variant == "smoke":
         c.data.path = "runs/phantoms-smoke"
         c.data.count, c.data.valid = 40, 20

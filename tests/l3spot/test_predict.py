@@ -125,6 +125,16 @@ def test_the_packaged_model_is_small_and_finds_its_way_into_a_scan(scans, tmp_pa
     assert rows(tmp_path / "out")[0]["status"] in (found.IN, found.OUT)
 
 
+def test_the_packaged_model_is_right_about_real_scans(real_data, tmp_path):
+    """One has L3 at 67.2 mm, as read by eye; one ends at the chest."""
+    if not (real_data / "ct").is_dir():
+        pytest.skip(f"there is no ct in {real_data.name}/")
+    predict.predict(real_data / "ct", tmp_path / "out")
+    told = {row["scan"]: row for row in rows(tmp_path / "out")}
+    assert float(told["abdomen_portal.zip"]["z_mm"]) == pytest.approx(67.2, abs=10)
+    assert told["wholebody_head.zip"]["status"] == found.OUT
+
+
 def test_the_launcher_tells_what_failed(scans, checkpoints, tmp_path):
     command = [sys.executable, "-m", "l3spot.predict", "--scans", str(scans)]
     command += ["--out", str(tmp_path / "o"), "--checkpoint", checkpoints / "sure"]
