@@ -90,7 +90,7 @@ def _rows(p: Pool, i: int) -> np.ndarray:
 
 def _confidence(m: Model, hu: np.ndarray) -> float:
     x = picture.window(picture.centred(hu), m.low, m.high)
-    sequence = spotting.look(m.network, m.params, x, m.step)
+    sequence = m.look(x)
     return m.calibration(spotting.spot(sequence, float(len(hu) * MM)).evidence)
 
 
