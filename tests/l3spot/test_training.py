@@ -159,12 +159,11 @@ def test_phantoms_are_drawn_once(tmp_path, monkeypatch):
 
 def test_a_run_learns_and_leaves_a_model(bars, tmp_path):
     c = phantom.get_config("smoke")
-    c.epochs, c.data.valid, c.eval_every, c.windows = 8, 10, 4, 3
-    c.jitter.boxes, c.jitter.haze = 0, 0.0
+    c.epochs, c.data.valid, c.eval_every, c.windows = 6, 10, 6, 3
+    c.jitter.update(dict.fromkeys(("haze", "sides", "things", "streaks"), 0.0))
+    c.jitter.boxes = 0
     summary = experiment.train_and_evaluate(c, tmp_path / "run")
-    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    first, last = json.loads(lines[0]), json.loads(lines[-1])
-    assert last["loss/spot"] < 0.8 * first["loss/spot"]
+    assert summary["valid"]["mean_mm"] < 15  # Bars lie anywhere in 700 mm.
     made = model.load(tmp_path / "run" / "model.safetensors")
     assert "phantoms" in made.about
     assert summary["valid"]["compared"] > 5
