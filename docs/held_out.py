@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", type=Path)
     models = {path: model.load(path) for path in parser.parse_args().models}
-    plain = _draw()
+    plain = draw()
     sets = {"as they are": plain, "varied": pool.varied(plain, SEED, jitter.Range())}
     print(
         "| model | phantoms | mean ± std, mm | median | within 10 mm | other bone "
@@ -52,7 +52,8 @@ def main() -> None:
             print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def _draw() -> Pool:
+def draw() -> Pool:
+    """The phantoms, as they are."""
     p = pictures.draw(SEED, 0, COUNT, HARD)
     hu = np.stack([centred(coarse(a), WIDE) for a in p.hu])
     height, l3 = p.height.astype(np.float32), p.l3.astype(np.float32) + 0.5
