@@ -51,6 +51,7 @@ def default() -> ConfigDict:
     c.vat = ConfigDict()  # Miyato et al. 2015; the values of its semi-supervised MNIST.
     c.vat.epsilon = 0.3  # Length of the perturbation of an image.
     c.vat.iterations = 1  # Of the power method.
+    c.vat.xi = 0.0  # Of its finite difference, the papers' code: 1e-6; 0: exact (ours).
     c.vat.entropy = 0.0  # Weight of the predictions' entropy; 2017's VAT+EntMin: 1.
     c.vat.scale = 1.0  # Multiplies the costs, also in the logs.
 
@@ -119,7 +120,7 @@ def check(c: ConfigDict) -> None:
     for name in ("seed", "patience", "optim.decay_epochs", "schedule.cutoff"):
         at_least(c, name, 0)
     _check_weighting(c)
-    for name in ("classify.draws", "model.noise", "vat.entropy"):
+    for name in ("classify.draws", "model.noise", "vat.entropy", "vat.xi"):
         at_least(c, name, 0)
     for name in ("optim.rate", "schedule.t1", "schedule.sigma", "reconstruct.scale"):
         require(get(c, name) > 0, c, name, "above 0")

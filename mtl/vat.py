@@ -2,10 +2,14 @@
 
 The cost of an image is KL(p(y | x) || p(y | x + r)), with r of length epsilon in the
 direction that changes p the most. That is the first eigenvector of the divergence's
-Hessian H at r = 0, found by power iteration from a random start. The papers get H d
-from gradients a finite ξ d apart; ξ = 1e-6 is lost in float32 on pixels that are not
-black. Here it is exact: the divergence is 0 and flat at r = 0, so
-H = Jᵀ (diag(p) − p pᵀ) J, with J the logits' Jacobian.
+Hessian H at r = 0, found by power iteration from a random start. Here H d is exact: the
+divergence is 0 and flat at r = 0, so H = Jᵀ (diag(p) − p pᵀ) J, with J the logits'
+Jacobian.
+
+The papers' code takes it from gradients a finite ξ d apart, and so does `xi` above 0.
+In float32 its ξ = 1e-6 is lost on pixels that are not black, and much of the change of
+the predictions is rounding. Jᵀ makes of that an r that moves them as far, but in a
+direction of its own. It matters: docs/results/best.md.
 
 Both p(y | x) and r are constants to the gradient (equation 10 of 1507.00677).
 """
@@ -32,7 +36,7 @@ def task(config: ConfigDict) -> Task:
         logits = partial(normed.logits, config.model, valid=valid, key=noise)
         d = jax.random.normal(start, x.shape, x.dtype)
         fixed = jax.lax.stop_gradient(params)
-        clean, r = adversarial(partial(logits, fixed), x, valid, d, c.iterations)
+        clean, r = adversarial(partial(logits, fixed), x, valid, d, c.iterations, c.xi)
         cost = divergence(clean, logits(params, x + c.epsilon * r))
         if c.entropy > 0:
             z = logits(params, x)
@@ -48,6 +52,7 @@ def adversarial(
     valid: jax.Array,
     d: jax.Array,
     iterations: int,
+    xi: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """Logits [B, classes] of x [B, n], and directions [B, n] of length 1.
 
@@ -57,13 +62,18 @@ def adversarial(
       valid: bool[B], the rows whose divergence counts.
       d: [B, n], where the power iteration starts, of any length.
       iterations: of it.
+      xi: length of the difference of gradients that stands for H d; 0: none, exact.
     """
     clean, pull = jax.vjp(logits, x)  # Jᵀ, and J as its transpose:
     push = jax.linear_transpose(pull, clean)  # `products` has no forward mode.
     p = jax.nn.softmax(clean)
     for _ in range(iterations):
-        change = p * push((unit(d),))[0]
-        change -= p * change.sum(-1, keepdims=True)
+        if xi > 0:
+            moved, pull = jax.vjp(logits, x + xi * unit(d))
+            change = jax.nn.softmax(moved) - p
+        else:
+            change = p * push((unit(d),))[0]
+            change -= p * change.sum(-1, keepdims=True)
         (d,) = pull(jnp.where(valid[:, None], change, 0))
     return clean, unit(d)
 

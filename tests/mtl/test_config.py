@@ -40,6 +40,7 @@ BAD = [
     ("unsupervised", "no_such"),
     ("vat.epsilon", 0.0),
     ("vat.iterations", 0),
+    ("vat.xi", -1e-6),
     ("vat.entropy", -1.0),
     ("vat.scale", 0.0),
     ("ladder.costs", ()),
