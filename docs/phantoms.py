@@ -5,20 +5,38 @@ python -m docs.phantoms --mips MIPS     # MIPS: what l3spot.project left of two 
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 from l3spot import examples
 from l3spot.montage import grey
-from l3spot.phantom import body, shadow
+from l3spot.phantom import body, shadow, spine
 from l3spot.phantom.draw import Ranges
 
-# Of each scan: mm below and above the middle of L3, as far as one can tell.
-VIEWS = {"abdomen_portal.zip": (-88.0, 116.0), "wholebody_head.zip": (225.0, 641.0)}
-PHANTOMS, HIGH, GAP = 3, 320, 6  # Phantoms beside each; pixels of a picture.
+
+class View(NamedTuple):
+    """What a scan shows, as far as one can tell; its phantoms show as much.
+
+    low, high: mm below and above the middle of a vertebra. wide: mm that are drawn.
+    plane: mm, how thick one is. arms: probability that they are raised.
+    """
+
+    vertebra: int
+    low: float
+    high: float
+    wide: int
+    plane: float
+    arms: float
+
+
+VIEWS = {
+    "abdomen_portal.zip": View(spine.L3, -88.0, 116.0, 292, 1.0, 0.0),
+    "wholebody_head.zip": View(spine.T1, -108.0, 308.0, 440, 4.25, 1.0),
+}
+PHANTOMS, HIGH, GAP = 3, 400, 6  # Phantoms beside each; pixels of a picture.
 
 
 def main() -> None:
@@ -26,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mips", required=True)
     real = {e.id: e for e in examples.load(parser.parse_args().mips)}
-    rows = [_row(real[name], *view, number) for number, (name, view)
+    rows = [_row(real[name], view, jax.random.key(6 + i)) for i, (name, view)
             in enumerate(VIEWS.items())]  # fmt: skip
     sheet = Image.new("L", (max(r.width for r in rows), len(rows) * (HIGH + GAP)))
     for i, row in enumerate(rows):
@@ -34,25 +52,35 @@ def main() -> None:
     sheet.save(Path(__file__).with_suffix(".png"))
 
 
-def _row(example: examples.Example, low: float, high: float, number: int) -> Image:
+def _row(example: examples.Example, view: View, key: jax.Array) -> Image.Image:
     rows, columns = example.frontal.shape
-    step = float(np.abs(np.diff(example.z)).mean()) * (4 if number else 1.6)
 
     @jax.jit
     def phantom(key: jax.Array) -> jax.Array:
-        person, scan = body.draw(key, Ranges(arms_up=float(number)))
-        scan = scan._replace(low=low, high=high, step=step)
-        scan = scan._replace(sharpness=jnp.float32(1 + 0.2 * number), clip=1500.0)
+        person, scan = body.draw(key, Ranges(arms_up=view.arms))
+        x, _, z = person.blocks.centre[view.vertebra]
+        scan = scan._replace(
+            low=z + view.low - view.plane, high=z + view.high, step=1.0, x=x,
+            pixel=0.98, sharpness=1.2, noise=8.0, streaks=0.0, clip=1500.0,
+        )  # fmt: skip
         return shadow.project(key, person, scan, rows, columns)[0]
 
-    keys = jax.random.split(jax.random.key(6 + number), PHANTOMS)
-    pictures = [grey(example.frontal), *(grey(np.asarray(phantom(k))) for k in keys)]
-    wide = round(HIGH * columns / rows)
-    row = Image.new("L", (len(pictures) * (wide + GAP), HIGH))
-    for i, picture in enumerate(pictures):
-        row.paste(picture.resize((wide, HIGH), Image.Resampling.BILINEAR),
-                  (i * (wide + GAP), 0))  # fmt: skip
+    keys = jax.random.split(key, PHANTOMS)
+    seen = [_thick(np.asarray(phantom(k)), view.plane) for k in keys]
+    left, wide = (columns - view.wide) // 2, round(HIGH * view.wide / rows)
+    row = Image.new("L", ((PHANTOMS + 1) * (wide + GAP), HIGH))
+    for i, hu in enumerate([example.frontal, *seen]):
+        picture = grey(hu).crop((left, 0, left + view.wide, rows))
+        picture = picture.resize((wide, HIGH), Image.Resampling.BILINEAR)
+        row.paste(picture, (i * (wide + GAP), 0))
     return row
+
+
+def _thick(hu: np.ndarray, plane: float) -> np.ndarray:
+    """Rows of 1 mm as thick planes show them: each is a mean, then drawn in between."""
+    picture, (rows, columns) = Image.fromarray(hu), hu.shape
+    few = picture.resize((columns, round(rows / plane)), Image.Resampling.BOX)
+    return np.asarray(few.resize((columns, rows), Image.Resampling.BILINEAR))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,20 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from l3spot.phantom import foreign, limbs, organs, spine, thorax, trunk
+from l3spot.phantom import (
+    foreign,
+    head,
+    organs,
+    pelvis,
+    shoulders,
+    spine,
+    thorax,
+    trunk,
+)
 from l3spot.phantom.draw import Draw, Ranges
 from l3spot.phantom.shapes import Blocks, Capsules, Ellipsoids
 from l3spot.phantom.trunk import Trunk
@@ -49,22 +59,31 @@ class Body(NamedTuple):
 
 def draw(key: Array, ranges: Ranges) -> tuple[Body, Scan]:
     """A body and a scan of it, at random."""
-    d = Draw(key, ranges)
+    # Head and shoulder blades have draws of their own, so that trunks do not depend on
+    # how many those are.
+    d, other = Draw(key, ranges), Draw(jax.random.fold_in(key, 1), ranges)
     bone, girth, fat = d(*ranges.bone), d(*ranges.girth), d(*ranges.fat)
     up = d.chance(ranges.arms_up)
     column = spine.stand(d)
     shape = trunk.around(d, column, girth, fat)
     solid, hollow = organs.organs(d, column, shape)
-    bones, flesh = limbs.limbs(d, column, bone, up, shape.muscle)
+    arms, flesh, acromion = shoulders.arms(d, other, column, bone, up, shape.muscle)
+    hips, legs = pelvis.pelvis(d, column, bone, shape.muscle)
+    skull, face = head.head(other, column, bone, shape.muscle)
+    arches = spine.arches(d, column, bone)
+    cage, notch = thorax.cage(d, column, bone, girth)
     fine = join([
-        spine.arches(d, column, bone),
-        *thorax.cage(d, column, bone, girth),
-        *bones,
+        arches,
+        *cage,
+        *arms,
+        *shoulders.collar(d, notch, acromion, bone),
+        *hips,
+        *face,
         *organs.vessels(d, column, shape),
         *foreign.foreign(d, column, shape),
     ])  # fmt: skip
     blocks = spine.bodies(d, column, bone)
-    body = Body(shape, solid, hollow, blocks, fine, join(flesh))
+    body = Body(shape, solid, hollow, blocks, fine, join([*flesh, *legs, *skull]))
     return body, _scan(d, body)
 
 

@@ -19,10 +19,12 @@ class Ranges:
     lean, roll: of the whole spine, radians. scoliosis: standard deviation of the tilt
     of vertebrae, radians; a tenth have four times that. disc: height, 1 is healthy.
     bone: density. fat: mm below the skin. girth: of the trunk.
+    head: size, beside the body's. nod: of the head, back, radians; tip: to a side.
+    blade: turn of the shoulder blades of raised arms, radians.
     Probabilities. sixth_lumbar, sacralised: of L6, of an L5 that is fused. ribs_11,
     ribs_13: of so many pairs. fracture: of a vertebra. arms_up. contrast: of vessels
     and organs; oral: in the bowel; gas: of each pocket; metal: of each implant;
-    calcified: of rib cartilage.
+    calcified: of rib cartilage; tooth, filling: of each tooth.
     Scan. step: mm between planes. pixel: mm. noise: HU, of a plane. streaks: HU, where
     the body is widest. sharpness: mm from air to rim. clip: of scanners of 12 bits that
     end at 1023 HU. length: mm; without: share of scans that L3 is not in view of.
@@ -37,6 +39,10 @@ class Ranges:
     bone: Range = (0.55, 1.35)
     fat: Range = (6.0, 50.0)
     girth: Range = (0.88, 1.2)
+    head: Range = (0.95, 1.05)
+    nod: Range = (-0.08, 0.24)
+    tip: Range = (-0.07, 0.07)
+    blade: Range = (0.4, 0.65)
     sixth_lumbar: float = 0.04
     sacralised: float = 0.05
     ribs_11: float = 0.04
@@ -48,6 +54,8 @@ class Ranges:
     gas: float = 0.5
     metal: float = 0.06
     calcified: float = 0.5
+    tooth: float = 0.85
+    filling: float = 0.1
     step: Range = (0.8, 5.0)
     pixel: Range = (0.6, 0.98)
     noise: Range = (6.0, 35.0)

@@ -35,10 +35,14 @@ LEAN = _by_level(
 )  # fmt: skip
 SPINOUS_DOWN = _by_level(C1=3, C7=8, T1=14, T6=32, T10=18, T12=8, L1=6, L5=5, L6=4)
 SPINOUS_LONG = _by_level(C1=18, C7=36, T1=34, T6=34, T12=30, L1=33, L3=34, L5=25, L6=20)
-ACROSS_OUT = _by_level(C1=28, C7=32, T1=37, T6=30, T10=27, T12=22, L1=34, L3=44, L5=43)
+ACROSS_OUT = _by_level(
+    C1=35, C2=26, C6=27, C7=32, T1=37, T6=30, T10=27, T12=22, L1=34, L3=44, L5=43
+)
 ACROSS_BACK = _by_level(C1=2, C7=10, T1=18, T6=24, T12=20, L1=12, L5=8, L6=6)
 ACROSS_UP = _by_level(C1=0, C7=2, T1=6, T6=4, T12=2, L1=4, L3=2, L5=8, L6=10)
-FACET = _by_level(C1=16, C7=15, T1=12, T9=10, T12=13, L1=14, L5=22, L6=23)
+# Density of arches; those of the neck are finer than a scan's voxels.
+FIRM = _by_level(C1=0.7, C6=0.75, T1=1.0, L6=1.0)
+FACET = _by_level(C1=20, C6=19, C7=16, T1=12, T9=10, T12=13, L1=14, L5=22, L6=23)
 
 
 class Spine(NamedTuple):
@@ -113,8 +117,8 @@ def arches(draw: Draw, spine: Spine, bone: Array) -> Capsules:
         jnp.concatenate([p[i] for p in parts]) for i in range(5)
     )
     n = start.shape[:1]
-    there = jnp.tile(spine.there, n[0] // LEVELS)
-    rim = bone * dense * draw(0.85, 1.15, n) * draw(800, 1300)
+    there, firm = (jnp.tile(v, n[0] // LEVELS) for v in (spine.there, FIRM))
+    rim = bone * firm * dense * draw(0.85, 1.15, n) * draw(800, 1300)
     rim = jnp.where(there, rim, ABSENT)
     flat = jnp.full(n, draw(0.15, 0.35))
     matter = Matter(rim, 0.4 * rim, jnp.full(n, 1.5), flat, jnp.full(n, 0.14))

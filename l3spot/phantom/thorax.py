@@ -7,7 +7,7 @@ from jax import Array
 from l3spot.phantom.draw import Draw
 from l3spot.phantom.shapes import Capsules
 from l3spot.phantom.spine import L1, T1, T12, Spine, joint
-from l3spot.phantom.tubes import ball, both, refine, tube
+from l3spot.phantom.tubes import refine, tube
 
 PAIRS = 13  # The last is on L1, where there is one.
 # Of the first to the thirteenth pair, mm and degrees from the back: half the width of
@@ -20,8 +20,10 @@ STEPS = 12  # Points that a rib bends at.
 FRAGMENTS = 7  # Calcified bits of a cartilage.
 
 
-def cage(draw: Draw, spine: Spine, bone: Array, girth: Array) -> list[Capsules]:
-    """Ribs, calcified cartilage and sternum."""
+def cage(
+    draw: Draw, spine: Spine, bone: Array, girth: Array
+) -> tuple[list[Capsules], Array]:
+    """Ribs, calcified cartilage and sternum; and where its upper end is."""
     size = spine.half[T12, 0] / 20.5
     levels = np.r_[T1 : T12 + 1, L1]
     pairs = 12 - draw.chance(draw.ranges.ribs_11) * 1
@@ -34,7 +36,8 @@ def cage(draw: Draw, spine: Spine, bone: Array, girth: Array) -> list[Capsules]:
         lines, thick, rim * _uneven(draw, lines, 0.15)[..., 1:], tall=draw(1.2, 1.6),
         side=0.5, grain=0.1, core=0.5, there=there,
     )  # fmt: skip
-    return [ribs, *_front(draw, lines, size, bone)]
+    front, notch = _front(draw, lines, size, bone)
+    return [ribs, *front], notch
 
 
 def _uneven(draw: Draw, lines: Array, much: float) -> Array:
@@ -77,8 +80,10 @@ def _lines(
     return refine(jnp.stack(lines), 2)
 
 
-def _front(draw: Draw, lines: Array, size: Array, bone: Array) -> list[Capsules]:
-    """Cartilage from the ends of ribs 2 to 10 to the sternum, and the sternum."""
+def _front(
+    draw: Draw, lines: Array, size: Array, bone: Array
+) -> tuple[list[Capsules], Array]:
+    """Cartilage from the ends of ribs 2 to 10 to the sternum, and that; its notch."""
     ends = lines[:, 1:10, -1]
     x = ends[..., 0].mean()
     front = ends[..., 1].min() - 4 * size
@@ -105,11 +110,4 @@ def _front(draw: Draw, lines: Array, size: Array, bone: Array) -> list[Capsules]
         jnp.stack([notch, waist, tip + 30 * size * np.array([0, 0, 1.0])]), broad,
         bone * draw(300, 420), cortex=2.0, grain=0.15,
     )  # fmt: skip
-    # Collar bones.
-    outer = notch + jnp.array([135.0, 40.0, 25.0]) * size
-    inner = notch + jnp.array([14.0, 2.0, 6.0]) * size
-    mid = (outer + inner) / 2 + jnp.array([0.0, -14.0, 4.0]) * size
-    line = refine(both(jnp.stack([inner, mid, outer]) - notch), 5) + notch
-    collar = tube(line, 5.5 * size, bone * draw(700, 950), core=0.5)
-    knob = ball(line[:, 0], 9 * size, bone * 380, core=0.7)
-    return [bits, plate, collar, knob]
+    return [bits, plate], notch

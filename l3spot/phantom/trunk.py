@@ -12,16 +12,16 @@ from l3spot.phantom.shapes import AIR, rise
 from l3spot.phantom.spine import L3, Spine
 
 # Height above L3, half the width and half the depth of the trunk of an average adult,
-# without its fat; arms apart. Then how much of the fat is there.
+# without its fat; arms apart. Then how much of the fat is there. The neck
+# ends in the head, which is another's.
 KNOTS = np.array([
     (-345, 3, 3, 0.0), (-330, 40, 60, 0.5), (-290, 135, 85, 0.7), (-230, 160, 100, 1.0),
     (-150, 156, 104, 1.0), (-80, 142, 98, 1.1), (-20, 132, 92, 1.0),
     (60, 148, 102, 0.9), (140, 158, 108, 0.7), (230, 164, 112, 0.6),
-    (310, 170, 108, 0.5), (365, 176, 88, 0.4), (405, 130, 72, 0.3),
-    (430, 66, 60, 0.25), (470, 58, 62, 0.2), (500, 68, 85, 0.15),
-    (560, 74, 96, 0.1), (630, 76, 96, 0.1), (680, 55, 70, 0.1), (710, 5, 5, 0.1),
+    (310, 170, 108, 0.5), (365, 176, 88, 0.4), (405, 104, 72, 0.3),
+    (430, 70, 60, 0.25), (465, 60, 62, 0.2), (490, 56, 60, 0.15),
 ])  # fmt: skip
-_heights = np.arange(-345.0, 711, 10)
+_heights = np.arange(-345.0, 491, 10)
 OUTLINE = np.c_[
     _heights, PchipInterpolator(KNOTS[:, 0], KNOTS[:, 1:])(_heights)
 ]  # Without corners.
@@ -89,7 +89,7 @@ def around(draw: Draw, spine: Spine, girth: Array, fat: Array) -> Trunk:
     height = size * z
     back = jnp.interp(height, spine.centre[::-1, 2], spine.centre[::-1, 1])
     side = jnp.interp(height, spine.centre[::-1, 2], spine.centre[::-1, 0])
-    # A vertebral body lies nearer to the back; neck and head stand straight on it.
+    # A vertebral body lies nearer to the back; the neck stands straight on it.
     above = np.interp(z, [380, 450], [1.0, 0.25])
     y = back + above * 0.45 * (70 * size) - above * flesh[:, 1] * 0.62 - 5
     return Trunk(

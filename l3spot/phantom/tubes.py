@@ -15,11 +15,11 @@ def tube(
     radius: ArrayLike,
     rim: ArrayLike,
     *,
-    core: float = 0.4,
-    cortex: float = 1.5,
-    side: float = 0.3,
+    core: ArrayLike = 0.4,
+    cortex: ArrayLike = 1.5,
+    side: ArrayLike = 0.3,
     tall: ArrayLike = 1.0,
-    grain: float = 0.1,
+    grain: ArrayLike = 0.1,
     there: ArrayLike = True,
 ) -> Capsules:
     """A line through points [..., K, 3]: K - 1 capsules for each.
@@ -43,7 +43,7 @@ def tube(
         points[..., 1:, :].reshape(n, 3),
         jnp.stack([r[..., :-1], r[..., 1:]], -1).reshape(n, 2),
         full(tall),
-        Matter(rims, core * rims, full(cortex), full(side), full(grain)),
+        Matter(rims, full(core) * rims, full(cortex), full(side), full(grain)),
     )
 
 
@@ -52,7 +52,7 @@ def ball(
     radius: ArrayLike,
     rim: ArrayLike,
     there: ArrayLike = True,
-    **matter: float,
+    **matter: ArrayLike,
 ) -> Capsules:
     """Balls at [..., 3]; the rest as in `tube`."""
     size = centre.shape[:-1]

@@ -86,7 +86,7 @@ def test_matter_is_air_then_rim_then_core():
 
 @pytest.fixture(scope="module")
 def scanned():
-    """A body, its scan, and without noise both of its projections on one grid."""
+    """A body and a scan of it around L3."""
     scan_of = jax.jit(body.draw, static_argnums=1)
     person, scan = scan_of(jax.random.key(5), SHORT)
     scan = scan._replace(low=jnp.float32(-20.0), high=jnp.float32(41.0))
@@ -108,9 +108,11 @@ def both(person, scan, key):
     return np.asarray(direct)[:, middle], seen[:, middle]
 
 
-def test_both_renderers_show_the_same_body(scanned):
+@pytest.mark.parametrize("level", [spine.L3, 0], ids=["L3", "head"])
+def test_both_renderers_show_the_same_body(scanned, level):
     person, scan = scanned
-    scan = scan._replace(noise=jnp.float32(0.0))
+    z = person.blocks.centre[level, 2]
+    scan = scan._replace(noise=jnp.float32(0.0), low=scan.low + z, high=scan.high + z)
     direct, volume = both(person, scan, jax.random.key(1))
     away = np.abs(direct - volume)
     assert volume.std() > 200  # There is something to be seen.
@@ -143,6 +145,12 @@ def test_bodies_are_as_varied_as_their_ranges():
     z = np.asarray(blocks.centre[..., 2])
     gap = z[:, 1:24] - z[:, 2:25]
     assert (gap[there[:, 2:]] > 8).all()
+    # The vault of the skull, all that is wide and not flesh, stands on the neck.
+    vault = np.asarray(people.wide.matter.rim) > 500
+    assert (vault.sum(1) == 1).all()
+    above = np.asarray(people.wide.start)[vault] - np.asarray(blocks.centre[:, 0])
+    assert (np.abs(above[:, 0]) < 10).all()
+    assert ((above[:, 2] > 60) & (above[:, 2] < 95)).all()
     span = np.asarray(scans.high - scans.low)
     assert span.min() >= Ranges().length[0] - 1
     inside = np.asarray((scans.low <= 0) & (scans.high >= 0))

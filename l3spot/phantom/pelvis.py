@@ -1,4 +1,4 @@
-"""Pelvis, thighs, shoulders, arms and head."""
+"""Pelvis and thighs."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,7 @@ from jax import Array
 
 from l3spot.phantom.draw import Draw
 from l3spot.phantom.shapes import Capsules
-from l3spot.phantom.spine import C7, T1, Spine
+from l3spot.phantom.spine import Spine
 from l3spot.phantom.tubes import ball, both, bow, refine, tube
 
 FAN = 20  # Rays of an iliac wing.
@@ -106,83 +106,3 @@ def _thighs(
              jnp.array([60.0, 78, 80, 78, 74]) * size * draw(0.85, 1.15), soft,
              core=1.0, side=0.0, grain=0.0),
     ]  # fmt: skip
-
-
-def shoulders(
-    draw: Draw, spine: Spine, bone: Array, up: Array, soft: Array
-) -> tuple[list[Capsules], list[Capsules]]:
-    """Shoulder blades and arms, raised or at the sides; and their flesh."""
-    size, rim = spine.half[T1, 0] / 14.5, bone * draw(0.9, 1.1)
-    at = spine.centre[T1] * np.array([0.0, 1.0, 1.0])
-    joint = bow((158, 22, -18)) * size
-    raised = bow((172, 20, 22)) * size
-    joint = jnp.where(up, raised, joint)[0]
-    far = jnp.where(
-        up, jnp.array([draw(160, 235), draw(-40, 20), draw(250, 310)]),
-        jnp.array([draw(205, 240), draw(20, 50), -320.0]),
-    ) * size  # fmt: skip
-    hand = jnp.where(
-        up, jnp.array([draw(20, 160), -40.0, draw(380, 460)]),
-        jnp.array([draw(150, 240), draw(-90, 0), -560.0]),
-    ) * size  # fmt: skip
-    flank = draw.normal((2, 3)) * 8
-
-    def put(points: Array) -> Array:
-        points = both(points)
-        return at + points + flank.reshape(2, *[1] * (points.ndim - 2), 3)
-
-    def line(a: Array, b: Array, pieces: int) -> Array:
-        return a + jnp.linspace(0, 1, pieces + 1)[:, None] * (b - a)
-
-    blade = jnp.stack([
-        jnp.stack([joint + bow((-12, 8, -4))[0], joint + b], 0)
-        for b in bow((-80, 45, 20), (-78, 50, -30), (-66, 48, -80), (-52, 40, -110))
-        * size
-    ])  # fmt: skip
-    blade = refine(blade, 4)
-    ridge = line(joint + bow((-84, 52, 8))[0] * size, joint + bow((4, 8, 24))[0], 5)
-    arm, fore = line(joint, far, 10), line(far, hand, 9)
-    flesh, dense = soft * draw(0.9, 1.1), 1150 * rim
-    return [
-        tube(put(blade), 6 * size, 330 * rim, side=0.3, core=0.6, grain=0.15),
-        tube(put(ridge), 5 * size, 650 * rim),
-        ball(put(joint), 22 * size, 560 * rim, core=0.45, cortex=3, side=0.35),
-        tube(put(arm), 11.5 * size, 1250 * rim, core=0.1, cortex=5, side=0.25),
-        tube(put(fore + np.array([6.0, 0, 0])), 7 * size, dense, core=0.2),
-        tube(put(fore - np.array([9.0, 0, 0])), 6.5 * size, dense, core=0.2),
-        ball(put(far), 15 * size, 700 * rim, core=0.5),
-    ], [
-        tube(put(arm), jnp.linspace(40, 34, 11) * size, flesh, core=1.0, side=0.0,
-             grain=0.0),
-        tube(put(fore), jnp.linspace(33, 22, 10) * size, flesh, core=1.0, side=0.0,
-             grain=0.0),
-    ]  # fmt: skip
-
-
-def head(draw: Draw, spine: Spine, bone: Array) -> tuple[Capsules, list[Capsules]]:
-    """Skull; jaw, teeth and ears; all roughly."""
-    size = spine.half[C7, 0] / 14
-    at = spine.centre[0]
-    low, top = bow((0, -12, 55))[0] * size, bow((0, 4, 95))[0] * size
-    ears = both(bow((58, 4, 30))[0] * size)
-    skull = tube(
-        at + jnp.stack([low - bow((0, 12, 0))[0], top + bow((0, 14, 0))[0]]),
-        jnp.array([70.0, 76.0]) * size, bone * 1500, core=0.03, cortex=7, side=0.0,
-    )  # fmt: skip
-    jaw = refine(bow((52, -18, 22), (48, -28, -18), (26, -66, -38), (0, -80, -42)), 3)
-    teeth = bow((24, -62, -14), (0, -76, -20)) * size
-    return skull, [
-        tube(at + both(jaw * size), 8 * size, bone * 1200),
-        ball(at + ears, 16 * size, bone * 1300, grain=0.3),
-        tube(at + both(teeth), 9 * size, 1800.0, grain=0.3),
-    ]
-
-
-def limbs(
-    draw: Draw, spine: Spine, bone: Array, up: Array, soft: Array
-) -> tuple[list[Capsules], list[Capsules]]:
-    """All of this module: what is fine, and what is wide."""
-    bones, flesh = shoulders(draw, spine, bone, up, soft)
-    skull, face = head(draw, spine, bone)
-    hips, legs = pelvis(draw, spine, bone, soft)
-    return [*hips, *bones, *face], [*flesh, *legs, skull]
