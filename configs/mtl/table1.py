@@ -6,8 +6,8 @@
 DIR holds MNIST's four IDX files. A study that was killed goes on with the same command;
 `--report` tells what is there so far. Variants: `:cpu` is the same table in 250 epochs
 at ten times the rate, schedules a tenth as long, and four seeds, for two cores;
-`:smoke` has scikit-learn's digits, and takes a minute. What came out, and how long it
-took: docs/results/table1.md.
+`:smoke` has scikit-learn's digits, and takes a minute or two. What came out so far:
+docs/results/table1.md.
 """
 
 from ml_collections import ConfigDict
