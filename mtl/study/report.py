@@ -72,7 +72,12 @@ def against_u(config: ConfigDict, cells: Cells) -> Figure:
         for method in part.methods:
             each = [cells.error(cells.hidden[0], l, j, method) for j in cells.columns]
             _band(ax, [cells.u(l, j) for j in cells.columns], each, method)
-        ax.set_xscale("symlog", linthresh=max(1, _least(cells, l)))
+        if not ax.lines:
+            ax.text(0.5, 0.5, "not there yet", ha="center", transform=ax.transAxes)
+        least, most = _least(cells, l), max(cells.u(l, j) for j in cells.columns)
+        powers = 10.0 ** np.arange(np.ceil(np.log10(least)), np.log10(most) + 1e-9)
+        ax.set_xscale("symlog", linthresh=least)
+        ax.set_xticks([0, *powers])
         ax.set(title=f"l = {l:,}", xlabel="u")
         figures.tidy(ax, legend=False)
     axes[0].set_ylabel("test error, %")
