@@ -26,8 +26,9 @@ demo: $(READY)
 	$(BIN)/python -m l3spot.evaluate --results $(DEMO)/l3/results.csv \
 	  --labels $(DEMO)/phantoms/labels.csv
 
+# In as many processes as there are cores, but not more than memory is sure to hold.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
