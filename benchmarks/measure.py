@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mtl.launch import cores
+
 WARM_UP = 2
 
 
@@ -40,12 +42,6 @@ def peak_mib(process: str = "self") -> float:
         fields = dict(x.split(":", 1) for x in status.read_text().splitlines())
         return int(fields["VmHWM"].split()[0]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def cores() -> int:
-    """How many this process may use."""
-    few = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if few else os.cpu_count() or 1
 
 
 def machine(gpu: str | None, packages: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.measure import cores
+from mtl.launch import cores
 
 INPUTS, HIDDEN, CLASSES = 784, 50, 10
 LABELLED, UNLABELLED, BATCH = 1000, 49_000, 600

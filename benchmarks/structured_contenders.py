@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.measure import cores
+from mtl.launch import cores
 
 RATE, MOMENTUM, L2, LEVEL = 1e-3, 0.9, 1e-2, 0.2
 HIT = round(256 * LEVEL)  # Bytes below are masked, here as in `mtl.noise`.

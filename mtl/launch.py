@@ -1,11 +1,18 @@
 """What all launchers share: flags, quiet logs, and errors that a user can read."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
 from mtl.errors import ConfigError, Error
+
+
+def cores() -> int:
+    """How many this process may use."""
+    few = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if few else os.cpu_count() or 1
 
 
 def no_more(arguments: Sequence[str]) -> None:

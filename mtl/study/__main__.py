@@ -23,7 +23,7 @@ def work(arguments: Sequence[str]) -> str:
     launch.no_more(arguments)
     args = flags.FLAGS
     # Each core is a device; of an accelerator, devices are as they are.
-    jax.config.update("jax_num_cpu_devices", run.cores())
+    jax.config.update("jax_num_cpu_devices", launch.cores())
     if not args.report:
         run.study(args.config, args.workdir)
     return run.tell(args.config, args.workdir)

@@ -1,7 +1,6 @@
 """Trains what is not done of a study, and keeps what it came to."""
 
 import hashlib
-import os
 import shutil
 import sys
 import time
@@ -77,12 +76,6 @@ def tell(config: ConfigDict, folder: str | Path) -> str:
         f"{text}\n{len(rows)} of {len(wanted)} runs are there, {len(bad)} of them "
         f"diverged; all of it is in {folder}"
     )
-
-
-def cores() -> int:
-    """How many this process may use."""
-    few = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if few else os.cpu_count() or 1
 
 
 def _train(
