@@ -21,7 +21,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c = config.default()
     c.data.source = "mnist"
     c.data.valid = 10_000
-    c.study = _grid()
+    c.study = grid()
     if variant == "cpu":
         c.epochs, c.optim.decay_epochs, c.optim.rate = 250, 25, 0.1
         c.schedule.t1, c.schedule.sigma = 10, 4.0
@@ -37,8 +37,8 @@ def get_config(variant: str = "") -> ConfigDict:
     return c
 
 
-def _grid() -> ConfigDict:
-    """The paper's l, u, networks and methods, and the baseline of matched updates."""
+def grid() -> ConfigDict:
+    """`config.study`: the paper's l, u, networks, methods; and matched updates."""
     g = ConfigDict()
     g.seeds = 10
     g.together = 10  # Ours: seeds that are trained before the next ones begin.

@@ -1,6 +1,6 @@
 """The errors of a study by cell and seed, and gains against the baseline."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ BySeed = dict[int, float]
 
 
 class Cells:
-    """The test errors after the last epoch of a grid, in %.
+    """What the runs of a grid came to, test errors after the last epoch first of all.
 
     A column of the grid is told by its place j in `config.study.unlabelled`, for the
     last one has another u for each l.
@@ -29,20 +29,27 @@ class Cells:
         self.hidden = [tuple(h) for p in config.study.parts.values() for h in p.hidden]
         self.columns = range(len(config.study.unlabelled))
         self._u = {l: unlabelled(config.study, l, total) for l in self.labelled}
-        self._errors: dict[tuple, BySeed] = {}
+        self._rows: dict[tuple, dict[int, Row]] = {}
         for r in rows:
             if r.status == "done":
-                cell = self._errors.setdefault(r.run[:4], {})
-                cell[r.seed] = 100 * r.test_error
+                self._rows.setdefault(r.run[:4], {})[r.seed] = r
 
     def u(self, l: int, j: int) -> int:
         """The unlabelled examples of a column."""
         return self._u[l][j]
 
     def error(self, hidden: tuple[int, ...], l: int, j: int, method: str) -> BySeed:
-        """The errors of a cell, or of its baseline, as far as they are there."""
+        """The errors of a cell in %, or of its baseline, as far as they are there."""
+        return self.each(hidden, l, j, method, lambda row: 100 * row.test_error)
+
+    def each(
+        self, hidden: tuple[int, ...], l: int, j: int, method: str,
+        value: Callable[[Row], float],
+    ) -> BySeed:  # fmt: skip
+        """What `value` has of the runs of a cell, or of its baseline."""
         u = 0 if method == "baseline" else self.u(l, j)
-        return self._errors.get((hidden, l, u, method), {})
+        rows = self._rows.get((hidden, l, u, method), {})
+        return {seed: value(row) for seed, row in rows.items()}
 
     def gain(
         self, hidden: tuple[int, ...], l: int, j: int, method: str,

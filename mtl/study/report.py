@@ -1,6 +1,11 @@
-"""A study's report: Table 1 with spreads and tests, claims and figures."""
+"""A study's report: tables with spreads and tests, and of Table 1 claims and figures.
+
+A grid with one u has a line for each method, and is all there is to tell.
+"""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +16,41 @@ from ml_collections import ConfigDict
 from mtl import figures, workdir
 from mtl.study.cells import Cells
 from mtl.study.claims import Claim, claims
+from mtl.study.results import Row
 from mtl.study.statistics import Interval, interval
 
-LEGEND = (
-    "Test error after the last epoch, points against the baseline of the same seed: "
-    "mean ± standard deviation over seeds. `*`: paired t test, p < 0.05, each cell on "
+SPREAD = (
+    "Mean ± standard deviation over seeds. `*`: paired t test, p < 0.05, each cell on "
     "its own. `-`: not there yet."
 )
+LEGEND = (
+    "Test error after the last epoch, points against the baseline of the same seed. "
+    + SPREAD
+)
+ERRORS = (
+    "Errors in %, after the last epoch and of the epoch that is best on validation; "
+    "gains in points, of the last epoch, against the baseline of the same seed. "
+    + SPREAD
+)
+
+VALUES: dict[str, Callable[[Row], float]] = {
+    "test, last": lambda row: 100 * row.test_error,
+    "test, best": lambda row: 100 * row.best_test_error,
+    "validation, best": lambda row: 100 * row.best_valid_error,
+    "seconds a run": lambda row: row.seconds,
+}
 
 
 def write(config: ConfigDict, folder: Path, cells: Cells) -> str:
-    """Leaves table.md and three figures in the folder; returns the text of table.md."""
-    text = "\n\n".join([*tables(config, cells), *told(claims(cells))]) + "\n"
+    """Leaves table.md, and of Table 1 two figures; returns the text of table.md."""
+    if len(cells.columns) == 1:
+        parts = by_method(config, cells)
+    else:
+        parts = [*tables(config, cells), *told(claims(cells))]
+        figures.save(against_u(config, cells), folder / "error_against_u.png")
+        figures.save(against_l(config, cells), folder / "gain_against_l.png")
+    text = "\n\n".join(parts) + "\n"
     workdir.write_text(folder / "table.md", text)
-    figures.save(against_u(config, cells), folder / "error_against_u.png")
-    figures.save(against_l(config, cells), folder / "gain_against_l.png")
     return text
 
 
@@ -50,7 +75,26 @@ def tables(config: ConfigDict, cells: Cells) -> list[str]:
                     continue  # l = 10,000: what is left is 40,000.
                 each = [interval(cells.gain(h, l, j, m).values()) for h, m in columns]
                 lines.append([f"{cells.u(l, j):,}", *map(_cell, each)])
-            found.append("\n".join("| " + " | ".join(x) + " |" for x in lines))
+            found.append(_markdown(lines))
+    return found
+
+
+def by_method(config: ConfigDict, cells: Cells) -> list[str]:
+    """For each part and l a table in Markdown: a line a network and method."""
+    found = [ERRORS]
+    for name, part in config.study.parts.items():
+        gains = ["gain"] if "baseline" in part.methods else []
+        heads = ["", *VALUES, *gains]
+        for l in cells.labelled:
+            found.append(f"### ({name}) l = {l:,}, u = {cells.u(l, 0):,}")
+            lines = [heads, ["---"] * len(heads)]
+            for h, method in product(part.hidden, part.methods):
+                cell = tuple(h), l, 0, method
+                each = [cells.each(*cell, value) for value in VALUES.values()]
+                line = [_cell(interval(x.values()), sign="") for x in each]
+                line += [_cell(interval(cells.gain(*cell).values())) for _ in gains]
+                lines.append([_head(tuple(h), method, True), *line])
+            found.append(_markdown(lines))
     return found
 
 
@@ -130,6 +174,10 @@ def _least(cells: Cells, l: int) -> int:
 
 def _baseline(cells: Cells, hidden: tuple[int, ...], l: int) -> str:
     return _cell(interval(cells.error(hidden, l, 0, "baseline").values()), sign="")
+
+
+def _markdown(lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(x) + " |" for x in lines)
 
 
 def _head(hidden: tuple[int, ...], method: str, several: bool) -> str:

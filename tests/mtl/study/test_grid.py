@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from configs.mtl import mnist, table1
+from configs.mtl import best, mnist, table1, weights
 from mtl.errors import ConfigError
 from mtl.study import grid
 
@@ -42,6 +42,19 @@ def test_seeds_come_in_blocks():
     found = grid.bundles(c, grid.runs(c, 50_000), wide=False)
     seeds = [tuple(run.seed for run in b.runs) for b in found]
     assert seeds == [(0, 1)] * (len(seeds) // 2) + [(2, 3)] * (len(seeds) // 2)
+
+
+@pytest.mark.parametrize(
+    ("c", "cells"),
+    [(weights.get_config(), 22), (weights.get_config("full"), 22)]
+    + [(best.get_config(v), 1) for v in best.VARIANTS],
+)
+def test_other_grids_have_one_u(c, cells):
+    c.data.path = "somewhere"
+    grid.check(c)
+    found = grid.runs(c, 50_000)
+    assert Counter(r.seed for r in found) == dict.fromkeys(range(c.study.seeds), cells)
+    assert {r.labelled + r.unlabelled for r in found if r.unlabelled} == {50_000}
 
 
 def test_a_run_is_one_of_the_launcher_of_one_run():

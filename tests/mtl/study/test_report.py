@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from configs.mtl import table1
+from configs.mtl import best, table1, weights
 from mtl.study import grid, report
 from mtl.study.cells import Cells
 from mtl.study.claims import claims
@@ -94,6 +94,34 @@ def test_what_is_not_there_is_said(tmp_path):
     line = next(x for x in text.splitlines() if x.startswith("| 49,900"))
     assert line.split(" | ")[1] == "-"
     assert line.split(" | ")[2] != "-"
+
+
+def test_a_grid_of_one_u_has_a_line_a_method(tmp_path):
+    c = weights.get_config()
+    c.study.seeds = 2
+    found = []
+    for run in grid.runs(c, TOTAL):
+        last = 0.2 if run.method == "baseline" else 0.1 + run.seed / 100
+        row = Row("50", *run[1:], "done", last, 1.0, 50, last / 2, last / 4, 7.5)
+        found.append(row)
+    text = report.write(c, tmp_path, Cells(c, found[:-1], TOTAL))
+    assert "### (a) l = 1,000, u = 49,000" in text
+    line = "| 50, famo | 10.50 ± 0.71 | 5.25 ± 0.35 | 2.62 ± 0.18 | 7.50 ± 0.00 |"
+    assert text.count(f"{line} -9.50 ± 0.71* |") == 2
+    assert "| 50, ratio | 10.00 | 5.00 | 2.50 | 7.50 | -10.00 |" in text, "one seed"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
+
+
+def test_without_a_baseline_there_is_no_gain():
+    c = best.get_config("vat100")
+    row = Row("500-250", 100, 49_900, "constant", 0, "done", *(0.25, 0.2), 8,
+              *(0.125, 0.1), 3.0)  # fmt: skip
+    *_, table = report.by_method(c, Cells(c, [row], TOTAL))
+    assert table.splitlines() == [
+        "|  | test, last | test, best | validation, best | seconds a run |",
+        "| --- | --- | --- | --- | --- |",
+        "| 500-250, constant | 25.00 | 12.50 | 10.00 | 3.00 |",
+    ]
 
 
 def test_rows_come_back_as_they_were(tmp_path):
