@@ -63,7 +63,7 @@ class Ours:
 
     def __init__(self, problem: Problem, device: str, runs: int, how: str) -> None:
         jax, jnp = load_jax(device)
-        from mtl import batches, config, engine, methods, task
+        from mtl import batches, compiling, config, engine, methods, task
 
         c = config.default()
         c.model.update({"hidden": (HIDDEN,), "activation": "tanh", "tied": True})
@@ -95,7 +95,7 @@ class Ours:
         programs = {"": made.epoch, "vmap": at_once, "map": one_after_the_other}
         if how == "devices":
             programs[how] = self.spread(one_after_the_other)
-        self.program = engine.compiled(programs[how], problem.batch)
+        self.program = compiling.compiled(programs[how], problem.batch)
 
     def spread(self, program: Callable) -> Callable:
         """The runs shared out to all devices; a CPU has one a core."""

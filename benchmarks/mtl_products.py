@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks import measure
 from benchmarks.mtl_contenders import BATCH, HIDDEN, INPUTS, load_torch
-from mtl import engine
+from mtl import compiling
 
 STEPS = 84
 
@@ -25,7 +25,7 @@ def products(x, w, h, dz, da):
     return x @ w, h @ w.T, dz @ w, dz.T @ h, x.T @ da
 
 
-@partial(engine.compiled, batch_size=BATCH)
+@partial(compiling.compiled, batch_size=BATCH)
 def in_xla(x, w, h, dz, da):
     """All steps; adding what they carry keeps XLA from leaving them out."""
 

@@ -64,7 +64,7 @@ class Ours:
 
     def __init__(self, problem: Problem, weights: Sequence, how: str) -> None:
         jax, jnp = load_jax()
-        from mtl import batches, engine, task
+        from mtl import batches, compiling, engine, task
         from structured import config, network, tasks
 
         s, c = problem.sizes, config.default()
@@ -88,7 +88,7 @@ class Ours:
         if not how:
             self.states = [state] * self.runs
             jit = {"static_argnames": "active"}
-            self.program = engine.compiled(e.epoch, problem.batch, **jit)
+            self.program = compiling.compiled(e.epoch, problem.batch, **jit)
             return
 
         def mapped(states, data, weights, rate, keys):
@@ -97,7 +97,7 @@ class Ours:
 
         at_once = jax.vmap(e.epoch, in_axes=(0, None, 0, None, 0))
         program = {"map": mapped, "vmap": at_once}[how]
-        self.program = engine.compiled(program, problem.batch)
+        self.program = compiling.compiled(program, problem.batch)
         self.states = jax.tree.map(
             lambda x: jnp.broadcast_to(x, (self.runs, *x.shape)), state
         )

@@ -12,12 +12,13 @@ from queue import Empty, SimpleQueue
 
 from l3spot import decoders
 from l3spot.decoders import Decoded, Frame
+from mtl import launch
 
 PROGRAM = Path(decoders.__file__)
 PATIENCE = 60.0  # Seconds after which a frame is given up.
 
 _idle: "SimpleQueue[subprocess.Popen]" = SimpleQueue()
-_room = threading.Semaphore(os.cpu_count() or 1)
+_room = threading.Semaphore(launch.cores())
 
 
 def decode(frame: Frame) -> Decoded:
@@ -82,7 +83,7 @@ def close() -> None:
 def _forget() -> None:
     """In a forked process: the decoders are its parent's."""
     global _idle, _room
-    _idle, _room = SimpleQueue(), threading.Semaphore(os.cpu_count() or 1)
+    _idle, _room = SimpleQueue(), threading.Semaphore(launch.cores())
 
 
 os.register_at_fork(after_in_child=_forget)

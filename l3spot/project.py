@@ -10,7 +10,6 @@ killed run goes on where it stopped. Of the headers only UIDs are kept. Labels a
 the middle of the L3 vertebral body, mm in z.
 """
 
-import os
 import sys
 import time
 from collections import Counter
@@ -114,7 +113,7 @@ def _each(
             todo.append(case)
         else:
             yield report
-    cores = os.cpu_count() or 1
+    cores = launch.cores()
     workers = max(1, min(workers or cores, len(todo)))
     threads = max(1, cores // workers)
     jobs = [Job(case, out, how, threads) for case in todo]

@@ -5,7 +5,6 @@ the frontal one has the patient's right on the left, as one looks at a patient, 
 lateral one the front on the left.
 """
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from scipy import ndimage
 from l3spot import threads
 from l3spot.planes import Plane, Values
 from l3spot.volumes import Volume
+from mtl import launch
 
 AIR = -1024.0  # HU, of what is not projected.
 TISSUE = -300.0  # HU from which a pixel may belong to the body.
@@ -61,7 +61,7 @@ def project(
     Raises:
       DataError: a plane cannot be decoded.
     """
-    workers = workers or os.cpu_count()
+    workers = workers or launch.cores()
     made = threads.each(lambda p: lines(p, p.values()), volume.planes, workers)
     frontal, lateral = zip(*made, strict=True)
     x, y = sides(volume.planes[0])

@@ -18,7 +18,8 @@ import optax
 
 from mtl import batches
 from mtl.checkpoint import Checkpoints
-from mtl.engine import Engine, Metrics, Order, State, compiled, make_engine
+from mtl.compiling import compiled
+from mtl.engine import Engine, Metrics, Order, State, make_engine
 from mtl.errors import DivergedError
 from mtl.logs import Log
 from mtl.task import Data, Params, Task

@@ -19,8 +19,9 @@ from ml_collections import ConfigDict
 
 from mtl import batches, data, experiment, methods
 from mtl.checkpoint import Checkpoints
+from mtl.compiling import compiled
 from mtl.data import Dataset
-from mtl.engine import Engine, State, compiled, make_engine
+from mtl.engine import Engine, State, make_engine
 from mtl.study import program
 from mtl.study.grid import Bundle, Run, one_config
 from mtl.study.program import ALL, OWN, Given, Part, Shared

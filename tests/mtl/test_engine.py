@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from mtl import batches, engine, schedules
+from mtl import batches, compiling, engine, schedules
 from mtl.task import Task, flatten
 from tests.mtl import reference
 
@@ -198,8 +198,8 @@ def one_epoch(task, weight=1.0, capacity=None, batch_size=4):
 
 
 def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
-    monkeypatch.setattr(engine, "CPU_OPTIONS", {"xla_cpu_no_such": True})
-    assert engine.compiled(lambda x: x + 1, batch_size=10)(1) == 2
+    monkeypatch.setattr(compiling, "CPU_OPTIONS", {"xla_cpu_no_such": True})
+    assert compiling.compiled(lambda x: x + 1, batch_size=10)(1) == 2
 
 
 def test_only_the_tasks_parameters_move():
