@@ -26,7 +26,7 @@ def get_config(variant: str = "") -> ConfigDict:
         c.epochs, c.optim.decay_epochs, c.optim.rate = 250, 25, 0.1
         c.schedule.t1, c.schedule.sigma = 10, 4.0
         c.eval_every = 10
-        c.study.seeds, c.study.together = 4, 2
+        c.study.seeds, c.study.together = 4, 4
     if variant == "smoke":
         c.data.source, c.data.valid, c.batch_size = "digits", 297, 100
         c.epochs, c.optim.decay_epochs, c.optim.rate = 40, 4, 0.1

@@ -22,7 +22,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.order = "joint"
     if not variant:
         # Weights that add up to 2 are unstable at ten times the rate.
-        c.optim.rate, c.study.together = 0.05, 4
+        c.optim.rate, c.study.together = 0.05, 2
     c.study.labelled, c.study.unlabelled = (100, 1000), (-1,)
     del c.study.parts.b
     fixed = ("baseline", "baseline_matched", "stairs", "abridged", "exponential")

@@ -28,6 +28,9 @@ from mtl.study.program import ALL, OWN, Given, Part, Shared
 from mtl.task import Params, Task
 
 FULL = 0.8  # Of an accelerator's memory, what a program may take.
+# Compiled programs that are kept: on a CPU each takes hundreds of the 65,530 pieces of
+# memory that Linux lets a process map, whatever their size.
+KEPT = 32
 
 
 class Progress(NamedTuple):
@@ -173,6 +176,8 @@ class Sweep:
         own = c.method if c.method in methods.ADAPTIVE else ""
         name = str((names, own, c.model.hidden, room, active, given.label.shape))
         if name not in self._programs:
+            while len(self._programs) >= KEPT:
+                del self._programs[next(iter(self._programs))]  # The oldest.
             run = program.make(
                 _engine(prepared, room), _measure(c), active, self._mesh, self.wide,
                 methods.weighting(c),

@@ -25,7 +25,8 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.parametrize("wide", [False, True])
-def test_a_run_of_a_sweep_is_the_run_alone(wide, alone, tmp_path):
+def test_a_run_of_a_sweep_is_the_run_alone(wide, alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_module, "KEPT", 1)
     dataset, expected = alone
     c = tiny.config()
     sweep = Sweep(c, dataset)
@@ -42,6 +43,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(wide, alone, tmp_path):
             assert p.last["test/error"][i] == result.summary["last"]["test/error"]
             assert p.best_epoch[i] == result.summary["best_epoch"]
             assert p.best["valid/error"][i] == result.summary["best"]["valid/error"]
+        assert len(sweep._programs) == 1, "those before would fill the memory's map"
 
 
 def test_examples_that_do_not_fit_are_trained_on_all_the_same(
