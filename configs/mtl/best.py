@@ -49,7 +49,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.vat.xi = 1e-6  # The papers'; in float32 better than the exact Hessian.
     if task != "vat":
         c.model.hidden, c.model.noise = (500, 250, 250, 250), 0.3
-        c.epochs, c.optim.decay_epochs = 40, 28
+        c.epochs, c.optim.decay_epochs = 30, 20
     if labels == 1000:
         c.gamma.cost, c.ladder.costs = 10.0, (2000.0, 20.0, 0.1)
     if size == "_full":

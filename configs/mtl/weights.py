@@ -23,7 +23,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if not variant:
         # Weights that add up to 2 are unstable at ten times the rate.
         c.optim.rate, c.study.together = 0.05, 2
-    c.study.labelled, c.study.unlabelled = (100, 1000), (-1,)
+    c.study.labelled, c.study.unlabelled = (1000, 100), (-1,)
     del c.study.parts.b
     fixed = ("baseline", "baseline_matched", "stairs", "abridged", "exponential")
     c.study.parts.a.methods = (*fixed, *methods.ADAPTIVE)
