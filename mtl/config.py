@@ -93,6 +93,11 @@ def default() -> ConfigDict:
     return c
 
 
+def of_a_run(c: ConfigDict) -> ConfigDict:
+    """A copy without the grid of a study, which is not part of what one run is."""
+    return ConfigDict({k: v for k, v in c.to_dict().items() if k != "study"})
+
+
 def check(c: ConfigDict) -> None:
     """Looks at every field before any work.
 

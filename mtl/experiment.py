@@ -43,7 +43,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     Raises:
       mtl.errors.Error: something that the user can mend; the message says what.
     """
-    start = time.perf_counter()
+    start, config = time.perf_counter(), configs.of_a_run(config)
     configs.check(config)
     folder = Path(folder)
     dataset = data.load(config.data)

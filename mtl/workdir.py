@@ -106,12 +106,22 @@ def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
     """
     make(workdir, f"the workdir {workdir}")
     for name, new in {"config": json.loads(config.to_json()), "data": data}.items():
+        check_same(workdir, name, new)
         path = workdir / f"{name}.json"
-        if path.exists():
-            _refuse(workdir, name, _differences(read_json(path), new))
-        else:
+        if not path.exists():
             write_json(path, new)
     write_json(workdir / "environment.json", environment())
+
+
+def check_same(workdir: Path, name: str, new: Any) -> None:
+    """Compares with the folder's NAME.json, if there is one.
+
+    Raises:
+      WorkdirError: it is another one; the difference is in the message.
+    """
+    path = workdir / f"{name}.json"
+    if path.exists():
+        _refuse(workdir, name, _differences(read_json(path), new))
 
 
 def same(path: Path, how: dict[str, Any], what: str) -> None:

@@ -61,7 +61,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.study.parts.a.hidden, c.study.parts.a.methods = (c.model.hidden,), (c.method,)
     c.study.together = 10 if size else 2  # A run a core, or all at once.
     if variant == "smoke":
-        c.study.seeds = 2
+        c.study.seeds, c.study.unlabelled = 2, (1000,)
         c.data.unlabelled = 1000
         c.epochs, c.optim.decay_epochs = 2, 1
         c.eval_every, c.save_every = 1, 1

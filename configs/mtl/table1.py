@@ -52,5 +52,5 @@ def grid() -> ConfigDict:
     g.parts.b = ConfigDict()
     g.parts.b.hidden = ((60, 50), (70, 60, 50), (80, 70, 60, 50))
     g.parts.b.methods = ("baseline", "exponential")
-    g.save_minutes = 2.0  # Ours: what a kill may cost, at most.
+    g.save_minutes = 2.0  # Ours: an evaluation this long after a save saves again.
     return g

@@ -15,15 +15,17 @@ from absl import flags
 from ml_collections import config_flags
 
 from mtl import launch
-from mtl.study import run
+from mtl.study import grid, run
 
 
 def work(arguments: Sequence[str]) -> str:
     """Trains or reports as the flags say; returns what it came to, in words."""
     launch.no_more(arguments)
     args = flags.FLAGS
-    # Each core is a device; of an accelerator, devices are as they are.
-    jax.config.update("jax_num_cpu_devices", launch.cores())
+    grid.check(args.config)
+    # A core is a device, if a cell has as many runs; accelerators are as they are.
+    devices = min(launch.cores(), args.config.study.together)
+    jax.config.update("jax_num_cpu_devices", devices)
     if not args.report:
         run.study(args.config, args.workdir)
     return run.tell(args.config, args.workdir)

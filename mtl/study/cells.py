@@ -1,5 +1,6 @@
 """The errors of a study by cell and seed, and gains against the baseline."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -25,14 +26,21 @@ class Cells:
     """
 
     def __init__(self, config: ConfigDict, rows: Iterable[Row], total: int):
-        self.labelled: Sequence[int] = config.study.labelled
+        self.labelled: Sequence[int] = sorted(set(config.study.labelled))
         self.hidden = [tuple(h) for p in config.study.parts.values() for h in p.hidden]
-        self.columns = range(len(config.study.unlabelled))
         self._u = {l: unlabelled(config.study, l, total) for l in self.labelled}
         self._rows: dict[tuple, dict[int, Row]] = {}
+        self._diverged: Counter[tuple] = Counter()
         for r in rows:
             if r.status == "done":
                 self._rows.setdefault(r.run[:4], {})[r.seed] = r
+            else:
+                self._diverged[r.run[:4]] += 1
+
+    def columns(self, l: int) -> list[int]:
+        """The columns, those with fewer unlabelled examples first, each u once."""
+        first = {u: j for j, u in reversed(list(enumerate(self._u[l])))}
+        return [first[u] for u in sorted(first)]
 
     def u(self, l: int, j: int) -> int:
         """The unlabelled examples of a column."""
@@ -41,6 +49,11 @@ class Cells:
     def error(self, hidden: tuple[int, ...], l: int, j: int, method: str) -> BySeed:
         """The errors of a cell in %, or of its baseline, as far as they are there."""
         return self.each(hidden, l, j, method, lambda row: 100 * row.test_error)
+
+    def diverged(self, hidden: tuple[int, ...], l: int, j: int, method: str) -> int:
+        """How many runs of a cell came to no error."""
+        u = 0 if method == "baseline" else self.u(l, j)
+        return self._diverged[hidden, l, u, method]
 
     def each(
         self, hidden: tuple[int, ...], l: int, j: int, method: str,

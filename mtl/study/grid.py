@@ -10,11 +10,11 @@ from ml_collections import ConfigDict
 
 from mtl import config as configs
 from mtl import methods
-from mtl.checks import at_least, require
+from mtl.checks import at_least, get, require
 from mtl.errors import ConfigError
 
 # What two runs in the same program may differ in: it enters as data.
-DATA = ("method", "seed", "schedule")
+DATA = ("method", "seed")
 # Methods that are two tasks and a table of weights; others have a program each.
 TABLES = ("baseline", "baseline_matched", *methods.EVOLVING)
 
@@ -66,7 +66,7 @@ def runs(config: ConfigDict, total: int) -> list[Run]:
 
 def one_config(config: ConfigDict, run: Run) -> ConfigDict:
     """The config with which `mtl.main` trains the same run."""
-    c = ConfigDict({k: v for k, v in config.to_dict().items() if k != "study"})
+    c = configs.of_a_run(config)
     c.model.hidden = run.hidden
     c.data.labelled, c.data.unlabelled = run.labelled, run.unlabelled
     c.method, c.seed = run.method, run.seed
@@ -88,11 +88,35 @@ def check(config: ConfigDict) -> None:
             known = method in methods.METHODS
             require(known, config, f"study.parts.{name}.methods",
                     "some of " + ", ".join(methods.METHODS))  # fmt: skip
+        fits = all(isinstance(hidden, tuple) for hidden in part.hidden)
+        what = "a tuple for each network, as ((50,), (60, 50))"
+        require(fits, config, f"study.parts.{name}.hidden", what)
+    for name in ("labelled", "unlabelled"):
+        fits = len(get(config, f"study.{name}")) > 0
+        require(fits, config, f"study.{name}", "one number or more")
     for u in config.study.unlabelled:
         require(u >= -1, config, "study.unlabelled", "numbers from -1")
+    require(config.patience == 0, config, "patience", "0 in a study")
+    _check_set_by_grid(config)
     cells = {run._replace(seed=0) for run in runs(config, 2**31)}
     for run in cells:
         configs.check(one_config(config, run))
+
+
+def _check_set_by_grid(c: ConfigDict) -> None:
+    """What the grid sets must not be set to something else, which would be ignored."""
+    parts = [part for part in c.study.parts.values() if part.hidden and part.methods]
+    require(bool(parts), c, "study.parts", "one with networks and methods, or more")
+    grid = {
+        "model.hidden": [hidden for part in parts for hidden in part.hidden],
+        "method": [method for part in parts for method in part.methods],
+        "data.labelled": c.study.labelled,
+        "data.unlabelled": c.study.unlabelled,
+        "seed": range(c.study.seeds),
+    }
+    for name, values in grid.items():
+        what = f"one of config.study's, {', '.join(map(str, values))}, which it trains"
+        require(get(c, name) in values, c, name, what)
 
 
 def bundles(config: ConfigDict, wanted: Iterable[Run], wide: bool) -> list[Bundle]:

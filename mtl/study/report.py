@@ -21,29 +21,28 @@ from mtl.study.statistics import Interval, interval
 
 SPREAD = (
     "Mean ± standard deviation over seeds. `*`: paired t test, p < 0.05, each cell on "
-    "its own. `-`: not there yet."
+    "its own. `-`: not there yet; a run that diverged counts in no mean."
 )
 LEGEND = (
     "Test error after the last epoch, points against the baseline of the same seed. "
     + SPREAD
 )
-ERRORS = (
+LEGEND_OF_METHODS = (
     "Errors in %, after the last epoch and of the epoch that is best on validation; "
     "gains in points, of the last epoch, against the baseline of the same seed. "
     + SPREAD
 )
 
-VALUES: dict[str, Callable[[Row], float]] = {
+ERRORS: dict[str, Callable[[Row], float]] = {
     "test, last": lambda row: 100 * row.test_error,
     "test, best": lambda row: 100 * row.best_test_error,
     "validation, best": lambda row: 100 * row.best_valid_error,
-    "seconds a run": lambda row: row.seconds,
 }
 
 
 def write(config: ConfigDict, folder: Path, cells: Cells) -> str:
     """Leaves table.md, and of Table 1 two figures; returns the text of table.md."""
-    if len(cells.columns) == 1:
+    if len(config.study.unlabelled) == 1:
         parts = by_method(config, cells)
     else:
         parts = [*tables(config, cells), *told(claims(cells))]
@@ -57,7 +56,7 @@ def write(config: ConfigDict, folder: Path, cells: Cells) -> str:
 def tables(config: ConfigDict, cells: Cells) -> list[str]:
     """For each part and l a table in Markdown: a line a u, a column a method."""
     found = [LEGEND]
-    for name, part in config.study.parts.items():
+    for name, part in _parts(config):
         for l in cells.labelled:
             lines, base = [], [_baseline(cells, tuple(h), l) for h in part.hidden]
             found.append(f"### ({name}) l = {l:,}; baseline {', '.join(base)} %")
@@ -70,29 +69,30 @@ def tables(config: ConfigDict, cells: Cells) -> list[str]:
             several = len(part.hidden) > 1
             lines += [["u", *(_head(h, m, several) for h, m in columns)]]
             lines += [["---"] * len(lines[0])]
-            for j in cells.columns:
-                if j and cells.u(l, j) == cells.u(l, j - 1):
-                    continue  # l = 10,000: what is left is 40,000.
-                each = [interval(cells.gain(h, l, j, m).values()) for h, m in columns]
-                lines.append([f"{cells.u(l, j):,}", *map(_cell, each)])
+            for j in cells.columns(l):
+                each = [_gain(cells, (h, l, j, m)) for h, m in columns]
+                lines.append([f"{cells.u(l, j):,}", *each])
             found.append(_markdown(lines))
     return found
 
 
 def by_method(config: ConfigDict, cells: Cells) -> list[str]:
     """For each part and l a table in Markdown: a line a network and method."""
-    found = [ERRORS]
-    for name, part in config.study.parts.items():
+    found = [LEGEND_OF_METHODS]
+    for name, part in _parts(config):
         gains = ["gain"] if "baseline" in part.methods else []
-        heads = ["", *VALUES, *gains]
+        heads = ["", *ERRORS, "seconds a run", *gains]
         for l in cells.labelled:
             found.append(f"### ({name}) l = {l:,}, u = {cells.u(l, 0):,}")
             lines = [heads, ["---"] * len(heads)]
             for h, method in product(part.hidden, part.methods):
                 cell = tuple(h), l, 0, method
-                each = [cells.each(*cell, value) for value in VALUES.values()]
-                line = [_cell(interval(x.values()), sign="") for x in each]
-                line += [_cell(interval(cells.gain(*cell).values())) for _ in gains]
+                lost = cells.diverged(*cell)
+                each = [cells.each(*cell, value) for value in ERRORS.values()]
+                line = [_cell(interval(x.values()), lost, sign="") for x in each]
+                seconds = list(cells.each(*cell, lambda row: row.seconds).values())
+                line.append(f"{np.mean(seconds):.0f}" if seconds else "-")
+                line += [_gain(cells, cell) for _ in gains]
                 lines.append([_head(tuple(h), method, True), *line])
             found.append(_markdown(lines))
     return found
@@ -114,11 +114,14 @@ def against_u(config: ConfigDict, cells: Cells) -> Figure:
     axes = figure.subplots(1, len(cells.labelled), squeeze=False)[0]
     for ax, l in zip(axes, cells.labelled, strict=True):
         for method in part.methods:
-            each = [cells.error(cells.hidden[0], l, j, method) for j in cells.columns]
-            _band(ax, [cells.u(l, j) for j in cells.columns], each, method)
+            columns = cells.columns(l)
+            each = [cells.error(cells.hidden[0], l, j, method) for j in columns]
+            _band(ax, [cells.u(l, j) for j in columns], each, method)
         if not ax.lines:
             ax.text(0.5, 0.5, "not there yet", ha="center", transform=ax.transAxes)
-        least, most = _least(cells, l), max(cells.u(l, j) for j in cells.columns)
+        us = [cells.u(l, j) for j in cells.columns(l)]
+        least = next((u for u in us if u > 0), 1)
+        most = max(us[-1], least)
         powers = 10.0 ** np.arange(np.ceil(np.log10(least)), np.log10(most) + 1e-9)
         ax.set_xscale("symlog", linthresh=least)
         ax.set_xticks([0, *powers])
@@ -134,7 +137,7 @@ def against_l(config: ConfigDict, cells: Cells) -> Figure:
     """The gain of `exponential` with all images: against l, and against depth."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     by_l, by_depth = figure.subplots(1, 2, sharey=True)
-    last = cells.columns[-1]
+    last = cells.columns(cells.labelled[0])[-1]
 
     def gains(points: list[tuple[tuple[int, ...], int]]) -> np.ndarray:
         each = [interval(cells.gain(h, l, last, "exponential").values())
@@ -168,12 +171,18 @@ def _band(ax: Axes, u: list[int], each: list[dict[int, float]], name: str) -> No
         ax.fill_between(x, low, high, color=line.get_color(), alpha=0.15, lw=0)
 
 
-def _least(cells: Cells, l: int) -> int:
-    return min((cells.u(l, j) for j in cells.columns if cells.u(l, j) > 0), default=1)
+def _parts(config: ConfigDict) -> list[tuple[str, ConfigDict]]:
+    """Those that have a cell, by name."""
+    return [(n, p) for n, p in config.study.parts.items() if p.hidden and p.methods]
 
 
 def _baseline(cells: Cells, hidden: tuple[int, ...], l: int) -> str:
-    return _cell(interval(cells.error(hidden, l, 0, "baseline").values()), sign="")
+    error = interval(cells.error(hidden, l, 0, "baseline").values())
+    return _cell(error, cells.diverged(hidden, l, 0, "baseline"), sign="")
+
+
+def _gain(cells: Cells, cell: tuple[tuple[int, ...], int, int, str]) -> str:
+    return _cell(interval(cells.gain(*cell).values()), cells.diverged(*cell))
 
 
 def _markdown(lines: Iterable[Sequence[str]]) -> str:
@@ -184,12 +193,13 @@ def _head(hidden: tuple[int, ...], method: str, several: bool) -> str:
     return f"{'-'.join(map(str, hidden))}, {method}" if several else method
 
 
-def _cell(i: Interval, sign: str = "+") -> str:
+def _cell(i: Interval, diverged: int, sign: str = "+") -> str:
+    lost = f" ({diverged} diverged)" if diverged else ""
     if i.n == 0:
-        return "-"
+        return lost.strip() or "-"
     spread = "" if math.isnan(i.std) else f" ± {i.std:.2f}"
     star = "*" if sign and i.p < 0.05 else ""
-    return f"{i.mean:{sign}.2f}{spread}{star}"
+    return f"{i.mean:{sign}.2f}{spread}{star}{lost}"
 
 
 def _span(i: Interval) -> str:

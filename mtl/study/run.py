@@ -1,6 +1,7 @@
 """Trains what is not done of a study, and keeps what it came to."""
 
 import hashlib
+import json
 import shutil
 import sys
 import time
@@ -11,6 +12,7 @@ import jax
 import tqdm
 from ml_collections import ConfigDict
 
+from mtl import config as configs
 from mtl import data, experiment, workdir
 from mtl.errors import WorkdirError
 from mtl.study import grid, report, results
@@ -38,9 +40,10 @@ def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
     grid.check(config)
     dataset = data.load(config.data)
     wanted = grid.runs(config, len(dataset.train.y))
-    alike = ConfigDict({k: v for k, v in config.to_dict().items() if k != "study"})
-    workdir.prepare(folder, alike, experiment.describe(dataset))
     path = folder / "results.csv"
+    with jax.default_matmul_precision(config.precision):
+        own = configs.of_a_run(config)
+        workdir.prepare(folder, own, experiment.describe(dataset))
     with jax.default_matmul_precision(config.precision), workdir.lock(folder):
         done = {row.run: row for row in results.read(path)}
         sweep = Sweep(config, dataset)
@@ -61,9 +64,12 @@ def tell(config: ConfigDict, folder: str | Path) -> str:
     """Reports what is there, all or some of it; writes the report and returns it.
 
     Raises:
-      WorkdirError: there is nothing.
+      WorkdirError: there is nothing, or it is of another study.
     """
     folder = Path(folder)
+    grid.check(config)
+    own = json.loads(configs.of_a_run(config).to_json())
+    workdir.check_same(folder, "config", own)
     rows = results.read(folder / "results.csv")
     if not rows:
         raise WorkdirError(f"{folder / 'results.csv'} has no run that is done")
@@ -71,11 +77,7 @@ def tell(config: ConfigDict, folder: str | Path) -> str:
     wanted = set(grid.runs(config, total))
     rows = [row for row in rows if row.run in wanted]
     text = report.write(config, folder, Cells(config, rows, total))
-    bad = [row for row in rows if row.status != "done"]
-    return (
-        f"{text}\n{len(rows)} of {len(wanted)} runs are there, {len(bad)} of them "
-        f"diverged; all of it is in {folder}"
-    )
+    return f"{text}\n{len(rows)} of {len(wanted)} runs are there; see {folder}"
 
 
 def _train(
@@ -84,8 +86,9 @@ def _train(
     """The rows of a bundle, of which a checkpoint is kept meanwhile."""
     cost, at, begun = _cost(bundle), 0, time.monotonic()
     bar.set_description_str(_name(bundle))
-    own = hashlib.sha256(repr(bundle.runs).encode()).hexdigest()[:16]
-    for p in sweep.train(bundle, folder / own):
+    # A checkpoint is for as many devices.
+    own = repr((bundle.runs, jax.device_count())).encode()
+    for p in sweep.train(bundle, folder / hashlib.sha256(own).hexdigest()[:16]):
         bar.update(cost * (p.epoch - at) / bundle.config.epochs)
         at = p.epoch
     if bar.disable:

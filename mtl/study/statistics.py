@@ -32,8 +32,8 @@ def interval(differences: Iterable[float]) -> Interval:
     if n < 2:
         return Interval(float(x[0]) if n else nan, nan, nan, nan, nan, n)
     mean, std = float(x.mean()), float(x.std(ddof=1))
-    if std == 0:  # Student's t does not know what to say.
-        return Interval(mean, std, mean, mean, float(mean == 0), n)
+    if std < 1e-9:  # Ties, of which Student's t does not know what to say.
+        return Interval(mean, std, nan, nan, 1.0 if abs(mean) < 1e-9 else nan, n)
     half = std / math.sqrt(n) * float(stats.t.ppf(0.975, n - 1))
     p = float(stats.ttest_1samp(x, 0).pvalue)
     return Interval(mean, std, mean - half, mean + half, p, n)

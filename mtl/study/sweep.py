@@ -1,7 +1,9 @@
 """Trains bundles of runs, each in one program.
 
 What runs of a bundle differ in is data: initial parameters, labelled rows, the key, the
-weights of each epoch. So a run here is the run that `mtl.main` trains, to rounding.
+weights of each epoch. So a run here is the run that `mtl.main` trains, to rounding; but
+a baseline with noise or rows of its own draws others, for it shares the program of two
+tasks.
 Images are on the device once, for all runs; each has its own row numbers.
 """
 
@@ -153,17 +155,17 @@ class Sweep:
 
     def _advance(self, prepared: "_Prepared", p: Progress) -> Progress:
         """To the next evaluation."""
-        c, begun = prepared.config, time.perf_counter()
+        c, seconds = prepared.config, p.seconds
         stop = min((p.epoch // c.eval_every + 1) * c.eval_every, c.epochs)
         for room in (prepared.room, (c.batch_size,) * len(prepared.tasks)):
-            made = self._program(prepared, p, room)
+            made, begun = self._program(prepared, p, room), time.perf_counter()
             state, part = made(
                 p.state, prepared.given, self._shared, np.int32(p.epoch), np.int32(stop)
             )
             part = jax.device_get(part)
+            seconds += time.perf_counter() - begun
             if not part.dropped.any():
                 break  # Else again, with room for all.
-        seconds = p.seconds + time.perf_counter() - begun
         return _after(p, state, part, stop, c.monitor)._replace(seconds=seconds)
 
     def _program(

@@ -70,11 +70,37 @@ def test_a_run_is_one_of_the_launcher_of_one_run():
     [
         ("seeds", 0, "config.study.seeds=0 must be at least 1"),
         ("unlabelled", (0, -2), "config.study.unlabelled"),
+        ("unlabelled", (), r"config.study.unlabelled=\(\) must be one number or more"),
+        ("labelled", (), "config.study.labelled"),
+        ("parts.a.hidden", (50,), "config.study.parts.a.hidden=.* a tuple for each"),
+        ("parts", {}, "config.study.parts"),
     ],
 )
 def test_a_grid_that_makes_no_sense_is_refused(field, value, said):
     c = table1.get_config()
-    c.study[field] = value
+    c.update_from_flattened_dict({f"study.{field}": value})
+    with pytest.raises(ConfigError, match=said):
+        grid.check(c)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("patience", 101, "config.patience=101 must be 0 in a study"),
+        (
+            "model.hidden",
+            (9,),
+            r"config.model.hidden=\(9,\) must be one of config.study",
+        ),
+        ("method", "famo", "config.method='famo'"),
+        ("data.labelled", 7, "config.data.labelled=7"),
+        ("data.unlabelled", 7, "config.data.unlabelled=7"),
+        ("seed", 10, "config.seed=10"),
+    ],
+)
+def test_what_a_study_would_ignore_is_refused(field, value, said):
+    c = table1.get_config()
+    c.update_from_flattened_dict({field: value})
     with pytest.raises(ConfigError, match=said):
         grid.check(c)
 

@@ -77,6 +77,37 @@ def test_the_table_tells_gains_of_the_same_seed(tmp_path):
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
 
 
+def test_runs_that_diverged_are_told():
+    c, found = rows(paper)
+    lost = {("stairs", seed) for seed in range(4)} | {("linear", 0)}
+    found = [
+        r._replace(status="diverged") if (r.method, r.seed) in lost else r
+        for r in found
+    ]
+    text = "\n".join(report.tables(c, Cells(c, found, TOTAL)))
+    line = next(x for x in text.splitlines() if x.startswith("| 49,900"))
+    _, stairs, _, linear, _ = line.split(" | ")[1:]
+    assert stairs == "(4 diverged)"
+    assert linear.endswith("* (1 diverged)")
+
+
+def test_one_u_cannot_show_growth(tmp_path):
+    c, found = rows(paper)
+    c.study.unlabelled = (0, -1)
+    claim = claims(Cells(c, found, TOTAL))[2]
+    assert (claim.findings, claim.verdict) == ([], UNKNOWN)
+    report.write(c, tmp_path, Cells(c, found, TOTAL))
+
+
+def test_the_order_of_a_grid_does_not_matter():
+    c, found = rows(paper)
+    expected = claims(Cells(c, found, TOTAL))
+    c.study.labelled, c.study.unlabelled = c.study.labelled[::-1], (
+        *c.study.unlabelled[::-1], 40_000,
+    )  # fmt: skip
+    assert claims(Cells(c, found, TOTAL)) == expected
+
+
 def test_a_star_is_a_paired_test():
     c, found = rows(paper)
     text = "\n".join(report.tables(c, Cells(c, found, TOTAL)))
@@ -106,9 +137,9 @@ def test_a_grid_of_one_u_has_a_line_a_method(tmp_path):
         found.append(row)
     text = report.write(c, tmp_path, Cells(c, found[:-1], TOTAL))
     assert "### (a) l = 1,000, u = 49,000" in text
-    line = "| 50, famo | 10.50 ± 0.71 | 5.25 ± 0.35 | 2.62 ± 0.18 | 7.50 ± 0.00 |"
-    assert text.count(f"{line} -9.50 ± 0.71* |") == 2
-    assert "| 50, ratio | 10.00 | 5.00 | 2.50 | 7.50 | -10.00 |" in text, "one seed"
+    line = "| 50, famo | 10.50 ± 0.71 | 5.25 ± 0.35 | 2.62 ± 0.18 | 8 | -9.50 ± 0.71* |"
+    assert text.count(line) == 2
+    assert "| 50, ratio | 10.00 | 5.00 | 2.50 | 8 | -10.00 |" in text, "one seed"
     assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
 
 
@@ -120,7 +151,7 @@ def test_without_a_baseline_there_is_no_gain():
     assert table.splitlines() == [
         "|  | test, last | test, best | validation, best | seconds a run |",
         "| --- | --- | --- | --- | --- |",
-        "| 500-250, constant | 25.00 | 12.50 | 10.00 | 3.00 |",
+        "| 500-250, constant | 25.00 | 12.50 | 10.00 | 3 |",
     ]
 
 

@@ -91,7 +91,14 @@ def test_a_report_of_nothing_is_refused(tmp_path):
 
 
 def test_a_report_says_how_much_is_there(whole):
-    assert "8 of 12 runs are there, 0 of them" in run.tell(tiny.config(seeds=3), whole)
+    assert "8 of 12 runs are there" in run.tell(tiny.config(seeds=3), whole)
+
+
+def test_a_report_of_another_study_is_refused(whole):
+    c = tiny.config()
+    c.epochs = 7
+    with pytest.raises(WorkdirError, match=r"epochs: 6 -> 7"):
+        run.tell(c, whole)
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path):

@@ -23,7 +23,13 @@ def test_few_values_say_little():
     assert math.isnan(interval([]).mean)
     assert interval([3.0]).mean == 3
     assert math.isnan(interval([3.0]).low)
-    assert interval([2.0, 2.0])[:5] == (2, 0, 2, 2, 0)
+
+
+def test_ties_say_nothing():
+    assert math.isnan(interval([2.0, 2.0]).low)
+    assert math.isnan(interval([11.8 - 12, 12.2 - 12.4]).p), "to rounding"
+    assert interval([0.0, 0.0]).p == 1
+    assert verdict(interval([2.0, 2.0]), 0, math.inf) == UNKNOWN
 
 
 @pytest.mark.parametrize(
