@@ -152,7 +152,7 @@ def against_l(config: ConfigDict, cells: Cells) -> Figure:
         mean, std = gains([(h, l) for h in cells.hidden])
         depths = [len(h) for h in cells.hidden]
         by_depth.errorbar(depths, mean, std, marker="o", capsize=3, label=f"l = {l:,}")
-    by_l.set(xscale="log", xlabel="l", ylabel="gain of exponential, points")
+    by_l.set(xscale="log", xlabel="l", ylabel="exponential less baseline, points")
     by_depth.set(xlabel="hidden layers", xticks=[len(h) for h in cells.hidden])
     for ax in (by_l, by_depth):
         ax.axhline(0, color="black", lw=0.8)
