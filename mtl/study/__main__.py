@@ -3,6 +3,9 @@
     python -m mtl.study --config configs/mtl/table1.py --workdir runs/table1 \
         --config.data.path=DIR
 
+The grid is `config.study`; it sets `model.hidden`, `data.labelled`, `data.unlabelled`,
+`method` and `seed` of each run, whatever else the config says of these.
+
 Leaves results.csv, a row a run, and the report: table.md and figures. A study that was
 killed goes on with the same command; a run that is done is never trained again, and
 more seeds or cells add to what is there. `--report` trains nothing, also while it runs.

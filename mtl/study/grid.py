@@ -97,26 +97,11 @@ def check(config: ConfigDict) -> None:
     for u in config.study.unlabelled:
         require(u >= -1, config, "study.unlabelled", "numbers from -1")
     require(config.patience == 0, config, "patience", "0 in a study")
-    _check_set_by_grid(config)
+    some = any(part.hidden and part.methods for part in config.study.parts.values())
+    require(some, config, "study.parts", "one with networks and methods, or more")
     cells = {run._replace(seed=0) for run in runs(config, 2**31)}
     for run in cells:
         configs.check(one_config(config, run))
-
-
-def _check_set_by_grid(c: ConfigDict) -> None:
-    """What the grid sets must not be set to something else, which would be ignored."""
-    parts = [part for part in c.study.parts.values() if part.hidden and part.methods]
-    require(bool(parts), c, "study.parts", "one with networks and methods, or more")
-    grid = {
-        "model.hidden": [hidden for part in parts for hidden in part.hidden],
-        "method": [method for part in parts for method in part.methods],
-        "data.labelled": c.study.labelled,
-        "data.unlabelled": c.study.unlabelled,
-        "seed": range(c.study.seeds),
-    }
-    for name, values in grid.items():
-        what = f"one of config.study's, {', '.join(map(str, values))}, which it trains"
-        require(get(c, name) in values, c, name, what)
 
 
 def bundles(config: ConfigDict, wanted: Iterable[Run], wide: bool) -> list[Bundle]:

@@ -11,6 +11,5 @@ def config(**changes):
     c.study.parts.a.hidden = ((8,),)
     c.study.parts.a.methods = ("baseline", "baseline_matched", "exponential", "ratio")
     del c.study.parts.b
-    c.data.labelled, c.data.unlabelled, c.model.hidden = 50, 150, (8,)
     c.study.update(changes)
     return c
