@@ -105,15 +105,15 @@ def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
         difference is in the message), or cannot be made.
     """
     make(workdir, f"the workdir {workdir}")
-    for name, new in {"config": json.loads(config.to_json()), "data": data}.items():
+    for name, new in {"config": config, "data": data}.items():
         check_same(workdir, name, new)
         path = workdir / f"{name}.json"
         if not path.exists():
-            write_json(path, new)
+            write_json(path, _plain(new))
     write_json(workdir / "environment.json", environment())
 
 
-def check_same(workdir: Path, name: str, new: Any) -> None:
+def check_same(workdir: Path, name: str, new: ConfigDict | dict[str, Any]) -> None:
     """Compares with the folder's NAME.json, if there is one.
 
     Raises:
@@ -121,7 +121,7 @@ def check_same(workdir: Path, name: str, new: Any) -> None:
     """
     path = workdir / f"{name}.json"
     if path.exists():
-        _refuse(workdir, name, _differences(read_json(path), new))
+        _refuse(workdir, name, _differences(read_json(path), _plain(new)))
 
 
 def same(path: Path, how: dict[str, Any], what: str) -> None:
@@ -197,6 +197,10 @@ def environment() -> dict[str, Any]:
         or "default",
         **{name: importlib.metadata.version(name) for name in PACKAGES},
     }
+
+
+def _plain(new: ConfigDict | dict[str, Any]) -> dict[str, Any]:
+    return json.loads(new.to_json()) if isinstance(new, ConfigDict) else new
 
 
 def _refuse(workdir: Path, name: str, differences: list[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mtl import launch, workdir
+from mtl import launch, markdown, workdir
 from mtl.errors import ConfigError
 from mtl.train import Programs, Training
 from structured import config as configs
@@ -61,7 +61,7 @@ def compare(
         groups[each.variant].rows.append(present.read_rows(run, where))
     write_results(folder / "results.csv", groups)
     workdir.write_text(
-        folder / "table.md", present.markdown(*present.table(groups)) + "\n"
+        folder / "table.md", markdown.table(*present.table(groups)) + "\n"
     )
     present.draw(folder, config, next(iter(datasets.values())), groups)
     return groups
@@ -112,7 +112,7 @@ def launcher(arguments: Sequence[str]) -> str:
     groups = compare(args.config, args.workdir, args.variants, seeds)
     head, lines = present.table(groups)
     where = Path(args.workdir) / "report.html"
-    return f"{present.markdown(head, lines)}\n\nFigures and table: {where}"
+    return f"{markdown.table(head, lines)}\n\nFigures and table: {where}"
 
 
 if __name__ == "__main__":

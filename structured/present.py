@@ -66,12 +66,6 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean} ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else mean
 
 
-def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
 def draw(
     folder: Path, config: ConfigDict, dataset: Dataset, groups: Mapping[str, Group]
 ) -> None:

@@ -4,7 +4,7 @@ A grid with one u has a line for each method, and is all there is to tell.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from mtl import figures, workdir
+from mtl import figures, markdown, workdir
 from mtl.study.cells import Cells
 from mtl.study.claims import Claim, claims
 from mtl.study.results import Row
@@ -67,12 +67,11 @@ def tables(config: ConfigDict, cells: Cells) -> list[str]:
                 if m != "baseline"
             ]
             several = len(part.hidden) > 1
-            lines += [["u", *(_head(h, m, several) for h, m in columns)]]
-            lines += [["---"] * len(lines[0])]
+            heads = ["u", *(_head(h, m, several) for h, m in columns)]
             for j in cells.columns(l):
                 each = [_gain(cells, (h, l, j, m)) for h, m in columns]
                 lines.append([f"{cells.u(l, j):,}", *each])
-            found.append(_markdown(lines))
+            found.append(markdown.table(heads, lines))
     return found
 
 
@@ -84,7 +83,7 @@ def by_method(config: ConfigDict, cells: Cells) -> list[str]:
         heads = ["", *ERRORS, "seconds a run", *gains]
         for l in cells.labelled:
             found.append(f"### ({name}) l = {l:,}, u = {cells.u(l, 0):,}")
-            lines = [heads, ["---"] * len(heads)]
+            lines = []
             for h, method in product(part.hidden, part.methods):
                 cell = tuple(h), l, 0, method
                 lost = cells.diverged(*cell)
@@ -94,7 +93,7 @@ def by_method(config: ConfigDict, cells: Cells) -> list[str]:
                 line.append(f"{np.mean(seconds):.0f}" if seconds else "-")
                 line += [_gain(cells, cell) for _ in gains]
                 lines.append([_head(tuple(h), method, True), *line])
-            found.append(_markdown(lines))
+            found.append(markdown.table(heads, lines))
     return found
 
 
@@ -183,10 +182,6 @@ def _baseline(cells: Cells, hidden: tuple[int, ...], l: int) -> str:
 
 def _gain(cells: Cells, cell: tuple[tuple[int, ...], int, int, str]) -> str:
     return _cell(interval(cells.gain(*cell).values()), cells.diverged(*cell))
-
-
-def _markdown(lines: Iterable[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(x) + " |" for x in lines)
 
 
 def _head(hidden: tuple[int, ...], method: str, several: bool) -> str:

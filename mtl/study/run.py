@@ -1,7 +1,6 @@
 """Trains what is not done of a study, and keeps what it came to."""
 
 import hashlib
-import json
 import shutil
 import sys
 import time
@@ -68,8 +67,7 @@ def tell(config: ConfigDict, folder: str | Path) -> str:
     """
     folder = Path(folder)
     grid.check(config)
-    own = json.loads(configs.of_a_run(config).to_json())
-    workdir.check_same(folder, "config", own)
+    workdir.check_same(folder, "config", configs.of_a_run(config))
     rows = results.read(folder / "results.csv")
     if not rows:
         raise WorkdirError(f"{folder / 'results.csv'} has no run that is done")
