@@ -8,7 +8,10 @@ import jax
 
 # What compiles an epoch well on a CPU, and what its large batches need beside.
 CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
-CPU_OPTIONS_LARGE = {"xla_cpu_experimental_ynn_fusion_type": ""}
+CPU_OPTIONS_LARGE = {
+    "xla_cpu_experimental_ynn_fusion_type": "",
+    "xla_cpu_prefer_vector_width": 512,  # As far as the CPU has them.
+}
 LARGE_BATCH = 100
 
 
@@ -17,7 +20,8 @@ def compiled(epoch: Callable, batch_size: int, **jit_options: Any) -> Any:
 
     On a CPU, XLA copies what a step moves unless it looks closer whether it must. It
     hands matrix products to a library; its own ones are faster on batches of hundreds,
-    and slower on batches of ten (`benchmarks/README.md`).
+    and slower on batches of ten; vectors of 512 bits, where the CPU has them, do for the
+    rest of a large batch what 256 do in longer (`benchmarks/README.md`).
     """
     wanted = CPU_OPTIONS | (CPU_OPTIONS_LARGE if batch_size >= LARGE_BATCH else {})
     options = {name: value for name, value in wanted.items() if _known(name, value)}
@@ -25,7 +29,7 @@ def compiled(epoch: Callable, batch_size: int, **jit_options: Any) -> Any:
 
 
 @cache
-def _known(option: str, value: str | bool) -> bool:
+def _known(option: str, value: str | bool | int) -> bool:
     """Whether this is a CPU whose XLA knows the option, which it may drop any day."""
     if jax.default_backend() != "cpu":
         return False

@@ -6,7 +6,7 @@
 DIR holds MNIST's four IDX files. NN1, u = all the rest, one joint step, as the papers
 of these methods have it. Reduced to suit two cores: 250 epochs at three times the rate
 of ESANN 2016, schedules a tenth as long, four seeds. `:full` is the paper's length with
-ten seeds, for a GPU. A shorter comparison is in docs/results/weights.md.
+ten seeds, for a GPU. What came out: docs/results/weights.md.
 """
 
 from ml_collections import ConfigDict
