@@ -20,8 +20,8 @@ def compiled(epoch: Callable, batch_size: int, **jit_options: Any) -> Any:
 
     On a CPU, XLA copies what a step moves unless it looks closer whether it must. It
     hands matrix products to a library; its own ones are faster on batches of hundreds,
-    and slower on batches of ten; vectors of 512 bits, where the CPU has them, do for the
-    rest of a large batch what 256 do in longer (`benchmarks/README.md`).
+    and slower on batches of ten. The rest of a large batch gains from wide vectors if
+    the CPU has them (`benchmarks/README.md`).
     """
     wanted = CPU_OPTIONS | (CPU_OPTIONS_LARGE if batch_size >= LARGE_BATCH else {})
     options = {name: value for name, value in wanted.items() if _known(name, value)}
