@@ -44,7 +44,8 @@ bench: $(READY)
 # The pinned set of the Python at hand; made again when it or the package changes.
 $(READY): pyproject.toml $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) is older than 3.11; try make PYTHON=python3.12"; exit 1; }
+	  { echo "error: $(PYTHON) does not run, or is older than 3.11;" \
+	    "try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -r requirements/$$($(BIN)/python -c \
