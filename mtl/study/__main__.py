@@ -4,7 +4,7 @@
         --config.data.path=DIR
 
 The grid is `config.study`; it sets `model.hidden`, `data.labelled`, `data.unlabelled`,
-`method` and `seed` of each run, whatever else the config says of these.
+`method` and `seed` of each run, and these are not to be set to what it has not.
 
 Leaves results.csv, a row a run, and the report: table.md and figures. A study that was
 killed goes on with the same command; a run that is done is never trained again, and

@@ -97,11 +97,31 @@ def check(config: ConfigDict) -> None:
     for u in config.study.unlabelled:
         require(u >= -1, config, "study.unlabelled", "numbers from -1")
     require(config.patience == 0, config, "patience", "0 in a study")
-    some = any(part.hidden and part.methods for part in config.study.parts.values())
-    require(some, config, "study.parts", "one with networks and methods, or more")
+    _check_set_by_grid(config)
     cells = {run._replace(seed=0) for run in runs(config, 2**31)}
     for run in cells:
         configs.check(one_config(config, run))
+
+
+def _check_set_by_grid(c: ConfigDict) -> None:
+    """What the grid sets must not be set to something else, which would be ignored.
+
+    A default may stand beside a grid that is without it: it is nobody's wish.
+    """
+    parts = [part for part in c.study.parts.values() if part.hidden and part.methods]
+    require(bool(parts), c, "study.parts", "one with networks and methods, or more")
+    grid = {
+        "model.hidden": [hidden for part in parts for hidden in part.hidden],
+        "method": [method for part in parts for method in part.methods],
+        "data.labelled": c.study.labelled,
+        "data.unlabelled": c.study.unlabelled,
+        "seed": range(c.study.seeds),
+    }
+    default = configs.default()
+    for name, values in grid.items():
+        known = get(c, name) in (*values, get(default, name))
+        what = f"one of config.study's, {', '.join(map(str, values))}, which it trains"
+        require(known, c, name, what)
 
 
 def bundles(config: ConfigDict, wanted: Iterable[Run], wide: bool) -> list[Bundle]:

@@ -83,11 +83,33 @@ def test_a_grid_that_makes_no_sense_is_refused(field, value, said):
         grid.check(c)
 
 
-def test_patience_is_refused():
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("patience", 101, "config.patience=101 must be 0 in a study"),
+        (
+            "model.hidden",
+            (9,),
+            r"config.model.hidden=\(9,\) must be one of config.study",
+        ),
+        ("method", "famo", "config.method='famo'"),
+        ("data.labelled", 7, "config.data.labelled=7"),
+        ("data.unlabelled", 7, "config.data.unlabelled=7"),
+        ("seed", 10, "config.seed=10"),
+    ],
+)
+def test_what_a_study_would_ignore_is_refused(field, value, said):
     c = table1.get_config()
-    c.patience = 101
-    with pytest.raises(ConfigError, match=r"config.patience=101 must be 0 in a study"):
+    c.update_from_flattened_dict({field: value})
+    with pytest.raises(ConfigError, match=said):
         grid.check(c)
+
+
+def test_a_grid_may_be_narrowed_to_what_is_no_default():
+    c = table1.get_config("smoke")
+    c.study.labelled, c.study.unlabelled = (60,), (300,)
+    assert c.data.labelled not in c.study.labelled
+    grid.check(c)
 
 
 def test_an_unknown_method_is_named():
