@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from configs.mtl import mnist
-from mtl import data, experiment, launch, methods, train
+from mtl import data, experiment, launch, markdown, methods, train
 
 RUNS = [
     (m, o) for m in ("exponential", *methods.ADAPTIVE) for o in ("alternate", "joint")
@@ -42,14 +42,10 @@ def measure(arguments: Sequence[str]) -> str:
                 seconds[run].append(time.process_time() - start)
     found = {run: min(s) for run, s in seconds.items()}
     base = found["exponential", "alternate"]
-    lines = [
-        "| method | order | CPU seconds an epoch | over exponential |",
-        "|---" * 4 + "|",
-    ]
-    lines += [
-        f"| {m} | {o} | {s:.3f} | {s / base:.2f} |" for (m, o), s in found.items()
-    ]
-    return "\n".join(lines)
+    heads = "method", "order", "CPU seconds an epoch", "over exponential"
+    return markdown.table(
+        heads, [[*run, f"{s:.3f}", f"{s / base:.2f}"] for run, s in found.items()]
+    )
 
 
 if __name__ == "__main__":

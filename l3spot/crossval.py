@@ -20,7 +20,7 @@ from ml_collections import ConfigDict, config_flags
 from l3spot import config as configs
 from l3spot import evaluate, experiment, model, scoring, split
 from l3spot.pool import Pool
-from mtl import launch, workdir
+from mtl import launch, markdown, workdir
 from mtl.errors import ConfigError
 
 COLUMNS = ("fold", "patient", "l3_mm", "predicted_mm", "confidence")
@@ -77,16 +77,15 @@ def _test(folder: Path, test: Pool) -> tuple[dict[str, Any], list[tuple]]:
 
 def table(summary: dict[str, Any]) -> str:
     """In Markdown."""
-    lines = ["| fold | scans | error, mm | median | within 10 mm | wrong vertebra |"]
-    lines.append("|---|---|---|---|---|---|")
+    heads = "fold", "scans", "error, mm", "median", "within 10 mm", "wrong vertebra"
+    lines = []
     named = [*enumerate(summary["folds"]), ("average", summary["average"])]
     for name, e in named:
-        lines.append(
-            f"| {name} | {e['compared']:g} | {e['mean_mm']:.2f} ± {e['std_mm']:.2f} "
-            f"| {e['median_mm']:.2f} | {100 * e['within_10_mm']:.1f} % "
-            f"| {100 * e['wrong_vertebra']:.1f} % |"
-        )
-    return "\n".join(lines)
+        shares = [f"{100 * e[k]:.1f} %" for k in ("within_10_mm", "wrong_vertebra")]
+        spread = f"{e['mean_mm']:.2f} ± {e['std_mm']:.2f}"
+        seen = f"{e['compared']:g}"
+        lines.append([str(name), seen, spread, f"{e['median_mm']:.2f}", *shares])
+    return markdown.table(heads, lines)
 
 
 def launcher(arguments: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from absl import app, flags
 from matplotlib.figure import Figure
 
-from mtl import figures, launch, logs, workdir
+from mtl import figures, launch, logs, markdown, workdir
 from mtl.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
@@ -28,9 +28,8 @@ UNUSED = (
 )
 
 HEAD = (
-    "| method | l | u | hidden | epochs | seeds | test error, last epoch, % "
-    "| gain | test error, best epoch, % | seconds a run |\n"
-    "|---|---|---|---|---|---|---|---|---|---|"
+    *("method", "l", "u", "hidden", "epochs", "seeds", "test error, last epoch, %"),
+    *("gain", "test error, best epoch, %", "seconds a run"),
 )
 
 
@@ -91,10 +90,10 @@ def table(runs: Sequence[Run]) -> str:
         for run in runs
         if run.config["method"] == "baseline"
     }
-    return "\n".join([HEAD, *(_line(group, baseline) for group in groups(runs))])
+    return markdown.table(HEAD, [_line(group, baseline) for group in groups(runs)])
 
 
-def _line(group: list[Run], baseline: dict[str, float]) -> str:
+def _line(group: list[Run], baseline: dict[str, float]) -> list[str]:
     config, summary = group[0].config, group[0].summary
     gains = [
         _error(run, "last") - baseline[_task(run)]
@@ -113,7 +112,7 @@ def _line(group: list[Run], baseline: dict[str, float]) -> str:
         _spread([_error(run, "best") for run in group]),
         f"{np.mean([run.summary['seconds'] for run in group]):.0f}",
     ]
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return list(map(str, cells))
 
 
 def _name(run: Run) -> str:

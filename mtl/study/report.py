@@ -99,11 +99,12 @@ def by_method(config: ConfigDict, cells: Cells) -> list[str]:
 
 def told(found: list[Claim]) -> list[str]:
     """The claims as Markdown: a table of their parts."""
-    lines = ["| claim | verdict | seen, points (95 % interval) |", "|---|---|---|"]
+    lines = []
     for n, claim in enumerate(found, start=1):
         parts = [f"{f.what}: {_span(f.value)}, {f.verdict}" for f in claim.findings]
-        lines.append(f"| {n}. {claim.text} | {claim.verdict} | {'; '.join(parts)} |")
-    return ["### Claims", "\n".join(lines)]
+        lines.append([f"{n}. {claim.text}", claim.verdict, "; ".join(parts)])
+    heads = "claim", "verdict", "seen, points (95 % interval)"
+    return ["### Claims", markdown.table(heads, lines)]
 
 
 def against_u(config: ConfigDict, cells: Cells) -> Figure:
