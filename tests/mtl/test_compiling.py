@@ -1,0 +1,30 @@
+"""Compiler options change the speed of an epoch, and nothing else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtl import batches, compiling
+from mtl.engine import make_engine
+from tests.mtl import tiny
+
+
+@pytest.mark.parametrize("batch_size", [8, compiling.LARGE_BATCH])
+@pytest.mark.parametrize(("wide", "tolerance"), [(True, 1e-12), (False, 1e-5)])
+def test_an_epoch_is_the_same_with_and_without_options(batch_size, wide, tolerance):
+    with jax.enable_x64(wide):
+        kind = jnp.float64 if wide else jnp.float32
+        t = tiny.training()
+        params, data = jax.tree.map(lambda x: x.astype(kind), (t.params, t.data))
+        room = batches.capacities(t.tasks, data, 8)
+        engine = make_engine(t.tasks, batch_size=8, capacity=room)
+        weights, rate, state = jnp.ones(2, kind), kind(0.01), engine.init(params)
+        run = compiling.compiled(engine.epoch, batch_size)
+        plain = jax.jit(engine.epoch)
+        for epoch in range(3):
+            inputs = data, weights, rate, jax.random.fold_in(t.key, epoch)
+            got, expected = run(state, *inputs), plain(state, *inputs)
+            for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):  # noqa: B905
+                np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+            state = expected[0]
