@@ -70,6 +70,40 @@ def test_projections_labels_and_spacings(file):
         assert abs(first.planes[number] - z) == np.abs(first.planes - z).min()
 
 
+@pytest.mark.parametrize(
+    ("rows", "z_mm"),
+    [
+        ((20.0, 21.0, 25.0), -44.0),  # Their mean is row 22, of 2 mm each.
+        ((49.0, 49.0, 49.0), -98.0),  # The lowest of 50 rows.
+        ((0.0, 0.0, 0.0), 0.0),
+        ((50.0, 50.0, 50.0), None),
+        ((20.0, np.nan, 20.0), None),
+        ((-1.0, -1.0, -1.0), None),
+    ],
+)
+def test_the_label_is_the_mean_of_all_readers_if_it_lies_in_the_scan(
+    tmp_path, rows, z_mm
+):
+    readers = {f"R{i}": np.array([row, 1.0, 1.0]) for i, row in enumerate(rows)}
+    given = arrays() | {"ydata": np.array(readers, object)}
+    np.savez(tmp_path / "a.npz", **given)
+    label = next(kanavati.read(tmp_path / "a.npz")).label
+    if z_mm is None:
+        assert label.state == ""
+        assert np.isnan(label.z)
+    else:
+        assert label == ("in view", z_mm, ())
+
+
+def test_arrays_may_be_stored_column_by_column(file, tmp_path):
+    given = arrays() | {"spacings": np.asfortranarray(SPACING)}
+    assert not np.array_equal(SPACING, SPACING.T)
+    np.savez(tmp_path / "a.npz", **given)
+    due = [scan.projection.z for scan in kanavati.read(file)]
+    for scan, z in zip(kanavati.read(tmp_path / "a.npz"), due, strict=True):
+        np.testing.assert_array_equal(scan.projection.z, z)
+
+
 def test_through_the_launcher_and_back(file, tmp_path):
     out = tmp_path / "out"
     report = project.project(file.parent, out)

@@ -44,8 +44,14 @@ def test_an_offset_leads_to_the_middle_of_the_body(table, volume):
     assert found.z == 123.5
 
 
+@pytest.mark.parametrize("offset", [np.nan, np.inf])
+def test_an_offset_must_be_a_length(table, offset):
+    with pytest.raises(DataError, match="is no length in mm"):
+        table("scan,z_mm\na,110\n", offset)
+
+
 def test_an_empty_value_says_not_in_view(table, volume):
-    rows = table("scan,z_mm\na,\nb, \n", 5.0)
+    rows = table("scan,z_mm\na,\n b , \n", 5.0)
     for name in "ab":
         found = rows[name].find(volume)
         assert found.state == labels.OUT
@@ -66,6 +72,7 @@ def test_other_columns_semicolons_and_the_mark_that_excel_puts(table):
         ("z_mm\n1\n", "a header that has scan"),
         ("scan,z_mm\na,1\nb,12 mm\n", "line 3: z_mm='12 mm' is no number"),
         ("scan,z_mm\na,nan\n", "line 2: z_mm='nan' is no number"),
+        ("scan,z_mm\na,-inf\n", "line 2: z_mm='-inf' is no number"),
         ("scan,slice_index\na,1.5\n", "line 2: slice_index='1.5' is no number"),
         ("scan,slice_index\na,-1\n", "line 2: slice_index='-1' is no number"),
         ("scan,z_mm\na,1\na,2\n", "line 3: 'a' is there twice"),
@@ -102,6 +109,13 @@ def test_a_label_of_another_scan_is_refused(table, volume, kind, value, said):
     with pytest.raises(DataError, match=r"labels\.csv, line 2") as e:
         row.find(volume)
     assert said in str(e.value)
+
+
+def test_a_uid_that_all_frames_share_names_no_slice(table, tmp_path):
+    frames = only(write.write(tmp_path / "frames", [write.enhanced([1.0] * PLANES)]))
+    row = table(f"scan,sop_instance_uid\na,{frames.planes[0].sop}\n")["a"]
+    with pytest.raises(DataError, match=f"{PLANES} planes of series"):
+        row.find(frames)
 
 
 def test_half_a_step_beyond_the_end_is_within(table, volume):

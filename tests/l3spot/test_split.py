@@ -61,6 +61,22 @@ def test_few_keep_their_label():
             split.few(whole, labelled, unlabelled, 0, seed=0)
 
 
+def test_an_epoch_has_at_least_so_many_scans_with_a_label():
+    """Two scans with a label repeat four times for seven strips."""
+    made = split.few(pool_of(range(8), range(8)), 2, 0, 7, seed=0)
+    assert np.unique(made.l3, return_counts=True)[1].tolist() == [4, 4]
+
+
+def test_a_seed_draws_its_own_labels_and_folds():
+    whole = pool_of(range(40), range(40))
+    drawn = [split.few(whole, 5, 0, 0, s).l3.tolist() for s in (0, 1, 2, 1)]
+    assert len(set(map(tuple, drawn))) == 3
+    assert drawn[1] == drawn[3]
+    assert all(sorted(d) != list(range(5)) for d in drawn)
+    tests = [[t.l3.tolist() for _, t in split.folds(whole, 4, s)] for s in (0, 1, 0)]
+    assert tests[0] == tests[2] != tests[1]
+
+
 def test_patients_of_projections_come_from_a_file(tmp_path):
     z = 500.0 - np.arange(300)
     hu = np.full((300, 260), 100, np.int16)

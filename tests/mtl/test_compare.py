@@ -6,13 +6,14 @@ from mtl import compare, config
 from mtl.errors import WorkdirError
 
 
-def finished(folder, method, seed, error):
+def finished(folder, method, seed, error, best=None, seconds=2.0, unlabelled=-1):
     c = config.default()
-    c.method, c.seed = method, seed
+    c.method, c.seed, c.data.unlabelled = method, seed, unlabelled
     folder.mkdir()
     (folder / "config.json").write_text(c.to_json())
-    summary = {"labelled": 100, "unlabelled": 900, "seconds": 2.0}
-    summary |= {"last": {"test/error": error}, "best": {"test/error": error}}
+    summary = {"labelled": 100, "unlabelled": 900, "seconds": seconds}
+    summary |= {"last": {"test/error": error}}
+    summary |= {"best": {"test/error": error if best is None else best}}
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "metrics.jsonl").write_text('{"epoch": 5}\n')
     return folder
@@ -46,6 +47,25 @@ def test_gains_are_paired_by_seed(tmp_path):
     assert "| 13.00 ± 5.66 | -2.00 ± 1.41 |" in lines[3]
 
 
+def test_a_line_has_gain_of_the_last_epoch_best_error_and_mean_time(tmp_path):
+    folders = [
+        finished(tmp_path / "a", "baseline", 0, 0.10, best=0.05),
+        finished(tmp_path / "b", "stairs", 0, 0.08, 0.07, seconds=2.0),
+        finished(tmp_path / "c", "stairs", 1, 0.08, 0.07, seconds=4.0),
+    ]
+    line = compare.table([compare.read(f) for f in folders]).splitlines()[-1]
+    assert line.endswith("| 8.00 ± 0.00 | -2.00 | 7.00 ± 0.00 | 3 |")
+
+
+def test_a_baseline_compares_with_any_number_of_unlabelled_images(tmp_path):
+    folders = [
+        finished(tmp_path / "a", "baseline", 0, 0.10),
+        finished(tmp_path / "b", "stairs", 0, 0.08, unlabelled=900),
+    ]
+    line = compare.table([compare.read(f) for f in folders]).splitlines()[-1]
+    assert "| 8.00 | -2.00 |" in line
+
+
 def test_a_run_that_has_not_finished_is_named(tmp_path):
     (finished(tmp_path / "a", "stairs", 0, 0.1) / "summary.json").unlink()
     with pytest.raises(WorkdirError, match="a has not finished"):
@@ -66,3 +86,7 @@ def test_curves_are_means_over_seeds(tmp_path):
     assert line.get_xdata().tolist() == [5, 9]
     assert line.get_ydata() == pytest.approx([25, 10])
     assert line.get_label() == "stairs, l = 100, u = 900"
+    # The band goes from the least to the most.
+    (band,) = figure.axes[0].collections
+    corners = {tuple(c) for c in band.get_paths()[0].vertices.round(6).tolist()}
+    assert corners == {(5, 20), (5, 30), (9, 10)}

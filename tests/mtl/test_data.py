@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+import sklearn.datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
@@ -144,6 +145,14 @@ def test_digits():
     # All 1797 images differ, so a row in two sets would show.
     sets = [as_set(s) for s in (d.train, d.valid, d.test)]
     assert len(set.union(*sets)) == 1797
+
+
+def test_digits_keep_their_labels():
+    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    label = {row.tobytes(): c for row, c in zip(np.float32(x / 16), y, strict=True)}
+    d = data.load(config())
+    for s in (d.train, d.valid, d.test):
+        assert [label[row.tobytes()] for row in s.x] == s.y.tolist()
 
 
 def test_digits_are_always_in_the_same_order():

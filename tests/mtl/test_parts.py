@@ -38,6 +38,13 @@ def test_mask_sets_a_share_to_zero_and_leaves_the_rest(level):
     assert abs(hit.mean() - round(256 * level) / 256) <= spread
 
 
+@pytest.mark.parametrize(("level", "hit"), [(0.3, 77), (0.002, 1), (0.5, 128)])
+def test_the_share_is_rounded_to_the_nearest_1_in_256(level, hit):
+    octets = np.asarray(noise.random_bytes(jax.random.key(0), SHAPE))
+    y = noise.corrupt(jax.random.key(0), jnp.ones(SHAPE), "mask", level)
+    np.testing.assert_array_equal(y, octets >= hit)
+
+
 def test_salt_and_pepper_hit_alike():
     x = jnp.full(SHAPE, 0.5)
     y = np.asarray(noise.corrupt(jax.random.key(0), x, "salt_pepper", 0.25))
@@ -84,6 +91,19 @@ def test_squared_error_is_summed_over_dimensions(span):
     np.testing.assert_allclose(losses.squared_error(z, target, span), 0.75, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        ("unit", (1 / (1 + np.exp(0.7)) - 0.2) ** 2),
+        ("symmetric", (np.tanh(-0.7) - 0.2) ** 2),
+        ("positive", (-0.7 - 0.2) ** 2),
+    ],
+)
+def test_squared_error_of_one_number(span, expected):
+    z, target = jnp.array([[-0.7]]), jnp.array([[0.2]])
+    np.testing.assert_allclose(losses.squared_error(z, target, span), expected, 1e-6)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_initial_weights_have_the_stated_range(activation):
     params = network.init(jax.random.key(0), 300, (200, 100), 10, activation)
@@ -94,6 +114,20 @@ def test_initial_weights_have_the_stated_range(activation):
         assert 0.99 * bound < np.abs(kernel).max() <= bound
         assert abs(kernel.std() - bound / np.sqrt(3)) < 0.01 * bound
         assert not params["encoder"][k]["bias"].any()
+    free = network.init(jax.random.key(0), 300, (200,), 10, activation, tied=False)
+    bound = scale * np.sqrt(6 / 500)
+    assert 0.99 * bound < np.abs(free["decoder"]["1"]["kernel"]).max() <= bound
+    # The classifier's range is the plain one, also with sigmoid units.
+    bound = np.sqrt(6 / 110)
+    assert 0.95 * bound < np.abs(params["classifier"]["kernel"]).max() <= bound
+
+
+def test_no_two_matrices_start_from_the_same_draw():
+    params = network.init(jax.random.key(0), 6, (6, 6), 6, tied=False)
+    found = [params["classifier"], *params["encoder"].values()]
+    found += params["decoder"].values()
+    values = [tuple(np.asarray(layer["kernel"]).ravel()) for layer in found]
+    assert len(set(values)) == 5
 
 
 def test_tied_and_untied_networks_start_alike():

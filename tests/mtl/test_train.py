@@ -1,12 +1,15 @@
 """Training on the host's side: resume, stop, refuse, report."""
 
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import random
 import time
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -133,6 +136,81 @@ def test_the_best_epoch_is_kept(tmp_path):
     worse = tiny.training(evaluate=lambda p: {"valid/mse": next(values)})
     result = train.fit(worse, tmp_path / "long")
     assert_same_bits(tiny.arrays(result.best), tiny.arrays(three.state.params))
+
+
+def test_of_equal_epochs_the_first_is_the_best(tmp_path):
+    values = iter([3.0, 2.0, 2.0, 2.0])
+    tied = tiny.training(epochs=4, evaluate=lambda p: {"valid/mse": next(values, 0)})
+    assert train.fit(tied, tmp_path).summary["best_epoch"] == 2
+
+
+def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
+    weights = np.ones((4, 2))
+    weights[:, 0] = [0, 0, 1, 0]
+    rates = np.array([0.01, 0.0, 0.02, 0.03])
+    t = tiny.training(epochs=4, weights=weights, rates=rates)
+    train.fit(t, tmp_path)
+    rows = logs.read_rows(tmp_path)
+    assert [row["rate"] for row in rows] == rates.tolist()
+    assert [row["weight/denoise"] for row in rows] == [0, 0, 1, 0]
+    assert ["loss/denoise" in row for row in rows] == [False, False, True, False]
+    # With the learning rate 0 of the second epoch, only momentum could move anything.
+    t = tiny.training(epochs=4, weights=weights, rates=rates, optimizer=None)
+    train.fit(t, tmp_path / "plain")
+    errors = [row["valid/mse"] for row in logs.read_rows(tmp_path / "plain")]
+    assert errors[0] == errors[1] != errors[2]
+
+
+def test_epochs_have_different_orders_and_noise(tmp_path):
+    weights = np.ones((2, 2)) * [1, 0]
+    t = tiny.training(epochs=2, weights=weights, rates=np.zeros(2))
+    train.fit(t, tmp_path)
+    rows = logs.read_rows(tmp_path)
+    # The parameters stay as they are, so the noise alone changes the loss.
+    assert rows[0]["loss/denoise"] != rows[1]["loss/denoise"]
+
+
+def test_the_log_has_the_mean_loss_of_an_example(tmp_path):
+    t = tiny.training(epochs=1, rates=np.zeros(1), weights=np.ones((1, 2)))
+    train.fit(t, tmp_path)
+    y = np.asarray(t.data["y"])
+    (row,) = logs.read_rows(tmp_path)
+    # The head starts at 0, and so do its predictions.
+    assert row["loss/regress"] == pytest.approx(np.square(y[:10]).mean(), rel=1e-5)
+
+
+def test_the_summary_evaluates_the_best_and_the_last_parameters(tmp_path):
+    """`finish` marks the parameters; the marks of both epochs are in the summary."""
+    marks = iter(range(1, 99))
+
+    def finish(params):
+        return params | {"mark": jnp.float32(next(marks))}
+
+    def evaluate(params):
+        return {"valid/mse": abs(float(params["mark"]) - 2)}
+
+    t = tiny.training(epochs=4, finish=finish, evaluate=evaluate)
+    t = dataclasses.replace(t, params=t.params | {"mark": jnp.float32(0)})
+    result = train.fit(t, tmp_path)
+    assert result.best["mark"] == 2
+    assert result.summary["best"]["valid/mse"] == 0
+    assert result.summary["last"]["valid/mse"] == 3  # `finish` marks it 5.
+
+
+def test_speed_counts_each_example_once_an_epoch(tmp_path, monkeypatch):
+    seconds = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: next(seconds))
+    monkeypatch.setattr(train, "time", clock)
+    summary = train.fit(tiny.training(epochs=3), tmp_path).summary
+    assert summary["seconds"] == 3
+    assert summary["examples_per_second"] == 40
+
+
+def test_shared_programs_count_their_compilation_once(tmp_path):
+    t = tiny.training(epochs=1)
+    programs = train.Programs(t)
+    assert train.fit(t, tmp_path / "a", programs).summary["compile_seconds"] > 0
+    assert train.fit(t, tmp_path / "b", programs).summary["compile_seconds"] == 0
 
 
 def test_a_batch_with_too_many_rows_for_its_slots_is_run_again(tmp_path, monkeypatch):

@@ -164,11 +164,6 @@ def test_the_papers_finite_difference_leads_the_same_way(x64):
     np.testing.assert_allclose(rough[VALID], finite[VALID], atol=1e-6)
 
 
-def test_a_sure_network_has_directions_of_length_1():
-    d = jnp.array([[3e-30, 4e-30], [0.0, 0.0], [3e20, 4e20]])
-    np.testing.assert_allclose(vat.unit(d), [[0.6, 0.8], [0, 0], [0.6, 0.8]], 1e-6)
-
-
 @pytest.mark.parametrize(
     ("name", "costs"),
     [("ladder", (3.0, 2.0, 0.5)), ("ladder", (0.0, 2.0, 0.0, 1.0)), ("gamma", None)],
@@ -203,18 +198,3 @@ def test_the_ladder_equals_pytorch(x64, name, costs):
     task = methods.build(c)[0][0]
     assert task.name == name
     assert_same(task, c, theirs)
-
-
-def test_settled_statistics_are_those_of_all_rows(x64):
-    c = small()
-    params, batch = problem(c)
-    x, params = jnp.asarray(batch["image"]), unflatten(params)
-    everything = jnp.ones(ROWS, bool)
-    path = normed.forward(params, x, everything, "relu")
-    settled = normed.settle(params, x, "relu")
-    logits = network.logits(settled, x, "relu")
-    np.testing.assert_allclose(logits, path.logits, 1e-9)
-    # And they are kept: one image alone gets what it got among the others.
-    np.testing.assert_allclose(
-        network.logits(settled, x[:1], "relu"), path.logits[:1], 1e-9
-    )

@@ -118,6 +118,33 @@ def test_a_star_is_a_paired_test():
     assert abridged.endswith("*")
 
 
+def test_two_stars_are_a_test_that_many_others_do_not_explain():
+    """Of 184 cells, three are the baseline itself and have no test."""
+    c, found = rows(lambda r: -5.0 * (r.method == "linear"), noise=1.0)
+    same = {"baseline": 0, "baseline_matched": 0}  # Their only u with the same steps.
+    found = [
+        r._replace(test_error=0.2) if same.get(r.method) == r.unlabelled else r
+        for r in found
+    ]
+    legend, *text = report.tables(c, Cells(c, found, TOTAL))
+    assert "with 3 degrees of freedom" in legend
+    assert "for the 181 tests" in legend
+    assert "9 stars are expected by chance" in legend
+    cells = [x for t in text for line in t.splitlines() for x in line.split(" | ")]
+    two = sum(x.endswith("**") for x in cells)
+    one = sum("*" in x for x in cells)
+    assert f"{one} cells have a star, {two} have two" in legend
+    linear = [
+        line.split(" | ")[4]
+        for t in text if "linear" in t for line in t.splitlines()[2:]
+    ]  # fmt: skip
+    assert len(linear) == 23
+    true = sum(x.endswith("**") for x in linear)
+    assert true > 15, "linear differs, and nothing else"
+    assert two - true <= 0.1 * two, "5 % are expected"
+    assert one > two
+
+
 def test_what_is_not_there_is_said(tmp_path):
     c, found = rows(paper)
     some = [r for r in found if r.method in ("baseline", "stairs") and r.seed < 2]
@@ -137,7 +164,9 @@ def test_a_grid_of_one_u_has_a_line_a_method(tmp_path):
         found.append(row)
     text = report.write(c, tmp_path, Cells(c, found[:-1], TOTAL))
     assert "### (a) l = 1,000, u = 49,000" in text
-    line = "| 50, famo | 10.50 ± 0.71 | 5.25 ± 0.35 | 2.62 ± 0.18 | 8 | -9.50 ± 0.71* |"
+    line = (
+        "| 50, famo | 10.50 ± 0.71 | 5.25 ± 0.35 | 2.62 ± 0.18 | 8 | -9.50 ± 0.71** |"
+    )
     assert text.count(line) == 2
     assert "| 50, ratio | 10.00 | 5.00 | 2.50 | 8 | -10.00 |" in text, "one seed"
     assert [path.name for path in tmp_path.iterdir()] == ["table.md"]

@@ -28,8 +28,16 @@ def test_few_values_say_little():
 def test_ties_say_nothing():
     assert math.isnan(interval([2.0, 2.0]).low)
     assert math.isnan(interval([11.8 - 12, 12.2 - 12.4]).p), "to rounding"
-    assert interval([0.0, 0.0]).p == 1
+    assert math.isnan(interval([0.0, 0.0]).p)
     assert verdict(interval([2.0, 2.0]), 0, math.inf) == UNKNOWN
+
+
+def test_p_values_of_many_tests_by_hand():
+    """The k-th smallest of n has p n / k, or that of a larger one if it is less."""
+    adjusted = statistics.corrected([0.04, math.nan, 0.001, 0.03, 0.5])
+    expected = [0.04 * 4 / 3, math.nan, 0.001 * 4, 0.04 * 4 / 3, 0.5]
+    assert adjusted.tolist() == pytest.approx(expected, nan_ok=True)
+    assert statistics.corrected([]).tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""From a row of the projection to z, slice and picture, with windows made by hand."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib import image as png
+
+from l3spot import found, model
+from l3spot.model import Calibration
+from l3spot.projection import Projection
+from l3spot.spotting import REACH, Sequence
+from tests.l3spot.test_dicom_orientation import projection_of
+
+ROWS, TOP_MM = 240, 500.0
+SLICES_MM = TOP_MM - 0.4 - 3.0 * np.arange(80)[::-1]
+
+
+def projection():
+    """240 rows of 1 mm; z is that of the middle of each row."""
+    hu = np.full((ROWS, 90), -1000.0, np.float32)
+    z = TOP_MM - np.arange(ROWS)
+    nearest = np.abs(z[:, None] - SLICES_MM).argmin(1)
+    return Projection(hu, hu, z, np.arange(90.0), np.arange(90.0) - 300, nearest)
+
+
+def finder(l3_mm, confidence, seen=None):
+    """A model whose windows point at a row, mm from the top."""
+    row = np.arange(-REACH, ROWS + REACH, 2.0)
+    away = np.clip(l3_mm - row, -REACH, REACH)
+
+    def look(x):
+        if seen is not None:
+            seen.append(x)
+        return Sequence(row, away)
+
+    return SimpleNamespace(
+        look=look, low=0.0, high=1000.0, calibration=lambda evidence: confidence
+    )
+
+
+@pytest.mark.parametrize("l3_mm", [61.0, 100.5, 199.2])
+def test_z_and_slice_of_a_row(l3_mm):
+    """The projection's upper edge lies half a row above the middle of its first."""
+    volume = SimpleNamespace(z=SLICES_MM)
+    got = found.find(finder(l3_mm, 0.9), projection(), volume)
+    z = TOP_MM + 0.5 - l3_mm
+    assert (got.row, got.z) == pytest.approx((l3_mm, z))
+    assert got.plane == min(range(80), key=lambda n: abs(SLICES_MM[n] - z))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "status"), [(0.499, "not in view"), (0.5, "found"), (0.9, "found")]
+)
+def test_half_sure_is_found(confidence, status):
+    volume = SimpleNamespace(z=SLICES_MM)
+    got = found.find(finder(100.0, confidence), projection(), volume)
+    assert (got.status, got.confidence) == (status, confidence)
+
+
+def test_the_model_looks_at_the_frontal_projection_in_its_own_window():
+    """2 mm a pixel, from 0 at the model's low to 1 at its high."""
+    p, seen = projection(), []
+    p.frontal[100:102, 40:50] = 250.0
+    p = p._replace(lateral=np.full_like(p.lateral, 800.0))
+    found.find(finder(100.0, 0.9, seen), p, SimpleNamespace(z=SLICES_MM))
+    assert len(seen[0]) == ROWS // 2
+    np.testing.assert_allclose(np.unique(seen[0]), [0, 0.25])
+    assert np.flatnonzero(seen[0].any(axis=1)).tolist() == [50]
+
+
+@pytest.mark.parametrize("l3_mm", [60.0, 180.0])
+@pytest.mark.parametrize("confidence", [0.2, 0.9])
+def test_the_line_in_the_picture_lies_at_the_row(l3_mm, confidence):
+    """Red where L3 is found, grey where it is not."""
+    p = projection()
+    got = found.find(finder(l3_mm, confidence), p, SimpleNamespace(z=SLICES_MM))
+    drawn = png.imread(io.BytesIO(found.draw("a", p, got)))[..., :3]
+    panel = projection_of((255 * drawn).round())
+    line = panel.mean(axis=1)
+    at = int(line[:, 0].argmax())
+    assert at / len(panel) == pytest.approx(l3_mm / ROWS, abs=0.03)
+    is_red = line[at, 0] > 1.5 * line[at, 1]
+    assert is_red == (confidence > 0.5)
+
+
+def test_the_row_of_the_results_names_the_slice_and_its_own_z():
+    """z is L3's, slice_z_mm that of the nearest slice."""
+    planes = [SimpleNamespace(file=f"f{n}", sop=f"1.{n}") for n in range(80)]
+    volume = SimpleNamespace(z=SLICES_MM, planes=planes)
+    got = found.find(finder(101.5, 0.9), projection(), volume)
+    row = found.row_of(got, volume)
+    n = row["slice_index"]
+    assert row["z_mm"] == pytest.approx(TOP_MM + 0.5 - 101.5, abs=0.01)
+    assert row["slice_z_mm"] == pytest.approx(TOP_MM - 0.4 - 3 * (79 - n), abs=1e-3)
+    assert abs(row["slice_z_mm"] - row["z_mm"]) <= 1.5
+    assert row["slice_z_mm"] != row["z_mm"]
+    assert (row["file"], row["sop_instance_uid"]) == (f"f{n}", f"1.{n}")
+
+
+def test_the_confidence_is_the_calibrations():
+    """A logistic regression of five numbers, here of the first two."""
+    calibration = Calibration((2.0, -1.0, 0.0, 0.0, 0.0), -0.5)
+    evidence = np.array([0.9, 0.3, 7.0, 7.0, 7.0])
+    assert len(evidence) == model.SIZE
+    assert calibration(evidence) == pytest.approx(1 / (1 + np.exp(-1.0)))

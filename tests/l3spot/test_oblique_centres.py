@@ -1,0 +1,120 @@
+"""Centres in oblique, non-square, anisotropic grids, against SimpleITK and nibabel."""
+
+import itertools
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from nibabel.affines import apply_affine
+from nibabel.orientations import (
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
+
+from l3spot import centroids, masks, nifti, volumes
+from l3spot.planes import File
+from tests.l3spot import series as write
+from tests.l3spot.test_volumes import only
+
+ROWS, COLUMNS, SLICES = 60, 20, 12
+ROW_MM, COLUMN_MM, SLICE_MM = 0.7, 1.9, 3.0
+
+
+def rotation(x_degrees, y_degrees, z_degrees=0.0):
+    """A rotation matrix, about x, then y, then z."""
+    matrix = np.eye(3)
+    for axis, degrees in enumerate((x_degrees, y_degrees, z_degrees)):
+        cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        one = np.eye(3)
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        one[[i, i, j, j], [i, j, i, j]] = cos, -sin, sin, cos
+        matrix = one @ matrix
+    return matrix
+
+
+@pytest.mark.parametrize("angles", [(2.0, 0.0), (0.0, -4.0), (-2.0, 3.0, 5.0)])
+def test_the_z_of_an_oblique_slice_is_that_of_its_middle(tmp_path, angles):
+    sitk = pytest.importorskip("SimpleITK")
+    along, down, up = rotation(*angles).T
+    pixels = np.zeros((ROWS, COLUMNS), np.int16)
+    images = [
+        write.image(
+            pixels, np.array([-30, -20, 100]) + SLICE_MM * i * up, i,
+            ImageOrientationPatient=[*along.tolist(), *down.tolist()],
+            PixelSpacing=[ROW_MM, COLUMN_MM],
+        ) for i in range(SLICES)
+    ]  # fmt: skip
+    volume = only(write.write(tmp_path, images))
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(tmp_path / f"IM{i:04d}") for i in range(SLICES)])
+    image = reader.Execute()
+    assert image.GetSize() == (COLUMNS, ROWS, SLICES)
+    due = [
+        image.TransformContinuousIndexToPhysicalPoint(
+            ((COLUMNS - 1) / 2, (ROWS - 1) / 2, float(i))
+        )[2]
+        for i in range(SLICES)
+    ]
+    np.testing.assert_allclose(volume.z, due, atol=1e-4)
+
+
+@pytest.mark.parametrize("angles", [(3.0, 0.0), (0.0, -3.0), (-2.0, 3.0)])
+def test_the_z_of_an_oblique_nifti_slice_is_that_of_its_middle(tmp_path, angles):
+    affine = np.eye(4)
+    affine[:3, :3] = rotation(*angles) * [COLUMN_MM, ROW_MM, SLICE_MM]
+    affine[:3, 3] = [10, 20, -300]
+    voxels = np.full((COLUMNS, ROWS, SLICES), -5, np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "a.nii")
+    ((volume,), _) = volumes.assemble(nifti.read(File(tmp_path / "a.nii")))
+    middles = [((COLUMNS - 1) / 2, (ROWS - 1) / 2, i) for i in range(SLICES)]
+    np.testing.assert_allclose(volume.z, apply_affine(affine, middles)[:, 2], atol=1e-3)
+
+
+SHAPE, VOXEL_MM = (70, 110, 30), (1.4, 0.8, 3.0)
+TILTED = [(18.0, 0.0), (0.0, 18.0), (-12.0, 14.0, 25.0)]
+
+
+def oblique_affine(angles):
+    """RAS; the grid's middle is about at 0."""
+    affine = np.eye(4)
+    affine[:3, :3] = rotation(*angles) * VOXEL_MM
+    affine[:3, 3] = -affine[:3, :3] @ (np.array(SHAPE) - 1) / 2 + [4, -9, 250]
+    return affine
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("angles", TILTED)
+def test_the_middle_of_a_ball_in_an_oblique_mask(tmp_path, angles, order):
+    """The ball lies far from the grid's middle, so that its axes are not alike."""
+    affine = oblique_affine(angles)
+    middle = apply_affine(affine, (49.0, 26.0, 12.0))
+    voxels = np.moveaxis(np.indices(SHAPE), 0, -1)
+    ball = np.linalg.norm(apply_affine(affine, voxels) - middle, axis=-1) <= 14
+    image = nibabel.Nifti1Image(ball.astype(np.uint8), affine)
+    flips = [(axis, (-1) ** axis) for axis in order]
+    nibabel.save(image.as_reoriented(np.array(flips)), tmp_path / "a.nii.gz")
+    assert masks.read(tmp_path / "a.nii.gz").z == pytest.approx(middle[2], abs=0.3)
+
+
+@pytest.mark.parametrize("toward", ["PIR", "LPS", "RAS", "ILA"])
+@pytest.mark.parametrize("angles", TILTED)
+def test_centres_in_an_oblique_image(tmp_path, angles, toward):
+    """nibabel turns the image as the centres' axes run; its affine gives the place."""
+    affine = oblique_affine(angles)
+    image = nibabel.Nifti1Image(np.zeros(SHAPE, np.uint8), affine)
+    nibabel.save(image, tmp_path / "a.nii")
+    turn = ornt_transform(io_orientation(affine), axcodes2ornt(toward))
+    place = [11.5, 24.0, 19.0]
+    due = apply_affine(affine @ inv_ornt_aff(turn, SHAPE), place)
+    entries = [
+        {"direction": list(toward)},
+        {"label": 21, "X": 1, "Y": 2, "Z": 3},
+        {"label": 22, **dict(zip("XYZ", place, strict=True))},
+        {"label": 23, "X": 4, "Y": 5, "Z": 6},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(entries))
+    found = centroids.read(tmp_path / "a.json", tmp_path / "a.nii", 22)
+    assert found.z == pytest.approx(due[2], abs=1e-3)

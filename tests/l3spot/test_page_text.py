@@ -1,0 +1,81 @@
+"""The page over all results, read as HTML: no browser."""
+
+from html.parser import HTMLParser
+
+from l3spot import page, predict
+
+ROWS = [
+    {"scan": "good", "status": "found", "confidence": 0.91, "z_mm": -12.5,
+     "slice_index": 34},
+    {"scan": "a&<b> #1", "status": "found", "confidence": 0.55, "z_mm": 7.25,
+     "slice_index": 56, "warnings": "x < y"},
+    {"scan": "other", "status": "not in view", "confidence": 0.2},
+    {"scan": "broken", "status": "failed", "why": "no <slices> & more"},
+]  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Collects the texts of cells, the sorted headings and the pictures."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.sorted, self.images, self.links = [], [], [], []
+        self._cell = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._cell = True
+            if "aria-sort" in attrs:
+                self.sorted.append((len(self.rows[-1]) - 1, attrs["aria-sort"]))
+        elif tag == "img":
+            self.images.append((attrs["src"], attrs["alt"]))
+        elif tag == "a":
+            self.links.append(attrs["href"])
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self._cell = None
+
+    def handle_data(self, data):
+        if self._cell:
+            self.rows[-1][-1] += data
+
+
+def rendered():
+    rows = [dict.fromkeys(predict.COLUMNS, "") | row for row in ROWS]
+    return page.render(rows, "trained on a & b")
+
+
+def test_cells_are_those_of_the_results_the_worst_first():
+    read = Reader(rendered())
+    assert read.rows == [
+        ["scan", "status", "confidence", "z mm", "slice index", "warnings", "why"],
+        ["broken", "failed", "", "", "", "", "no <slices> & more"],
+        ["other", "not in view", "0.2", "", "", "", ""],
+        ["a&<b> #1", "found", "0.55", "7.25", "56", "x < y", ""],
+        ["good", "found", "0.91", "-12.5", "34", "", ""],
+    ]
+    assert read.sorted == [(2, "ascending")]
+
+
+def test_each_picture_is_that_of_its_scan_and_failed_ones_have_none():
+    read = Reader(rendered())
+    assert read.images == [
+        ("other.png", "other: not in view"),
+        ("a%26%3Cb%3E%20%231.png", "a&<b> #1: found"),
+        ("good.png", "good: found"),
+    ]
+    assert read.links == ["#other", "#a%26%3Cb%3E%20%231", "#good"]
+
+
+def test_the_head_counts_and_says_from_when_l3_is_found():
+    text = " ".join(rendered().split())
+    assert "<h1>L3 in 4 scans</h1>" in text
+    assert "<p>1 failed, 2 found, 1 not in view." in text
+    assert "below 0.5 it is said not to be in view" in text
+    assert "trained on a &amp; b" in text

@@ -1,0 +1,21 @@
+"""The text of `l3spot.evaluate`, line by line."""
+
+from l3spot import tables
+
+ROW = {"scans": 12.0, "compared": 9.0, "mean_slices": 1.5, "std_slices": 0.25,
+       "mean_mm": 4.125, "std_mm": 12.0}  # fmt: skip
+
+
+def test_numbers_then_a_table_with_means_and_standard_deviations():
+    average = {"fold": "average", "scans": 9, "compared": 8, "mean_mm": 3, "std_mm": 1}
+    told = {"scans": 12.0, "mean_mm": 4.12345, "wrong_vertebra": 0.0625,
+            "folds": [{"fold": "a"} | ROW, average]}  # fmt: skip
+    assert tables.text(told).splitlines() == [
+        "scans               12",
+        "mean_mm          4.123",
+        "wrong_vertebra  0.0625",
+        "",
+        "fold     scans  compared       slices            mm",
+        "a           12         9  1.50 ± 0.25  4.12 ± 12.00",
+        "average      9         8            -   3.00 ± 1.00",
+    ]
