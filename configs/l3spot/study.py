@@ -6,7 +6,7 @@ Variants: `:cnn4`, `:alexnet`, `:vgg16` and `:vgg16_imagenet` in folds of 200 ph
 the last two with a trunk that stays as it is (for a CPU; on a GPU add
 `--config.model.frozen=False`), `_imagenet` with the filters of runs/vgg16.safetensors
 (l3spot.convert). `:few` has a test set, and few labels
-(`--config.data.labelled=30`); `:few_unlabelled` reconstructs 500 more phantoms too.
+(`--config.data.labelled=30`); `:few_unlabelled` also reconstructs 400 more phantoms.
 What they reach: docs/results/l3spot.md.
 """
 

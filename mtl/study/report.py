@@ -4,7 +4,7 @@ A grid with one u has a line for each method, and is all there is to tell.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -14,24 +14,22 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from mtl import figures, markdown, workdir
+from mtl.study import statistics
 from mtl.study.cells import Cells
 from mtl.study.claims import Claim, claims
 from mtl.study.results import Row
 from mtl.study.statistics import Interval, interval
 
-SPREAD = (
-    "Mean ± standard deviation over seeds. `*`: paired t test, p < 0.05, each cell on "
-    "its own. `-`: not there yet; a run that diverged counts in no mean."
-)
 LEGEND = (
-    "Test error after the last epoch, points against the baseline of the same seed. "
-    + SPREAD
+    "Test error after the last epoch, points against the baseline of the same seed."
 )
 LEGEND_OF_METHODS = (
     "Errors in %, after the last epoch and of the epoch that is best on validation; "
-    "gains in points, of the last epoch, against the baseline of the same seed. "
-    + SPREAD
+    "gains in points, of the last epoch, against the baseline of the same seed."
 )
+ALPHA = 0.05
+
+Cell = tuple[tuple[int, ...], int, int, str]  # The network, l, the column, the method.
 
 ERRORS: dict[str, Callable[[Row], float]] = {
     "test, last": lambda row: 100 * row.test_error,
@@ -53,9 +51,60 @@ def write(config: ConfigDict, folder: Path, cells: Cells) -> str:
     return text
 
 
+class Gains:
+    """The gains of a report's cells, and which of them differ from 0.
+
+    Attributes:
+      legend: how many tests there are, and how many cells have one and two stars.
+    """
+
+    def __init__(self, config: ConfigDict, cells: Cells):
+        every = [
+            (tuple(hidden), l, j, method)
+            for _, part in _parts(config)
+            for hidden, l, method in product(part.hidden, cells.labelled, part.methods)
+            for j in cells.columns(l)
+            if method != "baseline"
+        ]
+        self._cells = cells
+        self._gain = {cell: interval(cells.gain(*cell).values()) for cell in every}
+        p = [gain.p for gain in self._gain.values()]
+        adjusted = statistics.corrected(p)
+        self._adjusted = dict(zip(self._gain, adjusted, strict=True))
+        seeds = sorted({gain.n for gain in self._gain.values() if gain.n > 1})
+        self.legend = _legend(p, adjusted, seeds)
+
+    def text(self, cell: Cell) -> str:
+        """Mean ± standard deviation, with stars."""
+        if cell[3] == "baseline":
+            return _cell(interval(self._cells.gain(*cell).values()), 0)
+        gain = self._gain[cell]
+        stars = sum(bool(p < ALPHA) for p in (gain.p, self._adjusted[cell]))
+        return _cell(gain, self._cells.diverged(*cell), stars)
+
+
+def _legend(p: Sequence[float], adjusted: np.ndarray, seeds: Sequence[int]) -> str:
+    text = (
+        "Mean ± standard deviation over seeds. `-`: not there yet; a run that diverged "
+        "counts in no mean."
+    )
+    tests = int(np.isfinite(p).sum())
+    if not tests:
+        return text
+    freedom = " or ".join(str(n - 1) for n in seeds)
+    alone, after = (int((np.array(x) < ALPHA).sum()) for x in (p, adjusted))
+    return (
+        f"{text} `*`: paired t test with {freedom} degrees of freedom, p < {ALPHA}, "
+        f"each cell on its own. `**`: also after the correction of Benjamini and "
+        f"Hochberg for the {tests} tests of this report. {alone} cells have a star, "
+        f"{after} have two; {ALPHA * tests:.0f} stars are expected by chance alone."
+    )
+
+
 def tables(config: ConfigDict, cells: Cells) -> list[str]:
     """For each part and l a table in Markdown: a line a u, a column a method."""
-    found = [LEGEND]
+    gains = Gains(config, cells)
+    found = [f"{LEGEND} {gains.legend}"]
     for name, part in _parts(config):
         for l in cells.labelled:
             lines, base = [], [_baseline(cells, tuple(h), l) for h in part.hidden]
@@ -69,7 +118,7 @@ def tables(config: ConfigDict, cells: Cells) -> list[str]:
             several = len(part.hidden) > 1
             heads = ["u", *(_head(h, m, several) for h, m in columns)]
             for j in cells.columns(l):
-                each = [_gain(cells, (h, l, j, m)) for h, m in columns]
+                each = [gains.text((h, l, j, m)) for h, m in columns]
                 lines.append([f"{cells.u(l, j):,}", *each])
             found.append(markdown.table(heads, lines))
     return found
@@ -77,10 +126,11 @@ def tables(config: ConfigDict, cells: Cells) -> list[str]:
 
 def by_method(config: ConfigDict, cells: Cells) -> list[str]:
     """For each part and l a table in Markdown: a line a network and method."""
-    found = [LEGEND_OF_METHODS]
+    gains = Gains(config, cells)
+    found = [f"{LEGEND_OF_METHODS} {gains.legend}"]
     for name, part in _parts(config):
-        gains = ["gain"] if "baseline" in part.methods else []
-        heads = ["", *ERRORS, "seconds a run", *gains]
+        gain = ["gain"] if "baseline" in part.methods else []
+        heads = ["", *ERRORS, "seconds a run", *gain]
         for l in cells.labelled:
             found.append(f"### ({name}) l = {l:,}, u = {cells.u(l, 0):,}")
             lines = []
@@ -91,7 +141,7 @@ def by_method(config: ConfigDict, cells: Cells) -> list[str]:
                 line = [_cell(interval(x.values()), lost, sign="") for x in each]
                 seconds = list(cells.each(*cell, lambda row: row.seconds).values())
                 line.append(f"{np.mean(seconds):.0f}" if seconds else "-")
-                line += [_gain(cells, cell) for _ in gains]
+                line += [gains.text(cell) for _ in gain]
                 lines.append([_head(tuple(h), method, True), *line])
             found.append(markdown.table(heads, lines))
     return found
@@ -181,21 +231,16 @@ def _baseline(cells: Cells, hidden: tuple[int, ...], l: int) -> str:
     return _cell(error, cells.diverged(hidden, l, 0, "baseline"), sign="")
 
 
-def _gain(cells: Cells, cell: tuple[tuple[int, ...], int, int, str]) -> str:
-    return _cell(interval(cells.gain(*cell).values()), cells.diverged(*cell))
-
-
 def _head(hidden: tuple[int, ...], method: str, several: bool) -> str:
     return f"{'-'.join(map(str, hidden))}, {method}" if several else method
 
 
-def _cell(i: Interval, diverged: int, sign: str = "+") -> str:
+def _cell(i: Interval, diverged: int, stars: int = 0, sign: str = "+") -> str:
     lost = f" ({diverged} diverged)" if diverged else ""
     if i.n == 0:
         return lost.strip() or "-"
     spread = "" if math.isnan(i.std) else f" ± {i.std:.2f}"
-    star = "*" if sign and i.p < 0.05 else ""
-    return f"{i.mean:{sign}.2f}{spread}{star}{lost}"
+    return f"{i.mean:{sign}.2f}{spread}{'*' * stars}{lost}"
 
 
 def _span(i: Interval) -> str:

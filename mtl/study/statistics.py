@@ -1,7 +1,7 @@
 """Differences between runs of the same seed: mean, interval, and what they say."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +13,8 @@ HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "cannot tell"
 class Interval(NamedTuple):
     """Of n paired differences: mean, standard deviation, 95 % interval, p.
 
-    Both of Student's t; p is that of a mean of 0. What takes two values is NaN for
-    less.
+    Both are Student's t; p is that of a mean of 0. With one difference, std, low, high
+    and p are NaN; with equal differences, low, high and p are.
     """
 
     mean: float
@@ -32,11 +32,28 @@ def interval(differences: Iterable[float]) -> Interval:
     if n < 2:
         return Interval(float(x[0]) if n else nan, nan, nan, nan, nan, n)
     mean, std = float(x.mean()), float(x.std(ddof=1))
-    if std < 1e-9:  # Ties, of which Student's t does not know what to say.
-        return Interval(mean, std, nan, nan, 1.0 if abs(mean) < 1e-9 else nan, n)
+    if std < 1e-9:  # Student's t has no answer for ties.
+        return Interval(mean, std, nan, nan, nan, n)
     half = std / math.sqrt(n) * float(stats.t.ppf(0.975, n - 1))
     p = float(stats.ttest_1samp(x, 0).pvalue)
     return Interval(mean, std, mean - half, mean + half, p, n)
+
+
+def corrected(p: Sequence[float]) -> np.ndarray:
+    """Adjusts the p values of many tests, by Benjamini and Hochberg (1995).
+
+    Of the tests whose adjusted p is below 0.05, at most 5 % are expected to be false.
+
+    Args:
+      p: one value a test; NaN is no test.
+
+    Returns:
+      float64 of the same length; NaN stays NaN.
+    """
+    adjusted = np.array(p, np.float64)
+    tests = np.isfinite(adjusted)
+    adjusted[tests] = stats.false_discovery_control(adjusted[tests], method="bh")
+    return adjusted
 
 
 def verdict(i: Interval, least: float, most: float) -> str:
