@@ -23,7 +23,10 @@ import numpy as np
 from absl import app, flags
 
 from configs.mtl import table1
-from mtl import compiling, data, experiment, markdown
+from mtl import experiment
+from mtl.data import datasets
+from mtl.engine.cpu import compiling
+from mtl.host import markdown
 from mtl.study import grid
 from mtl.study.sweep import Sweep
 
@@ -46,7 +49,7 @@ def sweep(name: str, devices: int, path: str, out: Path) -> None:
     compiling.CPU_OPTIONS, compiling.CPU_OPTIONS_LARGE = OPTIONS[name], {}
     c = table1.get_config("cpu")
     c.data.path, c.epochs, c.optim.decay_epochs = path, 40, 4
-    images = data.load(c.data)
+    images = datasets.load(c.data)
     runs = [
         grid.Run((50,), LABELLED, UNLABELLED, "baseline_matched", seed)
         for seed in range(SEEDS)

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mtl.launch import cores
+from mtl.host.launch import cores
 
 WARM_UP = 2
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtl.launch import cores
+from mtl.host.launch import cores
 
 INPUTS, HIDDEN, CLASSES = 784, 50, 10
 LABELLED, UNLABELLED, BATCH = 1000, 49_000, 600
 LEVEL, RATE, WEIGHTS = 0.2, 0.01, (0.5, 0.5)  # WEIGHTS: reconstruct, classify.
-HIT = round(256 * LEVEL)  # Bytes below are masked, here as in `mtl.noise`.
+HIT = round(256 * LEVEL)  # Bytes below are masked, here as in `mtl.tasks.corruption`.
 TOLERANCE = 1e-5
 
 
@@ -63,7 +63,9 @@ class Ours:
 
     def __init__(self, problem: Problem, device: str, runs: int, how: str) -> None:
         jax, jnp = load_jax(device)
-        from mtl import batches, compiling, config, engine, methods, task
+        from mtl import config, methods
+        from mtl.engine import batches, engine, task
+        from mtl.engine.cpu import compiling
 
         c = config.default()
         c.model.update({"hidden": (HIDDEN,), "activation": "tanh", "tied": True})
@@ -310,10 +312,12 @@ def check_noise(device: str) -> None:
       RuntimeError: they do not.
     """
     jax, jnp = load_jax(device)
-    from mtl import noise
+    from mtl.tasks import corruption
 
     other = Torch(make_problem(1, 0), device)
-    mine = noise.corrupt(jax.random.key(0), jnp.ones((BATCH, INPUTS)), "mask", LEVEL)
+    mine = corruption.corrupt(
+        jax.random.key(0), jnp.ones((BATCH, INPUTS)), "mask", LEVEL
+    )
     theirs = other.corrupt(torch.ones((BATCH, INPUTS), device=other.device))
     for kept in (float(mine.mean()), float(theirs.mean())):
         if abs(kept - (1 - HIT / 256)) > 0.01:

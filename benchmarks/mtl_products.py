@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks import measure
 from benchmarks.mtl_contenders import BATCH, HIDDEN, INPUTS, load_torch
-from mtl import compiling
+from mtl.engine.cpu import compiling
 
 STEPS = 84
 

@@ -49,7 +49,7 @@ def memory_of(name: str, runs: int, device: str) -> dict[str, float]:
     """Peak of this process, and what of it came after framework and data."""
     if name.startswith("ours"):
         load_jax(device)
-        from mtl import batches, engine, methods  # noqa: F401
+        from mtl import methods  # noqa: F401
     else:
         load_torch()
     problem = make_problem(LABELLED, UNLABELLED)

@@ -88,11 +88,12 @@ def write(folder: Path, planes: int) -> None:
 
 def ours(folder: Path) -> Callable[[], Seen]:
     """`l3spot`: planes one by one."""
-    from l3spot import projection, scan
+    from l3spot.ct import scan
+    from l3spot.projections import mip
 
     def work() -> Seen:
         volume = scan.choose(scan.read(folder), folder)
-        made = projection.project(volume)
+        made = mip.project(volume)
         return made.frontal, made.lateral
 
     return work
@@ -194,7 +195,8 @@ def cpu_seconds(process: str) -> float:
 
 def shares(folder: Path, planes: int) -> dict[str, float]:
     """Milliseconds a plane, in one thread, of the parts of ours."""
-    from l3spot import projection, scan
+    from l3spot.ct import scan
+    from l3spot.projections import mip
 
     start = time.perf_counter()
     volume = scan.choose(scan.read(folder), folder)
@@ -205,7 +207,7 @@ def shares(folder: Path, planes: int) -> dict[str, float]:
         start = time.perf_counter()
         values = p.values()
         decoded = time.perf_counter()
-        projection.lines(p, values)
+        mip.lines(p, values)
         done = time.perf_counter()
         parts = {"decode": decoded - start, "body and maxima": done - decoded}
         for part, seconds in parts.items():

@@ -21,18 +21,21 @@ import jax
 import numpy as np
 
 from benchmarks import measure
-from l3spot import model, picture, pool, scoring, spotting
-from l3spot.network import Network
-from l3spot.picture import HEIGHT, MM
-from mtl.task import Params
+from l3spot.localize import model, preprocess, window_search
+from l3spot.localize.network import Network
+from l3spot.localize.preprocess import HEIGHT, MM
+from l3spot.training import dataset, scoring
+from mtl.engine.task import Params
 
 BATCH = 50  # Windows at a time.
 SEED, COUNT = 11, 250  # Of phantoms. The packaged model has another seed's.
 
 
-def own(net: Network, params: Params, x: np.ndarray, step: int) -> spotting.Sequence:
+def own(
+    net: Network, params: Params, x: np.ndarray, step: int
+) -> window_search.Sequence:
     """Like `spotting.look`, each window computed for itself."""
-    reach = int(spotting.REACH / MM)
+    reach = int(window_search.REACH / MM)
     above = HEIGHT // 2 + reach
     wide = np.pad(x, ((above, above), (0, 0)))
     first = np.arange(0, len(x) + 2 * reach + 1, step)
@@ -43,7 +46,9 @@ def own(net: Network, params: Params, x: np.ndarray, step: int) -> spotting.Sequ
         cut = np.stack([wide[a : a + HEIGHT] for a in part])
         told.append(np.asarray(_windows(net, params, cut)))
     away = np.concatenate(told)[: len(first), 0]
-    return spotting.Sequence(MM * (first - reach).astype(float), spotting.REACH * away)
+    return window_search.Sequence(
+        MM * (first - reach).astype(float), window_search.REACH * away
+    )
 
 
 _windows = jax.jit(Network.outputs, static_argnums=0)
@@ -53,17 +58,17 @@ OWN = {"own, 2 mm": (own, 1), "own, 4 mm": (own, 2)}
 def ways(net: Network, alone: bool) -> dict[str, tuple[Any, int]]:
     """What there is to compare, of a network; with windows of their own or not."""
     shared: dict[str, tuple[Any, int]] = {}
-    for s in spotting.steps(net):
+    for s in window_search.steps(net):
         name = f"shared, {MM * s} mm"
-        shared[name] = spotting.look, s
-        shared[f"{name}, mirrored"] = partial(spotting.look, mirror=True), s
+        shared[name] = window_search.look, s
+        shared[f"{name}, mirrored"] = partial(window_search.look, mirror=True), s
     return (OWN if alone else {}) | shared
 
 
 def run(folder: str, scans: int, checkpoint: Path, alone: bool) -> dict[str, Any]:
     """Mean error and median seconds a scan of each way, also of the CPU; in turns."""
     found = model.load(checkpoint)
-    p = pool.phantoms(folder, SEED, COUNT)
+    p = dataset.phantoms(folder, SEED, COUNT)
     inside = np.flatnonzero(~np.isnan(scoring.truth(p)))[:scans]
     compared = ways(found.network, alone)
     rows: dict[str, dict[str, list[float]]] = {
@@ -71,9 +76,9 @@ def run(folder: str, scans: int, checkpoint: Path, alone: bool) -> dict[str, Any
     }
     compiled: set[tuple[str, int]] = set()
     for i in inside:
-        cut = picture.centred(p.hu[i][: int(p.height[i]) // MM])
-        x = picture.window(cut, found.low, found.high)
-        shape = len(spotting.frame(found.network, x))
+        cut = preprocess.centred(p.hu[i][: int(p.height[i]) // MM])
+        x = preprocess.window(cut, found.low, found.high)
+        shape = len(window_search.frame(found.network, x))
         for name, (look, step) in compared.items():
             if (name, shape) not in compiled:  # Heights are few, for they are rounded.
                 look(found.network, found.params, x, step)
@@ -82,7 +87,7 @@ def run(folder: str, scans: int, checkpoint: Path, alone: bool) -> dict[str, Any
             sequence = look(found.network, found.params, x, step)
             rows[name]["s"].append(time.perf_counter() - start)
             rows[name]["cpu"].append(time.process_time() - spent)
-            spot = spotting.spot(sequence, float(p.height[i]))
+            spot = window_search.spot(sequence, float(p.height[i]))
             rows[name]["mm"].append(abs(spot.row - p.l3[i]))
     told = {
         name: {

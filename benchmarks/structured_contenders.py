@@ -1,7 +1,7 @@
 """System 2's epoch in PyTorch, in several ways, and what all contenders start from.
 
 The runs of a contender differ in the weights of their tasks, so a single run is a table
-of one row. A task of weight 0 makes no step, here as in `mtl.train`.
+of one row. A task of weight 0 makes no step, here as in `mtl.engine.fit`.
 
 PyTorch by hand is as fast as we could write it: loss sums stay tensors, masks come from
 whole 64-bit random words, both uses of a tied matrix make one product of [2B, in] and
@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtl.launch import cores
+from mtl.host.launch import cores
 
 RATE, MOMENTUM, L2, LEVEL = 1e-3, 0.9, 1e-2, 0.2
-HIT = round(256 * LEVEL)  # Bytes below are masked, here as in `mtl.noise`.
+HIT = round(256 * LEVEL)  # Bytes below are masked, here as in `mtl.tasks.corruption`.
 BLOCK = 250  # Rows of a matrix that fit into the second-level caches.
 # Weights of J_in, J_out, J_s.
 VARIANTS = {

@@ -64,7 +64,8 @@ class Ours:
 
     def __init__(self, problem: Problem, weights: Sequence, how: str) -> None:
         jax, jnp = load_jax()
-        from mtl import batches, compiling, engine, task
+        from mtl.engine import batches, engine, task
+        from mtl.engine.cpu import compiling
         from structured import config, network, tasks
 
         s, c = problem.sizes, config.default()
@@ -165,7 +166,7 @@ def check(dtype: str) -> None:
       RuntimeError: two of them do not.
     """
     jax, _ = load_jax()
-    from mtl import batches
+    from mtl.engine import batches
 
     weights = [(1, 0.7, 1), (0, 0, 1), (0.5, 0, 1), (0, 0.3, 1)]
     problem = make_problem(TINY, 23, noisy=False, dtype=np.dtype(dtype).type)

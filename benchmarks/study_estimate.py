@@ -13,7 +13,7 @@ bundle at once (`mtl.study.grid.bundles`, as on an accelerator):
 - the kernels of a step follow one another: `us` microseconds at least, a guess.
 
 Seconds are the largest of the three. What is measured comes from
-`benchmarks/gpu/table1.sh`; its log and results.csv have seconds.
+`experiments/gpu/table1.sh`; its log and results.csv have seconds.
 """
 
 import argparse

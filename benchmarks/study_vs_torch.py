@@ -44,8 +44,8 @@ KINDS = {"reconstructs": (0.5, 0.5), "classifies": (0.0, 1.0)}
 def ours(problem: Problem, runs: int, kind: str) -> Iterator[Any]:
     """Yields after an epoch of all runs."""
     from configs.mtl import table1
-    from mtl.data import Dataset
-    from mtl.readers import Images
+    from mtl.data.datasets import Dataset
+    from mtl.data.readers import Images
     from mtl.study import grid
     from mtl.study.sweep import Sweep
 

@@ -1,4 +1,4 @@
-"""VAT in PyTorch, written apart from `mtl.vat`: what rounding does to its direction.
+"""VAT in PyTorch, written apart from `mtl.tasks.vat`: rounding and its direction.
 
     python -m benchmarks.vat_torch --data DIR [--epsilon 2] [--xi 1e-6] [--updates 500]
 
@@ -6,8 +6,9 @@ Like the code of the paper's authors on MNIST with 100 labels (github.com/takeru
 batch normalisation of every layer, the logits too, with gain and bias; Adam at 0.002,
 times 0.9 every 500 updates; in each the 100 labelled images and 250 others, with
 statistics of their own; float32, no entropy. But 784-500-250-10, and the labels that
-`mtl.data` draws with seed 0. DIR has MNIST's IDX files. `--xi 0` takes the Hessian
-exactly; `--plain_top` leaves the logits as they are. Errors: docs/results/best.md.
+`mtl.data.datasets` draws with seed 0. DIR has MNIST's IDX files. `--xi 0` takes the
+Hessian exactly; `--plain_top` leaves the logits as they are. Errors are in
+docs/results/best.md.
 """
 
 import argparse
@@ -17,7 +18,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from mtl import config, data
+from mtl import config
+from mtl.data import datasets
 
 SIZES = (784, 500, 250, 10)
 LABELS, BATCH, EPOCH, EVERY = 100, 250, 500, 250
@@ -88,8 +90,8 @@ def train(a: argparse.Namespace) -> None:
     """Trains, and prints the test error every so many updates."""
     c = config.default().data
     c.source, c.path, c.valid = "mnist", a.data, 10_000
-    d = data.load(c)
-    rows, y = data.choose_rows(d.train, d.classes, LABELS, -1, 0, True)
+    d = datasets.load(c)
+    rows, y = datasets.choose_rows(d.train, d.classes, LABELS, -1, 0, True)
     images, test = torch.tensor(d.train.x[rows]), torch.tensor(d.test.x)
     label, truth = torch.tensor(y[:LABELS]).long(), torch.tensor(d.test.y).long()
     torch.manual_seed(0)

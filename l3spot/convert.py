@@ -15,11 +15,18 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from l3spot import backbones, h5, layouts, pretrained, pth, weights
-from l3spot.layouts import Weights
-from l3spot.pretrained import Pretrained
-from mtl import launch, workdir
-from mtl.errors import DataError
+from l3spot import backbones
+from l3spot.backbones.pretrained import (
+    converted,
+    keras_file,
+    name_maps,
+    safetensors_file,
+    torch_file,
+)
+from l3spot.backbones.pretrained.converted import Pretrained
+from l3spot.backbones.pretrained.name_maps import Weights
+from mtl.host import launch, workdir
+from mtl.host.errors import DataError
 
 # torchvision's: the name ends with how the file's SHA-256 starts.
 NAMED = re.compile(r".*-([0-9a-f]{8,64})\.pth")
@@ -46,9 +53,9 @@ def convert(
     workdir.check_apart(out, path, "weights")
     digest = checksum(path)
     b, source = backbones.make(backbone), read(path)
-    params = layouts.arrange(b, source, classifier)
+    params = name_maps.arrange(b, source, classifier)
     made = Pretrained(backbone, params, source.normalisation(b))
-    pretrained.save(out, made, {"source": path.name, "sha256": digest})
+    converted.save(out, made, {"source": path.name, "sha256": digest})
     return made
 
 
@@ -81,11 +88,11 @@ def read(path: Path) -> Weights:
     with open(path, "rb") as stream:
         start = stream.read(9)
     if start.startswith(HDF5):
-        return Weights(path, h5.read(path), keras=True)
-    if start.startswith((pth.ZIP, PICKLE)):
-        return Weights(path, pth.read(path), keras=False)
+        return Weights(path, keras_file.read(path), keras=True)
+    if start.startswith((torch_file.ZIP, PICKLE)):
+        return Weights(path, torch_file.read(path), keras=False)
     if start.endswith(b"{"):
-        return Weights(path, weights.tensors(path)[0], keras=False)
+        return Weights(path, safetensors_file.tensors(path)[0], keras=False)
     raise DataError(f"{path} is no .pth, no safetensors and no .h5")
 
 

@@ -17,11 +17,13 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from l3spot import config as configs
-from l3spot import evaluate, experiment, model, scoring, split
-from l3spot.pool import Pool
-from mtl import launch, markdown, workdir
-from mtl.errors import ConfigError
+from l3spot.localize import model
+from l3spot.report import metrics
+from l3spot.training import config as configs
+from l3spot.training import experiment, scoring, split
+from l3spot.training.dataset import Pool
+from mtl.host import launch, markdown, workdir
+from mtl.host.errors import ConfigError
 
 COLUMNS = ("fold", "patient", "l3_mm", "predicted_mm", "confidence")
 
@@ -35,10 +37,10 @@ def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
       count: folds, 2 or more.
 
     Returns:
-      The summary: by fold and in all the errors of `evaluate.errors`, rows in mm.
+      The summary: by fold and in all the errors of `metrics.errors`, rows in mm.
 
     Raises:
-      mtl.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: something that the user can mend; the message says what.
     """
     configs.check(config)
     if count < 2:
@@ -59,7 +61,7 @@ def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
         rows += [(k, *row) for row in found]
         told.append(made)
     workdir.write_csv(folder / "predictions.csv", COLUMNS, rows)
-    summary = {"folds": told, "average": evaluate.average(told)}
+    summary = {"folds": told, "average": metrics.average(told)}
     workdir.write_json(folder / "summary.json", summary)
     return summary
 
@@ -69,7 +71,7 @@ def _test(folder: Path, test: Pool) -> tuple[dict[str, Any], list[tuple]]:
     predicted, sure = scoring.predict(model.load(folder / "model.safetensors"), test)
     true = scoring.truth(test)
     seen = ~np.isnan(true)
-    errors = evaluate.errors(predicted[seen], true[seen])
+    errors = metrics.errors(predicted[seen], true[seen])
     confident = scoring.errors(predicted, sure, test)
     columns = test.patient, np.round(true, 2), np.round(predicted, 2), np.round(sure, 4)
     return errors | {"confident": confident}, list(zip(*columns, strict=True))

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from l3spot import experiment
-from mtl import launch
+from l3spot.training import experiment
+from mtl.host import launch
 
 
 def train(arguments: Sequence[str]) -> str:

@@ -22,23 +22,16 @@ from typing import Any, NamedTuple
 from absl import flags
 from tqdm import tqdm
 
-from l3spot import (
-    datasets,
-    dicom_report,
-    found,
-    model,
-    original,
-    page,
-    projection,
-    scan,
-    volumes,
-)
-from l3spot.datasets import Case
-from l3spot.found import Found
-from l3spot.model import Model
-from l3spot.volumes import Volume
-from mtl import launch, workdir
-from mtl.errors import DataError
+from l3spot.ct import scan, source_file, volumes
+from l3spot.ct.volumes import Volume
+from l3spot.localize import model
+from l3spot.localize.model import Model
+from l3spot.projections import dataset_layouts, mip
+from l3spot.projections.dataset_layouts import Case
+from l3spot.report import dicom_sr, html_page, result
+from l3spot.report.result import Found
+from mtl.host import launch, workdir
+from mtl.host.errors import DataError
 
 COLUMNS = (
     *("scan", "status", "confidence", "z_mm", "row", "slice_index", "slice_z_mm"),
@@ -92,9 +85,9 @@ def predict(
     """
     scans, out = Path(scans), Path(out)
     if how.dicom:
-        dicom_report.check()
+        dicom_sr.check()
     net = model.load(Path(checkpoint))
-    cases = datasets.find(scans, layout or datasets.detect(scans))
+    cases = dataset_layouts.find(scans, layout or dataset_layouts.detect(scans))
     workdir.check_apart(out, scans, "scans")
     workdir.make(out, f"--out={out}")
     rows: list[dict[str, Any]] = []
@@ -102,7 +95,7 @@ def predict(
         rows.append(_one(case, out, net, how))
         table = [[row[k] for k in COLUMNS] for row in rows]
         workdir.write_csv(out / "results.csv", COLUMNS, table)
-    workdir.write_text(out / "index.html", page.render(rows, net.about))
+    workdir.write_text(out / "index.html", html_page.render(rows, net.about))
     return rows
 
 
@@ -120,18 +113,18 @@ def _one(case: Case, out: Path, net: Model, how: How) -> dict[str, Any]:
             "low_mm": round(float(volume.z[0]), 3),
             "warnings": "; ".join(volume.warnings),
         }
-        p = projection.project(volume)
+        p = mip.project(volume)
     except DataError as e:
         why = "; ".join(line.strip() for line in str(e).splitlines())
         seconds = round(time.perf_counter() - start, 2)
         return row | {"status": FAILED, "why": why, "seconds": seconds}
-    spotted = found.find(net, p, volume)
-    row |= found.row_of(spotted, volume)
+    spotted = result.find(net, p, volume)
+    row |= result.row_of(spotted, volume)
     row["seconds"] = round(time.perf_counter() - start, 2)
-    picture = found.draw(case.name, p, spotted)
+    picture = result.draw(case.name, p, spotted)
     refused = _extras(case.name, out, how, volume, spotted, picture, net.about)
     row["warnings"] = "; ".join([*volume.warnings, *refused])
-    found.write(out, case.name, row, p, spotted, picture)
+    result.write(out, case.name, row, p, spotted, picture)
     return row
 
 
@@ -146,10 +139,10 @@ def _extras(
 ) -> list[str]:
     """Writes what else was asked for; returns why some of it could not be."""
     try:
-        if how.copy_slice and spotted.status == found.IN:
-            original.copy(volume, spotted.plane, out / f"{name}.dcm")
+        if how.copy_slice and spotted.status == result.IN:
+            source_file.copy(volume, spotted.plane, out / f"{name}.dcm")
         if how.dicom:
-            dicom_report.write(out, name, volume, spotted, picture, about)
+            dicom_sr.write(out, name, volume, spotted, picture, about)
     except DataError as e:
         return [str(e)]
     return []
@@ -165,9 +158,9 @@ def launcher(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     how = How(args.series, args.copy_slice, args.dicom)
     rows = predict(args.scans, args.out, args.checkpoint, args.layout, how)
-    count = {s: sum(r["status"] == s for r in rows) for s in (found.IN, found.OUT)}
-    told = f"L3 found in {count[found.IN]} of {len(rows)} scans, not in view in "
-    told += f"{count[found.OUT]}; see {Path(args.out) / 'index.html'}"
+    count = {s: sum(r["status"] == s for r in rows) for s in (result.IN, result.OUT)}
+    told = f"L3 found in {count[result.IN]} of {len(rows)} scans, not in view in "
+    told += f"{count[result.OUT]}; see {Path(args.out) / 'index.html'}"
     failed = len(rows) - sum(count.values())
     if failed:
         raise DataError(f"{failed} scans failed; results.csv says why. {told}")
@@ -179,7 +172,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("out", None, "The folder that gets the results.")
     flags.DEFINE_string("checkpoint", str(model.PACKAGED), "Another model's file.")
     flags.DEFINE_string("series", "", "A SeriesInstanceUID or file name.")
-    flags.DEFINE_enum("layout", "", ["", *datasets.LAYOUTS[:-1]], "Of the folder.")
+    flags.DEFINE_enum(
+        "layout", "", ["", *dataset_layouts.LAYOUTS[:-1]], "Of the folder."
+    )
     flags.DEFINE_bool(
         "copy_slice", False, "Copy the slice's DICOM file, with the patient's header."
     )

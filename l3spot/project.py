@@ -20,12 +20,21 @@ from typing import Any
 from absl import flags, logging
 from tqdm import tqdm
 
-from l3spot import datasets, export, kanavati, labels, listing, montage, nifti, parallel
-from l3spot.datasets import Case
-from l3spot.export import COLUMNS, How, Job
-from l3spot.labels import Row
-from mtl import launch, workdir
-from mtl.errors import ConfigError, DataError
+from l3spot.ct import nifti
+from l3spot.labels import csv_labels
+from l3spot.labels.csv_labels import Row
+from l3spot.projections import (
+    dataset_layouts,
+    export,
+    kanavati,
+    listing,
+    montage,
+    process_pool,
+)
+from l3spot.projections.dataset_layouts import Case
+from l3spot.projections.export import COLUMNS, How, Job
+from mtl.host import launch, workdir
+from mtl.host.errors import ConfigError, DataError
 
 OFTEN = 2.0  # Seconds between two reports of a run that goes on.
 NAMED = 10  # Scans that a message lists.
@@ -70,16 +79,16 @@ def project(
     scans, out = Path(scans), Path(out)
     how = How(series, row, column, low, high)
     how.check()
-    layout = layout or datasets.detect(scans)
+    layout = layout or dataset_layouts.detect(scans)
     if layout == "kanavati":
         if labels_csv:
             raise DataError(f"{scans} has labels of its own; leave --labels out")
         _prepare(out, scans, how)
         rows = _projected_already(scans, out, how)
         return _finish(out, _reported(out, rows, []))
-    cases = datasets.find(scans, layout)
+    cases = dataset_layouts.find(scans, layout)
     if labels_csv:
-        cases = _labelled(cases, labels.read(Path(labels_csv), label_offset), scans)
+        cases = _labelled(cases, csv_labels.read(Path(labels_csv), label_offset), scans)
     elif label_offset:
         raise DataError("--label_offset is for --labels; data sets mark the middle")
     _prepare(out, scans, how)
@@ -117,9 +126,9 @@ def _each(
     workers = max(1, min(workers or cores, len(todo)))
     threads = max(1, cores // workers)
     jobs = [Job(case, out, how, threads) for case in todo]
-    for number, result in parallel.each(export.run, jobs, workers):
+    for number, result in process_pool.each(export.run, jobs, workers):
         case = todo[number]
-        if isinstance(result, parallel.DiedError | MemoryError):
+        if isinstance(result, process_pool.DiedError | MemoryError):
             why = f"{result or 'no memory'}; try --workers=1, or more memory"
             yield [export.rejected(case, out, why, export.blank(case))]
         elif isinstance(result, Exception):
@@ -131,7 +140,7 @@ def _each(
 def _projected_already(
     scans: Path, out: Path, how: How
 ) -> Iterator[list[dict[str, Any]]]:
-    path = scans if scans.is_file() else scans / datasets.PROJECTIONS
+    path = scans if scans.is_file() else scans / dataset_layouts.PROJECTIONS
     for found in kanavati.read(path, how.row, how.column):
         yield [export.keep(found, out, how)]
 
@@ -216,7 +225,9 @@ def launcher(arguments: Sequence[str]) -> str:
         told = f"{wrong} of {len(report)} scans were rejected; {table} says why"
         rest = f". The others are in {args.out}" if wrong < len(report) else ""
         raise DataError(told + rest)
-    marked = [sum(r["label"] == s for r in report) for s in (labels.IN, labels.OUT)]
+    marked = [
+        sum(r["label"] == s for r in report) for s in (csv_labels.IN, csv_labels.OUT)
+    ]
     return (
         f"{len(report)} scans in {args.out}, L3 in view in {marked[0]} and not in view "
         f"in {marked[1]}; all of them in {table}"
@@ -224,10 +235,10 @@ def launcher(arguments: Sequence[str]) -> str:
 
 
 def _list(scans: Path, layout: str, series: str) -> str:
-    layout = layout or datasets.detect(scans)
+    layout = layout or dataset_layouts.detect(scans)
     if layout == "kanavati":
         raise DataError(f"{scans} holds projections; there are no volumes to list")
-    cases = datasets.find(scans, layout)
+    cases = dataset_layouts.find(scans, layout)
     for case in cases:
         print(listing.table(case, series), flush=True)
     return f"{len(cases)} scans, {layout}; mm"
@@ -239,7 +250,7 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "The folder that gets projections and report.")
     flags.DEFINE_bool("list", False, "List the volumes of each scan; project nothing.")
     flags.DEFINE_enum(
-        "layout", "", ["", *datasets.LAYOUTS], "Of SCANS; found out if empty."
+        "layout", "", ["", *dataset_layouts.LAYOUTS], "Of SCANS; found out if empty."
     )
     flags.DEFINE_string(
         "series",

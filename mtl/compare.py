@@ -18,8 +18,9 @@ import numpy as np
 from absl import app, flags
 from matplotlib.figure import Figure
 
-from mtl import figures, launch, logs, markdown, workdir
-from mtl.errors import WorkdirError
+from mtl import figures
+from mtl.host import launch, logs, markdown, workdir
+from mtl.host.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
 UNUSED = (

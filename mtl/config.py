@@ -3,8 +3,11 @@
 import optax
 from ml_collections import ConfigDict
 
-from mtl import data, engine, losses, methods, network, noise
-from mtl.checks import PRECISIONS, at_least, get, one_of, require
+from mtl import methods
+from mtl.data import datasets
+from mtl.engine import engine
+from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
+from mtl.tasks import corruption, losses, network
 
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
@@ -107,13 +110,13 @@ def check(c: ConfigDict) -> None:
     one_of(c, "method", methods.METHODS)
     one_of(c, "order", engine.ORDERS)
     one_of(c, "unsupervised", tuple(methods.UNSUPERVISED))
-    one_of(c, "data.source", data.SOURCES)
+    one_of(c, "data.source", datasets.SOURCES)
     one_of(c, "model.activation", tuple(network.ACTIVATIONS))
     one_of(c, "model.norm", network.NORMS)
     one_of(c, "optim.name", tuple(OPTIMIZERS))
     one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
     one_of(c, "reconstruct.hidden_loss", tuple(losses.RECONSTRUCTION))
-    one_of(c, "reconstruct.noise", noise.KINDS)
+    one_of(c, "reconstruct.noise", corruption.KINDS)
     one_of(c, "classify.reduction", ("mean", "sum"))
     one_of(c, "precision", PRECISIONS)
     one_of(c, "monitor", ("valid/error", "valid/loss"))

@@ -14,20 +14,15 @@ import optax
 from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl import (
-    data,
-    figures,
-    ladder,
-    methods,
-    network,
-    normed,
-    schedules,
-    workdir,
-)
-from mtl.data import Dataset
-from mtl.readers import Images
-from mtl.task import Params
-from mtl.train import Result, Training, fit
+from mtl import figures, methods
+from mtl.data import datasets
+from mtl.data.datasets import Dataset
+from mtl.data.readers import Images
+from mtl.engine import schedules
+from mtl.engine.fit import Result, Training, fit
+from mtl.engine.task import Params
+from mtl.host import workdir
+from mtl.tasks import batch_norm, ladder, network
 
 
 def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
@@ -41,12 +36,12 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
       The final state, the best epoch's parameters, and `summary.json`'s content.
 
     Raises:
-      mtl.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: something that the user can mend; the message says what.
     """
     start, config = time.perf_counter(), configs.of_a_run(config)
     configs.check(config)
     folder = Path(folder)
-    dataset = data.load(config.data)
+    dataset = datasets.load(config.data)
     with jax.default_matmul_precision(config.precision):
         training = plan(config, dataset)
         workdir.prepare(folder, config, describe(dataset))
@@ -74,7 +69,7 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
     # The baseline never sees an unlabelled image; the matched one has the batches, and
     # so the number of supervised steps, of the methods that do.
     unlabelled = 0 if config.method == "baseline" else c.unlabelled
-    chosen = data.choose(
+    chosen = datasets.choose(
         d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
     )
     images, settle = jnp.asarray(chosen.x), make_settle(config)
@@ -137,7 +132,7 @@ def make_settle(config: ConfigDict) -> Callable[..., Params] | None:
     """
     if config.model.norm == "none":
         return None
-    return partial(normed.settle, activation=config.model.activation)
+    return partial(batch_norm.settle, activation=config.model.activation)
 
 
 def rates(config: ConfigDict) -> np.ndarray:

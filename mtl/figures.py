@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from mtl import logs, losses, methods, network, noise, workdir
-from mtl.data import Dataset
-from mtl.task import Params
+from mtl import methods
+from mtl.data.datasets import Dataset
+from mtl.engine.task import Params
+from mtl.host import logs, workdir
+from mtl.tasks import corruption, losses, network
 
 
 def draw(folder: Path, config: ConfigDict, dataset: Dataset, params: Params) -> None:
@@ -108,7 +110,7 @@ def _reconstructions(config: ConfigDict, dataset: Dataset, params: Params) -> Fi
     """Test images, corrupted, and back from the first and from the last layer."""
     x, act = jnp.asarray(dataset.test.x[:10]), config.model.activation
     c, depth = config.reconstruct, len(config.model.hidden)
-    corrupted = noise.corrupt(jax.random.key(0), x, c.noise, c.level)
+    corrupted = corruption.corrupt(jax.random.key(0), x, c.noise, c.level)
     rows = {"input": x, "corrupted": corrupted}
     layers = network.encode(params, corrupted, act)
     for k in sorted({1, depth}):

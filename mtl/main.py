@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from mtl import experiment, launch
+from mtl import experiment
+from mtl.host import launch
 
 
 def train(arguments: Sequence[str]) -> str:

@@ -13,9 +13,10 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from mtl import adaptive, ladder, losses, network, noise, normed, schedules, vat
-from mtl.task import Params, Task
-from mtl.weighting import Weighting
+from mtl.engine import adaptive, schedules
+from mtl.engine.task import Params, Task
+from mtl.engine.weighting import Weighting
+from mtl.tasks import batch_norm, corruption, ladder, losses, network, vat
 
 EVOLVING = ("stairs", "linear", "abridged", "exponential", "constant")
 FIXED = ("baseline", "baseline_matched", *EVOLVING, "pretraining")
@@ -28,7 +29,7 @@ def classify(config: ConfigDict) -> Task:
 
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         image, valid = batch["image"], batch["valid"]
-        z = normed.logits(config.model, params, image, valid, key)
+        z = batch_norm.logits(config.model, params, image, valid, key)
         return optax.softmax_cross_entropy_with_integer_labels(z, batch["label"])
 
     return Task(
@@ -78,7 +79,9 @@ def layer_cost(
     c = config.reconstruct
     span = losses.span(k, config.model.activation)
     target = jax.lax.stop_gradient(below)
-    given = noise.corrupt(key, below if c.reaches_below else target, c.noise, c.level)
+    given = corruption.corrupt(
+        key, below if c.reaches_below else target, c.noise, c.level
+    )
     code = network.code(params, k, given, config.model.activation)
     back = network.decode(params, k, code)
     loss = losses.RECONSTRUCTION[c.loss if k == 1 else c.hidden_loss]

@@ -16,10 +16,13 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from mtl import experiment, launch, network, readers, workdir
-from mtl.checkpoint import Checkpoints
-from mtl.errors import DataError, WorkdirError
-from mtl.task import Params
+from mtl import experiment
+from mtl.data import readers
+from mtl.engine.task import Params
+from mtl.host import launch, workdir
+from mtl.host.checkpoint import Checkpoints
+from mtl.host.errors import DataError, WorkdirError
+from mtl.tasks import network
 
 
 def load(folder: Path) -> tuple[ConfigDict, Params, tuple[int, ...]]:

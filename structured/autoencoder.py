@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl import conv
-from mtl.network import dense
-from mtl.products import matmul
-from mtl.task import Params
+from mtl.engine.cpu import conv
+from mtl.engine.cpu.products import matmul
+from mtl.engine.task import Params
+from mtl.tasks.network import dense
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sigmoid": jax.nn.sigmoid,

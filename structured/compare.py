@@ -14,13 +14,14 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mtl import launch, markdown, workdir
-from mtl.errors import ConfigError
-from mtl.train import Programs, Training
+from mtl.engine.fit import Programs, Training
+from mtl.host import launch, markdown, workdir
+from mtl.host.errors import ConfigError
 from structured import config as configs
-from structured import data, experiment, present, tasks
+from structured import data, experiment, tasks
 from structured.data import Dataset
-from structured.present import Group
+from structured.report import comparison
+from structured.report.comparison import Group
 
 
 def compare(
@@ -38,7 +39,7 @@ def compare(
       seeds: of each variant.
 
     Raises:
-      mtl.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: something that the user can mend; the message says what.
     """
     for name, values in {"variants": variants, "seeds": seeds}.items():
         if not values or len(set(values)) < len(values):
@@ -58,12 +59,12 @@ def compare(
         print(f"{each.variant}, seed {each.seed}", flush=True)
         run = experiment.train_and_evaluate(each, where, datasets[drawn], shared)
         groups[each.variant].runs.append(run)
-        groups[each.variant].rows.append(present.read_rows(run, where))
+        groups[each.variant].rows.append(comparison.read_rows(run, where))
     write_results(folder / "results.csv", groups)
     workdir.write_text(
-        folder / "table.md", markdown.table(*present.table(groups)) + "\n"
+        folder / "table.md", markdown.table(*comparison.table(groups)) + "\n"
     )
-    present.draw(folder, config, next(iter(datasets.values())), groups)
+    comparison.draw(folder, config, next(iter(datasets.values())), groups)
     return groups
 
 
@@ -110,7 +111,7 @@ def launcher(arguments: Sequence[str]) -> str:
     except ValueError as e:
         raise ConfigError(f"--seeds must be whole numbers, not {args.seeds}") from e
     groups = compare(args.config, args.workdir, args.variants, seeds)
-    head, lines = present.table(groups)
+    head, lines = comparison.table(groups)
     where = Path(args.workdir) / "report.html"
     return f"{markdown.table(head, lines)}\n\nFigures and table: {where}"
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from mtl import engine, noise
-from mtl.checks import PRECISIONS, at_least, get, one_of, require
+from mtl.engine import engine
+from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
+from mtl.tasks import corruption
 from structured import autoencoder, data, tasks
-from structured.points import POINTS
+from structured.faces.points import POINTS
 
 
 def default() -> ConfigDict:
@@ -118,7 +119,7 @@ def check(c: ConfigDict) -> None:
     _check_model(c)
     for name in ("reconstruct_in", "reconstruct_out"):
         _check_task(c, name)
-        one_of(c, f"{name}.noise", noise.KINDS)
+        one_of(c, f"{name}.noise", corruption.KINDS)
         most = 1.0 if c[name].noise in ("mask", "salt_pepper") else float("inf")
         fits = 0 <= c[name].level <= most
         require(fits, c, f"{name}.level", f"from 0 to {most:g}")

@@ -12,11 +12,13 @@ import numpy as np
 import sklearn.datasets
 from ml_collections import ConfigDict
 
-from mtl import checks, readers
-from mtl.errors import ConfigError, DataError
-from structured import crops, faces, jitter, tasks, the300w_lp
-from structured.crops import Crop
-from structured.faces import Faces, Problem
+from mtl.data import readers
+from mtl.host import checks
+from mtl.host.errors import ConfigError, DataError
+from structured import tasks
+from structured.faces import augmentation, crops, face_dataset, the300w_lp
+from structured.faces.crops import Crop
+from structured.faces.face_dataset import Faces, Problem
 
 SOURCES = ("digits", "300w", "the300w_lp", "npz")
 FACES = ("300w", "the300w_lp")
@@ -211,7 +213,7 @@ def _faces(config: ConfigDict) -> Dataset:
                 c.path, "+".join(folders), crop, skip_bad=c.skip_bad
             )
         else:
-            found, wrong = faces.read(
+            found, wrong = face_dataset.read(
                 c.path,
                 folders,
                 crop,
@@ -244,7 +246,7 @@ def _of_faces(found: Faces, crop: Crop, canvases: bool) -> Examples:
 
 def plain(canvas: np.ndarray, crop: Crop) -> np.ndarray:
     """What the network sees of canvases [N, C, C] without jitter: `jitter.plain`."""
-    return np.asarray(jitter.plain(jnp.asarray(canvas), crop))
+    return np.asarray(augmentation.plain(jnp.asarray(canvas), crop))
 
 
 def _digits() -> tuple[Examples, Examples]:

@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mtl import workdir
-from mtl.readers import load_npz
-from mtl.task import Params
-from mtl.train import Programs, Training, fit
+from mtl.data.readers import load_npz
+from mtl.engine.fit import Programs, Training, fit
+from mtl.engine.task import Params
+from mtl.host import workdir
 from structured import config as configs
-from structured import crops, data, faces, jitter, metrics, network, tasks
+from structured import data, network, tasks
 from structured.data import Dataset, Examples
+from structured.faces import augmentation, crops, face_dataset, metrics
+from structured.faces.points import POINTS
 from structured.network import Network
-from structured.points import POINTS
 
 EVALUATED = 100  # Examples at a time: a convolution's patches are large.
 
@@ -44,13 +45,13 @@ def train_and_evaluate(
 
     Args:
       config: see `config.default`.
-      folder: see `mtl.workdir` for what it gets; beside that `predictions.npz`, the
-        test set's, and `problems.csv`, what is wrong with the data's files.
+      folder: see `mtl.host.workdir` for its files; besides, `predictions.npz`, the test
+        set's, and `problems.csv`, what is wrong with the data's files.
       dataset: what `data.load(config)` gives, if it is at hand.
       programs: gives the compiled epochs of a training; other runs' can be shared.
 
     Raises:
-      mtl.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: something that the user can mend; the message says what.
     """
     start = time.perf_counter()
     configs.check(config)
@@ -62,7 +63,7 @@ def train_and_evaluate(
     if (folder / "summary.json").exists():
         predicted = load_npz(folder / "predictions.npz", ("predicted",))["predicted"]
         return Run(workdir.read_json(folder / "summary.json"), predicted)
-    faces.write_report(folder / "problems.csv", d.problems)
+    face_dataset.write_report(folder / "problems.csv", d.problems)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
         summary, predict = _train(config, d, folder, programs)
         predicted = np.asarray(predict(jnp.asarray(d.test.x)))
@@ -119,9 +120,9 @@ def augment(config: ConfigDict) -> tasks.Augment | None:
     crop = data.crop_of(config)
 
     def look(batch: tasks.Batch, key: jax.Array) -> tasks.Batch:
-        moves = jitter.draw(key, batch["frame"], config.jitter)
-        x = jitter.move_images(moves, batch["x"], crop)
-        return batch | {"x": x, "y": jitter.move_points(moves, batch["y"])}
+        moves = augmentation.draw(key, batch["frame"], config.jitter)
+        x = augmentation.move_images(moves, batch["x"], crop)
+        return batch | {"x": x, "y": augmentation.move_points(moves, batch["y"])}
 
     return look
 

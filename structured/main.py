@@ -9,10 +9,11 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from mtl import launch
+from mtl.host import launch
 from structured import config as configs
-from structured import data, experiment, present
-from structured.present import Group
+from structured import data, experiment
+from structured.report import comparison
+from structured.report.comparison import Group
 
 
 def train(arguments: Sequence[str]) -> str:
@@ -23,8 +24,8 @@ def train(arguments: Sequence[str]) -> str:
     configs.check(config)
     dataset = data.load(config)
     run = experiment.train_and_evaluate(config, folder, dataset)
-    group = Group([run], [present.read_rows(run, folder)])
-    present.draw(folder, config, dataset, {config.variant: group})
+    group = Group([run], [comparison.read_rows(run, folder)])
+    comparison.draw(folder, config, dataset, {config.variant: group})
     s = run.summary
     scores = ", ".join(f"{k} {v:.4g}" for k, v in sorted(s["test"].items()))
     return (

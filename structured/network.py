@@ -19,8 +19,8 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from mtl.network import affine, dense
-from mtl.task import Params
+from mtl.engine.task import Params
+from mtl.tasks.network import affine, dense
 from structured.autoencoder import (
     ACTIVATIONS,
     SCALES,

@@ -33,12 +33,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from mtl import launch, workdir
-from mtl.checkpoint import Checkpoints
-from mtl.errors import DataError, WorkdirError
-from structured import data, experiment, jitter, landmarks, listing, network
-from structured.landmarks import Model
-from structured.listing import Entry
+from mtl.host import launch, workdir
+from mtl.host.checkpoint import Checkpoints
+from mtl.host.errors import DataError, WorkdirError
+from structured import data, experiment, network
+from structured.faces import augmentation, face_files, landmarks
+from structured.faces.face_files import Entry
+from structured.faces.landmarks import Model
 
 TABLE = "landmarks.csv"
 
@@ -76,7 +77,9 @@ def load(folder: Path) -> Model:
 
     def predict(canvas: np.ndarray) -> np.ndarray:
         with jax.default_matmul_precision(config.precision):
-            return np.asarray(main(params, jitter.plain(jnp.asarray(canvas), crop)))
+            return np.asarray(
+                main(params, augmentation.plain(jnp.asarray(canvas), crop))
+            )
 
     return Model(crop, about["outputs"] // 2, predict)
 
@@ -92,9 +95,9 @@ def find(images: Path, boxes: str = "") -> list[Entry]:
     if boxes and not Path(boxes).is_file():
         raise DataError(f"--boxes={boxes!r} is no file")
     files = [p for p in sorted(images.rglob("*")) if _is_file(p, images)]
-    found = [p for p in files if p.suffix.lower() in listing.ENDINGS]
+    found = [p for p in files if p.suffix.lower() in face_files.ENDINGS]
     if not found:
-        ends = ", ".join(listing.ENDINGS)
+        ends = ", ".join(face_files.ENDINGS)
         raise DataError(f"{images} holds no image, at any depth, that ends with {ends}")
     pts = {p.parent / p.stem: p for p in files if p.suffix.lower() == ".pts"}
     count = Counter(p.parent / p.stem for p in found)
@@ -105,7 +108,7 @@ def find(images: Path, boxes: str = "") -> list[Entry]:
         wrong = "another image has this name but for its ending; move one away"
         wrong = wrong if count[place] > 1 else ""
         entries.append(Entry(name, image, pts.get(place), wrong=wrong))
-    return listing.with_boxes(entries, images, Path(boxes)) if boxes else entries
+    return face_files.with_boxes(entries, images, Path(boxes)) if boxes else entries
 
 
 def predict(

@@ -17,8 +17,9 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from mtl import noise, schedules
-from mtl.task import Params, Task, flatten
+from mtl.engine import schedules
+from mtl.engine.task import Params, Task, flatten
+from mtl.tasks import corruption
 from structured.network import Network
 
 Batch = dict[str, jax.Array]
@@ -131,7 +132,7 @@ def _reconstruct(
     def loss(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         for_look, for_noise = jax.random.split(key)
         target = look(batch, for_look)[field]
-        given = noise.corrupt(for_noise, target, c.noise, c.level)
+        given = corruption.corrupt(for_noise, target, c.noise, c.level)
         code = encode(params, given)
         if c.center_code:
             code = code - _mean(code, batch["valid"])

@@ -8,8 +8,8 @@ the model reaches, and on which machine: docs/model_card.md.
 
 from ml_collections import ConfigDict
 
-from l3spot import config
-from mtl import checks
+from l3spot.training import config
+from mtl.host import checks
 
 
 def get_config(variant: str = "") -> ConfigDict:

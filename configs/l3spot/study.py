@@ -12,8 +12,8 @@ What they reach: docs/results/l3spot.md.
 
 from ml_collections import ConfigDict
 
-from l3spot import config
-from mtl import checks
+from l3spot.training import config
+from mtl.host import checks
 
 FEW = ("few", "few_unlabelled")
 BACKBONES = ("cnn4", "alexnet", "vgg16", "vgg16_imagenet")

@@ -15,7 +15,8 @@ are in docs/results/best.md.
 from ml_collections import ConfigDict
 
 from configs.mtl import table1
-from mtl import checks, config
+from mtl import config
+from mtl.host import checks
 
 TASKS, LABELS = ("vat", "gamma", "ladder"), (100, 1000)
 VARIANTS = {

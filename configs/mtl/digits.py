@@ -7,7 +7,8 @@ Command, under ten seconds on two CPU cores:
 
 from ml_collections import ConfigDict
 
-from mtl import checks, config
+from mtl import config
+from mtl.host import checks
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -9,7 +9,8 @@ the time it takes are in docs/results/mtl.md.
 
 from ml_collections import ConfigDict
 
-from mtl import checks, config
+from mtl import config
+from mtl.host import checks
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -12,7 +12,8 @@ docs/results/table1.md.
 
 from ml_collections import ConfigDict
 
-from mtl import checks, config
+from mtl import config
+from mtl.host import checks
 
 
 def get_config(variant: str = "") -> ConfigDict:

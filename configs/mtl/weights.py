@@ -12,7 +12,8 @@ ten seeds, for a GPU. What came out: docs/results/weights.md.
 from ml_collections import ConfigDict
 
 from configs.mtl import table1
-from mtl import checks, methods
+from mtl import methods
+from mtl.host import checks
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -7,7 +7,7 @@ Of 1000 training digits 50 are pairs; of the others there is x alone and y alone
 
 from ml_collections import ConfigDict
 
-from mtl import checks
+from mtl.host import checks
 from structured import config
 
 

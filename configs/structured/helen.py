@@ -11,7 +11,7 @@ seconds; `:quick` goes about the same path in a twentieth of the steps: batches 
 
 from ml_collections import ConfigDict
 
-from mtl import checks
+from mtl.host import checks
 from structured import config
 
 

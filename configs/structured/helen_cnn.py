@@ -8,7 +8,7 @@ What it reaches is in docs/results/structured.md.
 
 from ml_collections import ConfigDict
 
-from mtl import checks
+from mtl.host import checks
 from structured import config
 
 

@@ -24,7 +24,7 @@ from l3spot.backbones.layers import WHOLE
 from l3spot.backbones.normalisation import Normalisation
 from l3spot.backbones.res4 import Res4
 from l3spot.backbones.vgg import VGG16, VGG19
-from mtl.task import Flat, Params, flatten, unflatten
+from mtl.engine.task import Flat, Params, flatten, unflatten
 
 CLASSES = 1000  # ImageNet's.
 SIDE = 224  # Pixels; any that all networks take will do for their parameters.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl import conv as convolution
+from mtl.engine.cpu import conv as convolution
 
 WIDTH = 4096  # Of the dense layers of AlexNet and VGG.
 WHOLE = 2**30  # A step that no network has: no pool splits.
@@ -16,7 +16,7 @@ WHOLE = 2**30  # A step that no network has: no pool splits.
 class Conv(nn.Module):
     """A square convolution; without `padding` it is centred.
 
-    Unlike flax's, its gradients are fast in a CPU's loops as well (`mtl.conv`).
+    Unlike Flax's, its gradients are fast in loops on a CPU (`mtl.engine.cpu.conv`).
     """
 
     channels: int

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from l3spot.phantom import series
 from l3spot.phantom.draw import Ranges
-from mtl import launch, workdir
-from mtl.errors import ConfigError, WorkdirError
+from mtl.host import launch, workdir
+from mtl.host.errors import ConfigError, WorkdirError
 
 
 def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]:

@@ -12,7 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from l3spot.phantom import body, solid
 from l3spot.phantom.draw import Ranges
-from mtl.errors import WorkdirError
+from mtl.host.errors import WorkdirError
 
 INTERCEPT = -1024  # HU of the stored value 0.
 

@@ -17,7 +17,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from mtl import launch
+from mtl.host import launch
 from mtl.study import grid, run
 
 

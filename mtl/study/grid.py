@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from mtl import config as configs
 from mtl import methods
-from mtl.checks import at_least, get, require
-from mtl.errors import ConfigError
+from mtl.host.checks import at_least, get, require
+from mtl.host.errors import ConfigError
 
 # What two runs in the same program may differ in: it enters as data.
 DATA = ("method", "seed")

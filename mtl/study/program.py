@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from mtl import batches
-from mtl.engine import Engine, State
-from mtl.task import Params
-from mtl.weighting import Weighting
+from mtl.engine import batches
+from mtl.engine.engine import Engine, State
+from mtl.engine.task import Params
+from mtl.engine.weighting import Weighting
 
 OWN, ALL = PartitionSpec("run"), PartitionSpec()
 

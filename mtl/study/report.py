@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from mtl import figures, markdown, workdir
+from mtl import figures
+from mtl.host import markdown, workdir
 from mtl.study import statistics
 from mtl.study.cells import Cells
 from mtl.study.claims import Claim, claims

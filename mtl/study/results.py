@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mtl import workdir
-from mtl.errors import WorkdirError
+from mtl.host import workdir
+from mtl.host.errors import WorkdirError
 from mtl.study.grid import Run
 from mtl.study.sweep import Progress
 

@@ -12,8 +12,10 @@ import tqdm
 from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl import data, experiment, workdir
-from mtl.errors import WorkdirError
+from mtl import experiment
+from mtl.data import datasets
+from mtl.host import workdir
+from mtl.host.errors import WorkdirError
 from mtl.study import grid, report, results
 from mtl.study.cells import Cells
 from mtl.study.grid import Bundle
@@ -33,11 +35,11 @@ def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
       The rows of all the runs of the grid.
 
     Raises:
-      mtl.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: something that the user can mend; the message says what.
     """
     folder = Path(folder)
     grid.check(config)
-    dataset = data.load(config.data)
+    dataset = datasets.load(config.data)
     wanted = grid.runs(config, len(dataset.train.y))
     path = folder / "results.csv"
     with jax.default_matmul_precision(config.precision):

@@ -19,15 +19,17 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from ml_collections import ConfigDict
 
-from mtl import batches, data, experiment, methods
-from mtl.checkpoint import Checkpoints
-from mtl.compiling import compiled
-from mtl.data import Dataset
-from mtl.engine import Engine, State, make_engine
+from mtl import experiment, methods
+from mtl.data import datasets
+from mtl.data.datasets import Dataset
+from mtl.engine import batches
+from mtl.engine.cpu.compiling import compiled
+from mtl.engine.engine import Engine, State, make_engine
+from mtl.engine.task import Params, Task
+from mtl.host.checkpoint import Checkpoints
 from mtl.study import program
 from mtl.study.grid import Bundle, Run, one_config
 from mtl.study.program import ALL, OWN, Given, Part, Shared
-from mtl.task import Params, Task
 
 FULL = 0.8  # Of an accelerator's memory, what a program may take.
 # Compiled programs that are kept: on a CPU each takes hundreds of the 65,530 pieces of
@@ -121,7 +123,7 @@ class Sweep:
         runs = [*runs, *[runs[-1]] * (-len(runs) % jax.device_count())]
         for run in runs:
             c = one_config(self._config, run)
-            rows, label = data.choose_rows(
+            rows, label = datasets.choose_rows(
                 self._dataset.train, self._dataset.classes, run.labelled,
                 run.unlabelled, run.seed, c.data.balanced,
             )  # fmt: skip

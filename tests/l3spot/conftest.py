@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from l3spot import pool
-from l3spot.picture import MM
-from l3spot.pool import ROWS, WIDE, Pool
+from l3spot.localize.preprocess import MM
+from l3spot.training import dataset
+from l3spot.training.dataset import ROWS, WIDE, Pool
 
 
 def bar(l3, height, bright=900):
@@ -27,5 +27,5 @@ def bars(monkeypatch):
     hu = np.stack([bar(a, b) for a, b in zip(l3, height, strict=True)])
     numbers = height.astype(np.float32), l3.astype(np.float32), np.arange(40)
     made = Pool(hu, *numbers)
-    monkeypatch.setattr(pool, "phantoms", lambda *_: made)
+    monkeypatch.setattr(dataset, "phantoms", lambda *_: made)
     return made

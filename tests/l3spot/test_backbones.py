@@ -7,7 +7,7 @@ import pytest
 
 from l3spot import backbones
 from l3spot.backbones import layers, normalisation
-from mtl.task import unflatten
+from mtl.engine.task import unflatten
 
 # Parameters of the trunks, without the statistics of norms.
 COUNTS = {

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l3spot import backbones, layouts
+from l3spot import backbones
 from l3spot.backbones import layers, normalisation
-from l3spot.layouts import Weights
+from l3spot.backbones.pretrained import name_maps
+from l3spot.backbones.pretrained.name_maps import Weights
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -45,7 +46,7 @@ def test_equals_pytorch(name):
         whole = name != "vgg19"  # Its dense layers are those of VGG16.
         network, b = torch_networks.make(name, whole), backbones.make(name)
         state = {k: v.numpy() for k, v in network.state_dict().items()}
-        params = layouts.arrange(b, Weights(Path(name), state, False), whole)
+        params = name_maps.arrange(b, Weights(Path(name), state, False), whole)
 
         x = image(400, 512)
         due = nhwc(in_torch(network.features, x))

@@ -9,9 +9,10 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
-from l3spot import dicom, isolated, planes, projection, scan
-from l3spot.decoders import Frame
-from mtl.errors import DataError
+from l3spot.ct import decoder_processes, dicom, scan, slices
+from l3spot.ct.decoders import Frame
+from l3spot.projections import mip
+from mtl.host.errors import DataError
 from tests.conftest import ROOT
 from tests.l3spot import compressed
 from tests.l3spot import series as write
@@ -21,7 +22,7 @@ from tests.l3spot.test_projection import MM, STEP, images, trunk
 
 def project(folder):
     volume = scan.choose(scan.read(folder), folder)
-    return volume, projection.project(volume, row=STEP, column=MM)
+    return volume, mip.project(volume, row=STEP, column=MM)
 
 
 def fill(folder, syntax, datasets):
@@ -122,7 +123,7 @@ def test_a_zip_of_compressed_files(tmp_path, clean):
 
 def hu(tmp_path, ds):
     write.write(tmp_path, [ds])
-    return dicom.read(planes.File(tmp_path / "IM0000"))[0].hu()
+    return dicom.read(slices.File(tmp_path / "IM0000"))[0].hu()
 
 
 def test_a_syntax_that_is_not_known(tmp_path):
@@ -145,7 +146,7 @@ def test_fragments_without_compression(tmp_path):
     data = write.content(ds).replace(b"1.2.840.10008.1.2.5\0", b"1.2.840.10008.1.2.1\0")
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(DataError, match="in fragments, but not compressed"):
-        dicom.read(planes.File(tmp_path / "a"))[0].hu()
+        dicom.read(slices.File(tmp_path / "a"))[0].hu()
 
 
 def test_a_decoder_that_hangs_or_dies_is_an_error_and_the_next_one_works(monkeypatch):
@@ -153,23 +154,23 @@ def test_a_decoder_that_hangs_or_dies_is_an_error_and_the_next_one_works(monkeyp
     frame = compressed.rle(ds, compressed.frames(ds)[0])
     ask = Frame("1.2.840.10008.1.2.5", frame, write.ROWS, write.COLUMNS, 16)
     with monkeypatch.context() as patch:
-        patch.setattr(isolated, "PATIENCE", 0.0)
-        isolated.close()
+        patch.setattr(decoder_processes, "PATIENCE", 0.0)
+        decoder_processes.close()
         with pytest.raises(ValueError, match="crashed on it, or took too long"):
-            isolated.decode(ask)
-    assert isolated.decode(ask).data == ds.PixelData
+            decoder_processes.decode(ask)
+    assert decoder_processes.decode(ask).data == ds.PixelData
 
 
 def test_a_forked_process_has_decoders_of_its_own():
     """Else both would read the same pipe. Forked alone, without JAX or threads."""
     program = """
 import os
-from l3spot import isolated
-from l3spot.decoders import Frame
+from l3spot.ct import decoder_processes
+from l3spot.ct.decoders import Frame
 import struct
 def ask(byte):
     data = struct.pack("<16I", 1, 64, *[0] * 14) + bytes([256 - 99, byte])
-    return isolated.decode(Frame("1.2.840.10008.1.2.5", data, 10, 10, 8)).data
+    return decoder_processes.decode(Frame("1.2.840.10008.1.2.5", data, 10, 10, 8)).data
 assert ask(1) == b"\\1" * 100
 child = os.fork()
 for _ in range(200):

@@ -10,17 +10,23 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from l3spot import backbones, convert, layouts, pretrained, pth, weights
+from l3spot import backbones, convert
 from l3spot.backbones import normalisation
-from l3spot.layouts import Weights
-from mtl.errors import DataError, WorkdirError
-from mtl.task import flatten
+from l3spot.backbones.pretrained import (
+    converted,
+    name_maps,
+    safetensors_file,
+    torch_file,
+)
+from l3spot.backbones.pretrained.name_maps import Weights
+from mtl.engine.task import flatten
+from mtl.host.errors import DataError, WorkdirError
 
 
 def torchvision(name="alexnet", seed=0):
     """The trunk's tensors, random, by torchvision's names."""
     b, rng = backbones.make(name), np.random.default_rng(seed)
-    names, made = layouts._names(b, keras=False), {}
+    names, made = name_maps._names(b, keras=False), {}
     for ours, like in b.shapes().items():
         shape = like.shape
         if len(shape) == 4:
@@ -47,11 +53,11 @@ def test_both_kinds_of_pth_and_back(tmp_path, name):
     for zipped in (True, False):
         torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
         convert.convert(name, tmp_path / "a.pth", tmp_path / "out")
-        found = pretrained.load(tmp_path / "out")
+        found = converted.load(tmp_path / "out")
         assert found.backbone == name
         assert found.normalisation == backbones.make(name).normalisation
         for ours, value in flatten(found.params).items():
-            due = given[layouts._names(backbones.make(name), False)[ours]]
+            due = given[name_maps._names(backbones.make(name), False)[ours]]
             due = due.transpose(2, 3, 1, 0) if due.ndim == 4 else due
             np.testing.assert_array_equal(value, due)
         (tmp_path / "out").unlink()
@@ -70,14 +76,14 @@ def test_timms_safetensors(tmp_path):
     given["pre_logits.fc1.weight"][3, 5, 2, 6] = 1
     given["pre_logits.fc2.weight"][7, 8] = 1
     b, source = backbones.make("vgg16"), Weights(tmp_path, given, keras=False)
-    params = layouts.arrange(b, source, classifier=True)
+    params = name_maps.arrange(b, source, classifier=True)
     # Channel 5 of row 2, column 6, goes to unit 3.
     assert params["dense1"]["kernel"][(2 * 7 + 6) * 512 + 5, 3] == 1
     assert params["dense2"]["kernel"][8, 7] == 1
     assert {k: v.shape for k, v in flatten(params).items()} == {
         k: v.shape for k, v in b.shapes(classifier=True).items()
     }
-    assert "dense1" not in layouts.arrange(b, source)
+    assert "dense1" not in name_maps.arrange(b, source)
 
 
 def test_dense_layers_are_kept_where_asked_for(tmp_path):
@@ -87,7 +93,7 @@ def test_dense_layers_are_kept_where_asked_for(tmp_path):
     out = tmp_path / "out"
     for classifier in (False, True):
         convert.convert("googlenet", tmp_path / "a.safetensors", out, classifier)
-        found = pretrained.load(out).params
+        found = converted.load(out).params
         assert ("dense" in found) == classifier
     np.testing.assert_array_equal(found["dense"]["kernel"], np.eye(1024, 1000))
 
@@ -95,7 +101,7 @@ def test_dense_layers_are_kept_where_asked_for(tmp_path):
 def test_metadata_tell_what_it_is(tmp_path):
     save_file(torchvision(), tmp_path / "a.safetensors")
     convert.convert("alexnet", tmp_path / "a.safetensors", tmp_path / "out")
-    _, metadata = weights.tensors(tmp_path / "out")
+    _, metadata = safetensors_file.tensors(tmp_path / "out")
     content = (tmp_path / "a.safetensors").read_bytes()
     assert metadata == {
         "kind": "backbone",
@@ -130,7 +136,7 @@ def test_keras(tmp_path, names):
     h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     given = keras(h5py, tmp_path / "a.h5", names)
     convert.convert("vgg16", tmp_path / "a.h5", tmp_path / "out")
-    found = pretrained.load(tmp_path / "out")
+    found = converted.load(tmp_path / "out")
     assert found.normalisation == normalisation.CAFFE
     for name, value in flatten(found.params).items():
         np.testing.assert_array_equal(value, given[name])
@@ -194,7 +200,7 @@ def test_files_of_another_kind(tmp_path):
     for content, said in (
         (b"", "no .pth, no safetensors"),
         (b"<html>not found</html>", "no .pth, no safetensors"),
-        (pth.ZIP + b"rest", "no whole .pth"),
+        (torch_file.ZIP + b"rest", "no whole .pth"),
         (b"\x80\x02rest", "no whole .pth"),
         (b"\x10\0\0\0\0\0\0\0{}", "no whole safetensors"),
     ):
@@ -223,7 +229,7 @@ def test_what_load_refuses(tmp_path):
     path = tmp_path / "a.safetensors"
     save_file(torchvision(), path)
     with pytest.raises(DataError, match="something else, not a backbone"):
-        pretrained.load(path)
+        converted.load(path)
     params = convert.convert("alexnet", path, tmp_path / "out").params
     good = {"backbone": "alexnet", "normalisation": normalisation.IMAGENET.to_json()}
     for kind, metadata, said in (
@@ -232,21 +238,21 @@ def test_what_load_refuses(tmp_path):
         ("backbone", {"backbone": "alexnet"}, "nothing of its input"),
         ("backbone", good | {"backbone": "vgg16"}, "not the layers of vgg16"),
     ):
-        weights.save(path, kind, params, metadata)
+        safetensors_file.save(path, kind, params, metadata)
         with pytest.raises(DataError, match=r"a\.safetensors") as e:
-            pretrained.load(path)
+            converted.load(path)
         assert said in str(e.value)
     (tmp_path / "b").write_bytes((tmp_path / "out").read_bytes()[:-1])
     with pytest.raises(DataError, match="no whole safetensors file"):
-        pretrained.load(tmp_path / "b")
+        converted.load(tmp_path / "b")
     with pytest.raises(DataError, match="there is no file"):
-        pretrained.load(tmp_path / "none")
+        converted.load(tmp_path / "none")
 
 
 def test_any_parameters_can_be_saved(tmp_path):
     params = {"a": {"b": np.arange(6.0).reshape(2, 3).T}, "c": np.float32(1)}
-    weights.save(tmp_path / "a", "mine", params, {"more": "told"})
-    found, metadata = weights.load(tmp_path / "a", "mine")
+    safetensors_file.save(tmp_path / "a", "mine", params, {"more": "told"})
+    found, metadata = safetensors_file.load(tmp_path / "a", "mine")
     assert metadata == {"kind": "mine", "more": "told"}
     assert jax.tree.structure(found) == jax.tree.structure(params)
     np.testing.assert_array_equal(found["a"]["b"], params["a"]["b"])
@@ -254,7 +260,7 @@ def test_any_parameters_can_be_saved(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     save_file({"a": np.ones(1), "a/b": np.ones(1)}, tmp_path / "a", {"kind": "mine"})
     with pytest.raises(DataError, match="names within names"):
-        weights.load(tmp_path / "a", "mine")
+        safetensors_file.load(tmp_path / "a", "mine")
 
 
 def test_launcher(tmp_path):
@@ -285,7 +291,7 @@ def vgg16(real_data, tmp_path_factory):
     pytest.importorskip("h5py", reason="h5py is not installed")
     out = tmp_path_factory.mktemp("vgg16") / "vgg16.safetensors"
     convert.convert("vgg16", path, out)
-    return pretrained.load(out)
+    return converted.load(out)
 
 
 def test_real_filters(vgg16):

@@ -9,8 +9,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from l3spot import centroids, datasets, examples, project
-from mtl.errors import DataError
+from l3spot import project
+from l3spot.labels import centroids
+from l3spot.projections import dataset_layouts, reader
+from mtl.host.errors import DataError
 from tests.l3spot import vertebra
 from tests.l3spot.test_masks import MIDDLE, affine_of
 
@@ -100,10 +102,10 @@ MADE = {f.__name__: f for f in (totalsegmentator, verse, ctspine1k, folders)}
 def test_scans_and_labels_of_a_data_set(tmp_path, layout):
     root, out = tmp_path / "scans", tmp_path / "out"
     expected = MADE[layout](root)
-    assert datasets.detect(root) == layout
+    assert dataset_layouts.detect(root) == layout
     report = project.project(root, out, workers=1)
     assert {r["scan"]: r["label"] for r in report} == expected
-    loaded = examples.load(out)
+    loaded = reader.load(out)
     assert {e.id: e.label for e in loaded} == expected
     for example in loaded:
         if example.label == "in view":
@@ -124,18 +126,18 @@ def test_names_that_are_there_twice_get_their_folders(tmp_path):
     for source in "ab":
         save(tmp_path / "volumes" / source / "1.nii.gz", ct())
         save(tmp_path / "labels" / source / "1_seg.nii.gz", mask(22))
-    found = datasets.find(tmp_path, datasets.detect(tmp_path))
+    found = dataset_layouts.find(tmp_path, dataset_layouts.detect(tmp_path))
     assert [c.name for c in found] == ["volumes_a_1.nii.gz", "volumes_b_1.nii.gz"]
     assert all(c.label for c in found)
 
 
 def test_a_layout_that_is_forced(tmp_path):
     totalsegmentator(tmp_path)
-    assert [c.name for c in datasets.find(tmp_path, "folders")] == [
+    assert [c.name for c in dataset_layouts.find(tmp_path, "folders")] == [
         "s0001", "s0002", "s0003",
     ]  # fmt: skip
     with pytest.raises(DataError, match="holds no scan as verse"):
-        datasets.find(tmp_path, "verse")
+        dataset_layouts.find(tmp_path, "verse")
 
 
 def test_folders_that_are_closed_do_not_end_the_run(tmp_path, monkeypatch):
@@ -151,8 +153,8 @@ def test_folders_that_are_closed_do_not_end_the_run(tmp_path, monkeypatch):
 
     save(root / "s0000" / "ct.nii.gz", ct())
     monkeypatch.setattr(os, "stat", stat)
-    assert datasets.detect(root) == "totalsegmentator"
-    assert datasets.detect(root / "s0002") == "folders"
+    assert dataset_layouts.detect(root) == "totalsegmentator"
+    assert dataset_layouts.detect(root / "s0002") == "folders"
     report = project.project(root, tmp_path / "out", workers=1)
     assert [(r["scan"], r["status"]) for r in report] == [
         ("s0000", "rejected"), ("s0001", "rejected"),
@@ -182,7 +184,7 @@ def test_a_label_whose_file_changed_is_read_again(tmp_path):
     save(masks, mask(0))
     report = project.project(tmp_path / "seg", out, workers=1)
     assert [r["label"] for r in report] == ["not in view", "not in view", ""]
-    assert [e.label for e in examples.load(out)] == ["not in view", "not in view", ""]
+    assert [e.label for e in reader.load(out)] == ["not in view", "not in view", ""]
     (centres,) = tmp_path.rglob("*verse500*_ctd.json")
     project.project(tmp_path / "verse", out, workers=1)
     centres.write_text('[{"direction": ["R", "A", "S"]}]')

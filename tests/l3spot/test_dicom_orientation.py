@@ -8,8 +8,9 @@ import pytest
 from matplotlib import image as png
 from scipy import ndimage
 
-from l3spot import model, predict
-from l3spot.model import Calibration
+from l3spot import predict
+from l3spot.localize import model
+from l3spot.localize.model import Calibration
 from l3spot.predict import How
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import MM, SIZE, STEP, X0, Y0, Z0, images, trunk

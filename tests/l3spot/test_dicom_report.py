@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 from pydicom.sr.codedict import codes
 
-from l3spot import model, original, predict, scan
-from l3spot.model import Calibration
+from l3spot import predict
+from l3spot.ct import scan, source_file
+from l3spot.localize import model
+from l3spot.localize.model import Calibration
 from l3spot.predict import How
-from mtl.errors import ConfigError, DataError
+from mtl.host.errors import ConfigError, DataError
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import images, trunk
 
@@ -150,7 +152,7 @@ def test_a_file_of_many_frames_is_refused(tmp_path):
     write.write(tmp_path / "e", [write.enhanced([1.0] * 20)])
     volume = scan.choose(scan.read(tmp_path / "e"), tmp_path / "e")
     with pytest.raises(DataError, match="IM0000 holds 20 planes"):
-        original.of(volume, 3)
+        source_file.of(volume, 3)
 
 
 def test_a_header_that_is_odd_gives_a_warning(checkpoints, tmp_path):

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from l3spot import evaluate, tables
-from mtl.errors import DataError
+from l3spot import evaluate
+from l3spot.report import metrics, tables
+from mtl.host.errors import DataError
 from tests.conftest import ROOT
 
 N = 24
@@ -98,7 +99,7 @@ def test_the_average_row_is_that_of_the_paper():
     rows = [
         {"scans": 1, "compared": 1, "mean_slices": m, "std_slices": s} for m, s in vgg
     ]
-    told = evaluate.average(rows)
+    told = metrics.average(rows)
     assert (round(told["mean_slices"], 2), round(told["std_slices"], 2)) == (1.82, 2.32)
     assert "mean_mm" not in told
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from l3spot import evaluate
+from l3spot.report import metrics
 
 L3_MM = 100.0
 
@@ -11,7 +12,7 @@ L3_MM = 100.0
 def shares(errors_mm):
     away = np.array(errors_mm)
     signs = np.where(np.arange(len(away)) % 2, 1, -1)
-    return evaluate.errors(L3_MM + signs * away, np.full(len(away), L3_MM))
+    return metrics.errors(L3_MM + signs * away, np.full(len(away), L3_MM))
 
 
 @pytest.mark.parametrize(("error_mm", "wrong"), [(17.9, 0), (18.1, 1), (19.9, 1)])

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from matplotlib import image as png
 
-from l3spot import found, model
-from l3spot.model import Calibration
-from l3spot.projection import Projection
-from l3spot.spotting import REACH, Sequence
+from l3spot.localize import model
+from l3spot.localize.model import Calibration
+from l3spot.localize.window_search import REACH, Sequence
+from l3spot.projections.mip import Projection
+from l3spot.report import result
 from tests.l3spot.test_dicom_orientation import projection_of
 
 ROWS, TOP_MM = 240, 500.0
@@ -44,7 +45,7 @@ def finder(l3_mm, confidence, seen=None):
 def test_z_and_slice_of_a_row(l3_mm):
     """The projection's upper edge lies half a row above the middle of its first."""
     volume = SimpleNamespace(z=SLICES_MM)
-    got = found.find(finder(l3_mm, 0.9), projection(), volume)
+    got = result.find(finder(l3_mm, 0.9), projection(), volume)
     z = TOP_MM + 0.5 - l3_mm
     assert (got.row, got.z) == pytest.approx((l3_mm, z))
     assert got.plane == min(range(80), key=lambda n: abs(SLICES_MM[n] - z))
@@ -55,7 +56,7 @@ def test_z_and_slice_of_a_row(l3_mm):
 )
 def test_half_sure_is_found(confidence, status):
     volume = SimpleNamespace(z=SLICES_MM)
-    got = found.find(finder(100.0, confidence), projection(), volume)
+    got = result.find(finder(100.0, confidence), projection(), volume)
     assert (got.status, got.confidence) == (status, confidence)
 
 
@@ -64,7 +65,7 @@ def test_the_model_looks_at_the_frontal_projection_in_its_own_window():
     p, seen = projection(), []
     p.frontal[100:102, 40:50] = 250.0
     p = p._replace(lateral=np.full_like(p.lateral, 800.0))
-    found.find(finder(100.0, 0.9, seen), p, SimpleNamespace(z=SLICES_MM))
+    result.find(finder(100.0, 0.9, seen), p, SimpleNamespace(z=SLICES_MM))
     assert len(seen[0]) == ROWS // 2
     np.testing.assert_allclose(np.unique(seen[0]), [0, 0.25])
     assert np.flatnonzero(seen[0].any(axis=1)).tolist() == [50]
@@ -75,8 +76,8 @@ def test_the_model_looks_at_the_frontal_projection_in_its_own_window():
 def test_the_line_in_the_picture_lies_at_the_row(l3_mm, confidence):
     """Red where L3 is found, grey where it is not."""
     p = projection()
-    got = found.find(finder(l3_mm, confidence), p, SimpleNamespace(z=SLICES_MM))
-    drawn = png.imread(io.BytesIO(found.draw("a", p, got)))[..., :3]
+    got = result.find(finder(l3_mm, confidence), p, SimpleNamespace(z=SLICES_MM))
+    drawn = png.imread(io.BytesIO(result.draw("a", p, got)))[..., :3]
     panel = projection_of((255 * drawn).round())
     line = panel.mean(axis=1)
     at = int(line[:, 0].argmax())
@@ -89,8 +90,8 @@ def test_the_row_of_the_results_names_the_slice_and_its_own_z():
     """z is L3's, slice_z_mm that of the nearest slice."""
     planes = [SimpleNamespace(file=f"f{n}", sop=f"1.{n}") for n in range(80)]
     volume = SimpleNamespace(z=SLICES_MM, planes=planes)
-    got = found.find(finder(101.5, 0.9), projection(), volume)
-    row = found.row_of(got, volume)
+    got = result.find(finder(101.5, 0.9), projection(), volume)
+    row = result.row_of(got, volume)
     n = row["slice_index"]
     assert row["z_mm"] == pytest.approx(TOP_MM + 0.5 - 101.5, abs=0.01)
     assert row["slice_z_mm"] == pytest.approx(TOP_MM - 0.4 - 3 * (79 - n), abs=1e-3)

@@ -16,8 +16,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from l3spot import projection, scan
-from mtl.errors import DataError
+from l3spot.ct import scan
+from l3spot.projections import mip
+from mtl.host.errors import DataError
 from tests.l3spot import compressed
 from tests.l3spot import series as write
 
@@ -118,7 +119,7 @@ def whatever(root):
             given[plane.file.path] = plane.origin[2], hu.tobytes()
     for volume in found.volumes:
         with contextlib.suppress(DataError):
-            made = projection.project(volume, workers=2)
+            made = mip.project(volume, workers=2)
             assert np.isfinite(made.frontal).all()
     warned = any(v.warnings for v in found.volumes) or found.rejected or found.unread
     return given, bool(warned)

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l3spot import dicom, planes, projection, volumes
+from l3spot.ct import dicom, slices, volumes
+from l3spot.projections import mip
 from tests.l3spot import series as write
 
 DEPTH = 9  # Planes.
@@ -97,10 +98,10 @@ def test_projections_do_not_depend_on_how_files_hold_the_body(
 ):
     folder = tmp_path_factory.mktemp("scan")
     write.write(folder, images(case))
-    read = [p for f in planes.files(folder) for p in dicom.read(f)]
+    read = [p for f in slices.files(folder) for p in dicom.read(f)]
     ((volume,), rejected) = volumes.assemble(read)
     assert rejected == []
-    found = projection.project(volume, row=row, column=column, workers=1)
+    found = mip.project(volume, row=row, column=column, workers=1)
     z, y, x = (
         start + mm * np.arange(n)
         for start, mm, n in zip(case.start, case.spacing, case.hu.shape, strict=True)

@@ -8,8 +8,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from l3spot import examples, kanavati, project
-from mtl.errors import DataError
+from l3spot import project
+from l3spot.projections import kanavati, reader
+from mtl.host.errors import DataError
 
 SPACING = np.array([[0.8, 0.7, 2.0], [1.0, 1.0, 5.0], [1.0, 1.0, 1.0]])
 
@@ -108,7 +109,7 @@ def test_through_the_launcher_and_back(file, tmp_path):
     out = tmp_path / "out"
     report = project.project(file.parent, out)
     assert [r["status"] for r in report] == ["projected"] * 3
-    found = {e.id: e for e in examples.load(out)}
+    found = {e.id: e for e in reader.load(out)}
     assert sorted(found) == ["b_one", "two", "two_2"]
     assert (found["b_one"].label, found["b_one"].l3_z) == ("in view", -43.0)
     assert found["b_one"].z[report[0]["l3_row"]] == -43.0
@@ -122,7 +123,7 @@ def test_views_that_give_one_row_are_rejected(file, tmp_path):
     """They are 98, 145 and 59 mm high."""
     report = project.project(file, tmp_path / "out", row=100)
     assert [r["status"] for r in report] == ["rejected", "projected", "rejected"]
-    assert [e.id for e in examples.load(tmp_path / "out")] == ["two"]
+    assert [e.id for e in reader.load(tmp_path / "out")] == ["two"]
 
 
 class Harm:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from l3spot import labels
-from mtl.errors import DataError
+from l3spot.labels import csv_labels
+from mtl.host.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.series import PLANES, STEP
 from tests.l3spot.test_volumes import only
@@ -23,7 +23,7 @@ def table(tmp_path):
     def read(text, offset=0.0):
         path = tmp_path / "labels.csv"
         path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return labels.read(path, offset)
+        return csv_labels.read(path, offset)
 
     return read
 
@@ -36,7 +36,7 @@ def test_the_three_ways_to_name_a_plane(table, volume):
         ("sop_instance_uid", sop),
     ):
         found = table(f"scan,{kind}\na,{value}\n")["a"].find(volume)
-        assert found == labels.Label(labels.IN, 110.0)
+        assert found == csv_labels.Label(csv_labels.IN, 110.0)
 
 
 def test_an_offset_leads_to_the_middle_of_the_body(table, volume):
@@ -54,7 +54,7 @@ def test_an_empty_value_says_not_in_view(table, volume):
     rows = table("scan,z_mm\na,\n b , \n", 5.0)
     for name in "ab":
         found = rows[name].find(volume)
-        assert found.state == labels.OUT
+        assert found.state == csv_labels.OUT
         assert np.isnan(found.z)
 
 
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_named(table, text, said):
 
 def test_no_such_file(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
-        labels.read(tmp_path / "nowhere.csv")
+        csv_labels.read(tmp_path / "nowhere.csv")
 
 
 @pytest.mark.parametrize(

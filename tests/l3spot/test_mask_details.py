@@ -4,9 +4,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from l3spot import labels, masks
-from l3spot.masks import Mask
-from mtl.errors import DataError
+from l3spot.labels import csv_labels, masks
+from l3spot.labels.masks import Mask
+from mtl.host.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot import vertebra
 from tests.l3spot.test_masks import MIDDLE, affine_of, image
@@ -52,7 +52,9 @@ def test_a_body_whose_inside_is_not_marked(tmp_path):
     assert found.z == pytest.approx(30, abs=0.1)
 
 
-@pytest.mark.parametrize(("radius_mm", "state"), [(3, labels.OUT), (7, labels.IN)])
+@pytest.mark.parametrize(
+    ("radius_mm", "state"), [(3, csv_labels.OUT), (7, csv_labels.IN)]
+)
 def test_a_ball_of_4_mm_must_fit_in(tmp_path, radius_mm, state):
     affine = affine_of((1.0, 1.0, 1.0), [0, 0, 0])
     path = image(ball(radius_mm, 30), affine, tmp_path / "a.nii")

@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from l3spot import labels, masks
-from mtl.errors import DataError
+from l3spot.labels import csv_labels, masks
+from mtl.host.errors import DataError
 from tests.l3spot import vertebra
 
 MIDDLE = np.array([5.0, -20.0, 130.0])
@@ -39,7 +39,7 @@ TILTS = list(itertools.product((-20, 0, 20), (-10, 0, 10)))
 def test_the_middle_of_the_body_whatever_its_tilt(tmp_path, about_x, about_y):
     path = saved(tmp_path / "a.nii.gz", rotation=vertebra.turn(about_x, about_y))
     found = masks.read(path)
-    assert found.state == labels.IN
+    assert found.state == csv_labels.IN
     assert abs(found.z - MIDDLE[2]) < 1.0
     assert found.warnings == ()
 
@@ -71,12 +71,14 @@ def test_one_vertebra_of_several(tmp_path):
     path = image(marked, affine, tmp_path / "a.nii")
     assert abs(masks.read(path, 22).z - MIDDLE[2]) < 1.0
     assert abs(masks.read(path, 21).z - MIDDLE[2] - 36) < 1.0
-    assert masks.read(path, 24) == labels.Label(labels.OUT, masks.read(path, 24).z)
+    assert masks.read(path, 24) == csv_labels.Label(
+        csv_labels.OUT, masks.read(path, 24).z
+    )
 
 
 def test_an_empty_mask_says_that_l3_is_not_in_view(tmp_path):
     found = masks.read(saved(tmp_path / "a.nii.gz", value=0))
-    assert found.state == labels.OUT
+    assert found.state == csv_labels.OUT
     assert np.isnan(found.z)
 
 
@@ -89,11 +91,11 @@ def test_a_vertebra_that_is_cut_is_told(tmp_path):
     assert below.warnings == ()
     assert abs(below.z - MIDDLE[2]) < 1.0
     half = masks.read(saved(tmp_path / "half.nii.gz", low=130.0))
-    assert half.state == labels.IN
+    assert half.state == csv_labels.IN
     assert "the body of L3 reaches the end of the scan" in half.warnings[0]
     assert 130 < half.z < 144
     rest = masks.read(saved(tmp_path / "rest.nii.gz", low=146.0))
-    assert rest.state == labels.OUT
+    assert rest.state == csv_labels.OUT
     assert "too little of L3" in rest.warnings[0]
 
 

@@ -11,8 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from l3spot import nifti, planes, projection, scan, volumes
-from mtl.errors import DataError
+from l3spot.ct import nifti, scan, slices, volumes
+from l3spot.projections import mip
+from mtl.host.errors import DataError
 from tests.l3spot.test_projection import MM, STEP, X0, Y0, Z0, images, trunk, volume_of
 
 # RAS: x and y run to the other side than in DICOM.
@@ -42,7 +43,7 @@ def save(path, hu, affine=AFFINE, change=None, code=1, kind=nibabel.Nifti1Image)
 
 
 def volume(path):
-    made, rejected = volumes.assemble(nifti.read(planes.File(path)))
+    made, rejected = volumes.assemble(nifti.read(slices.File(path)))
     assert rejected == []
     (one,) = made
     return one
@@ -52,7 +53,7 @@ def volume(path):
 def due(tmp_path_factory):
     """The projection of the trunk's DICOM files."""
     folder = tmp_path_factory.mktemp("dicom")
-    return projection.project(volume_of(folder, images(trunk())), row=STEP, column=MM)
+    return mip.project(volume_of(folder, images(trunk())), row=STEP, column=MM)
 
 
 def turned(order, flips):
@@ -69,7 +70,7 @@ def test_all_orders_of_the_axes_give_the_projection_of_the_dicom_files(
 ):
     path = tmp_path / "a.nii"
     nibabel.save(turned(order, flips), path)
-    p = projection.project(volume(path), row=STEP, column=MM)
+    p = mip.project(volume(path), row=STEP, column=MM)
     for name in ("frontal", "lateral", "z", "x", "y", "nearest"):
         np.testing.assert_allclose(getattr(p, name), getattr(due, name), atol=1e-4)
 
@@ -90,7 +91,7 @@ def test_a_leaning_stack_is_told_as_one_of_dicom_files_is(tmp_path):
     affine = AFFINE.copy()
     affine[1, 2] = STEP * np.tan(np.radians(10))
     path = save(tmp_path / "a.nii", small(), affine)
-    _, (rejected,) = volumes.assemble(nifti.read(planes.File(path)))
+    _, (rejected,) = volumes.assemble(nifti.read(slices.File(path)))
     assert (
         rejected.why == "the gantry was tilted by 10.0 degrees; its rows are not level"
     )
@@ -181,7 +182,7 @@ def test_files_that_are_no_use(tmp_path, said):
     content[252:254] = bytes(2)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.nii") as e:
-        nifti.read(planes.File(path))
+        nifti.read(slices.File(path))
     assert said in str(e.value)
 
 
@@ -193,7 +194,7 @@ def test_files_that_are_not_what_they_seem(tmp_path):
     (tmp_path / "cut.nii.gz").write_bytes(packed[:20])
     for name in ("text.nii", "text.nii.gz", "empty.nii", "cut.nii.gz"):
         with pytest.raises(DataError, match=f"{name} is no NIfTI file"):
-            nifti.read(planes.File(tmp_path / name))
+            nifti.read(slices.File(tmp_path / name))
 
 
 def test_files_cut_short(tmp_path):
@@ -215,7 +216,7 @@ def test_files_cut_short(tmp_path):
         (damaged, "cannot be unpacked"),
         (tmp_path / "short.nii.gz", "cut short"),
     ):
-        found = nifti.read(planes.File(path))
+        found = nifti.read(slices.File(path))
         with pytest.raises(DataError, match=f"{path.name} .*{said}"):
             found[0].hu()
 
@@ -245,7 +246,7 @@ def still_open(folder):
 
 
 def test_no_room_to_unpack_is_told(tmp_path, monkeypatch):
-    found = nifti.read(planes.File(save(tmp_path / "a.nii.gz", small())))
+    found = nifti.read(slices.File(save(tmp_path / "a.nii.gz", small())))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="set TMPDIR"):
         found[0].hu()

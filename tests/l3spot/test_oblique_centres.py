@@ -14,8 +14,9 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
-from l3spot import centroids, masks, nifti, volumes
-from l3spot.planes import File
+from l3spot.ct import nifti, volumes
+from l3spot.ct.slices import File
+from l3spot.labels import centroids, masks
 from tests.l3spot import series as write
 from tests.l3spot.test_volumes import only
 

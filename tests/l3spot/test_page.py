@@ -9,8 +9,9 @@ import subprocess
 
 import pytest
 
-from l3spot import model, predict
-from l3spot.model import Calibration
+from l3spot import predict
+from l3spot.localize import model
+from l3spot.localize.model import Calibration
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import images, trunk
 

@@ -2,7 +2,8 @@
 
 from html.parser import HTMLParser
 
-from l3spot import page, predict
+from l3spot import predict
+from l3spot.report import html_page
 
 ROWS = [
     {"scan": "good", "status": "found", "confidence": 0.91, "z_mm": -12.5,
@@ -48,7 +49,7 @@ class Reader(HTMLParser):
 
 def rendered():
     rows = [dict.fromkeys(predict.COLUMNS, "") | row for row in ROWS]
-    return page.render(rows, "trained on a & b")
+    return html_page.render(rows, "trained on a & b")
 
 
 def test_cells_are_those_of_the_results_the_worst_first():

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from l3spot import parallel
+from l3spot.projections import process_pool
 from tests.conftest import ROOT
 
 
@@ -24,7 +24,7 @@ def work(item):
 
 
 def results(items, workers):
-    return dict(parallel.each(work, items, workers))
+    return dict(process_pool.each(work, items, workers))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
@@ -42,7 +42,7 @@ def test_what_raises_does_not_stop_the_others(workers):
 
 def test_a_killed_process_loses_only_its_own_item():
     found = results([1, "die", 2, "die", 3, 4], 2)
-    died = [n for n, r in found.items() if isinstance(r, parallel.DiedError)]
+    died = [n for n, r in found.items() if isinstance(r, process_pool.DiedError)]
     assert sorted(died) == [1, 3]
     assert "ended with -9" in str(found[1])
     assert [found[n] for n in (0, 2, 4, 5)] == [2, 4, 6, 8]
@@ -50,7 +50,7 @@ def test_a_killed_process_loses_only_its_own_item():
 
 def test_who_leaves_ends_the_processes():
     start = time.monotonic()
-    for number, _ in parallel.each(work, [1, "sleep"], 2):
+    for number, _ in process_pool.each(work, [1, "sleep"], 2):
         assert number == 0
         break
     assert time.monotonic() - start < 30
@@ -59,8 +59,8 @@ def test_who_leaves_ends_the_processes():
 INTERRUPTED = """
 import os, signal, sys, time
 from pathlib import Path
-from l3spot import parallel
-from mtl import workdir
+from l3spot.projections import process_pool
+from mtl.host import workdir
 
 def slow(path):
     # Its name is due when the file has been written aside.
@@ -71,7 +71,7 @@ if __name__ == "__main__":
     # Whoever runs tests in the background has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        list(parallel.each(slow, sys.argv[1:], 2))
+        list(process_pool.each(slow, sys.argv[1:], 2))
     except KeyboardInterrupt:
         sys.exit(7)
 """

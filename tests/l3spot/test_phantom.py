@@ -9,12 +9,13 @@ import numpy as np
 import pydicom
 import pytest
 
-from l3spot import examples, project
+from l3spot import project
 from l3spot.phantom import __main__ as launcher
 from l3spot.phantom import body, series, shadow, shapes, solid, spine
 from l3spot.phantom.draw import Ranges
 from l3spot.phantom.shapes import ABSENT, Blocks, Capsules, Ellipsoids, Matter
-from mtl.errors import ConfigError, WorkdirError
+from l3spot.projections import reader
+from mtl.host.errors import ConfigError, WorkdirError
 
 SHORT = dataclasses.replace(
     Ranges(), length=(60.0, 61.0), step=(2.5, 2.6), without=0.0, streaks=(0.0, 0.0),
@@ -190,7 +191,7 @@ def test_phantoms_are_series_that_are_read_with_their_labels(written, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("scan,z_mm\n" + "".join(f"{n},{z}\n" for n, z in rows))
     project.project(out, tmp_path / "mips", labels_csv=labels)
-    found = examples.load(tmp_path / "mips")
+    found = reader.load(tmp_path / "mips")
     assert [(e.id, e.label) for e in found] == [("p0", "in view"), ("p1", "in view")]
     for example, (_, z) in zip(found, rows, strict=True):
         assert example.l3_z == pytest.approx(z)

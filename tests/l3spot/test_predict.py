@@ -11,9 +11,12 @@ import jax
 import numpy as np
 import pytest
 
-from l3spot import evaluate, found, model, network, page, predict, projection
-from l3spot.model import Calibration, Model
-from mtl.errors import DataError, WorkdirError
+from l3spot import evaluate, predict
+from l3spot.localize import model, network
+from l3spot.localize.model import Calibration, Model
+from l3spot.projections import mip
+from l3spot.report import html_page, metrics, result
+from mtl.host.errors import DataError, WorkdirError
 from tests.conftest import ROOT
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import PLANES, STEP, Z0, images, trunk
@@ -122,7 +125,7 @@ def test_a_model_is_what_was_saved(params, tmp_path):
 def test_the_packaged_model_is_small_and_finds_its_way_into_a_scan(scans, tmp_path):
     assert model.PACKAGED.stat().st_size < 2e6
     predict.predict(scans, tmp_path / "out")
-    assert rows(tmp_path / "out")[0]["status"] in (found.IN, found.OUT)
+    assert rows(tmp_path / "out")[0]["status"] in (result.IN, result.OUT)
 
 
 def test_the_packaged_model_is_right_about_real_scans(real_data, tmp_path):
@@ -132,7 +135,7 @@ def test_the_packaged_model_is_right_about_real_scans(real_data, tmp_path):
     predict.predict(real_data / "ct", tmp_path / "out")
     told = {row["scan"]: row for row in rows(tmp_path / "out")}
     assert float(told["abdomen_portal.zip"]["z_mm"]) == pytest.approx(67.2, abs=10)
-    assert told["wholebody_head.zip"]["status"] == found.OUT
+    assert told["wholebody_head.zip"]["status"] == result.OUT
 
 
 def test_the_launcher_tells_what_failed(scans, checkpoints, tmp_path):
@@ -150,7 +153,7 @@ def test_the_page_has_the_worst_first_and_escapes_names():
     def row(name, **fields):
         return dict.fromkeys(predict.COLUMNS, "") | {"scan": name} | fields
 
-    html = page.render(
+    html = html_page.render(
         [
             row("sure", status="found", confidence=0.9),
             row("<b>", status="found", confidence=0.2),
@@ -172,14 +175,12 @@ def test_rows_and_z_are_each_others_inverse(params):
     """Row r of the projection spans r to r + 1 mm, its middle at z[r]."""
     hu = np.zeros((40, 60), np.float32)
     z = 100.0 - np.arange(40)
-    p = projection.Projection(
-        hu, hu, z, np.arange(60.0), np.arange(60.0), z.astype(int)
-    )
+    p = mip.Projection(hu, hu, z, np.arange(60.0), np.arange(60.0), z.astype(int))
 
     class Stub:
         z = np.arange(61.0, 101.0)
 
-    got = found.find(Model(params, 0.0, 900.0, SURE, ""), p, Stub())
+    got = result.find(Model(params, 0.0, 900.0, SURE, ""), p, Stub())
     assert got.z == pytest.approx(100.5 - got.row)
     assert 0 <= got.row <= 40
 
@@ -187,14 +188,14 @@ def test_rows_and_z_are_each_others_inverse(params):
 def test_errors_are_those_of_numpy():
     true = np.array([0.0, 10, 20, 30, math.nan, math.nan])
     told = np.array([1.0, 14, 45, math.nan, 5, math.nan])
-    e = evaluate.errors(told, true)
+    e = metrics.errors(told, true)
     assert e["mean_mm"] == pytest.approx(10)
     assert e["std_mm"] == pytest.approx(np.std([1, 4, 25]))
     assert (e["median_mm"], e["max_mm"], e["compared"]) == (4, 25, 3)
     assert e["within_5_mm"] == pytest.approx(2 / 3)
     assert e["wrong_vertebra"] == pytest.approx(1 / 3)
     assert (e["missed"], e["false_alarms"]) == (0.25, 0.5)
-    nothing = evaluate.errors(np.array([math.nan]), np.array([1.0]))
+    nothing = metrics.errors(np.array([math.nan]), np.array([1.0]))
     assert nothing == {"scans": 1, "compared": 0, "missed": 1}
 
 

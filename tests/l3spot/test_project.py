@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l3spot import datasets, examples, export, listing, montage, parallel, project
-from mtl.errors import DataError, WorkdirError
+from l3spot import project
+from l3spot.projections import (
+    dataset_layouts,
+    export,
+    listing,
+    montage,
+    process_pool,
+    reader,
+)
+from mtl.host.errors import DataError, WorkdirError
 from tests.conftest import ROOT
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import MM, PLANES, STEP, Z0, images, naive, trunk
@@ -70,7 +78,7 @@ def test_nothing_of_the_patient_is_written(scans, tmp_path, capsys, caplog):
         write.write(scans / name / "2", images(trunk()[:12], **who2))
     out = tmp_path / "out"
     project.project(scans, out, workers=1)
-    told = [listing.table(c) for c in datasets.find(scans, "folders")]
+    told = [listing.table(c) for c in dataset_layouts.find(scans, "folders")]
     output = capsys.readouterr()
     texts = [*told, output.out, output.err, caplog.text]
     contents = [p.read_bytes() for p in sorted(out.rglob("*"))]
@@ -115,7 +123,7 @@ def test_scans_of_another_folder_take_the_place_of_others(scans, tmp_path):
     (row,) = project.project(tmp_path / "more", out, workers=1)
     assert (row["planes"], row["low_mm"]) == (PLANES - 4, Z0 + 4 * STEP)
     assert (out / "b.zip.npz").exists()
-    assert [(e.id, e.z[-1]) for e in examples.load(out)] == [("a", Z0 + 4 * STEP)]
+    assert [(e.id, e.z[-1]) for e in reader.load(out)] == [("a", Z0 + 4 * STEP)]
 
 
 @pytest.mark.parametrize("harm", ["no npz", "cut npz", "npz of noise", "cut json"])
@@ -134,7 +142,7 @@ def test_a_result_that_is_missing_or_broken_is_made_again(scans, tmp_path, harm)
     report = project.project(scans, out, workers=1)
     assert [r["status"] for r in report[:2]] == ["projected"] * 2
     assert arrays.read_bytes() == whole
-    assert [e.id for e in examples.load(out)] == ["a", "b.zip"]
+    assert [e.id for e in reader.load(out)] == ["a", "b.zip"]
 
 
 def test_a_projection_of_one_row_or_column_is_refused(scans, tmp_path):
@@ -164,7 +172,7 @@ def test_a_scan_that_cannot_be_read_is_listed_with_why(scans, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(listing.scan, "read", closed)
-    told = listing.table(datasets.Case("a", scans / "a"))
+    told = listing.table(dataset_layouts.Case("a", scans / "a"))
     assert "a cannot be read ([Errno 13] Permission denied" in told
 
 
@@ -172,7 +180,7 @@ def test_a_report_that_someone_changed(scans, tmp_path):
     project.project(scans, tmp_path / "out", workers=1)
     (tmp_path / "out" / "report.csv").write_text("scan;status\na;projected\n")
     with pytest.raises(DataError, match=r"report\.csv is no report of l3spot"):
-        examples.load(tmp_path / "out")
+        reader.load(tmp_path / "out")
 
 
 def test_another_way_needs_another_folder(scans, tmp_path):
@@ -185,7 +193,7 @@ def test_another_way_needs_another_folder(scans, tmp_path):
 
 def test_a_folder_of_dicom_files_is_one_scan(tmp_path):
     write.write(tmp_path / "scan", images(trunk()))
-    found = datasets.find(tmp_path / "scan", "folders")
+    found = dataset_layouts.find(tmp_path / "scan", "folders")
     assert [(c.name, c.path) for c in found] == [("scan", tmp_path / "scan")]
 
 
@@ -196,7 +204,7 @@ def test_a_single_file_is_a_scan(scans, tmp_path, name):
         made = write.content(write.merged(images(trunk()), True))
         (scans / name).write_bytes(made)
     path = scans / name
-    assert datasets.detect(path) == "folders"
+    assert dataset_layouts.detect(path) == "folders"
     (row,) = project.project(path, tmp_path / "out", row=STEP, column=MM, workers=1)
     assert (row["scan"], row["status"]) == (name, "projected")
     with np.load(tmp_path / "out" / f"{name}.npz") as a:
@@ -207,9 +215,9 @@ def test_a_single_file_is_a_scan(scans, tmp_path, name):
 
 def test_folders_that_are_no_use(tmp_path):
     with pytest.raises(DataError, match="is no folder"):
-        datasets.detect(tmp_path / "nowhere")
+        dataset_layouts.detect(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no folder"):
-        datasets.find(tmp_path, datasets.detect(tmp_path))
+        dataset_layouts.find(tmp_path, dataset_layouts.detect(tmp_path))
 
 
 def test_labels_of_ones_own(scans, tmp_path, caplog):
@@ -229,7 +237,7 @@ def test_labels_of_ones_own(scans, tmp_path, caplog):
         assert a["l3_z"] == 75
         assert a["z"][report[0]["l3_row"]] == 75
         assert np.isnan(b["l3_z"])
-    first, second = examples.load(out)
+    first, second = reader.load(out)
     assert (first.id, first.label, first.l3_z) == ("a", "in view", 75.0)
     assert (second.id, second.label) == ("b.zip", "not in view")
 
@@ -256,12 +264,12 @@ def test_a_label_that_changed_is_put_right(scans, tmp_path):
     table.write_text("scan,z_mm\na,70\nb,72.5\n")
     second = project.project(scans, out, labels_csv=table, workers=1)
     assert second[0] == first[0]  # With the seconds that it took.
-    assert [e.l3_z for e in examples.load(out)] == [70, 72.5]
+    assert [e.l3_z for e in reader.load(out)] == [70, 72.5]
     table.write_text("scan,z_mm\na,70\nb,2000\n")
     third = project.project(scans, out, labels_csv=table, workers=1)
     assert third[1]["status"] == "rejected"
     assert "labels.csv, line 3: L3 at z = 2000.0 mm" in third[1]["why"]
-    assert [e.id for e in examples.load(out)] == ["a"]
+    assert [e.id for e in reader.load(out)] == ["a"]
 
 
 def test_bad_labels_are_told_before_anything_is_projected(scans, tmp_path):
@@ -275,7 +283,7 @@ def test_bad_labels_are_told_before_anything_is_projected(scans, tmp_path):
 
 def test_hu_outside_of_low_and_high_are_clipped(scans, tmp_path):
     project.project(scans, tmp_path / "out", low=100, high=400, workers=1)
-    (one, _) = examples.load(tmp_path / "out")
+    (one, _) = reader.load(tmp_path / "out")
     assert (one.frontal.min(), one.frontal.max()) == (100, 400)
     with pytest.raises(DataError, match="--low=5 must be below --high=5"):
         project.project(scans, tmp_path / "other", low=5, high=5)
@@ -283,13 +291,13 @@ def test_hu_outside_of_low_and_high_are_clipped(scans, tmp_path):
 
 def test_a_process_that_is_killed_loses_one_scan(scans, tmp_path, monkeypatch):
     """The others are projected, and the reason is told."""
-    killed = parallel.DiedError("its process ended with -9")
+    killed = process_pool.DiedError("its process ended with -9")
 
     def each(work, items, workers):
         for number, job in enumerate(items):
             yield number, killed if job.case.name == "a" else work(job)
 
-    monkeypatch.setattr(project.parallel, "each", each)
+    monkeypatch.setattr(project.process_pool, "each", each)
     report = project.project(scans, tmp_path / "out")
     assert [r["status"] for r in report[:2]] == ["rejected", "projected"]
     assert report[0]["why"] == (
@@ -324,7 +332,7 @@ def test_each_volume_has_a_row(scans, tmp_path):
             ),
         ]
         assert float(found[1]["high_mm"]) == Z0 + 11 * STEP
-    assert [e.id for e in examples.load(tmp_path / "out")] == ["a", "b.zip"]
+    assert [e.id for e in reader.load(tmp_path / "out")] == ["a", "b.zip"]
 
 
 def test_volumes_of_a_scan_that_is_rejected_have_rows(tmp_path):
@@ -342,14 +350,14 @@ def test_volumes_of_a_scan_that_is_rejected_have_rows(tmp_path):
 
 def test_all_volumes_are_listed_with_why(scans):
     write.write(scans / "a" / "short", images(trunk(), SeriesInstanceUID="1.9")[:12])
-    listed = listing.table(datasets.Case("a", scans / "a")).splitlines()
+    listed = listing.table(dataset_layouts.Case("a", scans / "a")).splitlines()
     assert listed[0] == "a"
     assert listed[2].split() == ["1.2.3.4", "24", "3.00", "72", "chosen"]
     assert listed[3].split() == ["1.9", "12", "3.00", "36", "covers", "less"]
-    listed = listing.table(datasets.Case("a", scans / "a"), "1.9").splitlines()
+    listed = listing.table(dataset_layouts.Case("a", scans / "a"), "1.9").splitlines()
     assert listed[2].endswith("not the series that is asked for")
     assert listed[3].endswith("chosen")
-    listed = listing.table(datasets.Case("few", scans / "few"))
+    listed = listing.table(dataset_layouts.Case("few", scans / "few"))
     assert "none is chosen" in listed
     assert "no volume: 3 planes are too few" in listed
 
@@ -357,7 +365,7 @@ def test_all_volumes_are_listed_with_why(scans):
 def test_the_chosen_volume_is_listed_as_such_beside_a_broken_file(scans):
     broken = scans / "a" / "deep" / "IM0003"
     broken.write_bytes(broken.read_bytes()[:200])
-    listed = listing.table(datasets.Case("a", scans / "a")).splitlines()
+    listed = listing.table(dataset_layouts.Case("a", scans / "a")).splitlines()
     assert "chosen; planes are missing in 1 places" in listed[2]
     assert "not read" in listed[3]
 

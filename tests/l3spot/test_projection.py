@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from l3spot import dicom, planes, projection, volumes
+from l3spot.ct import dicom, slices, volumes
+from l3spot.projections import mip
 from tests.l3spot import series as write
 
 MM, SIZE, PLANES, STEP = 2.0, 80, 24, 3.0
@@ -48,7 +49,7 @@ def images(hu, axes=(1, 0, 0, 0, 1, 0), origin=(X0, Y0), **fields):
 
 def volume_of(folder, datasets):
     write.write(folder, datasets)
-    read = [p for f in planes.files(folder) for p in dicom.read(f)]
+    read = [p for f in slices.files(folder) for p in dicom.read(f)]
     (volume,), rejected = volumes.assemble(read)
     assert rejected == []
     return volume
@@ -67,13 +68,13 @@ def assert_seen(p, hu, rows=slice(None)):
     frontal, lateral = naive(hu)
     np.testing.assert_allclose(p.frontal[rows, 12:68], frontal[:, 12:68])
     np.testing.assert_allclose(p.lateral[rows, 22:58], lateral[:, 22:58])
-    assert (p.frontal[:, :7] == projection.AIR).all()
-    assert (p.lateral[:, 63:] == projection.AIR).all()
+    assert (p.frontal[:, :7] == mip.AIR).all()
+    assert (p.lateral[:, 63:] == mip.AIR).all()
 
 
 def test_projections_are_those_of_numpy_without_the_table(tmp_path):
     hu = trunk()
-    p = projection.project(volume_of(tmp_path, images(hu)), row=STEP, column=MM)
+    p = mip.project(volume_of(tmp_path, images(hu)), row=STEP, column=MM)
     assert_seen(p, hu)
     np.testing.assert_allclose(p.z, (Z0 + STEP * np.arange(PLANES))[::-1])
     np.testing.assert_allclose(p.x, X0 + MM * np.arange(SIZE))
@@ -100,7 +101,7 @@ def test_the_image_axes_do_not_matter(tmp_path, turn):
     hu, end = trunk(), MM * (SIZE - 1)
     origin = (X0 + end * last[0], Y0 + end * last[1])
     volume = volume_of(tmp_path, images(change(hu), axes, origin))
-    p = projection.project(volume, row=STEP, column=MM)
+    p = mip.project(volume, row=STEP, column=MM)
     assert_seen(p, hu)
     np.testing.assert_allclose(p.x[[0, -1]], [X0, X0 + end])
     np.testing.assert_allclose(p.y[[0, -1]], [Y0, Y0 + end])
@@ -111,7 +112,7 @@ def test_rows_are_interpolated_at_the_true_positions(tmp_path):
     hu, gone = trunk(), 10
     datasets = images(hu)
     del datasets[gone]
-    p = projection.project(volume_of(tmp_path, datasets), row=1.0, column=MM)
+    p = mip.project(volume_of(tmp_path, datasets), row=1.0, column=MM)
     assert len(p.z) == STEP * (PLANES - 1) + 1
     frontal = naive(hu)[0][::-1]
     due = (frontal[gone - 1] + frontal[gone + 1]) / 2
@@ -125,7 +126,7 @@ def test_rows_are_interpolated_at_the_true_positions(tmp_path):
 
 def test_each_row_knows_its_nearest_plane(tmp_path):
     volume = volume_of(tmp_path, images(trunk()))
-    p = projection.project(volume, row=0.7, column=MM)
+    p = mip.project(volume, row=0.7, column=MM)
     for z, number in zip(p.z, p.nearest, strict=True):
         away = [abs(plane.origin[2] - z) for plane in volume.planes]
         assert away[number] == min(away)
@@ -137,7 +138,7 @@ def test_padding_is_not_projected(tmp_path):
     datasets = images(hu)
     for ds in datasets:
         ds.add_new("PixelPaddingValue", "SS", 1500)
-    p = projection.project(volume_of(tmp_path, datasets), row=STEP, column=MM)
+    p = mip.project(volume_of(tmp_path, datasets), row=STEP, column=MM)
     assert p.frontal.max() < 700
 
 
@@ -145,7 +146,7 @@ def test_arms_beside_the_body_are_kept(tmp_path):
     hu = trunk()
     hu[:, 20:60, 10:30] = -1000
     hu[:, 35:45, 2:12] = 250
-    p = projection.project(volume_of(tmp_path, images(hu)), row=STEP, column=MM)
+    p = mip.project(volume_of(tmp_path, images(hu)), row=STEP, column=MM)
     np.testing.assert_allclose(p.frontal[:, 4:10], 250)
 
 
@@ -182,12 +183,12 @@ def test_the_largest_stored_value_is_the_largest_hu(tmp_path, kind, spacing):
     hu[58:62, 30:34] = np.nan if kind == "across" else -3024
     blank = np.zeros(hu.shape, np.int16)
     write.write(tmp_path, [write.image(blank, (0, 0, 0), PixelSpacing=list(spacing))])
-    (plane,) = dicom.read(planes.File(tmp_path / "IM0000"))
-    values = planes.Values(store(hu), *meaning)
+    (plane,) = dicom.read(slices.File(tmp_path / "IM0000"))
+    values = slices.Values(store(hu), *meaning)
     whole = values.hu()
-    whole[~mask_of(whole, spacing) | np.isnan(whole)] = projection.AIR
-    for found, axis in zip(projection.lines(plane, values), (0, 1), strict=True):
-        due = np.maximum(whole.max(axis=axis), np.float32(projection.AIR))
+    whole[~mask_of(whole, spacing) | np.isnan(whole)] = mip.AIR
+    for found, axis in zip(mip.lines(plane, values), (0, 1), strict=True):
+        due = np.maximum(whole.max(axis=axis), np.float32(mip.AIR))
         np.testing.assert_array_equal(found, due)
         assert found.dtype == np.float32
 
@@ -210,7 +211,7 @@ def test_of_a_volume_a_plane_a_thread_is_held(tmp_path, workers):
     counting = [
         dataclasses.replace(p, values=partial(counted, p)) for p in volume.planes
     ]
-    projection.project(volume._replace(planes=tuple(counting)), workers=workers)
+    mip.project(volume._replace(planes=tuple(counting)), workers=workers)
     assert len(most) == PLANES
     assert max(most) <= workers
 
@@ -219,4 +220,4 @@ def test_of_a_volume_a_plane_a_thread_is_held(tmp_path, workers):
 def test_nothing_is_interpolated_from_one_position(count):
     values = np.ones((count, 3), np.float32)
     with pytest.raises(ValueError, match=f"{count} positions are too few"):
-        projection.resample(values, np.arange(float(count)), np.arange(3.0), 0)
+        mip.resample(values, np.arange(float(count)), np.arange(3.0), 0)

@@ -9,8 +9,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from l3spot import pth
-from mtl.errors import DataError
+from l3spot.backbones.pretrained import torch_file
+from mtl.host.errors import DataError
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -44,7 +44,7 @@ def test_reads_what_pytorch_wrote(tmp_path, kind):
     given = tensors()
     given._metadata = OrderedDict({"": {"version": 1}})  # As of a module.
     save(given, tmp_path / "a.pth", kind)
-    found = pth.read(tmp_path / "a.pth")
+    found = torch_file.read(tmp_path / "a.pth")
     assert list(found) == list(given)
     for name, due in given.items():
         assert found[name].dtype == due.numpy().dtype
@@ -55,7 +55,7 @@ def test_reads_what_pytorch_wrote(tmp_path, kind):
 def test_parameters(tmp_path, kind):
     linear = torch.nn.Linear(3, 2)
     save(linear.state_dict(keep_vars=True), tmp_path / "a.pth", kind)
-    found = pth.read(tmp_path / "a.pth")
+    found = torch_file.read(tmp_path / "a.pth")
     np.testing.assert_array_equal(found["weight"], linear.weight.detach().numpy())
 
 
@@ -98,7 +98,7 @@ def old_file(path, tensor_of):
     arrays = {"a": np.arange(6, dtype=np.float32), "b": np.ones(2, np.float32)}
     shapes = {"a": ((2, 3), (3, 1)), "b": ((2,), (1,))}
     stream = io.BytesIO()
-    for part in (pth.MAGIC, 1001, {"little_endian": True}):
+    for part in (torch_file.MAGIC, 1001, {"little_endian": True}):
         pickle.dump(part, stream, 2)
     kind = Global("torch", "FloatStorage")
     state = OrderedDict()
@@ -133,7 +133,7 @@ PARAMETER = Global("torch.nn.parameter", "Parameter")
 def test_tensors_that_get_their_state_later(tmp_path, tensor_of):
     """As vgg13-c768596a.pth and others of 2017 have them."""
     due = old_file(tmp_path / "old.pth", tensor_of)
-    found = pth.read(tmp_path / "old.pth")
+    found = torch_file.read(tmp_path / "old.pth")
     theirs = torch.load(tmp_path / "old.pth", "cpu", weights_only=False)
     for name, array in due.items():
         np.testing.assert_array_equal(found[name], array)
@@ -158,7 +158,7 @@ def test_a_pickle_that_means_harm_runs_nothing(tmp_path, kind):
     assert harm.is_dir()  # It works where pickles are trusted.
     harm.rmdir()
     with pytest.raises(DataError, match=r"a\.pth .*it asks for .*mkdir"):
-        pth.read(tmp_path / "a.pth")
+        torch_file.read(tmp_path / "a.pth")
     assert not harm.exists()
 
 
@@ -186,17 +186,17 @@ def in_zip(path, content):
 )
 def test_other_pickles_are_refused(tmp_path, content):
     in_zip(tmp_path / "a.pth", content)
-    before = dict(vars(pth._Tensor))
+    before = dict(vars(torch_file._Tensor))
     with pytest.raises(DataError, match=r"a\.pth is no whole \.pth"):
-        pth.read(tmp_path / "a.pth")
-    assert dict(vars(pth._Tensor)) == before
-    assert pth._Tensor.at.__func__.__defaults__ is None
+        torch_file.read(tmp_path / "a.pth")
+    assert dict(vars(torch_file._Tensor)) == before
+    assert torch_file._Tensor.at.__func__.__defaults__ is None
 
 
 def test_a_whole_model_is_told_from_its_weights(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pth")
     with pytest.raises(DataError, match=r"torch\.nn\.modules.*a state dict is needed"):
-        pth.read(tmp_path / "a.pth")
+        torch_file.read(tmp_path / "a.pth")
 
 
 @KINDS
@@ -206,7 +206,7 @@ def test_files_that_are_cut_off(tmp_path, kind):
     for size in (0, 3, 100, len(whole) // 2, len(whole) - 1):
         (tmp_path / "b.pth").write_bytes(whole[:size])
         with pytest.raises(DataError, match=r"b\.pth is no whole"):
-            pth.read(tmp_path / "b.pth")
+            torch_file.read(tmp_path / "b.pth")
 
 
 def test_a_tensor_must_lie_within_its_storage(tmp_path):
@@ -224,12 +224,12 @@ def test_a_tensor_must_lie_within_its_storage(tmp_path):
             lambda whole, place=place: Made(TENSOR, (), (whole[0], *place)),
         )
         with pytest.raises(DataError, match=r"a\.pth is no whole"):
-            pth.read(tmp_path / "a.pth")
+            torch_file.read(tmp_path / "a.pth")
 
 
 def test_other_storages(tmp_path):
     torch.save({"a": torch.ones(2, dtype=torch.complex64)}, tmp_path / "a.pth")
     with pytest.raises(DataError, match="ComplexFloatStorage"):
-        pth.read(tmp_path / "a.pth")
+        torch_file.read(tmp_path / "a.pth")
     with pytest.raises(DataError, match="there is no file"):
-        pth.read(tmp_path / "none.pth")
+        torch_file.read(tmp_path / "none.pth")

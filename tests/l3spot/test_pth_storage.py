@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from l3spot import pth
-from mtl.errors import DataError
+from l3spot.backbones.pretrained import torch_file
+from mtl.host.errors import DataError
 
 FLOATS = np.arange(6, dtype="<f4") + 10
 KINDS = pytest.mark.parametrize("kind", ["zip", "stream"])
@@ -51,7 +51,7 @@ def write(path, kind, tensors, storages, **more):
 
 def read_one(path, kind, place):
     write(path, kind, {"a": tensor(place)}, {"0": (FLOATS.tobytes(), 6)})
-    return pth.read(path)["a"]
+    return torch_file.read(path)["a"]
 
 
 @KINDS
@@ -114,7 +114,7 @@ def test_numbers_of_each_kind(tmp_path, kind, name, dtype):
     given = np.array([-2, 0, 3], dtype)
     note = tensor((0, (3,), (1,)), given, name)
     write(tmp_path / "a.pth", kind, {"a": note}, {"0": (given.tobytes(), 3)})
-    found = pth.read(tmp_path / "a.pth")["a"]
+    found = torch_file.read(tmp_path / "a.pth")["a"]
     assert found.dtype == dtype
     assert found.tolist() == [-2, 0, 3]
 
@@ -127,7 +127,7 @@ def test_storages_are_taken_by_key(tmp_path, kind):
     other = FLOATS + 100
     storages = {"1": (other.tobytes(), 6), "0": (FLOATS.tobytes(), 6)}
     write(tmp_path / "a.pth", kind, tensors, storages)
-    found = pth.read(tmp_path / "a.pth")
+    found = torch_file.read(tmp_path / "a.pth")
     assert found["a"].tolist() == FLOATS.tolist()
     assert found["b"].tolist() == other.tolist()
 
@@ -149,7 +149,7 @@ WHOLE = {"a": tensor((0, (6,), (1,)))}
 def test_a_storage_of_another_size_is_refused(tmp_path, kind, content, count):
     write(tmp_path / "a.pth", kind, WHOLE, {"0": (content, count)})
     with pytest.raises(DataError, match=r"a\.pth is no whole .* (bytes|cut off)"):
-        pth.read(tmp_path / "a.pth")
+        torch_file.read(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
@@ -163,13 +163,13 @@ def test_a_storage_of_another_size_is_refused(tmp_path, kind, content, count):
 def test_files_of_another_kind_are_refused(tmp_path, kind, more, why):
     write(tmp_path / "a.pth", kind, WHOLE, {"0": (FLOATS.tobytes(), 6)}, **more)
     with pytest.raises(DataError, match=why):
-        pth.read(tmp_path / "a.pth")
+        torch_file.read(tmp_path / "a.pth")
 
 
 def test_the_byte_order_of_small_computers_is_read(tmp_path):
     storages = {"0": (FLOATS.tobytes(), 6)}
     write(tmp_path / "a.pth", "zip", WHOLE, storages, byteorder=b"little")
-    assert pth.read(tmp_path / "a.pth")["a"].tolist() == FLOATS.tolist()
+    assert torch_file.read(tmp_path / "a.pth")["a"].tolist() == FLOATS.tolist()
 
 
 @KINDS
@@ -179,4 +179,4 @@ def test_views_of_a_storage_and_other_names_are_refused(tmp_path, kind):
     for note, why in ((view, "it has the storage"), (other, "it asks for torch")):
         write(tmp_path / "a.pth", kind, {"a": note}, {"0": (FLOATS.tobytes(), 6)})
         with pytest.raises(DataError, match=why):
-            pth.read(tmp_path / "a.pth")
+            torch_file.read(tmp_path / "a.pth")

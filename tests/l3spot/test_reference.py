@@ -8,8 +8,9 @@ import pydicom.data
 import pytest
 from pydicom.pixels import pixel_array
 
-from l3spot import dicom, header, pixels, planes, projection, scan
-from mtl.errors import DataError
+from l3spot.ct import dicom, header, pixels, scan, slices
+from l3spot.projections import mip
+from mtl.host.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import mask_of
 
@@ -60,7 +61,7 @@ def test_projections_of_a_clean_series(tmp_path, kind, spacing, step, origin):
                          RescaleIntercept=-1024.0)  # fmt: skip
         (tmp_path / f"{i * 7 % 12}").write_bytes(write.content(ds))
     volume = scan.choose(scan.read(tmp_path), tmp_path)
-    found = projection.project(volume)
+    found = mip.project(volume)
     hu, z, y, x = simple_itk(tmp_path)
     np.testing.assert_allclose(volume.z, z, atol=0.01)
     np.testing.assert_array_equal([plane.hu() for plane in volume.planes], hu)
@@ -92,11 +93,11 @@ def test_projections_of_series_of_shipped_images(tmp_path, name):
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.save_as(tmp_path / f"{7 * i % 10}")
     volume = scan.choose(scan.read(tmp_path), tmp_path)
-    found = projection.project(volume)
+    found = mip.project(volume)
     hu, z, y, x = simple_itk(tmp_path)
     np.testing.assert_allclose(volume.z, z, atol=0.01)
     for plane in hu:
-        plane[~mask_of(plane, volume.planes[0].spacing[::-1])] = projection.AIR
+        plane[~mask_of(plane, volume.planes[0].spacing[::-1])] = mip.AIR
     due = along(along(hu.max(axis=1), z, found.z, 0), x, found.x, 1)
     assert due.max() > 500
     np.testing.assert_allclose(found.frontal, due, atol=1.0)
@@ -109,7 +110,7 @@ def test_projections_of_series_of_shipped_images(tmp_path, name):
 def shipped():
     """The DICOM files that pydicom has in its wheel, by relative path."""
     for path in sorted(SHIPPED.rglob("*")):
-        if path.is_file() and dicom.is_dicom(planes.File(path)):
+        if path.is_file() and dicom.is_dicom(slices.File(path)):
             yield path
 
 
@@ -118,7 +119,7 @@ def test_the_ct_images_that_pydicom_ships():
     read, refused = 0, []
     for path in shipped():
         try:
-            (plane,) = dicom.read(planes.File(path))
+            (plane,) = dicom.read(slices.File(path))
             hu = plane.hu()
         except DataError as e:
             refused.append(str(e).split(path.name)[1])

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from l3spot import datasets, scan
-from mtl.errors import DataError
+from l3spot.ct import scan
+from l3spot.projections import dataset_layouts
+from mtl.host.errors import DataError
 from tests.l3spot import series as write
 
 
@@ -73,4 +74,4 @@ def test_a_dicomdir_is_no_scan(tmp_path):
     write.write(tmp_path / "p1", write.series())
     image = write.content(write.image(write.values()[0], (0, 0, 0)))
     (tmp_path / "DICOMDIR").write_bytes(image)
-    assert [c.name for c in datasets.find(tmp_path, "folders")] == ["p1"]
+    assert [c.name for c in dataset_layouts.find(tmp_path, "folders")] == ["p1"]

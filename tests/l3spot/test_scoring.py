@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from l3spot import scoring
-from l3spot.model import SIZE
-from l3spot.pool import Pool
-from l3spot.spotting import REACH, Sequence
+from l3spot.localize.model import SIZE
+from l3spot.localize.window_search import REACH, Sequence
+from l3spot.training import scoring
+from l3spot.training.dataset import Pool
 
 HEIGHTS_MM = np.array([400.0, 400.0, 301.0, 400.0], np.float32)
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from l3spot import examples, pool, split
-from l3spot.pool import Pool
-from mtl.errors import ConfigError, DataError
+from l3spot.projections import reader
+from l3spot.training import dataset, split
+from l3spot.training.dataset import Pool
+from mtl.host.errors import ConfigError, DataError
 
 
 def pool_of(l3, patient):
@@ -81,18 +82,18 @@ def test_patients_of_projections_come_from_a_file(tmp_path):
     z = 500.0 - np.arange(300)
     hu = np.full((300, 260), 100, np.int16)
     scans = [
-        examples.Example(name, hu, z, np.arange(260.0), 420.0, "in view")
+        reader.Example(name, hu, z, np.arange(260.0), 420.0, "in view")
         for name in "abc"
     ]
     scans[2] = scans[2]._replace(label="", l3_z=np.nan)
     path = tmp_path / "patients.csv"
     path.write_text("scan,patient\na,x\nb,y\nc,x\n")
-    assert pool.projections(scans, path).patient.tolist() == [0, 1, 0]
-    assert np.isnan(pool.projections(scans).l3[2])
-    assert pool.projections(scans).patient.tolist() == [0, 1, 2]
+    assert dataset.projections(scans, path).patient.tolist() == [0, 1, 0]
+    assert np.isnan(dataset.projections(scans).l3[2])
+    assert dataset.projections(scans).patient.tolist() == [0, 1, 2]
     path.write_text("scan,patient\na,x\n")
     with pytest.raises(DataError, match="does not say of which patient b is"):
-        pool.projections(scans, path)
+        dataset.projections(scans, path)
     path.write_text("scan\na\n")
     with pytest.raises(DataError, match="columns scan and patient"):
-        pool.projections(scans, path)
+        dataset.projections(scans, path)

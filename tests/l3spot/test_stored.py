@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from l3spot import dicom, planes
-from l3spot.header import FIRST
-from mtl.errors import DataError
+from l3spot.ct import dicom, slices
+from l3spot.ct.header import FIRST
+from mtl.host.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.test_compressed import assert_same, clean, project  # noqa: F401
 from tests.l3spot.test_projection import images, trunk
@@ -129,7 +129,7 @@ def test_frames_of_sequences_with_and_without_lengths(tmp_path, syntax):
             item.is_undefined_length_sequence_item = True
     ds["PixelData"].VR = "OW"
     write.write(tmp_path, [ds])
-    found = dicom.read(planes.File(tmp_path / "IM0000"))
+    found = dicom.read(slices.File(tmp_path / "IM0000"))
     assert [p.origin[2] for p in found] == [100 + 2.5 * i for i in range(write.PLANES)]
     np.testing.assert_array_equal(found[-1].hu(), 2.0 * write.values()[-1] - 1000)
 
@@ -170,7 +170,7 @@ def test_elements_that_make_no_sense(tmp_path, fields, said):
             setattr(ds, name, value)
     write.write(tmp_path, [ds])
     with pytest.raises(DataError, match="IM0000") as e:
-        dicom.read(planes.File(tmp_path / "IM0000"))
+        dicom.read(slices.File(tmp_path / "IM0000"))
     assert said in str(e.value)
 
 
@@ -178,6 +178,6 @@ def test_more_rows_than_there_are_pixels(tmp_path):
     (ds,) = write.series(planes=1)
     ds.Rows = 4000
     write.write(tmp_path, [ds])
-    (plane,) = dicom.read(planes.File(tmp_path / "IM0000"))
+    (plane,) = dicom.read(slices.File(tmp_path / "IM0000"))
     with pytest.raises(DataError, match="96 bytes of pixels are too few"):
         plane.hu()

@@ -1,6 +1,6 @@
 """The text of `l3spot.evaluate`, line by line."""
 
-from l3spot import tables
+from l3spot.report import tables
 
 ROW = {"scans": 12.0, "compared": 9.0, "mean_slices": 1.5, "std_slices": 0.25,
        "mean_mm": 4.125, "std_mm": 12.0}  # fmt: skip

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from configs.l3spot import phantom
-from l3spot import backbones, crossval, experiment, model, network, pretrained, tasks
+from l3spot import backbones, crossval
 from l3spot.backbones import normalisation
-from mtl.errors import ConfigError, WorkdirError
-from mtl.task import flatten
+from l3spot.backbones.pretrained import converted
+from l3spot.localize import model, network
+from l3spot.training import experiment, tasks
+from mtl.engine.task import flatten
+from mtl.host.errors import ConfigError, WorkdirError
 
 
 def quick(**changes):
@@ -49,8 +52,8 @@ def test_filters_and_their_input_come_from_a_file(tmp_path):
     b = backbones.make("alexnet")
     params = jax.tree.map(np.asarray, b.init(jax.random.key(3)))
     path = tmp_path / "filters.safetensors"
-    given = pretrained.Pretrained("alexnet", params, normalisation.CAFFE)
-    pretrained.save(path, given, {})
+    given = converted.Pretrained("alexnet", params, normalisation.CAFFE)
+    converted.save(path, given, {})
     c = quick(**{"model.backbone": "alexnet", "model.weights": str(path)})
     net, start = experiment.start_from(c)
     assert net.input == normalisation.CAFFE

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from configs.l3spot import phantom
-from l3spot import examples, experiment, jitter, model, pool, scoring
-from l3spot.config import check
-from l3spot.picture import AIR, HEIGHT, MM, WIDTH
-from l3spot.pool import ROWS, WIDE
-from mtl.errors import ConfigError, DataError, WorkdirError
+from l3spot.localize import model
+from l3spot.localize.preprocess import AIR, HEIGHT, MM, WIDTH
+from l3spot.projections import reader
+from l3spot.training import augmentation, dataset, experiment, scoring
+from l3spot.training.config import check
+from l3spot.training.dataset import ROWS, WIDE
+from mtl.host.errors import ConfigError, DataError, WorkdirError
 from tests.l3spot.conftest import bar
 
 STRIDE = 16
-PLAIN = jitter.Range(
+PLAIN = augmentation.Range(
     sides=0.0,
     scale=(1.0, 1.0),
     tilt=0.0,
@@ -39,7 +41,7 @@ PLAIN = jitter.Range(
 def test_windows_are_told_where_l3_is_in_the_strip(seed):
     l3, height = 300.0, 620.0
     r = PLAIN._replace(near=1.0, cut=0.0)
-    cut = jitter.strip(
+    cut = augmentation.strip(
         jax.random.key(seed), jnp.asarray(bar(l3, height)), jnp.float32(height),
         jnp.float32(l3), windows=6, stride=STRIDE, r=r,
     )  # fmt: skip
@@ -57,7 +59,7 @@ def test_windows_are_told_where_l3_is_in_the_strip(seed):
 
 SHAPE = ("scale", "tilt", "stretch", "sway")
 BENT = PLAIN._replace(
-    near=1.0, cut=0.0, **{k: getattr(jitter.Range(), k) for k in SHAPE}
+    near=1.0, cut=0.0, **{k: getattr(augmentation.Range(), k) for k in SHAPE}
 )
 
 
@@ -76,7 +78,7 @@ def brightest(x, above):
 
 
 def test_l3_is_where_it_is_told_however_a_body_is_bent():
-    cut = jax.jit(partial(jitter.strip, windows=6, stride=STRIDE, r=BENT))
+    cut = jax.jit(partial(augmentation.strip, windows=6, stride=STRIDE, r=BENT))
     for seed in range(8):
         made = cut(jax.random.key(seed), *dot(300, 600))
         due = HEIGHT / 2 + float(made.away[0]) / MM
@@ -84,8 +86,8 @@ def test_l3_is_where_it_is_told_however_a_body_is_bent():
 
 
 def test_scans_vary_and_l3_with_them():
-    same = pool.Pool(*(np.stack([a] * 8) for a in dot(300, 600)), np.arange(8))
-    varied = pool.varied(same, 0, BENT._replace(cut=1.0))
+    same = dataset.Pool(*(np.stack([a] * 8) for a in dot(300, 600)), np.arange(8))
+    varied = dataset.varied(same, 0, BENT._replace(cut=1.0))
     assert varied.hu.shape == (8, ROWS, WIDTH)
     assert len(set(varied.height.tolist())) == len(set(varied.l3.tolist())) == 8
     seen = ~np.isnan(scoring.truth(varied))
@@ -99,14 +101,14 @@ def test_scans_vary_and_l3_with_them():
 def test_windows_far_beyond_the_scan_do_not_count():
     height = 120.0  # Shorter than a window, and than a strip.
     inside = [
-        jitter.strip(
+        augmentation.strip(
             jax.random.key(s), jnp.asarray(bar(60.0, height)), jnp.float32(height),
             jnp.float32(60.0), windows=8, stride=STRIDE, r=PLAIN,
         ) for s in range(8)
     ]  # fmt: skip
     for cut in inside:
         middle = 60.0 - np.asarray(cut.away)  # In mm from the top of the scan.
-        beyond = MM * jitter.BEYOND
+        beyond = MM * augmentation.BEYOND
         due = (middle >= -beyond) & (middle <= height + beyond)
         np.testing.assert_array_equal(cut.inside, due)
         assert cut.inside.any()
@@ -116,23 +118,23 @@ def test_projections_with_labels_are_a_pool():
     z = 500.0 - np.arange(300)
     hu = np.full((300, 260), 100, np.int16)
     hu[np.abs(z - 420.0) <= 2] = 900
-    plain = examples.Example("a", hu, z, np.arange(260.0), 420.0, "in view")
+    plain = reader.Example("a", hu, z, np.arange(260.0), 420.0, "in view")
     other = plain._replace(label="not in view", l3_z=np.nan)
-    p = pool.projections([plain, other])
+    p = dataset.projections([plain, other])
     assert p.hu.shape == (1, ROWS, WIDE)
     assert (p.height[0], p.l3[0]) == (300, 80.5)
     row = np.flatnonzero(p.hu[0, :, WIDE // 2] == 900).mean() + 0.5
     assert row * MM == pytest.approx(p.l3[0], abs=1)
     with pytest.raises(DataError, match="no projection"):
-        pool.projections([other])
+        dataset.projections([other])
 
 
 def test_long_scans_keep_the_part_with_l3():
     z = 1200.0 - np.arange(1200)
     hu = np.full((1200, 200), 100, np.int16)
     hu[1000:1004] = 900
-    e = examples.Example("a", hu, z, np.arange(200.0), 1200.0 - 1001.5, "in view")
-    p = pool.projections([e])
+    e = reader.Example("a", hu, z, np.arange(200.0), 1200.0 - 1001.5, "in view")
+    p = dataset.projections([e])
     row = np.flatnonzero(p.hu[0, :, WIDE // 2] == 900).mean() + 0.5
     assert row * MM == pytest.approx(p.l3[0], abs=1.1)
 
@@ -143,18 +145,18 @@ def test_phantoms_are_drawn_once(tmp_path, monkeypatch):
     def draw(seed, first, count, ranges):
         drawn.append(first)
         hu = np.zeros((count, 2 * ROWS, 416), np.int16)
-        return pool.pictures.Pictures(hu, np.full(count, 500), np.full(count, 9.0))
+        return dataset.pictures.Pictures(hu, np.full(count, 500), np.full(count, 9.0))
 
-    monkeypatch.setattr(pool.pictures, "draw", draw)
-    monkeypatch.setattr(pool, "CHUNK", 3)
-    p = pool.phantoms(tmp_path / "p", 1, 4)
-    again = pool.phantoms(tmp_path / "p", 1, 4)
+    monkeypatch.setattr(dataset.pictures, "draw", draw)
+    monkeypatch.setattr(dataset, "CHUNK", 3)
+    p = dataset.phantoms(tmp_path / "p", 1, 4)
+    again = dataset.phantoms(tmp_path / "p", 1, 4)
     assert drawn == [0, 3]
     assert p.hu.shape == (4, ROWS, WIDE)
     assert p.l3[0] == 9.5  # From the middle of row 9 to an edge.
     np.testing.assert_array_equal(p.l3, again.l3)
     with pytest.raises(WorkdirError, match="take another"):
-        pool.phantoms(tmp_path / "p", 2, 4)
+        dataset.phantoms(tmp_path / "p", 2, 4)
 
 
 def test_a_run_learns_and_leaves_a_model(bars, tmp_path):
@@ -204,4 +206,4 @@ def test_configs_that_make_no_sense(field, value):
 
 
 def test_jitter_in_the_config_is_all_of_it():
-    assert set(phantom.get_config().jitter) == set(jitter.Range._fields)
+    assert set(phantom.get_config().jitter) == set(augmentation.Range._fields)

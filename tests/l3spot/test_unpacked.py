@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
-from l3spot import dicom
-from mtl.errors import DataError
+from l3spot.ct import dicom
+from mtl.host.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.test_volumes import HU, only
 
@@ -56,6 +56,7 @@ def zipped(folder):
 
 def test_what_was_unpacked_goes_with_the_planes(tmp_path):
     zipped(tmp_path)
+    gc.collect()  # What other tests have left open.
     before = len(os.listdir("/proc/self/fd"))
     volume = only(tmp_path)
     volume.planes[0].hu()

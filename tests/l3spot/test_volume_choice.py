@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l3spot import scan, volumes
+from l3spot.ct import scan, volumes
 from tests.l3spot import series as write
 from tests.l3spot.series import PLANES, STEP
 from tests.l3spot.test_volumes import acquired, found, of_series, only, refused, uids

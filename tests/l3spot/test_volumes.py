@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from pydicom.uid import RLELossless
 
-from l3spot import dicom, listing, planes, scan, volumes
-from l3spot.datasets import Case
-from mtl.errors import DataError
+from l3spot.ct import dicom, scan, slices, volumes
+from l3spot.projections import listing
+from l3spot.projections.dataset_layouts import Case
+from mtl.host.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.series import COLUMNS, PLANES, ROWS, STEP
 
@@ -19,7 +20,7 @@ HU = 2.0 * write.values() - 1000
 
 
 def found(folder):
-    read = [p for f in planes.files(folder) if dicom.is_dicom(f) for p in dicom.read(f)]
+    read = [p for f in slices.files(folder) if dicom.is_dicom(f) for p in dicom.read(f)]
     return volumes.assemble(read)
 
 
@@ -363,7 +364,7 @@ def test_a_range_of_padding(tmp_path):
     ds.add_new("PixelPaddingValue", "SS", 5)
     ds.add_new("PixelPaddingRangeLimit", "SS", 2)
     write.write(tmp_path, [ds])
-    (plane,) = dicom.read(planes.File(tmp_path / "IM0000"))
+    (plane,) = dicom.read(slices.File(tmp_path / "IM0000"))
     assert np.flatnonzero(np.isnan(plane.hu())).tolist() == [2, 3, 4, 5]
 
 
@@ -383,7 +384,7 @@ def test_nothing_of_the_patient_is_kept_but_the_id_that_tells_series_apart(tmp_p
 
 
 def read_one(path):
-    return dicom.read(planes.File(path))
+    return dicom.read(slices.File(path))
 
 
 @pytest.mark.parametrize(
@@ -428,7 +429,7 @@ def test_a_file_cut_short(tmp_path, kept):
 def test_a_broken_zip_file(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(DataError, match=r"a\.zip is no zip file"):
-        list(planes.files(tmp_path))
+        list(slices.files(tmp_path))
 
 
 def zipped(folder):
@@ -475,7 +476,7 @@ def test_members_of_a_zip_file_that_cannot_be_read_are_told(tmp_path):
 
 def test_no_such_folder(tmp_path):
     with pytest.raises(DataError, match="no such file or folder"):
-        list(planes.files(tmp_path / "nowhere"))
+        list(slices.files(tmp_path / "nowhere"))
 
 
 # Scans of several series

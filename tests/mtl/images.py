@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from mtl.errors import DataError
+from mtl.host.errors import DataError
 
 repeatable = settings(
     derandomize=True,

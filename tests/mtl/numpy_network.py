@@ -10,7 +10,7 @@ import numpy as np
 
 from mtl import config as configs
 from mtl import experiment
-from mtl.task import flatten, unflatten
+from mtl.engine.task import flatten, unflatten
 from tests.mtl import reference
 
 ROWS, INPUTS, HIDDEN, CLASSES = 9, 6, (5, 4), 3

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import adaptive, engine
-from mtl.weighting import Weighting
+from mtl.engine import adaptive, engine
+from mtl.engine.weighting import Weighting
 from tests.mtl.test_weighting import TASKS, problem
 
 

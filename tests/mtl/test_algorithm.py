@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import batches, engine, methods, network, noise
 from mtl import config as configs
-from mtl.task import flatten
+from mtl import methods
+from mtl.engine import batches, engine
+from mtl.engine.task import flatten
+from mtl.tasks import corruption, network
 from tests.mtl import reference
 
 ROWS, INPUTS, CLASSES, BATCH, EPOCHS, RATE = 22, 6, 3, 5, 3, 0.3
@@ -99,7 +101,9 @@ def naive_reconstruct(c, name, x, key):
         if only in (None, k):
             draw = keys[k - 1] if only is None else key
             ones = jnp.ones((BATCH, size))
-            keep = noise.corrupt(draw, ones, c.reconstruct.noise, c.reconstruct.level)
+            keep = corruption.corrupt(
+                draw, ones, c.reconstruct.noise, c.reconstruct.level
+            )
             keeps[k] = np.asarray(keep)[: len(x)] > 0
     return functools.partial(
         reference.reconstruction,

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl import batches, engine
-from mtl.task import Task
+from mtl.engine import batches, engine
+from mtl.engine.task import Task
 
 
 def test_rows_of_a_shared_table_are_found_by_their_numbers():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mtl import compare, config
-from mtl.errors import WorkdirError
+from mtl.host.errors import WorkdirError
 
 
 def finished(folder, method, seed, error, best=None, seconds=2.0, unlabelled=-1):

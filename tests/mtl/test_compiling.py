@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import batches, compiling
-from mtl.engine import make_engine
+from mtl.engine import batches
+from mtl.engine.cpu import compiling
+from mtl.engine.engine import make_engine
 from tests.mtl import tiny
 
 

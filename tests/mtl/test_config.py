@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 
 from configs.mtl import best
-from mtl import checks, data, engine, losses, methods, network, noise
 from mtl import config as configs
-from mtl.errors import ConfigError
+from mtl import methods
+from mtl.data import datasets
+from mtl.engine import engine
+from mtl.host import checks
+from mtl.host.errors import ConfigError
+from mtl.tasks import corruption, losses, network
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_A_STUDY = {"table1", "weights"}  # See tests/mtl/study/test_grid.py.
@@ -143,7 +147,7 @@ def test_every_field_has_a_bad_value_here_or_needs_none():
         ("optim.name", tuple(configs.OPTIMIZERS)),
         ("model.activation", tuple(network.ACTIVATIONS)),
         ("reconstruct.loss", tuple(losses.RECONSTRUCTION)),
-        ("reconstruct.noise", noise.KINDS),
+        ("reconstruct.noise", corruption.KINDS),
         ("classify.reduction", ("mean", "sum")),
         ("precision", checks.PRECISIONS),
     ],
@@ -156,7 +160,7 @@ def test_choices_pass_and_are_told_when_another_is_given(name, allowed):
         configs.check(with_values(**{name: "no_such"}))
 
 
-@pytest.mark.parametrize("source", [s for s in data.SOURCES if s != "digits"])
+@pytest.mark.parametrize("source", [s for s in datasets.SOURCES if s != "digits"])
 def test_a_source_of_files_needs_a_path(source):
     c = with_values(data__source=source)
     assert_refused(c, "data.path", "")
@@ -164,7 +168,7 @@ def test_a_source_of_files_needs_a_path(source):
     configs.check(c)
 
 
-@pytest.mark.parametrize("kind", noise.KINDS)
+@pytest.mark.parametrize("kind", corruption.KINDS)
 def test_a_level_above_1_is_only_for_noise_that_is_no_share(kind):
     c = with_values(reconstruct__noise=kind, reconstruct__level=1.5)
     if kind in ("mask", "salt_pepper"):

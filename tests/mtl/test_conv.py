@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import conv
+from mtl.engine.cpu import conv
 
 # Stride, padding, side of the kernel, height, width, channels, maps.
 CASES = [

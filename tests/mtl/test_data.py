@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from mtl import data
-from mtl.errors import ConfigError, DataError
-from mtl.readers import Images
+from mtl.data import datasets
+from mtl.data.readers import Images
+from mtl.host.errors import ConfigError, DataError
 
 
 def rows_of(y):
@@ -25,7 +25,7 @@ def uneven(hidden=0):
 
 
 def choose(train, labelled=10, unlabelled=-1, seed=0, balanced=False):
-    return data.choose(train, 3, labelled, unlabelled, seed, balanced)
+    return datasets.choose(train, 3, labelled, unlabelled, seed, balanced)
 
 
 def numbers(images):
@@ -132,7 +132,7 @@ def as_set(images):
 
 
 def test_digits():
-    d = data.load(config())
+    d = datasets.load(config())
     assert [len(s.y) for s in (d.train, d.valid, d.test)] == [1000, 297, 500]
     assert d.shape == (8, 8)
     assert d.classes == 10
@@ -150,25 +150,25 @@ def test_digits():
 def test_digits_keep_their_labels():
     x, y = sklearn.datasets.load_digits(return_X_y=True)
     label = {row.tobytes(): c for row, c in zip(np.float32(x / 16), y, strict=True)}
-    d = data.load(config())
+    d = datasets.load(config())
     for s in (d.train, d.valid, d.test):
         assert [label[row.tobytes()] for row in s.x] == s.y.tolist()
 
 
 def test_digits_are_always_in_the_same_order():
-    once, again = data.load(config()), data.load(config())
+    once, again = datasets.load(config()), datasets.load(config())
     np.testing.assert_array_equal(once.test.x, again.test.x)
-    np.testing.assert_array_equal(once.test.x, data.load(config(valid=9)).test.x)
+    np.testing.assert_array_equal(once.test.x, datasets.load(config(valid=9)).test.x)
 
 
 @pytest.mark.parametrize("valid", [1297, 5000, 0, -1])
 def test_valid_out_of_range(valid):
     with pytest.raises(DataError, match=f"data.valid={valid}, but digits has 1297 "):
-        data.load(config(valid=valid))
+        datasets.load(config(valid=valid))
 
 
 def test_valid_may_leave_a_single_row():
-    assert len(data.load(config(valid=1296)).train.y) == 1
+    assert len(datasets.load(config(valid=1296)).train.y) == 1
 
 
 def write_npz(path, y_train, y_test=(0, 1)):
@@ -181,7 +181,7 @@ def write_npz(path, y_train, y_test=(0, 1)):
 
 def test_only_labelled_rows_validate(tmp_path):
     path = write_npz(tmp_path / "own.npz", [0, -1, 1, 2, -1, 1, -1])
-    d = data.load(config("npz", path, valid=2))
+    d = datasets.load(config("npz", path, valid=2))
     assert d.valid.y.tolist() == [2, 1]
     assert d.train.y.tolist() == [0, -1, 1, -1, -1]
     np.testing.assert_array_equal(d.valid.x[0], np.float32([12, 13, 14, 15]) / 255)
@@ -192,25 +192,25 @@ def test_only_labelled_rows_validate(tmp_path):
 def test_valid_may_not_take_all_the_labels(tmp_path):
     path = write_npz(tmp_path / "own.npz", [0, -1, 1, -1])
     with pytest.raises(DataError, match=r"own\.npz has 2 labelled training images"):
-        data.load(config("npz", path, valid=2))
+        datasets.load(config("npz", path, valid=2))
 
 
 def test_a_class_may_be_in_the_test_set_alone(tmp_path):
     path = write_npz(tmp_path / "own.npz", [0, 1, 1], [0, 2])
-    assert data.load(config("npz", path, valid=1)).classes == 3
+    assert datasets.load(config("npz", path, valid=1)).classes == 3
 
 
 def test_labels_that_are_no_class_numbers_are_refused(tmp_path):
     path = write_npz(tmp_path / "own.npz", [0, 1, 1], [0, 10**8])
     with pytest.raises(DataError, match=r"own\.npz: labels go up to 100000000 in 3"):
-        data.load(config("npz", path, valid=1))
+        datasets.load(config("npz", path, valid=1))
 
 
 def test_mnist(real_data):
     path = real_data / "mnist"
     if not path.is_dir():
         pytest.skip(f"there is no mnist/ in {real_data.name}/")
-    d = data.load(config("mnist", path, valid=10_000))
+    d = datasets.load(config("mnist", path, valid=10_000))
     assert [len(s.y) for s in (d.train, d.valid, d.test)] == [50_000, 10_000, 10_000]
     assert d.train.x.shape[1] == 784
     assert d.shape == (28, 28)

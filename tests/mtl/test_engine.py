@@ -9,8 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from mtl import batches, compiling, engine, schedules
-from mtl.task import Task, flatten
+from mtl.engine import batches, engine, schedules
+from mtl.engine.cpu import compiling
+from mtl.engine.task import Task, flatten
 from tests.mtl import reference
 
 ROWS, BATCH, X, CODE, Y = 19, 5, 4, 3, 2

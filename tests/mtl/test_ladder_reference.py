@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from mtl import ladder, methods
+from mtl import methods
+from mtl.tasks import ladder
 from tests.mtl import numpy_network
 from tests.mtl.numpy_network import KEY
 from tests.mtl.reference import sigmoid

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from configs.mtl import digits
-from mtl import data, experiment, figures, logs, predict
-from mtl.errors import ConfigError, DataError, WorkdirError
+from mtl import experiment, figures, predict
+from mtl.data import datasets
+from mtl.host import logs
+from mtl.host.errors import ConfigError, DataError, WorkdirError
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ("curves", "mistakes", "reconstructions", "weights")
@@ -36,7 +38,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def digits_test(tmp_path_factory):
     """The digits' test images as a file, and their labels."""
-    images = data.load(tiny().data).test
+    images = datasets.load(tiny().data).test
     path = tmp_path_factory.mktemp("images") / "images.npz"
     np.savez(path, x=images.x.reshape(-1, 8, 8))
     return path, images.y
@@ -115,7 +117,7 @@ def test_a_finished_run_is_not_trained_again(run, tmp_path, monkeypatch):
     folder, first = shutil.copytree(run[0], tmp_path / "run"), run[1]
     before = contents(folder)
     ran = []
-    monkeypatch.setattr("mtl.train._run", lambda *args: ran.append(args))
+    monkeypatch.setattr("mtl.engine.fit._run", lambda *args: ran.append(args))
     again = experiment.train_and_evaluate(tiny(), folder)
     assert ran == []
     after = contents(folder)
@@ -189,7 +191,7 @@ def test_figures_suit_method_and_data(tmp_path, changes, shape, test, names):
     """Drawn from initial parameters, and a log of two made-up rows."""
     path = rows_npz(tmp_path / "own.npz", shape, test)
     c = tiny(**changes, data__source="npz", data__path=path, data__valid=9)
-    dataset = data.load(c.data)
+    dataset = datasets.load(c.data)
     plan = experiment.plan(tiny(data__labelled=9, **changes), dataset)
     row = {f"{s}/{m}": 0.5 for s in ("valid", "test") for m in ("error", "loss")}
     row |= {f"loss/{task.name}": 0.7 for task in plan.tasks}

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import batches, engine, experiment, methods
 from mtl import config as configs
-from mtl.task import flatten
-from mtl.weighting import Batch
+from mtl import experiment, methods
+from mtl.engine import batches, engine
+from mtl.engine.task import flatten
+from mtl.engine.weighting import Batch
 from tests.mtl import reference
 from tests.mtl.test_algorithm import (
     BATCH,

@@ -5,19 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import methods, network, normed
-from mtl.task import unflatten
+from mtl import methods
+from mtl.engine.task import unflatten
+from mtl.tasks import batch_norm, network
 from tests.mtl import numpy_network
 from tests.mtl.numpy_network import KEY, ROWS, VALID
 
 
 def test_moments_are_those_of_the_valid_rows(x64):
     z = np.random.default_rng(0).normal(3, 2, (ROWS, 4))
-    found = normed.moments(jnp.asarray(z), jnp.asarray(VALID))
+    found = batch_norm.moments(jnp.asarray(z), jnp.asarray(VALID))
     np.testing.assert_allclose(found.mean, np.mean(z[:7], 0), 1e-12)
     np.testing.assert_allclose(found.variance, np.var(z[:7], 0), 1e-12)
     expected = (z - np.mean(z[:7], 0)) / np.sqrt(np.var(z[:7], 0) + 1e-5)
-    np.testing.assert_allclose(normed.normalise(z, found), expected, 1e-12)
+    np.testing.assert_allclose(batch_norm.normalise(z, found), expected, 1e-12)
 
 
 def test_normalisation_has_the_gradient_of_central_differences(x64):
@@ -25,8 +26,8 @@ def test_normalisation_has_the_gradient_of_central_differences(x64):
     z, weight = rng.normal(3, 2, (7, 4)), rng.normal(size=(7, 4))
 
     def ours(z):
-        m = normed.moments(z, jnp.ones(7, bool))
-        return (weight * normed.normalise(z, m)).sum()
+        m = batch_norm.moments(z, jnp.ones(7, bool))
+        return (weight * batch_norm.normalise(z, m)).sum()
 
     def theirs(z):
         return (weight * (z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5)).sum()
@@ -57,7 +58,7 @@ def test_settled_statistics_are_those_of_all_rows(x64):
     x = batch["image"] / 100
     quiet = [0.0] * 4
     logits, _, moments = numpy_network.encode(params, x, quiet)
-    settled = normed.settle(unflatten(params), jnp.asarray(x), "relu")
+    settled = batch_norm.settle(unflatten(params), jnp.asarray(x), "relu")
     for k, (mean, variance) in enumerate(moments, start=1):
         found = settled["statistics"][str(k)]
         np.testing.assert_allclose(found["mean"], mean, 1e-9, 1e-12)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl import readers
-from mtl.errors import DataError
+from mtl.data import readers
+from mtl.host.errors import DataError
 from tests.mtl.images import (
     assert_refused,
     assert_same,

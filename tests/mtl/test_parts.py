@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import losses, network, noise
+from mtl.tasks import corruption, losses, network
 
 SHAPE = (500, 203)
 
 
 def test_bytes_are_uniform_and_independent():
-    octets = np.asarray(noise.random_bytes(jax.random.key(0), SHAPE)).astype(int)
+    octets = np.asarray(corruption.random_bytes(jax.random.key(0), SHAPE)).astype(int)
     counts = np.bincount(octets.ravel(), minlength=256)
     expected = octets.size / 256
     chi2 = ((counts - expected) ** 2 / expected).sum()
@@ -25,13 +25,13 @@ def test_bytes_are_uniform_and_independent():
 
 @pytest.mark.parametrize("shape", [(1,), (3,), (4, 1), (5, 7), (2, 3, 5)])
 def test_bytes_of_any_shape(shape):
-    assert noise.random_bytes(jax.random.key(0), shape).shape == shape
+    assert corruption.random_bytes(jax.random.key(0), shape).shape == shape
 
 
 @pytest.mark.parametrize("level", [0.0, 0.2, 0.5, 1.0])
 def test_mask_sets_a_share_to_zero_and_leaves_the_rest(level):
     x = jax.random.uniform(jax.random.key(1), SHAPE) + 1
-    y = noise.corrupt(jax.random.key(0), x, "mask", level)
+    y = corruption.corrupt(jax.random.key(0), x, "mask", level)
     hit = np.asarray(y == 0)
     np.testing.assert_array_equal(np.asarray(y)[~hit], np.asarray(x)[~hit])
     spread = 5 * np.sqrt(level * (1 - level) / hit.size)
@@ -40,14 +40,14 @@ def test_mask_sets_a_share_to_zero_and_leaves_the_rest(level):
 
 @pytest.mark.parametrize(("level", "hit"), [(0.3, 77), (0.002, 1), (0.5, 128)])
 def test_the_share_is_rounded_to_the_nearest_1_in_256(level, hit):
-    octets = np.asarray(noise.random_bytes(jax.random.key(0), SHAPE))
-    y = noise.corrupt(jax.random.key(0), jnp.ones(SHAPE), "mask", level)
+    octets = np.asarray(corruption.random_bytes(jax.random.key(0), SHAPE))
+    y = corruption.corrupt(jax.random.key(0), jnp.ones(SHAPE), "mask", level)
     np.testing.assert_array_equal(y, octets >= hit)
 
 
 def test_salt_and_pepper_hit_alike():
     x = jnp.full(SHAPE, 0.5)
-    y = np.asarray(noise.corrupt(jax.random.key(0), x, "salt_pepper", 0.25))
+    y = np.asarray(corruption.corrupt(jax.random.key(0), x, "salt_pepper", 0.25))
     assert set(np.unique(y)) == {0.0, 0.5, 1.0}
     assert abs((y == 0).mean() - 0.125) < 0.005
     assert abs((y == 1).mean() - 0.125) < 0.005
@@ -55,14 +55,14 @@ def test_salt_and_pepper_hit_alike():
 
 def test_gaussian_has_the_level_as_its_deviation():
     x = jnp.full(SHAPE, 0.5)
-    y = np.asarray(noise.corrupt(jax.random.key(0), x, "gaussian", 0.3)) - 0.5
+    y = np.asarray(corruption.corrupt(jax.random.key(0), x, "gaussian", 0.3)) - 0.5
     assert abs(y.std() - 0.3) < 0.004
     assert abs(y.mean()) < 0.004
 
 
 def test_no_noise_is_no_noise():
     x = jnp.ones(SHAPE)
-    assert noise.corrupt(jax.random.key(0), x, "none", 0.5) is x
+    assert corruption.corrupt(jax.random.key(0), x, "none", 0.5) is x
 
 
 @pytest.mark.parametrize("z", [-200.0, -3.0, 0.0, 1e-3, 5.0, 200.0])

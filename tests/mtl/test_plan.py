@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from configs.mtl import digits
-from mtl import data, experiment
-from mtl.data import Dataset
-from mtl.readers import Images
+from mtl import experiment
+from mtl.data import datasets
+from mtl.data.datasets import Dataset
+from mtl.data.readers import Images
 
 
 def smoke(**fields):
@@ -18,7 +19,7 @@ def smoke(**fields):
 
 @pytest.fixture(scope="module")
 def dataset():
-    return data.load(smoke().data)
+    return datasets.load(smoke().data)
 
 
 def kernel(training):

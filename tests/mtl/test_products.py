@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl.products import FEW, matmul
+from mtl.engine.cpu.products import FEW, matmul
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtl import schedules
+from mtl.engine import schedules
 
 
 def test_a_weight_equal_to_the_cutoff_is_kept():

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from mtl import readers
+from mtl.data import readers
 from tests.mtl.images import (
     assert_refused,
     assert_same,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mtl import methods
-from mtl.task import flatten
+from mtl.engine.task import flatten
 from tests.mtl.test_algorithm import RATE, epoch_key, order, problem, run, small
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")

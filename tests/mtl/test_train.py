@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from mtl import logs, train, workdir
-from mtl.errors import DivergedError, WorkdirError
+from mtl.engine import fit
+from mtl.host import logs, workdir
+from mtl.host.errors import DivergedError, WorkdirError
 from tests.mtl import tiny
 
 
@@ -26,7 +27,7 @@ def assert_same_bits(a, b):
 
 
 def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path):
-    whole = train.fit(tiny.training(), tmp_path / "whole")
+    whole = fit.fit(tiny.training(), tmp_path / "whole")
 
     count = iter(range(99))
 
@@ -36,8 +37,8 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path):
         return tiny.training().evaluate(params)
 
     with pytest.raises(KeyboardInterrupt):
-        train.fit(tiny.training(evaluate=stop_at_seven), tmp_path / "parts")
-    parts = train.fit(tiny.training(), tmp_path / "parts")
+        fit.fit(tiny.training(evaluate=stop_at_seven), tmp_path / "parts")
+    parts = fit.fit(tiny.training(), tmp_path / "parts")
     assert_same_bits(tiny.arrays(parts.state), tiny.arrays(whole.state))
     assert_same_bits(tiny.arrays(parts.best), tiny.arrays(whole.best))
     rows = [
@@ -92,26 +93,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     rates = good.rates.copy()
     rates[7:] = 1e30
     with pytest.raises(DivergedError, match=r"task 'denoise' is not finite in epoch 8"):
-        train.fit(dataclasses.replace(good, rates=rates), tmp_path)
+        fit.fit(dataclasses.replace(good, rates=rates), tmp_path)
     rows = logs.read_rows(tmp_path)
     assert [row["epoch"] for row in rows] == list(range(1, 8))
     # What was saved is what a calm run has after its seventh epoch, so it can go on.
-    resumed = train.fit(good, tmp_path)
-    calm = train.fit(good, tmp_path / "calm")
+    resumed = fit.fit(good, tmp_path)
+    calm = fit.fit(good, tmp_path / "calm")
     assert_same_bits(tiny.arrays(resumed.state), tiny.arrays(calm.state))
 
 
 def test_a_parameter_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(DivergedError, match="none yet"):
-        train.fit(tiny.training(rates=np.full(12, np.inf)), tmp_path)
+        fit.fit(tiny.training(rates=np.full(12, np.inf)), tmp_path)
 
 
 def test_patience_stops_early_and_for_good(tmp_path):
     values = iter([3.0, 2.0, 1.0, *range(4, 99)])
     stuck = tiny.training(evaluate=lambda p: {"valid/mse": next(values)}, patience=4)
-    result = train.fit(stuck, tmp_path)
+    result = fit.fit(stuck, tmp_path)
     assert (result.summary["epochs"], result.summary["best_epoch"]) == (7, 3)
-    again = train.fit(stuck, tmp_path)
+    again = fit.fit(stuck, tmp_path)
     assert again.summary["epochs"] == 7
     assert len(logs.read_rows(tmp_path)) == 7
 
@@ -124,24 +125,24 @@ def test_the_epoch_that_patience_stops_at_is_evaluated_and_saved(tmp_path, monke
         eval_every=4,
         save_every=4,
     )
-    assert train.fit(stuck, tmp_path).summary["epochs"] == 9
+    assert fit.fit(stuck, tmp_path).summary["epochs"] == 9
     assert [row["epoch"] for row in logs.read_rows(tmp_path)] == [4, 8, 9]
-    monkeypatch.delattr(train, "_run")
-    assert train.fit(stuck, tmp_path).summary["epochs"] == 9
+    monkeypatch.delattr(fit, "_run")
+    assert fit.fit(stuck, tmp_path).summary["epochs"] == 9
 
 
 def test_the_best_epoch_is_kept(tmp_path):
-    three = train.fit(tiny.training(epochs=3), tmp_path / "three")
+    three = fit.fit(tiny.training(epochs=3), tmp_path / "three")
     values = iter([3.0, 2.0, 1.0, *range(4, 99)])
     worse = tiny.training(evaluate=lambda p: {"valid/mse": next(values)})
-    result = train.fit(worse, tmp_path / "long")
+    result = fit.fit(worse, tmp_path / "long")
     assert_same_bits(tiny.arrays(result.best), tiny.arrays(three.state.params))
 
 
 def test_of_equal_epochs_the_first_is_the_best(tmp_path):
     values = iter([3.0, 2.0, 2.0, 2.0])
     tied = tiny.training(epochs=4, evaluate=lambda p: {"valid/mse": next(values, 0)})
-    assert train.fit(tied, tmp_path).summary["best_epoch"] == 2
+    assert fit.fit(tied, tmp_path).summary["best_epoch"] == 2
 
 
 def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
@@ -149,14 +150,14 @@ def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
     weights[:, 0] = [0, 0, 1, 0]
     rates = np.array([0.01, 0.0, 0.02, 0.03])
     t = tiny.training(epochs=4, weights=weights, rates=rates)
-    train.fit(t, tmp_path)
+    fit.fit(t, tmp_path)
     rows = logs.read_rows(tmp_path)
     assert [row["rate"] for row in rows] == rates.tolist()
     assert [row["weight/denoise"] for row in rows] == [0, 0, 1, 0]
     assert ["loss/denoise" in row for row in rows] == [False, False, True, False]
     # With the learning rate 0 of the second epoch, only momentum could move anything.
     t = tiny.training(epochs=4, weights=weights, rates=rates, optimizer=None)
-    train.fit(t, tmp_path / "plain")
+    fit.fit(t, tmp_path / "plain")
     errors = [row["valid/mse"] for row in logs.read_rows(tmp_path / "plain")]
     assert errors[0] == errors[1] != errors[2]
 
@@ -164,7 +165,7 @@ def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
 def test_epochs_have_different_orders_and_noise(tmp_path):
     weights = np.ones((2, 2)) * [1, 0]
     t = tiny.training(epochs=2, weights=weights, rates=np.zeros(2))
-    train.fit(t, tmp_path)
+    fit.fit(t, tmp_path)
     rows = logs.read_rows(tmp_path)
     # The parameters stay as they are, so the noise alone changes the loss.
     assert rows[0]["loss/denoise"] != rows[1]["loss/denoise"]
@@ -172,7 +173,7 @@ def test_epochs_have_different_orders_and_noise(tmp_path):
 
 def test_the_log_has_the_mean_loss_of_an_example(tmp_path):
     t = tiny.training(epochs=1, rates=np.zeros(1), weights=np.ones((1, 2)))
-    train.fit(t, tmp_path)
+    fit.fit(t, tmp_path)
     y = np.asarray(t.data["y"])
     (row,) = logs.read_rows(tmp_path)
     # The head starts at 0, and so do its predictions.
@@ -191,7 +192,7 @@ def test_the_summary_evaluates_the_best_and_the_last_parameters(tmp_path):
 
     t = tiny.training(epochs=4, finish=finish, evaluate=evaluate)
     t = dataclasses.replace(t, params=t.params | {"mark": jnp.float32(0)})
-    result = train.fit(t, tmp_path)
+    result = fit.fit(t, tmp_path)
     assert result.best["mark"] == 2
     assert result.summary["best"]["valid/mse"] == 0
     assert result.summary["last"]["valid/mse"] == 3  # `finish` marks it 5.
@@ -200,28 +201,28 @@ def test_the_summary_evaluates_the_best_and_the_last_parameters(tmp_path):
 def test_speed_counts_each_example_once_an_epoch(tmp_path, monkeypatch):
     seconds = itertools.count()
     clock = SimpleNamespace(perf_counter=lambda: next(seconds))
-    monkeypatch.setattr(train, "time", clock)
-    summary = train.fit(tiny.training(epochs=3), tmp_path).summary
+    monkeypatch.setattr(fit, "time", clock)
+    summary = fit.fit(tiny.training(epochs=3), tmp_path).summary
     assert summary["seconds"] == 3
     assert summary["examples_per_second"] == 40
 
 
 def test_shared_programs_count_their_compilation_once(tmp_path):
     t = tiny.training(epochs=1)
-    programs = train.Programs(t)
-    assert train.fit(t, tmp_path / "a", programs).summary["compile_seconds"] > 0
-    assert train.fit(t, tmp_path / "b", programs).summary["compile_seconds"] == 0
+    programs = fit.Programs(t)
+    assert fit.fit(t, tmp_path / "a", programs).summary["compile_seconds"] > 0
+    assert fit.fit(t, tmp_path / "b", programs).summary["compile_seconds"] == 0
 
 
 def test_a_batch_with_too_many_rows_for_its_slots_is_run_again(tmp_path, monkeypatch):
-    roomy = train.fit(tiny.training(epochs=3), tmp_path / "roomy")
-    monkeypatch.setattr(train.batches, "capacities", lambda *args: (8, 1))
-    tight = train.fit(tiny.training(epochs=3), tmp_path / "tight")
+    roomy = fit.fit(tiny.training(epochs=3), tmp_path / "roomy")
+    monkeypatch.setattr(fit.batches, "capacities", lambda *args: (8, 1))
+    tight = fit.fit(tiny.training(epochs=3), tmp_path / "tight")
     assert_same_bits(tiny.arrays(tight.state), tiny.arrays(roomy.state))
 
 
 def test_the_log_has_losses_weights_rate_and_speed(tmp_path):
-    result = train.fit(tiny.training(eval_every=5), tmp_path)
+    result = fit.fit(tiny.training(eval_every=5), tmp_path)
     rows = logs.read_rows(tmp_path)
     assert [row["epoch"] for row in rows] == [5, 10, 12]
     assert rows[0]["weight/denoise"] == pytest.approx(0.9**4)
@@ -232,7 +233,7 @@ def test_the_log_has_losses_weights_rate_and_speed(tmp_path):
 
 
 def test_training_learns(tmp_path):
-    rows = train.fit(tiny.training(epochs=60), tmp_path).summary
+    rows = fit.fit(tiny.training(epochs=60), tmp_path).summary
     assert rows["best"]["valid/mse"] < 0.5
     start = float(tiny.training().evaluate(tiny.training().params)["valid/mse"])
     assert start > 5
@@ -253,10 +254,10 @@ def test_a_log_that_is_no_json_is_named(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
-    train.fit(tiny.training(epochs=2), tmp_path)
+    fit.fit(tiny.training(epochs=2), tmp_path)
     (tmp_path / "checkpoints" / "last" / "2" / "default" / "_METADATA").write_text("?")
     with pytest.raises(WorkdirError, match=r"last/2 is damaged"):
-        train.fit(tiny.training(epochs=2), tmp_path)
+        fit.fit(tiny.training(epochs=2), tmp_path)
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mtl import config as configs
-from mtl import experiment, methods, network, normed, vat
-from mtl.task import flatten, unflatten
+from mtl import experiment, methods
+from mtl.engine.task import flatten, unflatten
+from mtl.tasks import batch_norm, network, vat
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
@@ -149,7 +150,7 @@ def test_the_papers_finite_difference_leads_the_same_way(x64):
     x, valid = jnp.asarray(batch["image"]), jnp.asarray(VALID)
 
     def logits(x):
-        return normed.logits(c.model, unflatten(params), x, valid, KEY)
+        return batch_norm.logits(c.model, unflatten(params), x, valid, KEY)
 
     d = jax.random.normal(KEY, x.shape, float)
     clean, r = vat.adversarial(logits, x, valid, d, iterations=1)

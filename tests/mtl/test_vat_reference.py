@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import network, normed, vat
-from mtl.task import unflatten
+from mtl.engine.task import unflatten
+from mtl.tasks import batch_norm, network, vat
 from tests.mtl import numpy_network
 from tests.mtl.numpy_network import INPUTS, KEY, ROWS, VALID, divergence, softmax
 
@@ -105,7 +105,7 @@ def test_a_row_that_is_not_valid_changes_no_direction(x64):
         x, valid = jnp.asarray(batch["image"][rows]), jnp.asarray(VALID[rows])
 
         def logits(x):
-            return normed.logits(c.model, unflatten(params), x, valid, KEY)
+            return batch_norm.logits(c.model, unflatten(params), x, valid, KEY)
 
         return jax.jit(lambda: vat.adversarial(logits, x, valid, d[rows], 2)[1])()
 

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from configs.mtl import digits
-from mtl import adaptive, batches, data, engine, experiment, logs, methods, train
-from mtl.task import Task, flatten
+from mtl import experiment, methods
+from mtl.data import datasets
+from mtl.engine import adaptive, batches, engine, fit
+from mtl.engine.task import Task, flatten
+from mtl.host import logs
 from tests.mtl import reference, tiny
 
 ROWS, BATCH, EPOCHS, RATE, X, CODE = 19, 4, 4, 0.1, 3, 2
@@ -333,7 +336,7 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, when):
     training, count = changed(LEARNS[when]), iter(range(99))
     # Every other epoch is better than the one before.
     numbers = {"valid/mse": 1.0}, {"valid/mse": 2.0}
-    whole = train.fit(
+    whole = fit.fit(
         training(evaluate=lambda p: numbers[next(count) % 2]), tmp_path / "whole"
     )
 
@@ -343,9 +346,9 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, when):
         return numbers[n % 2]
 
     with pytest.raises(KeyboardInterrupt):
-        train.fit(training(evaluate=stop_at_seven), tmp_path / "parts")
+        fit.fit(training(evaluate=stop_at_seven), tmp_path / "parts")
     count = iter(range(7, 99))
-    parts = train.fit(
+    parts = fit.fit(
         training(evaluate=lambda p: numbers[next(count) % 2]), tmp_path / "parts"
     )
     ours, theirs = tiny.arrays(whole.state), tiny.arrays(parts.state)
@@ -358,8 +361,8 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, when):
 def test_a_weight_that_falls_to_0_saves_the_task(tmp_path):
     weights = adaptive.plateau("valid/mse", factor=0.5, wait=1, cutoff=0.2)
     stuck = changed(weights)(evaluate=lambda p: {"valid/mse": 1.0})
-    programs = train.Programs(stuck)
-    train.fit(stuck, tmp_path, programs)
+    programs = fit.Programs(stuck)
+    fit.fit(stuck, tmp_path, programs)
     rows = logs.read_rows(tmp_path)
     first = [row["weight/denoise"] for row in rows]
     assert first == [0.5, 0.5, 0.25] + [0] * 9
@@ -372,8 +375,8 @@ def test_a_weight_that_falls_to_0_saves_the_task(tmp_path):
 def test_each_method_trains_on_digits(tmp_path, method):
     c = digits.get_config("smoke")
     c.method, c.optim.rate, c.eval_every, c.weighting.wait = method, 0.1, 2, 1
-    training = experiment.plan(c, data.load(c.data))
-    result = train.fit(training, tmp_path)
+    training = experiment.plan(c, datasets.load(c.data))
+    result = fit.fit(training, tmp_path)
     assert result.summary["best"]["test/error"] < 0.25
     rows = logs.read_rows(tmp_path)
     weights = [[row[f"weight/{t.name}"] for t in training.tasks] for row in rows]

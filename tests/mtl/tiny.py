@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mtl import noise, schedules
-from mtl.task import Task, flatten
-from mtl.train import Training, fit
+from mtl.engine import schedules
+from mtl.engine.fit import Training, fit
+from mtl.engine.task import Task, flatten
+from mtl.tasks import corruption
 
 
 def training(epochs=12, **changes):
@@ -19,7 +20,7 @@ def training(epochs=12, **changes):
     y = jnp.where(jnp.arange(40) < 10, x.sum(1), jnp.nan)
 
     def denoise(p, batch, key):
-        given = noise.corrupt(key, batch["x"], "mask", 0.3)
+        given = corruption.corrupt(key, batch["x"], "mask", 0.3)
         h = jnp.tanh(given @ p["encoder"]["kernel"])
         return jnp.square(h @ p["encoder"]["kernel"].T - batch["x"]).sum(1)
 

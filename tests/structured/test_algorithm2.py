@@ -10,8 +10,9 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from mtl import batches, engine, noise
-from mtl.task import flatten
+from mtl.engine import batches, engine
+from mtl.engine.task import flatten
+from mtl.tasks import corruption
 from structured import config as configs
 from structured import network, tasks
 from tests.structured import reference
@@ -178,9 +179,9 @@ class Naive:
         """The draws are for a full batch, of which the rows are the first."""
         full = (BATCH, *target.shape[1:])
         if c.noise == "gaussian":
-            drawn = noise.corrupt(key, jnp.zeros(full), c.noise, c.level)
+            drawn = corruption.corrupt(key, jnp.zeros(full), c.noise, c.level)
             return target + np.asarray(drawn)[: len(target)]
-        kept = noise.corrupt(key, jnp.ones(full), c.noise, c.level)
+        kept = corruption.corrupt(key, jnp.ones(full), c.noise, c.level)
         return target * np.asarray(kept)[: len(target)]
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from configs.structured import digits
-from mtl.errors import WorkdirError
-from structured import compare, experiment, present, tasks
+from mtl.host.errors import WorkdirError
+from structured import compare, experiment, tasks
+from structured.report import comparison
 from tests.conftest import ROOT
 
 
@@ -34,7 +35,7 @@ def test_leaves_a_row_a_run_and_a_line_a_variant(done):
 
 def test_the_table_has_mean_and_deviation(done):
     _, groups = done
-    head, lines = present.table(groups)
+    head, lines = comparison.table(groups)
     errors = [1e3 * run.summary["test"]["mse"] for run in groups["mlp_in"].runs]
     mean, spread = sum(errors) / 2, abs(errors[0] - errors[1]) / 2**0.5
     line = dict(zip(head, lines[2], strict=True))

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mtl import checks, engine, noise
-from mtl.errors import ConfigError
+from mtl.engine import engine
+from mtl.host import checks
+from mtl.host.errors import ConfigError
+from mtl.tasks import corruption
 from structured import autoencoder, data, tasks
 from structured import config as configs
 
@@ -177,7 +179,7 @@ def test_every_field_has_a_bad_value_here_or_needs_none():
         ("model.encoder", ("mlp",)),
         ("model.input_activation", tuple(autoencoder.ACTIVATIONS)),
         ("model.y_activation", tuple(autoencoder.ACTIVATIONS)),
-        ("reconstruct_in.noise", noise.KINDS),
+        ("reconstruct_in.noise", corruption.KINDS),
         ("reconstruct_out.error", tuple(tasks.ERRORS)),
         ("reconstruct_out.dimensions", ("sum", "mean")),
         ("supervised.batch", ("sum", "mean")),
@@ -231,7 +233,7 @@ def test_points_of_other_counts_have_no_mirror():
 
 
 @pytest.mark.parametrize("task", ["reconstruct_in", "reconstruct_out"])
-@pytest.mark.parametrize("kind", noise.KINDS)
+@pytest.mark.parametrize("kind", corruption.KINDS)
 def test_a_level_above_1_is_only_for_noise_that_is_no_share(task, kind):
     c = with_values(**{f"{task}.noise": kind, f"{task}.level": 1.5})
     if kind in ("mask", "salt_pepper"):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mtl.errors import ConfigError
-from structured import crops
-from structured.crops import Crop
+from mtl.host.errors import ConfigError
+from structured.faces import crops
+from structured.faces.crops import Crop
 from tests.mtl.images import assert_refused, mutations, repeatable
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from mtl.errors import ConfigError
+from mtl.host.errors import ConfigError
 from structured import config as configs
-from structured import crops, data, faces
+from structured import data
 from structured.data import Examples
-from structured.points import read_pts
+from structured.faces import crops, face_dataset
+from structured.faces.points import read_pts
 from tests.mtl.images import assert_refused
 from tests.structured.test_faces import write_face
 
@@ -505,7 +506,7 @@ def test_unlabelled_faces_are_x_alone_and_y_alone(root):
     same(d.train.rows(d.train.pairs), bare.train)
     same(d.valid, bare.valid)
     same(d.test, bare.test)
-    found, _ = faces.read(root, ("afw",), data.crop_of(face_config(root)))
+    found, _ = face_dataset.read(root, ("afw",), data.crop_of(face_config(root)))
     np.testing.assert_array_equal(
         d.train.x[8:12], data.plain(found.canvas, data.crop_of(face_config(root)))
     )

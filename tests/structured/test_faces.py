@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtl.errors import WorkdirError
-from structured import crops, faces
-from structured.crops import Crop
-from structured.faces import Problem
-from structured.points import read_pts, write_pts
+from mtl.host.errors import WorkdirError
+from structured.faces import crops, face_dataset
+from structured.faces.crops import Crop
+from structured.faces.face_dataset import Problem
+from structured.faces.points import read_pts, write_pts
 from tests.mtl.images import assert_refused
 
 CROP = Crop(10, margin=0.1, context=2)
@@ -40,7 +40,7 @@ HELEN = ("helen/trainset",)
 
 
 def read(root, folders=HELEN, crop=CROP, **options):
-    return faces.read(root, folders, crop, **options)
+    return face_dataset.read(root, folders, crop, **options)
 
 
 def same(a, b):
@@ -200,7 +200,7 @@ def test_ten_of_many_bad_faces_are_named(root):
         write_face(root / HELEN[0], f"x{i:02}.jpg")
         (root / HELEN[0] / f"x{i:02}.pts").unlink()
     assert_refused(lambda: read(root), "12 faces", "x00", "x09", "and 2 more")
-    with pytest.raises(faces.DataError) as e:
+    with pytest.raises(face_dataset.DataError) as e:
         read(root)
     assert "x10" not in str(e.value)
 
@@ -443,7 +443,7 @@ def test_report(tmp_path):
         Problem("helen/a", 'x, "y" is\nbad', True),
         Problem("helen/b", "off", False),
     ]
-    faces.write_report(tmp_path / "report.csv", problems)
+    face_dataset.write_report(tmp_path / "report.csv", problems)
     with open(tmp_path / "report.csv", newline="") as file:
         assert list(csv.reader(file)) == [
             ["name", "fate", "what"],
@@ -451,7 +451,7 @@ def test_report(tmp_path):
             ["helen/b", "kept", "off"],
         ]
     with pytest.raises(WorkdirError, match="cannot write"):
-        faces.write_report(tmp_path / "absent" / "report.csv", problems)
+        face_dataset.write_report(tmp_path / "absent" / "report.csv", problems)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from mtl import figures as base
-from structured import figures
+from structured.report import figures
 
 
 def rows(values, part="valid"):

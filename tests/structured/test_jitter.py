@@ -5,10 +5,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from structured import config as configs
-from structured import experiment, jitter
-from structured.crops import Crop
-from structured.jitter import Moves
-from structured.points import MIRROR
+from structured import experiment
+from structured.faces import augmentation
+from structured.faces.augmentation import Moves
+from structured.faces.crops import Crop
+from structured.faces.points import MIRROR
 
 CROPS = [
     Crop(24, context=12),
@@ -72,7 +73,7 @@ def repeated(moves, many):
 
 def test_stretch():
     x = jnp.array([[[2.0, 4.0], [3.0, 6.0]], [[-1.0, -1.0], [-1.0, -1.0]]])
-    assert jitter.stretch(x).tolist() == [[[0, 0.5], [0.25, 1]], [[0, 0], [0, 0]]]
+    assert augmentation.stretch(x).tolist() == [[[0, 0.5], [0.25, 1]], [[0, 0], [0, 0]]]
 
 
 def test_plain_is_the_middle_of_the_canvas():
@@ -81,43 +82,43 @@ def test_plain_is_the_middle_of_the_canvas():
     canvas[0, 3:7, 3:7] = 20 + np.arange(16).reshape(4, 4)
     canvas[0, 0, 0] = 255
     expected = np.arange(16).reshape(1, 4, 4) / 15
-    np.testing.assert_allclose(jitter.plain(canvas, crop), expected, rtol=1e-6)
-    assert jitter.plain(canvas, crop).dtype == jnp.float32
+    np.testing.assert_allclose(augmentation.plain(canvas, crop), expected, rtol=1e-6)
+    assert augmentation.plain(canvas, crop).dtype == jnp.float32
 
 
 def test_plain_without_context():
     crop = Crop(5)
-    assert jitter.plain(noise(crop), crop).shape == (3, 5, 5)
+    assert augmentation.plain(noise(crop), crop).shape == (3, 5, 5)
 
 
 @pytest.mark.parametrize("crop", [*CROPS, Crop(9)], ids=str)
 def test_no_move_is_plain(crop):
     canvas = noise(crop)
-    still = jitter.draw(jax.random.key(0), frames(3, 40, 60), settings())
+    still = augmentation.draw(jax.random.key(0), frames(3, 40, 60), settings())
     np.testing.assert_array_equal(still.linear, np.tile(np.eye(2), (3, 1, 1)))
-    moved = jitter.move_images(still, canvas, crop)
-    np.testing.assert_allclose(moved, jitter.plain(canvas, crop), atol=1e-4)
+    moved = augmentation.move_images(still, canvas, crop)
+    np.testing.assert_allclose(moved, augmentation.plain(canvas, crop), atol=1e-4)
     y = jnp.asarray(np.random.default_rng(0).normal(size=(3, 136)), jnp.float32)
-    np.testing.assert_allclose(jitter.move_points(still, y), y, rtol=1e-6)
+    np.testing.assert_allclose(augmentation.move_points(still, y), y, rtol=1e-6)
 
 
 @pytest.mark.parametrize("many", [1, 3])
 def test_a_flat_image_becomes_0(many):
     crop = CROPS[0]
     canvas = np.full((many, crop.canvas, crop.canvas), 77, np.uint8)
-    moves = jitter.draw(jax.random.key(0), frames(many), configs.default().jitter)
-    np.testing.assert_array_equal(jitter.plain(canvas, crop), 0)
-    assert np.isfinite(jitter.move_images(moves, canvas, crop)).all()
+    moves = augmentation.draw(jax.random.key(0), frames(many), configs.default().jitter)
+    np.testing.assert_array_equal(augmentation.plain(canvas, crop), 0)
+    assert np.isfinite(augmentation.move_images(moves, canvas, crop)).all()
     # As of a row that lacks x:
-    moved = jitter.move_images(moves, np.zeros_like(canvas), crop)
+    moved = augmentation.move_images(moves, np.zeros_like(canvas), crop)
     np.testing.assert_array_equal(moved, 0)
 
 
 def test_a_flat_image_that_moves_becomes_0():
     crop = CROPS[0]
     canvas = np.full((3, crop.canvas, crop.canvas), 77, np.uint8)
-    moves = jitter.draw(jax.random.key(0), frames(3), configs.default().jitter)
-    moved = jitter.move_images(moves, canvas, crop)
+    moves = augmentation.draw(jax.random.key(0), frames(3), configs.default().jitter)
+    moved = augmentation.move_images(moves, canvas, crop)
     np.testing.assert_allclose(moved, 0, atol=1e-3)
 
 
@@ -147,8 +148,8 @@ def test_a_dot_goes_where_its_coordinates_go(crop, name):
     points = (0.12, -0.1), (-0.1, 0.15)
     moves = repeated(move(**MOVES[name]), 2)
     canvas = np.concatenate([blob(crop, p) for p in points])
-    images = jitter.move_images(moves, canvas, crop)
-    due = jitter.move_points(moves, jnp.array(points))
+    images = augmentation.move_images(moves, canvas, crop)
+    due = augmentation.move_points(moves, jnp.array(points))
     check_dots(images, due, crop)
 
 
@@ -162,7 +163,7 @@ def test_moves_by_hand():
         "all": (-0.22, -0.18),
     }
     for name, expected in due.items():
-        moved = jitter.move_points(move(**MOVES[name]), point)
+        moved = augmentation.move_points(move(**MOVES[name]), point)
         np.testing.assert_allclose(moved[0], expected, atol=1e-6)
 
 
@@ -171,10 +172,10 @@ def test_moves_by_hand():
 def test_drawn_moves_take_image_and_points_alike(width, height, crop):
     s = settings(rotation=15.0, scale=0.1, shift=0.05, mirror=True)
     point = (0.1, -0.12)
-    moves = jitter.draw(jax.random.key(0), frames(8, width, height), s)
+    moves = augmentation.draw(jax.random.key(0), frames(8, width, height), s)
     assert set(moves.mirrored.tolist()) == {True, False}
-    images = jitter.move_images(moves, blob(crop, point).repeat(8, 0), crop)
-    due = jitter.move_points(moves, coordinates([point]).repeat(8, 0))
+    images = augmentation.move_images(moves, blob(crop, point).repeat(8, 0), crop)
+    due = augmentation.move_points(moves, coordinates([point]).repeat(8, 0))
     check_dots(images, due, crop)
     assert np.asarray(due).std(axis=0).min() > 0.01
 
@@ -211,37 +212,39 @@ def test_there_is_no_jitter_by_default():
 def test_a_mirrored_image_is_flipped(crop):
     canvas = noise(crop)
     moves = repeated(move(**MOVES["mirrored"]), 3)
-    moved = jitter.move_images(moves, canvas, crop)
-    expected = jitter.plain(canvas, crop)[:, :, ::-1]
+    moved = augmentation.move_images(moves, canvas, crop)
+    expected = augmentation.plain(canvas, crop)[:, :, ::-1]
     np.testing.assert_allclose(moved, expected, atol=1e-4)
-    twice = jitter.move_images(moves, np.asarray(canvas)[:, :, ::-1], crop)
-    np.testing.assert_allclose(twice, jitter.plain(canvas, crop), atol=1e-4)
+    twice = augmentation.move_images(moves, np.asarray(canvas)[:, :, ::-1], crop)
+    np.testing.assert_allclose(twice, augmentation.plain(canvas, crop), atol=1e-4)
 
 
 def test_a_mirrored_face_changes_sides():
     y = jnp.asarray(np.random.default_rng(0).normal(size=(2, 136)), jnp.float32)
     one = move(**MOVES["mirrored"])
     moves = jax.tree.map(lambda *a: jnp.concatenate(a), one, move())
-    moved = np.asarray(jitter.move_points(moves, y))
+    moved = np.asarray(augmentation.move_points(moves, y))
     x_due, y_due = -np.asarray(y)[0, :68][MIRROR], np.asarray(y)[0, 68:][MIRROR]
     np.testing.assert_array_equal(moved[0], np.concatenate([x_due, y_due]))
     np.testing.assert_array_equal(moved[1], y[1])
     # The corner of the one eye is now that of the other.
     assert moved[0, 36] == -y[0, 45]
     assert moved[0, 68 + 36] == y[0, 68 + 45]
-    np.testing.assert_array_equal(jitter.move_points(moves, jnp.asarray(moved)), y)
+    np.testing.assert_array_equal(
+        augmentation.move_points(moves, jnp.asarray(moved)), y
+    )
 
 
 def test_points_of_other_counts_do_not_change_places():
     y = jnp.arange(10.0)[None]
-    moved = jitter.move_points(move(**MOVES["mirrored"]), y)
+    moved = augmentation.move_points(move(**MOVES["mirrored"]), y)
     np.testing.assert_array_equal(moved, jnp.concatenate([-y[:, :5], y[:, 5:]], 1))
 
 
 def test_beyond_the_canvas_its_edge_goes_on():
     crop = Crop(10)
     canvas = np.tile(np.arange(10, dtype=np.uint8) * 20, (10, 1))[None]
-    moved = jitter.move_images(move(shift=(0.5, 0.0)), canvas, crop)[0]
+    moved = augmentation.move_images(move(shift=(0.5, 0.0)), canvas, crop)[0]
     # Columns 0 ... 4 come from beyond the left edge, the others from columns 0 ... 4.
     expected = np.tile([0.0] * 5 + [0, 0.25, 0.5, 0.75, 1], (10, 1))
     np.testing.assert_allclose(moved, expected, atol=1e-5)
@@ -255,7 +258,7 @@ MANY = 20_000
 
 def drawn(s, width=30.0, height=60.0):
     """Scale, angle in degrees, shift and mirrored of many moves, in real pixels."""
-    moves = jitter.draw(jax.random.key(1), frames(MANY, width, height), s)
+    moves = augmentation.draw(jax.random.key(1), frames(MANY, width, height), s)
     sides = np.array([width, height])
     real = np.asarray(moves.linear, float) * sides[:, None] / sides
     real[:, :, 0] *= np.where(moves.mirrored, -1, 1)[:, None]
@@ -297,10 +300,10 @@ def test_one_kind_of_move_alone(name):
 def test_real_distances_change_by_one_scale(width, height, mirror):
     """A face turns in the image and not in its frame: nothing is sheared."""
     s = settings(rotation=40.0, scale=0.3, shift=0.1, mirror=mirror)
-    moves = jitter.draw(jax.random.key(2), frames(50, width, height), s)
+    moves = augmentation.draw(jax.random.key(2), frames(50, width, height), s)
     y = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 10)).astype(np.float32)
     apart = []
-    for each in (y, jitter.move_points(moves, jnp.asarray(y))):
+    for each in (y, augmentation.move_points(moves, jnp.asarray(y))):
         xy = np.asarray(each).reshape(50, 2, 5) * [[width], [height]]
         apart.append(np.linalg.norm(xy[..., None] - xy[..., None, :], axis=1))
     off = ~np.eye(5, dtype=bool)
@@ -312,7 +315,7 @@ def test_real_distances_change_by_one_scale(width, height, mirror):
 def test_each_face_has_its_own_frame():
     """A quarter turn of a wide and of a high face, about the middle of each."""
     two = jnp.array([[0.0, 0.0, 20.0, 10.0], [0.0, 0.0, 10.0, 20.0]])
-    moves = jitter.draw(jax.random.key(3), two, settings(rotation=30.0))
+    moves = augmentation.draw(jax.random.key(3), two, settings(rotation=30.0))
     linear = np.asarray(moves.linear)
     aspect = -linear[:, 1, 0] / linear[:, 0, 1]
     np.testing.assert_allclose(aspect, [4, 0.25], rtol=1e-4)
@@ -323,9 +326,9 @@ def test_under_jit_and_vmap():
     canvas, frame = noise(crop), frames(3, 20, 30)
 
     def whole(key):
-        moves = jitter.draw(key, frame, s)
-        y = jitter.move_points(moves, jnp.ones((3, 136)))
-        return jitter.move_images(moves, jnp.asarray(canvas), crop), y
+        moves = augmentation.draw(key, frame, s)
+        y = augmentation.move_points(moves, jnp.ones((3, 136)))
+        return augmentation.move_images(moves, jnp.asarray(canvas), crop), y
 
     keys = jax.random.split(jax.random.key(0), 2)
     images, points = jax.jit(jax.vmap(whole))(keys)

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from structured import present
-from structured.crops import Crop
+from structured.faces.crops import Crop
+from structured.report import comparison
 from tests.conftest import ROOT
 from tests.structured.test_faces import write_face
 
@@ -46,5 +46,5 @@ def test_pixels_of_the_frames_corners_and_centre(margin):
     y = np.array([[-0.5, 0.0, 0.5, -0.5, 0.0, 0.5]])
     edge = 40 * margin / (1 + 2 * margin)
     due = np.array([edge, 20, 40 - edge]) - 0.5
-    pixels = present._pixels(y, Crop(40, margin=margin))
+    pixels = comparison._pixels(y, Crop(40, margin=margin))
     np.testing.assert_allclose(pixels, np.stack([due, due], -1)[None])

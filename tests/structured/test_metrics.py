@@ -8,7 +8,7 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from structured import metrics
+from structured.faces import metrics
 
 
 def shapes(n=40, spread=5.0, points=68, seed=0):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl.task import flatten
+from mtl.engine.task import flatten
 from structured import autoencoder, network
 from structured import config as configs
 from tests.structured import reference

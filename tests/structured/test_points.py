@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from structured.points import (
+from structured.faces.points import (
     LEFT_CORNER,
     LEFT_EYE,
     MIRROR,

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from configs.structured import helen
-from mtl.errors import WorkdirError
-from structured import crops, data, experiment, landmarks, pictures, predict
-from structured.points import read_pts, write_pts
+from mtl.host.errors import WorkdirError
+from structured import data, experiment, predict
+from structured.faces import crops, landmarks, overlays
+from structured.faces.points import read_pts, write_pts
 from tests.mtl.images import assert_refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,7 +151,7 @@ def test_the_program_passes_a_bad_image_over(run, images, expected, tmp_path):
         written = read_pts(place.with_suffix(".pts"), 68)
         np.testing.assert_array_equal(written + 1, points_of(row))
         with Image.open(place.with_suffix(".png")) as picture:
-            assert picture.size == (pictures.SIDE, pictures.SIDE)
+            assert picture.size == (overlays.SIDE, overlays.SIDE)
         if row["box"] == "pts":
             np.testing.assert_allclose(written, expected[place.name], atol=1e-3)
 
@@ -326,16 +327,16 @@ def test_a_picture_shows_points_where_they_are(tmp_path):
     grey = np.zeros((50, 80), np.uint8)
     grey[18:23, 28:33] = 255
     box = np.array([10, 5, 50, 30])
-    shown = pictures.view(grey, box)
-    assert shown.shape == (pictures.SIDE, pictures.SIDE)
+    shown = overlays.view(grey, box)
+    assert shown.shape == (overlays.SIDE, overlays.SIDE)
     truth = np.array([[30.0, 20.0], [50.0, 30.0]])
-    rgb = colours(pictures.draw(shown, box, truth, None), tmp_path)
+    rgb = colours(overlays.draw(shown, box, truth, None), tmp_path)
     green = (rgb[..., 1] == 255) & (rgb[..., 0] == 0)
     white = shown > 127
     middle = [np.argwhere(part[:, :240]).mean(axis=0) for part in (green, white)]
     np.testing.assert_allclose(*middle, atol=0.6)
     above = truth - np.array([0.0, 5.0])
-    both = colours(pictures.draw(shown, box, above, truth), tmp_path)
+    both = colours(overlays.draw(shown, box, above, truth), tmp_path)
     red = np.argwhere((both[..., 0] == 255) & (both[..., 1] == 0))
     # 5 pixels up, each 480 / (50 * 1.4) of the picture, less the dots.
     assert np.ptp(red[red[:, 1] < 240][:, 0]) == pytest.approx(34, abs=8)
@@ -343,9 +344,9 @@ def test_a_picture_shows_points_where_they_are(tmp_path):
 
 def test_a_picture_is_dull_beyond_the_image():
     grey = np.full((50, 80), 200, np.uint8)
-    shown = pictures.view(grey, np.array([-0.5, -0.5, 80, 50]))
+    shown = overlays.view(grey, np.array([-0.5, -0.5, 80, 50]))
     inside = shown == 200
-    assert set(np.unique(shown)) == {pictures.BEYOND, 200}
+    assert set(np.unique(shown)) == {overlays.BEYOND, 200}
     share = inside.mean() * (80 * 1.4) ** 2
     assert share == pytest.approx(80 * 50, rel=0.02)
     np.testing.assert_array_equal(inside, inside[::-1, ::-1])

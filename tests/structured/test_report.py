@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pytest
 from matplotlib.figure import Figure
 
-from mtl.errors import WorkdirError
-from structured import report
-from structured.report import Section
+from mtl.host.errors import WorkdirError
+from structured.report import html_page
+from structured.report.html_page import Section
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 NASTY = "<script>alert(\"1\")</script> & 'x' {title}"
@@ -49,7 +49,7 @@ class Reader(HTMLParser):
 
 
 def written(folder, *sections, title="Faces", intro=""):
-    report.write(folder / "report.html", title, intro, sections)
+    html_page.write(folder / "report.html", title, intro, sections)
     return Reader((folder / "report.html").read_text())
 
 

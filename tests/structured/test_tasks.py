@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from configs.structured import digits
-from mtl.errors import ConfigError
-from mtl.task import flatten
+from mtl.engine.task import flatten
+from mtl.host.errors import ConfigError
 from structured import config as configs
 from structured import data, experiment, network, tasks
 

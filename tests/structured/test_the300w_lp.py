@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from structured import crops, the300w_lp
-from structured.crops import Crop
+from structured.faces import crops, the300w_lp
+from structured.faces.crops import Crop
 from tests.mtl.images import assert_refused
 
 CROP = Crop(30, context=2)

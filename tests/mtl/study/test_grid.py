@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from configs.mtl import best, mnist, table1, weights
-from mtl.errors import ConfigError
+from mtl.host.errors import ConfigError
 from mtl.study import grid
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mtl.errors import WorkdirError
+from mtl.host.errors import WorkdirError
 from mtl.study import results, run
 from tests.mtl.study import tiny
 

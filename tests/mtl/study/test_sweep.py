@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
-from mtl import batches, data, experiment
+from mtl import experiment
+from mtl.data import datasets
+from mtl.engine import batches
+from mtl.engine.fit import fit
 from mtl.study import grid
 from mtl.study import sweep as sweep_module
 from mtl.study.grid import Bundle
 from mtl.study.sweep import Sweep, memory
-from mtl.train import fit
 from tests.mtl.study import tiny
 
 METHODS = ("exponential", "baseline_matched", "ratio")
@@ -16,7 +18,7 @@ METHODS = ("exponential", "baseline_matched", "ratio")
 def alone(tmp_path_factory):
     """Each run trained by itself."""
     c = tiny.config()
-    dataset, found = data.load(c.data), {}
+    dataset, found = datasets.load(c.data), {}
     for run in grid.runs(c, 1000):
         if run.method in METHODS:
             training = experiment.plan(grid.one_config(c, run), dataset)
@@ -92,7 +94,7 @@ def test_a_ladder_is_swept_too(tmp_path):
     c.unsupervised, c.order, c.classify.draws = "ladder", "joint", 20
     c.model.norm, c.model.noise, c.optim.name, c.optim.rate = "batch", 0.3, "adam", 0.01
     grid.check(c)
-    dataset = data.load(c.data)
+    dataset = datasets.load(c.data)
     (bundle,) = grid.bundles(c, grid.runs(c, 1000), wide=False)
     expected = fit(experiment.plan(bundle.config, dataset), tmp_path / "alone").summary
     *_, p = Sweep(c, dataset).train(bundle, tmp_path / "swept")

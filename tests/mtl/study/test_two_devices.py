@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from mtl import data, experiment
+from mtl import experiment
+from mtl.data import datasets
 from mtl.study import grid, results
 from tests.conftest import ROOT
 from tests.mtl.study import two_devices
@@ -67,7 +68,7 @@ def test_two_studies_agree_on_the_runs_that_they_share(folder):
 def test_a_study_agrees_with_single_runs_in_every_column(
     folder, images, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(data, "load", lambda _: images)
+    monkeypatch.setattr(datasets, "load", lambda _: images)
     for run, row in rows(folder / "once").items():
         own = grid.one_config(two_devices.config(), run)
         summary = experiment.train_and_evaluate(

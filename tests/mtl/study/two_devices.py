@@ -14,9 +14,9 @@ import numpy as np
 from flax import traverse_util
 
 from configs.mtl import table1
-from mtl import data
-from mtl.data import Dataset
-from mtl.readers import Images
+from mtl.data import datasets
+from mtl.data.datasets import Dataset
+from mtl.data.readers import Images
 from mtl.study import grid, run
 from mtl.study.sweep import Sweep
 
@@ -52,7 +52,7 @@ def config(*methods):
 def main(folder: Path) -> None:
     jax.config.update("jax_num_cpu_devices", 2)
     images = dataset()
-    data.load = lambda _: images
+    datasets.load = lambda _: images
     run.study(config(), folder / "once")
     run.study(config(), folder / "again")
     run.study(config("baseline", METHOD), folder / "other")

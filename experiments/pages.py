@@ -1,0 +1,98 @@
+"""Writes the tables of the result pages from the CSV files beside them.
+
+    python -m experiments.pages
+
+A page marks each such table, `<!-- table NAME -->` before and `<!-- end -->` after it.
+A test renders all pages and finds nothing to change.
+"""
+
+import itertools
+import re
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from configs.mtl import table1, weights
+from experiments import DOCS, rates
+from mtl.host import markdown
+from mtl.study import report, results
+from mtl.study.cells import Cells
+from mtl.study.results import Row
+
+RESULTS = DOCS / "results"
+TOTAL = 50_000  # Training images of MNIST, less 10,000 that validate.
+BLOCK = re.compile(r"(<!-- table (\S+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+def rows(name: str) -> list[Row]:
+    """The rows of a study, from `docs/results/NAME.csv`."""
+    return results.read(RESULTS / f"{name}.csv")
+
+
+def table_1(name: str) -> str:
+    """All cells of Table 1, from one study."""
+    config = table1.get_config("cpu")
+    return "\n\n".join(report.tables(config, Cells(config, rows(name), TOTAL)))
+
+
+def table_1_verdicts() -> str:
+    """The claims at each learning rate, and at the one that validation chose."""
+    studies = {0.03: rows("table1"), 0.1: rows("table1_rate_0.1")}
+    return rates.verdicts(table1.get_config("cpu"), studies, TOTAL)
+
+
+def adaptive_weights() -> str:
+    """The methods that set their loss weights themselves."""
+    config = weights.get_config()
+    return "\n\n".join(report.by_method(config, Cells(config, rows("weights"), TOTAL)))
+
+
+def ladder() -> str:
+    """Ten seeds each: errors of the last epoch, and of one that 10,000 labels chose."""
+    heads = [
+        "labels",
+        "settings chosen with",
+        "test error, %, last epoch",
+        "at the best epoch of validation",
+        "its validation error",
+        "seconds a run",
+    ]
+    lines = []
+    for labels, other in itertools.permutations((100, 1000)):
+        for chosen_with in (labels, other):
+            name = f"best_ladder{labels}"
+            found = rows(name if chosen_with == labels else f"{name}_other")
+            columns = ("test_error", "best_test_error", "best_valid_error")
+            errors = [_spread([100 * getattr(r, c) for r in found]) for c in columns]
+            seconds = f"{np.mean([r.seconds for r in found]):.0f}"
+            lines.append([f"{labels:,}", f"{chosen_with:,} labels", *errors, seconds])
+    return markdown.table(heads, lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "table1": partial(table_1, "table1"),
+    "table1_rate_0.1": partial(table_1, "table1_rate_0.1"),
+    "verdicts": table_1_verdicts,
+    "weights": adaptive_weights,
+    "ladder": ladder,
+}
+
+
+def render(text: str) -> str:
+    """A page with its tables made again."""
+    return BLOCK.sub(lambda m: m[1] + TABLES[m[2]]() + m[3], text)
+
+
+def main() -> None:
+    """Renders all pages."""
+    for path in sorted(RESULTS.glob("*.md")):
+        path.write_text(render(path.read_text()))
+
+
+def _spread(values: list[float]) -> str:
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What an epoch costs with each way to set weights: docs/results/weights.md.
+
+python -m experiments.weighting_cost --data DIR_OF_MNIST --turns 5
+
+The least CPU seconds of this process, for others work beside it; the methods take
+turns. `exponential` is in its sixth epoch, with both tasks.
+"""
+
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from absl import flags
+
+from configs.mtl import mnist
+from mtl import experiment, methods
+from mtl.data import datasets
+from mtl.engine import fit
+from mtl.host import launch, markdown
+
+RUNS = [
+    (m, o) for m in ("exponential", *methods.ADAPTIVE) for o in ("alternate", "joint")
+]
+
+
+def measure(arguments: Sequence[str]) -> str:
+    """A Markdown table: a line for each method and order."""
+    launch.no_more(arguments)
+    c = mnist.get_config()
+    c.data.path = flags.FLAGS.data
+    dataset, epochs = datasets.load(c.data), {}
+    for c.method, c.order in RUNS:
+        t = experiment.plan(c, dataset)
+        programs = fit.Programs(t)
+        p = fit.Progress(programs.engine.init(t.params), t.params, epoch=5)
+        inputs = p.state, t.data, np.float32(t.weights[5]), np.float32(t.rates[5])
+        epochs[c.method, c.order] = programs.find(t, p), *inputs, t.key
+    seconds = {run: [] for run in RUNS}
+    for turn in range(flags.FLAGS.turns + 1):
+        for run, (epoch, *inputs) in epochs.items():
+            start = time.process_time()
+            jax.block_until_ready(epoch(*inputs))
+            if turn:  # The first one warms up.
+                seconds[run].append(time.process_time() - start)
+    found = {run: min(s) for run, s in seconds.items()}
+    base = found["exponential", "alternate"]
+    heads = "method", "order", "CPU seconds an epoch", "over exponential"
+    return markdown.table(
+        heads, [[*run, f"{s:.3f}", f"{s / base:.2f}"] for run, s in found.items()]
+    )
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("data", None, "The folder of MNIST's IDX files.")
+    flags.DEFINE_integer("turns", 5, "Epochs of each that are measured.")
+    launch.launch(measure, "data")

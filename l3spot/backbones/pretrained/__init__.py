@@ -1,0 +1,1 @@
+"""ImageNet weights: other programs' files to Flax parameters."""

@@ -1,0 +1,1 @@
+"""CT scans: from DICOM or NIfTI files to a volume."""

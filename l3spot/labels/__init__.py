@@ -1,0 +1,1 @@
+"""Where L3 is: CSV files, masks, centres of vertebrae."""

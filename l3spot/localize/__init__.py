@@ -1,0 +1,1 @@
+"""From a projection to L3, and the packaged model."""

@@ -1,0 +1,1 @@
+"""Results of a scan as files, pages and tables."""

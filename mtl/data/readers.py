@@ -1,0 +1,230 @@
+"""Reads labelled images from where users have them.
+
+Each reader returns `Images` with x as float32 in [0, 1], and raises DataError with the
+file and the fix when something is wrong.
+"""
+
+import gzip
+import hashlib
+import math
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mtl.host.errors import DataError
+
+# MD5 of the uncompressed files, as published with the data sets.
+CHECKSUMS = {
+    "mnist": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "fashion_mnist": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+}
+
+
+class Images(NamedTuple):
+    """x: float32 [N, ...] in [0, 1]. y: int32 [N], -1 for "no label"."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def idx_folder(folder: str, name: str | None = None) -> tuple[Images, Images]:
+    """(train, test) from the four IDX files of MNIST's layout, gzipped or not.
+
+    Args:
+      folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-..., each
+        with or without ".gz".
+      name: "mnist" or "fashion_mnist" checks them against the published checksums.
+
+    Raises:
+      DataError: a file is missing, cut short, not IDX, or not the published one.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"data.path={folder!r} is no folder; it should hold IDX files")
+    sets = []
+    for part in ("train", "t10k"):
+        x = _idx(root, f"{part}-images-idx3-ubyte", 3, name)
+        y = _idx(root, f"{part}-labels-idx1-ubyte", 1, name)
+        if len(x) != len(y):
+            raise DataError(
+                f"{root}: {len(x)} {part} images but {len(y)} labels; these files do "
+                "not belong together"
+            )
+        sets.append(Images(unit(x, root / part), y.astype(np.int32)))
+    return sets[0], sets[1]
+
+
+def npz(path: str) -> tuple[Images, Images]:
+    """(train, test) from one's own .npz: x_train, y_train, x_test, y_test.
+
+    x: [N, ...], uint8 or floats in [0, 1]. y: [N], 0 ... C-1; -1 in y_train means "no
+    label", as in scikit-learn.
+
+    Raises:
+      DataError: an array is missing or has a wrong shape, type or range.
+    """
+    arrays = load_npz(path, ("x_train", "y_train", "x_test", "y_test"))
+    sets = []
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        where = f"{path}: y_{part}"
+        rows = len(x) if x.ndim else 0
+        if y.shape != (rows,) or y.dtype.kind not in "iu":
+            raise DataError(
+                f"{where} must hold {rows} integers, one for each row of x_{part}; "
+                f"it is {y.dtype}{list(y.shape)}"
+            )
+        y = _labels(y, where, part)
+        sets.append(Images(unit(x, f"{path}: x_{part}"), y))
+    if sets[0].x.shape[1:] != sets[1].x.shape[1:]:
+        raise DataError(f"{path}: x_train and x_test have rows of different shapes")
+    return sets[0], sets[1]
+
+
+def tfds_folder(folder: str) -> tuple[Images, Images]:
+    """(train, test) from a prepared tensorflow-datasets folder of array_record files.
+
+    The folder is the one with dataset_info.json (".../mnist/3.0.1"), its features are
+    `image` and `label`. Needs the extra `tf`, but not TensorFlow itself.
+
+    Raises:
+      DataError: tensorflow-datasets is missing, or cannot read the folder.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as e:
+        raise DataError("data.source='tfds' needs: pip install '.[tf]'") from e
+    root = Path(folder)
+    if not (root / "dataset_info.json").is_file():
+        raise DataError(
+            f"{folder}: no dataset_info.json; give the prepared folder of one version "
+            "of a data set, as made by tfds.builder(name).download_and_prepare("
+            "file_format='array_record')"
+        )
+    try:
+        sources = tfds.builder_from_directory(folder).as_data_source()
+        sets = [_from_tfds(sources[part], folder, part) for part in ("train", "test")]
+    except DataError:
+        raise
+    except Exception as e:  # Protocol buffers and array_record raise their own kinds.
+        raise DataError(
+            f"{folder}: tensorflow-datasets cannot read this ({e}); it must have the "
+            "splits train and test with image and label, as array_record files"
+        ) from e
+    return sets[0], sets[1]
+
+
+def load_npz(path: str | Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The named arrays of an .npz; nothing in it is executed.
+
+    Raises:
+      DataError: no such file, no .npz, or an array is missing.
+    """
+    try:
+        # Opened here, for NumPy leaves a file that is no whole zip open.
+        with open(path, "rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise ValueError("it is no zip archive")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                there = list(file)
+                arrays = {n: file[n] for n in names if n in there}
+        # NumPy hands out a member that is no array as the bytes that it is.
+        odd = [n for n, a in arrays.items() if not isinstance(a, np.ndarray)]
+        if odd:
+            raise ValueError(f"{odd[0]} is no array")
+    except FileNotFoundError as e:
+        raise DataError(f"{path}: no such file") from e
+    except Exception as e:  # NumPy and zipfile raise anything on a broken file.
+        raise DataError(
+            f"{path}: not a whole .npz of plain arrays ({e}); write it with numpy.savez"
+        ) from e
+    missing = [n for n in names if n not in arrays]
+    if missing:
+        raise DataError(
+            f"{path} has no {', '.join(missing)}; "
+            f"it has {', '.join(there) or 'nothing'}"
+        )
+    return arrays
+
+
+def unit(x: np.ndarray, where: object) -> np.ndarray:
+    """float32 in [0, 1]: uint8 is divided by 255, floats must be there already.
+
+    Raises:
+      DataError: another type, no rows, NaN, or outside [0, 1].
+    """
+    if x.ndim < 2 or x.size == 0:
+        raise DataError(f"{where} must have the shape [N, ...], not {list(x.shape)}")
+    if x.dtype == np.uint8:
+        return x.astype(np.float32) / 255
+    if x.dtype.kind != "f":
+        raise DataError(f"{where} is {x.dtype}; make it uint8, or floats in [0, 1]")
+    # Not `x.min() < 0 or ...`: NaN must fail as well.
+    if not (x.min() >= 0 and x.max() <= 1):
+        raise DataError(
+            f"{where} must be finite and in [0, 1]; it spans {x.min()} to {x.max()}"
+        )
+    return x.astype(np.float32)
+
+
+def _idx(root: Path, stem: str, dims: int, name: str | None) -> np.ndarray:
+    """One IDX file of unsigned bytes: a magic number, the sizes, the values."""
+    path = next((p for p in (root / stem, root / f"{stem}.gz") if p.is_file()), None)
+    if path is None:
+        raise DataError(f"{root} has neither {stem} nor {stem}.gz; get both sets there")
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as e:
+            raise DataError(f"{path}: broken gzip ({e}); get it again") from e
+    head = 4 + 4 * dims
+    if content[:4] != bytes([0, 0, 8, dims]) or len(content) < head:
+        raise DataError(
+            f"{path}: not an IDX file of {dims}-dimensional unsigned bytes (it starts "
+            f"with {content[:4].hex() or 'nothing'}, not 00000803 or 00000801)"
+        )
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", dims, offset=4))
+    if len(content) != head + math.prod(shape):
+        raise DataError(
+            f"{path}: the header says {shape}, but {len(content) - head} bytes follow; "
+            "the file is cut short or damaged: get it again"
+        )
+    if name is not None and hashlib.md5(content).hexdigest() != CHECKSUMS[name][stem]:
+        raise DataError(
+            f"{path} is not {name}'s published file (its MD5 differs); get it again, "
+            "or set data.source='idx' if it is meant to be another data set"
+        )
+    return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
+
+
+def _from_tfds(source: Sequence, folder: str, part: str) -> Images:
+    rows = [source[i] for i in range(len(source))]
+    x = np.stack([row["image"] for row in rows])
+    y = np.array([row["label"] for row in rows])
+    where = f"{folder}: {part}"
+    return Images(unit(x, where), _labels(y, f"{where} labels", part))
+
+
+def _labels(y: np.ndarray, where: str, part: str) -> np.ndarray:
+    lowest, most = -1 if part == "train" else 0, np.iinfo(np.int32).max
+    if len(y) == 0 or y.min() < lowest or y.max() >= most:
+        raise DataError(
+            f"{where} must not be empty or have labels below {lowest}, or enormous ones"
+        )
+    return y.astype(np.int32)

@@ -1,0 +1,1 @@
+"""The engine: tasks, update steps, loss weights, training. It knows no system."""

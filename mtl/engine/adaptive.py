@@ -1,0 +1,237 @@
+"""Methods that set importance weights, published ones and two of ours.
+
+They learn
+
+    in a mini-batch      from the tasks' J or their gradients: `uncertainty`,
+                         `gradnorm`, `famo`
+    after an epoch       from the tasks' losses: `dwa`
+    after an evaluation  from its numbers: `plateau`, `ratio`
+
+J's weights lie in [0, 1] and sum to 1 with the paper's schedules, and so they do with
+`famo`, `plateau` and `ratio`. Those of `dwa` and `gradnorm` sum to the number of tasks,
+those of `uncertainty` to anything: as published, so they also scale the rate.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mtl.engine.weighting import Batch, Memory, Weighting
+
+
+def uncertainty(factors: Sequence[float]) -> Weighting:
+    """A variance for each task, learnt with the network (Kendall et al., CVPR 2018).
+
+    Minimises the sum over tasks of factor exp(-s) J + s / 2, s = log sigma^2, over the
+    parameters and over s, which starts at 0 (equations 7 and 10). s makes steps of
+    plain gradient descent at the network's rate, where the mini-batch has the task.
+
+    Args:
+      factors: for each task, 1/2 if J is a squared error, 1 if it is a cross-entropy.
+    """
+    factor = jnp.asarray(factors)
+
+    def weights(s: jax.Array, batch: Batch) -> jax.Array:
+        del batch
+        return factor * jnp.exp(-s)
+
+    def step(s: jax.Array, batch: Batch) -> jax.Array:
+        slope = 0.5 - weights(s, batch) * batch.cost
+        return s - batch.rate * jnp.where(batch.present, slope, 0)
+
+    return Weighting(lambda: jnp.zeros(len(factors)), weights, True, step)
+
+
+class Losses(NamedTuple):
+    """What `dwa` remembers: [T] mean losses of the last epoch and the one before."""
+
+    last: jax.Array
+    before: jax.Array
+
+
+def dwa(tasks: int, temperature: float = 2.0) -> Weighting:
+    """Dynamic weight average (Liu, Johns and Davison, CVPR 2019, equation 7).
+
+    tasks * softmax(r / temperature), where r is a task's mean loss in the last epoch
+    over that in the one before. In the first two epochs all weights are 1.
+    """
+
+    def weights(memory: Losses, batch: None) -> jax.Array:
+        del batch
+        known = memory.before > 0
+        r = jnp.where(known, memory.last / jnp.where(known, memory.before, 1), 1)
+        return tasks * jax.nn.softmax(r / temperature)
+
+    def epoch(memory: Losses, loss: jax.Array, rows: jax.Array) -> Losses:
+        mean = jnp.where(rows > 0, loss / jnp.maximum(rows, 1), memory.last)
+        return Losses(mean, memory.last)
+
+    return Weighting(
+        lambda: Losses(jnp.zeros(tasks), jnp.zeros(tasks)), weights, epoch=epoch
+    )
+
+
+class Norms(NamedTuple):
+    """What `gradnorm` remembers: [T] weights, [T] the first J, Adam's state."""
+
+    weight: jax.Array
+    first: jax.Array
+    opt: optax.OptState
+
+
+def gradnorm(
+    tasks: int, layer: str, alpha: float = 1.5, rate: float = 0.025
+) -> Weighting:
+    """Gradients of like norm, or larger where a task lags (Chen et al., ICML 2018).
+
+    Algorithm 1. G_i is the norm of the gradient of w_i J_i for a shared layer, r_i is
+    J_i over what it was at first, over the mean of these ratios. The weights descend
+    sum |G_i - mean(G) r_i^alpha|, whose targets are constants, by Adam (as in the
+    paper's experiments), and are scaled to sum to the number of tasks. They start at 1.
+    Mini-batches that lack a task teach nothing. Ours: no weight falls below 0.001.
+
+    Args:
+      tasks: how many.
+      layer: the last one that the tasks share.
+      alpha: how much a task that lags is favoured.
+      rate: of the weights' own steps.
+    """
+    optimizer = optax.adam(rate)
+
+    def init() -> Norms:
+        return Norms(jnp.ones(tasks), jnp.zeros(tasks), optimizer.init(jnp.ones(tasks)))
+
+    def step(memory: Norms, batch: Batch) -> Norms:
+        first = jnp.where(memory.first > 0, memory.first, batch.cost)
+        r = batch.cost / first
+        scaled = memory.weight * batch.norm
+        target = scaled.mean() * (r / r.mean()) ** alpha
+        slope = jnp.sign(scaled - target) * batch.norm
+        moved, opt = optimizer.update(slope, memory.opt)
+        weight = jnp.maximum(memory.weight + moved, 1e-3)
+        new = Norms(weight * tasks / weight.sum(), first, opt)
+        return _if(batch.present.all(), new, memory)
+
+    return Weighting(init, lambda m, batch: m.weight, True, step, layer=layer)
+
+
+class Logits(NamedTuple):
+    """What `famo` remembers: [T] logits, [T] each task's last J, Adam's state."""
+
+    xi: jax.Array
+    cost: jax.Array
+    opt: optax.OptState
+
+
+def famo(tasks: int, rate: float = 0.025, decay: float = 0.01) -> Weighting:
+    """All tasks' log J fall alike (Liu, Feng, Stone and Liu, NeurIPS 2023).
+
+    Algorithm 1. With z = softmax(xi), the weights are z_i / J_i, scaled to sum to 1: a
+    step on sum z_i log J_i, of bounded size. xi starts at 0 and descends by what log J
+    fell in the mini-batch, times the derivative of z, with a weight decay; by Adam, as
+    in the authors' program, which also adds 1e-8 to each J. A mini-batch that lacks a
+    task leaves xi as it is; the last J of that task goes into the sum.
+
+    Args:
+      tasks: how many.
+      rate: beta, of the steps of xi.
+      decay: gamma.
+    """
+    optimizer = optax.chain(optax.add_decayed_weights(decay), optax.adam(rate))
+
+    def init() -> Logits:
+        xi = jnp.zeros(tasks)
+        return Logits(xi, jnp.full(tasks, jnp.inf, float), optimizer.init(xi))
+
+    def known(memory: Logits, batch: Batch) -> jax.Array:
+        return jnp.where(batch.present, batch.cost + 1e-8, memory.cost)
+
+    def weights(memory: Logits, batch: Batch) -> jax.Array:
+        share = jax.nn.softmax(memory.xi) / known(memory, batch)
+        return share / jnp.maximum(share.sum(), 1e-30)
+
+    def step(memory: Logits, batch: Batch) -> Logits:
+        memory = memory._replace(cost=known(memory, batch))
+        fell = jnp.log(batch.cost + 1e-8) - jnp.log(batch.after + 1e-8)
+        (slope,) = jax.vjp(jax.nn.softmax, memory.xi)[1](fell)
+        moved, opt = optimizer.update(slope, memory.opt, memory.xi)
+        new = memory._replace(xi=memory.xi + moved, opt=opt)
+        return _if(batch.present.all(), new, memory)
+
+    return Weighting(init, weights, True, step, looks_back=True)
+
+
+class Watch(NamedTuple):
+    """What `plateau` remembers: lambda, the best number, evaluations without better."""
+
+    weight: jax.Array
+    best: jax.Array
+    waited: jax.Array
+
+
+def plateau(monitor: str, factor: float, wait: int, cutoff: float = 0.0) -> Weighting:
+    """Less of the first of two tasks whenever the error stops falling. Ours.
+
+    Weights lambda and 1 - lambda. lambda starts at 1/2, and is multiplied by `factor`
+    when `wait` evaluations in a row have not brought a lower `monitor`. Once below
+    `cutoff` it is 0, and the first task costs no time.
+    """
+
+    def init() -> Watch:
+        return Watch(
+            jnp.full((), 0.5, float), jnp.full((), jnp.inf, float), jnp.zeros((), int)
+        )
+
+    def observe(memory: Watch, numbers: Mapping[str, Any]) -> Watch:
+        value = numbers[monitor]
+        waited = jnp.where(value < memory.best, 0, memory.waited + 1)
+        weight = jnp.where(waited >= wait, factor * memory.weight, memory.weight)
+        return Watch(
+            jnp.where(weight < cutoff, 0, weight),
+            jnp.minimum(memory.best, value),
+            jnp.where(waited >= wait, 0, waited),
+        )
+
+    return Weighting(init, lambda memory, batch: _pair(memory.weight), observe=observe)
+
+
+class Gap(NamedTuple):
+    """What `ratio` remembers: q, and the second task's mean loss in the last epoch."""
+
+    share: jax.Array
+    loss: jax.Array
+
+
+def ratio(monitor: str = "valid/loss") -> Weighting:
+    """As much of the first of two tasks as the second one overfits. Ours.
+
+    Weights 1 - q and q, where q, in [0, 1], is the second task's mean loss in the last
+    epoch before an evaluation over `monitor`, the same loss on other examples. Until
+    the first evaluation q is 1/2.
+    """
+
+    def epoch(memory: Gap, loss: jax.Array, rows: jax.Array) -> Gap:
+        mean = jnp.where(rows > 0, loss / jnp.maximum(rows, 1), memory.loss)
+        return memory._replace(loss=mean[1])
+
+    def observe(memory: Gap, numbers: Mapping[str, Any]) -> Gap:
+        share = jnp.clip(memory.loss / numbers[monitor], 0, 1)
+        return memory._replace(share=share)
+
+    return Weighting(
+        lambda: Gap(jnp.full((), 0.5, float), jnp.zeros(())),
+        lambda memory, batch: _pair(1 - memory.share),
+        epoch=epoch,
+        observe=observe,
+    )
+
+
+def _if(holds: jax.Array, new: Memory, old: Memory) -> Memory:
+    return jax.tree.map(lambda a, b: jnp.where(holds, a, b), new, old)
+
+
+def _pair(weight: jax.Array) -> jax.Array:
+    return jnp.stack([weight, 1 - weight])

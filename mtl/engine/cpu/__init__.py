@@ -1,0 +1,1 @@
+"""Work-arounds for XLA on a CPU."""

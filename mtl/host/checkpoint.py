@@ -1,0 +1,73 @@
+"""The only module that calls Orbax.
+
+Orbax writes a checkpoint aside and renames it when it is whole, so a run killed at any
+moment, also during a save, finds its last whole checkpoint.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from mtl.host.errors import WorkdirError
+
+Tree = Any
+
+
+class Checkpoints:
+    """The newest checkpoint of a folder, one an epoch number.
+
+    Args:
+      folder: holds the checkpoints.
+      writes: False only reads; a run that saves into the folder is not disturbed.
+    """
+
+    def __init__(self, folder: Path, writes: bool = True):
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(
+            folder.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=1,
+                create=writes,
+                cleanup_tmp_directories=writes,
+                enable_async_checkpointing=False,
+            ),
+        )
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the newest checkpoint, None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, epoch: int, tree: Tree) -> None:
+        """Saves a tree of arrays; the older checkpoint goes once this one is whole.
+
+        A run that resumes passes the epochs since its last checkpoint again, with the
+        same result: what is there already for this or a later epoch stays.
+        """
+        if self.epoch is None or epoch > self.epoch:
+            self._manager.save(epoch, args=ocp.args.StandardSave(tree))
+
+    def restore(self, like: Tree) -> Tree:
+        """The newest checkpoint, with the shapes, dtypes and shardings of `like`.
+
+        Raises:
+          WorkdirError: there is none, or it is damaged or of another run.
+        """
+        if self.epoch is None:
+            raise WorkdirError(f"{self._folder} holds no checkpoint")
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        args = ocp.args.StandardRestore(abstract)
+        try:
+            return self._manager.restore(self.epoch, args=args)
+        except Exception as e:  # Orbax raises anything on a broken file.
+            raise WorkdirError(
+                f"{self._folder / str(self.epoch)} is damaged, or no checkpoint of "
+                f"this run; remove {self._folder.parent} to train from the start "
+                f"({type(e).__name__})"
+            ) from e
+
+    def close(self) -> None:
+        """Waits for what is under way."""
+        self._manager.close()

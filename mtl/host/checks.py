@@ -1,0 +1,43 @@
+"""What the checks of all configs share: a field, its value and what it may be."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mtl.host.errors import ConfigError
+
+PRECISIONS = ("default", "high", "highest")
+
+
+def check_variant(variant: str, *known: str) -> None:
+    """Looks at what follows the colon in `--config FILE:variant`.
+
+    Raises:
+      ConfigError: it is none of the known ones.
+    """
+    if variant not in ("", *known):
+        raise ConfigError(f"no variant {variant!r}; there is {', '.join(known)}")
+
+
+def get(c: ConfigDict, name: str) -> Any:
+    """The field of a dotted name."""
+    for part in name.split("."):
+        c = c[part]
+    return c
+
+
+def require(holds: bool, c: ConfigDict, name: str, what: str) -> None:
+    """Raises ConfigError, saying what the field must be, if that does not hold."""
+    if not holds:
+        raise ConfigError(f"config.{name}={get(c, name)!r} must be {what}")
+
+
+def one_of(c: ConfigDict, name: str, allowed: Sequence[str | int]) -> None:
+    """The field must be one of these."""
+    require(get(c, name) in allowed, c, name, f"one of {', '.join(map(str, allowed))}")
+
+
+def at_least(c: ConfigDict, name: str, least: float) -> None:
+    """The field must not be less."""
+    require(get(c, name) >= least, c, name, f"at least {least}")

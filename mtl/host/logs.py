@@ -1,0 +1,88 @@
+"""What a run says while it trains: JSON lines, TensorBoard, and a bar or lines."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import tensorboardX
+import tqdm
+
+from mtl.host import workdir as workdirs
+from mtl.host.errors import WorkdirError
+
+
+class Log:
+    """Writes rows of metrics; a context manager.
+
+    Args:
+      workdir: gets `metrics.jsonl` and `tensorboard/`.
+      start: epochs done before; rows of later ones, left by a run that was killed
+        after its last checkpoint, are dropped, for they come again.
+      epochs: how many there will be.
+    """
+
+    def __init__(self, workdir: Path, start: int, epochs: int):
+        self._path = workdir / "metrics.jsonl"
+        rows = [r for r in read_rows(workdir) if r["epoch"] <= start]
+        workdirs.write_text(self._path, "".join(map(_line, rows)))
+        self._file = self._path.open("a", buffering=1)
+        self._board = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=start + 1
+        )
+        # Without a terminal there is no bar but a plain line for each row.
+        self._bar = tqdm.tqdm(
+            total=epochs, initial=start, unit="epoch", disable=not sys.stderr.isatty()
+        )
+        self._epochs = epochs
+
+    def advance(self) -> None:
+        """One more epoch is done."""
+        self._bar.update()
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Logs the metrics of an epoch; `row["epoch"]` counts the epochs done."""
+        self._file.write(_line(row))
+        for name, value in row.items():
+            if name != "epoch":
+                self._board.add_scalar(name, value, row["epoch"])
+        shown = {k: v for k, v in row.items() if k.startswith(("valid/", "loss/"))}
+        text = "  ".join(f"{k} {v:.4g}" for k, v in shown.items())
+        self._bar.set_postfix_str(text, refresh=False)
+        if self._bar.disable:
+            print(f"epoch {row['epoch']:5d} of {self._epochs}  {text}", flush=True)
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+        self._file.close()
+        self._board.close()
+
+
+def read_rows(workdir: Path) -> list[dict[str, float]]:
+    """The rows of `metrics.jsonl`; a last line cut short by a kill is left out.
+
+    Raises:
+      WorkdirError: a line is no JSON.
+    """
+    path = workdir / "metrics.jsonl"
+    if not path.exists():
+        return []
+    text = path.read_text()
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as e:
+        raise WorkdirError(f"{path} has a line that is no JSON: {e}") from e
+
+
+def _line(row: Mapping[str, float]) -> str:
+    return json.dumps(dict(row)) + "\n"

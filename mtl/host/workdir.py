@@ -1,0 +1,223 @@
+"""A run's folder: its config, what it ran on, and files that are never half written.
+
+config.json         the whole config; another one in the same folder is refused
+data.json           shape, classes, sizes and checksum of the data; others are refused
+environment.json    versions, device, matmul precision
+metrics.jsonl       a line an evaluation (`logs`); tensorboard/ has the same
+checkpoints/        last (all the state) and best (the parameters)
+summary.json        what it came to
+"""
+
+import contextlib
+import csv
+import fcntl
+import importlib.metadata
+import io
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mtl.host.errors import WorkdirError
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes aside, then renames.
+
+    Raises:
+      WorkdirError: the file cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(content)
+        os.replace(aside, path)
+    except OSError as e:
+        raise WorkdirError(f"cannot write {path}: {e.strerror}") from e
+    finally:  # Also of a process that is told to end.
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes aside, then renames."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON aside, then renames."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def write_npz(path: Path, **arrays: Any) -> None:
+    """Writes named arrays as an .npz aside, then renames."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Writes CSV aside, then renames. Names that are no UTF-8 stay as they are."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_bytes(path, stream.getvalue().encode(errors="surrogateescape"))
+
+
+def make(folder: Path, name: str) -> None:
+    """Makes a folder, unless it is there; `name` is what a message calls it.
+
+    Raises:
+      WorkdirError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise WorkdirError(f"cannot make {name}: {e.strerror}") from e
+
+
+def check_apart(out: Path, source: Path, flag: str) -> None:
+    """Refuses an --out within what is read.
+
+    Raises:
+      WorkdirError: it is, or lies in, the source, which `flag` gave.
+    """
+    root, there = source.resolve(), out.resolve()
+    if root in (there, *there.parents):
+        raise WorkdirError(
+            f"--out={out} is, or lies in, --{flag}={source}; take another, so that "
+            "nothing there is replaced"
+        )
+
+
+def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
+    """Makes the folder and leaves config, description of the data, environment in it.
+
+    Raises:
+      WorkdirError: the folder holds a run with another config or other data (the
+        difference is in the message), or cannot be made.
+    """
+    make(workdir, f"the workdir {workdir}")
+    for name, new in {"config": config, "data": data}.items():
+        check_same(workdir, name, new)
+        path = workdir / f"{name}.json"
+        if not path.exists():
+            write_json(path, _plain(new))
+    write_json(workdir / "environment.json", environment())
+
+
+def check_same(workdir: Path, name: str, new: ConfigDict | dict[str, Any]) -> None:
+    """Compares with the folder's NAME.json, if there is one.
+
+    Raises:
+      WorkdirError: it is another one; the difference is in the message.
+    """
+    path = workdir / f"{name}.json"
+    if path.exists():
+        _refuse(workdir, name, _differences(read_json(path), _plain(new)))
+
+
+def same(path: Path, how: dict[str, Any], what: str) -> None:
+    """Leaves in a file how a folder was made; what is there must have been made so.
+
+    Raises:
+      WorkdirError: it was made in another way; `what` is what a message calls it.
+    """
+    if path.exists():
+        was = read_json(path)
+        if was != how:
+            raise WorkdirError(f"{what} was made with {was}, not {how}; take another")
+    write_json(path, how)
+
+
+@contextlib.contextmanager
+def lock(workdir: Path) -> Iterator[None]:
+    """Keeps other processes from training here; a killed one leaves no lock.
+
+    Raises:
+      WorkdirError: another process is training here.
+    """
+    folder = os.open(workdir, os.O_RDONLY)
+    try:
+        # Some network file systems know no locks.
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                raise WorkdirError(f"another process is training in {workdir}") from e
+        yield
+    finally:
+        os.close(folder)
+
+
+def load_config(workdir: Path) -> ConfigDict:
+    """The config that a run was trained with.
+
+    Raises:
+      WorkdirError: there is none, or it is no JSON.
+    """
+    path = workdir / "config.json"
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise WorkdirError(f"{path} is not a config: {content!r}")
+    return ConfigDict(content)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of a run holds.
+
+    Raises:
+      WorkdirError: there is no such file, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError) as e:
+        raise WorkdirError(
+            f"{path.parent} holds no such run: there is no {path.name}"
+        ) from e
+    except ValueError as e:
+        raise WorkdirError(f"{path} is not JSON: {e}") from e
+
+
+def environment() -> dict[str, Any]:
+    """Versions and device of this process."""
+    return {
+        "python": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "backend": jax.default_backend(),
+        "matmul_precision": jax.config.values["jax_default_matmul_precision"]
+        or "default",
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _plain(new: ConfigDict | dict[str, Any]) -> dict[str, Any]:
+    return json.loads(new.to_json()) if isinstance(new, ConfigDict) else new
+
+
+def _refuse(workdir: Path, name: str, differences: list[str]) -> None:
+    if differences:
+        raise WorkdirError(
+            f"{workdir} holds a run with another {name}; take another --workdir, or "
+            "remove it to start afresh. The difference (there -> here):\n  "
+            + "\n  ".join(differences)
+        )
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """Lines "a.b: 1 -> 2" for each leaf that differs."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [f"{name}: {old!r} -> {new!r}"]
+    lines = []
+    for key in sorted(old.keys() | new.keys()):
+        there, here = (d.get(key, "(absent)") for d in (old, new))
+        lines += _differences(there, here, f"{name}.{key}" if name else key)
+    return lines

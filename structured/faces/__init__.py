@@ -1,0 +1,1 @@
+"""Faces with landmarks: from files to crops, and errors of predicted points."""
