@@ -64,7 +64,7 @@ class Ours:
     def __init__(self, problem: Problem, device: str, runs: int, how: str) -> None:
         jax, jnp = load_jax(device)
         from mtl import config, methods
-        from mtl.engine import batches, engine, task
+        from mtl.engine import engine, task
         from mtl.engine.cpu import compiling
 
         c = config.default()
@@ -78,8 +78,7 @@ class Ours:
             "image": jax.device_put(problem.image, may_alias=True),
             "label": jnp.asarray(problem.label),
         }
-        capacity = batches.capacities(tasks, self.data, problem.batch)
-        made = engine.make_engine(tasks, batch_size=problem.batch, capacity=capacity)
+        made = engine.make_engine(tasks, self.data, batch_size=problem.batch)
         self.runs = runs if how else 1
         self.shape = (runs,) if how else ()
         state = made.init(task.unflatten(jax.tree.map(jnp.asarray, problem.params)))

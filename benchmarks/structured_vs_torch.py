@@ -64,7 +64,7 @@ class Ours:
 
     def __init__(self, problem: Problem, weights: Sequence, how: str) -> None:
         jax, jnp = load_jax()
-        from mtl.engine import batches, engine, task
+        from mtl.engine import engine, task
         from mtl.engine.cpu import compiling
         from structured import config, network, tasks
 
@@ -78,10 +78,12 @@ class Ours:
         x = jnp.asarray(problem.x.reshape(-1, s.side, s.side))
         self.data = {"x": x, "y": jnp.asarray(problem.y)}
         self.data |= {"has_x": every, "has_y": every}
-        capacity = batches.capacities(made, self.data, problem.batch)
-        options = dict(optimizer=tasks.optimizer(c), capacity=capacity)
-        options["certain"] = batches.certain(made, self.data, problem.batch)
-        e = engine.make_engine(made, batch_size=problem.batch, **options)
+        e = engine.make_engine(
+            made,
+            self.data,
+            batch_size=problem.batch,
+            optimizer=tasks.optimizer(c),
+        )
         state = e.init(task.unflatten(jax.tree.map(jnp.asarray, problem.params)))
         self.flatten, self.how = task.flatten, how
         self.weights = np.asarray(weights, problem.x.dtype)

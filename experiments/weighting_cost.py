@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 
 import jax
-import numpy as np
 from absl import flags
 
 from configs.mtl import mnist
@@ -32,10 +31,10 @@ def measure(arguments: Sequence[str]) -> str:
     dataset, epochs = datasets.load(c.data), {}
     for c.method, c.order in RUNS:
         t = experiment.plan(c, dataset)
-        programs = fit.Programs(t)
-        p = fit.Progress(programs.engine.init(t.params), t.params, epoch=5)
-        inputs = p.state, t.data, np.float32(t.weights[5]), np.float32(t.rates[5])
-        epochs[c.method, c.order] = programs.find(t, p), *inputs, t.key
+        train_epoch = fit.compile_epoch(t)
+        state = train_epoch.engine.init(t.params)
+        inputs = state, t.data, t.loss_weights[5], t.learning_rates[5], t.key
+        epochs[c.method, c.order] = train_epoch, *inputs
     seconds = {run: [] for run in RUNS}
     for turn in range(flags.FLAGS.turns + 1):
         for run, (epoch, *inputs) in epochs.items():

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from mtl import methods
 from mtl.data import datasets
-from mtl.engine import engine
+from mtl.engine import spec
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption, losses, network
 
@@ -108,7 +108,7 @@ def check(c: ConfigDict) -> None:
       ConfigError: names the field, its value and what it may be.
     """
     one_of(c, "method", methods.METHODS)
-    one_of(c, "order", engine.ORDERS)
+    one_of(c, "order", spec.ORDERS)
     one_of(c, "unsupervised", tuple(methods.UNSUPERVISED))
     one_of(c, "data.source", datasets.SOURCES)
     one_of(c, "model.activation", tuple(network.ACTIVATIONS))

@@ -75,8 +75,8 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
     images, settle = jnp.asarray(chosen.x), make_settle(config)
     return Training(
         tasks=tasks,
-        weights=weights,
-        rates=rates(config),
+        loss_weights=weights,
+        learning_rates=rates(config),
         data={"image": images, "label": jnp.asarray(chosen.y)},
         params=init(config, init_key, d.train.x.shape[1], d.classes),
         key=train_key,
@@ -88,7 +88,7 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
         order=config.order,
         weighting=methods.weighting(config),
         optimizer=optimizer(config),
-        finish=settle and partial(jax.jit(settle), x=images),
+        finalize_params=settle and partial(jax.jit(settle), x=images),
         eval_every=config.eval_every,
         save_every=config.save_every,
         patience=config.patience,

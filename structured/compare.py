@@ -14,7 +14,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mtl.engine.fit import Programs, Training
+from mtl.engine.compiled_epoch import CompiledEpoch
+from mtl.engine.fit import Training, compile_epoch
 from mtl.host import launch, markdown, workdir
 from mtl.host.errors import ConfigError
 from structured import config as configs
@@ -75,13 +76,13 @@ def one_config(config: ConfigDict, variant: str, seed: int) -> ConfigDict:
     return c
 
 
-def share_programs() -> Callable[[Training], Programs]:
+def share_programs() -> Callable[[Training], CompiledEpoch]:
     """Gives the first training's programs to all that come after."""
-    made: list[Programs] = []
+    made: list[CompiledEpoch] = []
 
-    def programs(training: Training) -> Programs:
+    def programs(training: Training) -> CompiledEpoch:
         if not made:
-            made.append(Programs(training))
+            made.append(compile_epoch(training))
         return made[0]
 
     return programs

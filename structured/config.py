@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from mtl.engine import engine
+from mtl.engine import spec
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption
 from structured import autoencoder, data, tasks
@@ -99,7 +99,7 @@ def check(c: ConfigDict) -> None:
       ConfigError: names the field, its value and what it may be.
     """
     one_of(c, "variant", tasks.VARIANTS)
-    one_of(c, "order", engine.ORDERS)
+    one_of(c, "order", spec.ORDERS)
     one_of(c, "precision", PRECISIONS)
     one_of(c, "optim.name", tuple(tasks.OPTIMIZERS))
     for name in ("epochs", "batch_size", "eval_every", "save_every"):

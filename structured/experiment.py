@@ -13,7 +13,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mtl.data.readers import load_npz
-from mtl.engine.fit import Programs, Training, fit
+from mtl.engine.compiled_epoch import CompiledEpoch
+from mtl.engine.fit import Training, compile_epoch, fit
 from mtl.engine.task import Params
 from mtl.host import workdir
 from structured import config as configs
@@ -37,7 +38,7 @@ def train_and_evaluate(
     config: ConfigDict,
     folder: str | Path,
     dataset: Dataset | None = None,
-    programs: Callable[[Training], Programs] = Programs,
+    programs: Callable[[Training], CompiledEpoch] = compile_epoch,
 ) -> Run:
     """Trains, or resumes, the run in `folder`, and leaves its summary there.
 
@@ -91,8 +92,8 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
         fields["frame"] = train.frame
     return Training(
         tasks=tasks.build(config, net, augment(config)),
-        weights=tasks.weights(config),
-        rates=tasks.rates(config),
+        loss_weights=tasks.weights(config),
+        learning_rates=tasks.rates(config),
         data={k: jnp.asarray(v) for k, v in fields.items()},
         params=net.init(init_key),
         key=train_key,
@@ -207,7 +208,7 @@ def _train(
     config: ConfigDict,
     dataset: Dataset,
     folder: Path,
-    programs: Callable[[Training], Programs],
+    programs: Callable[[Training], CompiledEpoch],
 ) -> tuple[dict[str, Any], Callable[[jax.Array], jax.Array]]:
     """What training came to, and x [N, ...] -> y [N, D]."""
     if config.variant == "mean":

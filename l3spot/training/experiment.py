@@ -156,8 +156,8 @@ def plan(config: ConfigDict, net: Network, params: Params, given: Parts) -> Trai
     coarse = min(2 * config.step, window_search.COARSEST)  # Pixels, while training.
     return Training(
         tasks=tasks,
-        weights=weights,
-        rates=np.asarray(rates(np.arange(epochs))),
+        loss_weights=weights,
+        learning_rates=np.asarray(rates(np.arange(epochs))),
         data={k: jnp.asarray(getattr(given.train, k)) for k in task_list.FIELDS},
         params=params,
         key=jax.random.split(jax.random.key(config.seed))[1],

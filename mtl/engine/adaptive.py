@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl.engine.weighting import Batch, Memory, Weighting
+from mtl.engine.weighting import Batch, Weighting, WeightingState
 
 
 def uncertainty(factors: Sequence[float]) -> Weighting:
@@ -40,7 +40,7 @@ def uncertainty(factors: Sequence[float]) -> Weighting:
 
     def step(s: jax.Array, batch: Batch) -> jax.Array:
         slope = 0.5 - weights(s, batch) * batch.cost
-        return s - batch.rate * jnp.where(batch.present, slope, 0)
+        return s - batch.learning_rate * jnp.where(batch.present, slope, 0)
 
     return Weighting(lambda: jnp.zeros(len(factors)), weights, True, step)
 
@@ -59,15 +59,15 @@ def dwa(tasks: int, temperature: float = 2.0) -> Weighting:
     over that in the one before. In the first two epochs all weights are 1.
     """
 
-    def weights(memory: Losses, batch: None) -> jax.Array:
+    def weights(state: Losses, batch: None) -> jax.Array:
         del batch
-        known = memory.before > 0
-        r = jnp.where(known, memory.last / jnp.where(known, memory.before, 1), 1)
+        known = state.before > 0
+        r = jnp.where(known, state.last / jnp.where(known, state.before, 1), 1)
         return tasks * jax.nn.softmax(r / temperature)
 
-    def epoch(memory: Losses, loss: jax.Array, rows: jax.Array) -> Losses:
-        mean = jnp.where(rows > 0, loss / jnp.maximum(rows, 1), memory.last)
-        return Losses(mean, memory.last)
+    def epoch(state: Losses, loss: jax.Array, rows: jax.Array) -> Losses:
+        mean = jnp.where(rows > 0, loss / jnp.maximum(rows, 1), state.last)
+        return Losses(mean, state.last)
 
     return Weighting(
         lambda: Losses(jnp.zeros(tasks), jnp.zeros(tasks)), weights, epoch=epoch
@@ -104,16 +104,16 @@ def gradnorm(
     def init() -> Norms:
         return Norms(jnp.ones(tasks), jnp.zeros(tasks), optimizer.init(jnp.ones(tasks)))
 
-    def step(memory: Norms, batch: Batch) -> Norms:
-        first = jnp.where(memory.first > 0, memory.first, batch.cost)
+    def step(state: Norms, batch: Batch) -> Norms:
+        first = jnp.where(state.first > 0, state.first, batch.cost)
         r = batch.cost / first
-        scaled = memory.weight * batch.norm
+        scaled = state.weight * batch.norm
         target = scaled.mean() * (r / r.mean()) ** alpha
         slope = jnp.sign(scaled - target) * batch.norm
-        moved, opt = optimizer.update(slope, memory.opt)
-        weight = jnp.maximum(memory.weight + moved, 1e-3)
+        moved, opt = optimizer.update(slope, state.opt)
+        weight = jnp.maximum(state.weight + moved, 1e-3)
         new = Norms(weight * tasks / weight.sum(), first, opt)
-        return _if(batch.present.all(), new, memory)
+        return _if(batch.present.all(), new, state)
 
     return Weighting(init, lambda m, batch: m.weight, True, step, layer=layer)
 
@@ -146,22 +146,22 @@ def famo(tasks: int, rate: float = 0.025, decay: float = 0.01) -> Weighting:
         xi = jnp.zeros(tasks)
         return Logits(xi, jnp.full(tasks, jnp.inf, float), optimizer.init(xi))
 
-    def known(memory: Logits, batch: Batch) -> jax.Array:
-        return jnp.where(batch.present, batch.cost + 1e-8, memory.cost)
+    def known(state: Logits, batch: Batch) -> jax.Array:
+        return jnp.where(batch.present, batch.cost + 1e-8, state.cost)
 
-    def weights(memory: Logits, batch: Batch) -> jax.Array:
-        share = jax.nn.softmax(memory.xi) / known(memory, batch)
+    def weights(state: Logits, batch: Batch) -> jax.Array:
+        share = jax.nn.softmax(state.xi) / known(state, batch)
         return share / jnp.maximum(share.sum(), 1e-30)
 
-    def step(memory: Logits, batch: Batch) -> Logits:
-        memory = memory._replace(cost=known(memory, batch))
+    def step(state: Logits, batch: Batch) -> Logits:
+        state = state._replace(cost=known(state, batch))
         fell = jnp.log(batch.cost + 1e-8) - jnp.log(batch.after + 1e-8)
-        (slope,) = jax.vjp(jax.nn.softmax, memory.xi)[1](fell)
-        moved, opt = optimizer.update(slope, memory.opt, memory.xi)
-        new = memory._replace(xi=memory.xi + moved, opt=opt)
-        return _if(batch.present.all(), new, memory)
+        (slope,) = jax.vjp(jax.nn.softmax, state.xi)[1](fell)
+        moved, opt = optimizer.update(slope, state.opt, state.xi)
+        new = state._replace(xi=state.xi + moved, opt=opt)
+        return _if(batch.present.all(), new, state)
 
-    return Weighting(init, weights, True, step, looks_back=True)
+    return Weighting(init, weights, True, step, needs_cost_after=True)
 
 
 class Watch(NamedTuple):
@@ -185,17 +185,17 @@ def plateau(monitor: str, factor: float, wait: int, cutoff: float = 0.0) -> Weig
             jnp.full((), 0.5, float), jnp.full((), jnp.inf, float), jnp.zeros((), int)
         )
 
-    def observe(memory: Watch, numbers: Mapping[str, Any]) -> Watch:
+    def observe(state: Watch, numbers: Mapping[str, Any]) -> Watch:
         value = numbers[monitor]
-        waited = jnp.where(value < memory.best, 0, memory.waited + 1)
-        weight = jnp.where(waited >= wait, factor * memory.weight, memory.weight)
+        waited = jnp.where(value < state.best, 0, state.waited + 1)
+        weight = jnp.where(waited >= wait, factor * state.weight, state.weight)
         return Watch(
             jnp.where(weight < cutoff, 0, weight),
-            jnp.minimum(memory.best, value),
+            jnp.minimum(state.best, value),
             jnp.where(waited >= wait, 0, waited),
         )
 
-    return Weighting(init, lambda memory, batch: _pair(memory.weight), observe=observe)
+    return Weighting(init, lambda state, batch: _pair(state.weight), observe=observe)
 
 
 class Gap(NamedTuple):
@@ -213,23 +213,23 @@ def ratio(monitor: str = "valid/loss") -> Weighting:
     the first evaluation q is 1/2.
     """
 
-    def epoch(memory: Gap, loss: jax.Array, rows: jax.Array) -> Gap:
-        mean = jnp.where(rows > 0, loss / jnp.maximum(rows, 1), memory.loss)
-        return memory._replace(loss=mean[1])
+    def epoch(state: Gap, loss: jax.Array, rows: jax.Array) -> Gap:
+        mean = jnp.where(rows > 0, loss / jnp.maximum(rows, 1), state.loss)
+        return state._replace(loss=mean[1])
 
-    def observe(memory: Gap, numbers: Mapping[str, Any]) -> Gap:
-        share = jnp.clip(memory.loss / numbers[monitor], 0, 1)
-        return memory._replace(share=share)
+    def observe(state: Gap, numbers: Mapping[str, Any]) -> Gap:
+        share = jnp.clip(state.loss / numbers[monitor], 0, 1)
+        return state._replace(share=share)
 
     return Weighting(
         lambda: Gap(jnp.full((), 0.5, float), jnp.zeros(())),
-        lambda memory, batch: _pair(1 - memory.share),
+        lambda state, batch: _pair(1 - state.share),
         epoch=epoch,
         observe=observe,
     )
 
 
-def _if(holds: jax.Array, new: Memory, old: Memory) -> Memory:
+def _if(holds: jax.Array, new: WeightingState, old: WeightingState) -> WeightingState:
     return jax.tree.map(lambda a, b: jnp.where(holds, a, b), new, old)
 
 

@@ -1,7 +1,8 @@
-"""Which examples go into which step of an epoch, with shapes that never change.
+"""The rows of each task in each mini-batch, in arrays of fixed shape.
 
-When few examples take part in a task, its steps must cost what these cost and not what
-the whole batch costs: they get slots of their own, as many as a batch can need.
+If few examples take part in a task, its update steps should cost what these examples
+cost, and not what a whole batch costs. So each task has row numbers of its own, as many
+as a mini-batch can need.
 """
 
 import dataclasses
@@ -15,11 +16,11 @@ import scipy.stats
 from mtl.engine.task import Data, Task
 
 
-class Slots(NamedTuple):
-    """Row numbers int[..., C] of the examples that a task takes; `valid` bool[..., C].
+class BatchIndices(NamedTuple):
+    """Row numbers int[..., C] of a task's examples, and `valid`, bool[..., C].
 
-    A free slot repeats an example that takes part. Not just any row: one without x or y
-    would bring its NaN into the gradient, which multiplying by 0 does not remove.
+    A row that is not valid repeats one that takes part. Any other row may lack x or y,
+    and its NaN would enter the gradient, for 0 times NaN is NaN.
     """
 
     row: jax.Array
@@ -29,9 +30,9 @@ class Slots(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """A field whose example i is `table[at[i]]`: data sets that share a table.
+    """A field of the data; example i is `table[at[i]]`. Runs can share the table.
 
-    table: [M, ...]; at: int[N]. Many runs at once each have an `at` of their own.
+    table: [M, ...]; at: int[N].
     """
 
     table: jax.Array
@@ -47,9 +48,9 @@ class Rows:
 def shuffle(key: jax.Array, total: int, batch_size: int) -> jax.Array:
     """[steps, B] row numbers in random order; -1 fills the last batch up.
 
-    `jax.random.permutation` sorts twice, for the sake of ties among its random words:
-    with 50,000 rows, one pair in three shuffles. Where few rows have a label, sorting
-    is much of an epoch on a CPU.
+    `jax.random.permutation` sorts twice, because random words can be equal: with 50,000
+    rows, one pair in three shuffles. If few rows have a label, a second sort takes much
+    of an epoch's time on a CPU.
     """
     steps = -(-total // batch_size)
     order = jnp.argsort(jax.random.bits(key, (total,)))
@@ -62,32 +63,40 @@ def members(task: Task, data: Data) -> jax.Array:
     return jnp.ones(length(data), bool) if task.rows is None else task.rows(data)
 
 
-def compact(shuffled: jax.Array, member: jax.Array, capacity: int) -> Slots:
-    """[steps, capacity] slots: of each batch, the rows that take part come first."""
+def select_members(
+    shuffled: jax.Array, member: jax.Array, max_rows: int
+) -> BatchIndices:
+    """[steps, max_rows] indices: in each batch, the rows that take part come first.
+
+    Args:
+      shuffled: [steps, B], from `shuffle`.
+      member: bool[N], the examples that take part.
+      max_rows: rows of a batch beyond this number are left out.
+    """
 
     def one(batch: jax.Array) -> jax.Array:
         takes_part = (batch >= 0) & member[batch]
-        at = jnp.flatnonzero(takes_part, size=capacity, fill_value=len(batch))
+        at = jnp.flatnonzero(takes_part, size=max_rows, fill_value=len(batch))
         return jnp.append(batch, -1)[at]
 
     row = jax.vmap(one)(shuffled)
-    return Slots(jnp.where(row < 0, row.max(), row), row >= 0)
+    return BatchIndices(jnp.where(row < 0, row.max(), row), row >= 0)
 
 
-def draw(key: jax.Array, member: jax.Array, steps: int, count: int) -> Slots:
-    """[steps, count] slots, none free, of a task that draws its own examples.
+def draw(key: jax.Array, member: jax.Array, steps: int, count: int) -> BatchIndices:
+    """[steps, count] indices, all valid, of a task that draws its own examples.
 
-    An epoch goes through them in one random order, again and again.
+    An epoch goes through these in one random order, as often as it needs to.
     """
     at_random = jax.random.uniform(key, member.shape)
-    order = jnp.argsort(jnp.where(member, at_random, 1))  # The others come last.
+    order = jnp.argsort(jnp.where(member, at_random, 1))  # Members come first.
     at = jnp.arange(steps * count) % member.sum()
-    return Slots(order[at].reshape(steps, count), jnp.ones((steps, count), bool))
+    return BatchIndices(order[at].reshape(steps, count), jnp.ones((steps, count), bool))
 
 
-def take(data: Data, slots: Slots) -> dict[str, jax.Array]:
+def take(data: Data, indices: BatchIndices) -> dict[str, jax.Array]:
     """The batch that a task's loss gets."""
-    return {"valid": slots.valid} | {k: v[slots.row] for k, v in data.items()}
+    return {"valid": indices.valid} | {k: v[indices.row] for k, v in data.items()}
 
 
 def length(data: Data) -> int:
@@ -95,14 +104,14 @@ def length(data: Data) -> int:
     return len(next(iter(data.values())))
 
 
-def capacities(
+def max_rows_per_batch(
     tasks: Sequence[Task], data: Data, batch_size: int, risk: float = 1e-12
 ) -> tuple[int, ...]:
-    """For each task, a capacity that a batch exceeds with probability below `risk`.
+    """For each task, a number of rows that a batch exceeds with probability < `risk`.
 
-    The examples of a task in a shuffled mini-batch are hypergeometric. Multiples of 8,
-    at most B; of a task that draws its own, just as many. What the risk leaves is
-    caught by `engine.Metrics.dropped`.
+    The examples of a task in a shuffled mini-batch are hypergeometric. The number is a
+    multiple of 8 and at most B. For a task that draws its own examples, it is
+    `Task.draws`. `engine.Metrics.dropped` counts the rows that still exceed it.
 
     Raises:
       ValueError: no example takes part in a task.
@@ -120,10 +129,10 @@ def capacities(
     return tuple(found)
 
 
-def certain(tasks: Sequence[Task], data: Data, batch_size: int) -> tuple[bool, ...]:
-    """For each task, whether every mini-batch is bound to have an example of it.
+def never_empty(tasks: Sequence[Task], data: Data, batch_size: int) -> tuple[bool, ...]:
+    """For each task, whether every mini-batch has an example of it.
 
-    It is where the others do not fill the last batch, which may be the shortest.
+    That is so if the other examples cannot fill the last batch, the shortest one.
     """
     total = length(data)
     shortest = total % batch_size or batch_size

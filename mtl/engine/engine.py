@@ -1,278 +1,228 @@
 """One epoch of multi-task training, as one pure function.
 
-The objective is J = sum over tasks of weight_task(epoch) * J_task, each J over its own
-examples. An epoch shuffles, and in each mini-batch makes one gradient step an
-*update*; an update is one task, or several tasks at once:
+The objective is J = sum over tasks of loss_weight_task(epoch) * J_task, each J_task
+over its own examples. An epoch shuffles, and in each mini-batch makes one gradient step
+for each *update*. An update is one task, or several tasks at once:
 
     alternate             a step for each task, in order (Algorithm 1 of ESANN 2016,
                           Algorithm 2 of arXiv 1504.07550)
     alternate_then_joint  a step for each task but the last, then one for the weighted
-                          sum of all (the program that goes with arXiv 1504.07550)
+                          sum of all (the program of arXiv 1504.07550)
     joint                 one step for the weighted sum
 
-Each update has an optimizer state of its own. An update with no example in the batch,
-or whose weights are all 0, makes no step: neither parameters nor optimizer state move.
-That is a choice between two results, not a branch: a branch on the device would copy
-all that it may change. What a step costs is saved before compilation, by `active`: the
-tasks whose weight is not 0 in the epoch.
+Each update has an optimizer state of its own. An update without an example in the
+batch, or with loss weights of 0 alone, makes no step: its parameters and its optimizer
+state stay as they are.
 
-Weights come as data. A `Weighting` multiplies them by others that it sets itself.
+Loss weights are data, so another schedule runs in the same compiled program.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from mtl.engine import batches
-from mtl.engine.task import Data, Flat, Params, Task, flatten, moved_by, unflatten
-from mtl.engine.weighting import Memory, Weighting, around
-
-Order = Literal["alternate", "alternate_then_joint", "joint"]
-ORDERS = get_args(Order)
+from mtl.engine import batches, steps
+from mtl.engine.spec import Order, Spec
+from mtl.engine.task import Data, Params, Task, flatten, trainable_params, unflatten
+from mtl.engine.weighting import Weighting, WeightingState
 
 
 class State(NamedTuple):
-    """What training moves.
+    """What training changes.
 
     params: the parameters.
-    opt: an optimizer state for each update.
-    memory: what the weighting remembers; () without one.
+    optimizer_states: one for each update.
+    weighting_state: of the weighting; () without one.
     """
 
     params: Params
-    opt: tuple[optax.OptState, ...]
-    memory: Memory = ()
+    optimizer_states: steps.OptimizerStates
+    weighting_state: WeightingState = ()
 
 
 class Metrics(NamedTuple):
-    """What an epoch reports, an entry a task, in the order of the tasks.
+    """The metrics of an epoch, an entry a task, in the order of the tasks.
 
-    loss: [T] sum of the losses of all the examples that the task stepped on.
-    rows: [T] how many these were (an example counts each time it is stepped on).
-    dropped: [T] examples that did not fit into `capacity`; 0, or the epoch is void.
+    loss: [T] sum of the losses of all examples in the task's update steps.
+    rows: [T] number of these examples; an example counts in each step it takes part in.
+    dropped: [T] examples beyond `Spec.max_rows_per_batch`. If not 0, the epoch is void.
     finite: [] whether all parameters are finite after the epoch.
-    weights: [T] the mean of those that a weighting set; () without one, for they are
-      the ones that were given.
+    loss_weights: [T] means of those that a weighting set; () without a weighting.
     """
 
     loss: jax.Array
     rows: jax.Array
     dropped: jax.Array
     finite: jax.Array
-    weights: jax.Array | tuple[()] = ()
+    loss_weights: jax.Array | tuple[()] = ()
 
 
 class Engine(NamedTuple):
-    """A pair of pure functions, to be composed with `jit`, `vmap`, `scan`.
+    """A pair of pure functions, to be composed with `jit`, `vmap` and `scan`."""
 
-    init: `(params) -> State`.
-    epoch: `(state, data, weights[T], rate[], key, active=None) -> (State, Metrics)`.
-      `active`, static: a bool a task, whether its weight is not 0; tasks without it
-      cost nothing. None: not known before the weights are.
-    """
+    spec: Spec
 
-    init: Callable[[Params], State]
-    epoch: Callable[..., tuple[State, Metrics]]
+    def init(self, params: Params) -> State:
+        """The state before the first epoch."""
+        spec = self.spec
+        trained = [
+            trainable_params([spec.tasks[i] for i in update], params)
+            for update in spec.updates
+        ]
+        weighting_state = spec.weighting.init() if spec.weighting else ()
+        optimizer_states = tuple(spec.optimizer.init(p) for p in trained)
+        return State(params, optimizer_states, weighting_state)
 
+    def epoch(
+        self,
+        state: State,
+        data: Data,
+        loss_weights: jax.Array,
+        learning_rate: jax.Array,
+        key: jax.Array,
+        active: tuple[bool, ...] | None = None,
+    ) -> tuple[State, Metrics]:
+        """Trains one epoch.
 
-class _Given(NamedTuple):
-    """What a mini-batch of training is given, beside what it moves."""
+        Args:
+          state: after the epoch before.
+          data: fields [N, ...].
+          loss_weights: [T], of this epoch.
+          learning_rate: [], of this epoch.
+          key: a PRNG key, of this epoch.
+          active: static; for each task, whether its loss weight may differ from 0. An
+            inactive task costs no time. None: the loss weights are not known yet.
+        """
+        return _epoch(self.spec, state, data, loss_weights, learning_rate, key, active)
 
-    data: Data
-    slots: Sequence[batches.Slots]
-    weights: jax.Array
-    rate: jax.Array
-    key: jax.Array
-    active: tuple[bool, ...]
-    sure: tuple[bool, ...]  # Tasks that certainly have a weight and examples.
+    def with_all_rows(self) -> "Engine":
+        """The same engine, slower, with room for every row of a mini-batch."""
+        spec = self.spec
+        room = tuple(task.draws or spec.batch_size for task in spec.tasks)
+        return Engine(dataclasses.replace(spec, max_rows_per_batch=room))
 
 
 def make_engine(
     tasks: Sequence[Task],
+    data: Data | None = None,
     *,
     batch_size: int,
     optimizer: optax.GradientTransformation | None = None,
     order: Order = "alternate",
-    capacity: Sequence[int] | None = None,
-    certain: Sequence[bool] | None = None,
     weighting: Weighting | None = None,
 ) -> Engine:
     """Builds the engine of some tasks.
 
     Args:
-      tasks: in the order of their steps; with `alternate_then_joint` the main task
-        comes last.
-      batch_size: B, rows drawn from the data for each mini-batch; the last one of an
-        epoch may be shorter.
-      optimizer: makes updates for a rate of 1, default `optax.sgd(1.0)`; the rate of
-        the epoch multiplies them.
+      tasks: see `Spec`.
+      data: the training data, fields [N, ...]. A step then costs what the task's own
+        examples cost, however few they are. None: it costs what a whole batch costs.
+      batch_size: see `Spec`.
+      optimizer: makes updates for a learning rate of 1; default `optax.sgd(1.0)`.
       order: see the module.
-      capacity: for each task, how many of its examples a mini-batch can hold; default
-        B. A step costs what its capacity costs. `batches.capacities` finds safe ones.
-      certain: for each task, whether every mini-batch has an example of it
-        (`batches.certain`), default none: then a step has nothing to choose.
-      weighting: what sets the weights, which those that are given multiply; default:
-        these are the weights.
+      weighting: sets loss weights that multiply those of the schedule.
+
+    Raises:
+      ValueError: no example of the data takes part in a task.
     """
     tasks = tuple(tasks)
-    optimizer = optimizer or optax.sgd(1.0)
-    capacity = tuple(capacity or [batch_size] * len(tasks))
-    certain = tuple(certain or [False] * len(tasks))
-    updates = _updates(order, len(tasks))
+    if data is None:
+        max_rows = tuple(task.draws or batch_size for task in tasks)
+        never_empty = (False,) * len(tasks)
+    else:
+        max_rows = batches.max_rows_per_batch(tasks, data, batch_size)
+        never_empty = batches.never_empty(tasks, data, batch_size)
+    spec = Spec(
+        tasks=tasks,
+        batch_size=batch_size,
+        optimizer=optimizer or optax.sgd(1.0),
+        order=order,
+        max_rows_per_batch=max_rows,
+        never_empty=never_empty,
+        weighting=weighting,
+    )
+    return Engine(spec)
 
-    def init(params: Params) -> State:
-        moved = [moved_by([tasks[i] for i in u], params) for u in updates]
-        memory = weighting.init() if weighting else ()
-        return State(params, tuple(optimizer.init(m) for m in moved), memory)
 
-    def objective(
-        moved: Flat, flat: Flat, update: tuple[int, ...], given: _Given
-    ) -> tuple[jax.Array, jax.Array]:
-        """The weighted sum of an update's tasks, and the sum of losses of each."""
-        params, total, sums = unflatten({**flat, **moved}), jnp.zeros(()), []
-        for i in update:
-            if not given.active[i]:
-                sums.append(jnp.zeros(()))
-                continue
-            batch = batches.take(given.data, given.slots[i])
-            loss = _losses(tasks[i], params, batch, jax.random.fold_in(given.key, i))
-            sums.append(loss.sum())
-            count, penalty = batch["valid"].sum(), tasks[i].penalty
-            mean = tasks[i].reduction == "mean"
-            cost = sums[-1] / jnp.maximum(count, 1) if mean else sums[-1]
-            if penalty:
-                cost += jnp.where(count > 0, penalty(params), 0)
-            total += given.weights[i] * cost
-        return total, jnp.stack(sums).astype(given.weights.dtype)
+def _epoch(
+    spec: Spec,
+    state: State,
+    data: Data,
+    loss_weights: jax.Array,
+    learning_rate: jax.Array,
+    key: jax.Array,
+    active: tuple[bool, ...] | None,
+) -> tuple[State, Metrics]:
+    known = active or (False,) * len(spec.tasks)
+    always = tuple(a and c for a, c in zip(known, spec.never_empty, strict=True))
+    shuffle_key, step_key = jax.random.split(key)
+    loss_weights = jnp.asarray(loss_weights)
+    weighting = spec.weighting
+    if weighting and not weighting.in_batch:
+        loss_weights = loss_weights * weighting.weights(state.weighting_state, None)
+    members = [batches.members(task, data) for task in spec.tasks]
+    indices = _indices(spec, shuffle_key, members, batches.length(data))
 
-    def step(
-        update: tuple[int, ...],
-        given: _Given,
-        flat: Flat,
-        opt: optax.OptState,
-        moves: jax.Array | Literal[True],
-        known: tuple[Flat, jax.Array] | None,
-    ) -> tuple[Flat, optax.OptState, jax.Array]:
-        """One gradient step, if it `moves`; what it moved, and the sums of losses.
-
-        `known`: its gradient and the sums, where somebody has looked before.
-        """
-        old = moved_by([tasks[i] for i in update], unflatten(flat)), opt
-        gradient = jax.grad(objective, has_aux=True)
-        grads, sums = known or gradient(old[0], flat, update, given)
-        steps, opt = optimizer.update(grads, opt, old[0])
-        steps = jax.tree.map(lambda s: given.rate * s, steps)
-        new = optax.apply_updates(old[0], steps), opt
-        if moves is not True:
-            new = jax.tree.map(partial(jnp.where, moves), new, old)
-        return *new, sums
-
-    def minibatch(
-        flat: Flat,
-        opts: tuple[optax.OptState, ...],
-        given: _Given,
-        known: tuple[Flat, jax.Array] | None = None,
-    ) -> tuple[Flat, tuple[optax.OptState, ...], jax.Array, jax.Array]:
-        """All the updates, in order; the tasks' sums of losses and rows."""
-        size = jnp.stack([s.valid.sum() for s in given.slots])
-        loss, rows = jnp.zeros_like(given.weights), jnp.zeros_like(size)
-        new = []
-        for u, (update, opt) in enumerate(zip(updates, opts, strict=True)):
-            if not any(given.active[i] for i in update):
-                new.append(opt)
-                continue
-            who = np.array(update)
-            moves = any(given.sure[i] for i in update) or jnp.any(
-                (given.weights[who] != 0) & (size[who] > 0)
+    def body(carry: Any, number_and_rows: Any) -> tuple[Any, Any]:
+        flat, optimizer_states, weighting_state = carry
+        number, rows = number_and_rows
+        inputs = steps.Inputs(
+            data, rows, loss_weights, learning_rate,
+            jax.random.fold_in(step_key, number),
+            active or (True,) * len(spec.tasks), always,
+        )  # fmt: skip
+        used: Any = ()
+        if weighting and weighting.in_batch:
+            result, weighting_state, used = steps.adaptive_minibatch(
+                spec, inputs, flat, optimizer_states, weighting_state
             )
-            key = jax.random.fold_in(given.key, u)
-            here, found = given._replace(key=key), known if u == 0 else None
-            moved, opt, sums = step(update, here, flat, opt, moves, found)
-            flat = {**flat, **moved}
-            new.append(opt)
-            counts = moves & (given.weights[who] != 0)
-            loss = loss.at[who].add(jnp.where(counts, sums, 0))
-            rows = rows.at[who].add(jnp.where(counts, size[who], 0))
-        return flat, tuple(new), loss, rows
+        else:
+            result = steps.minibatch(spec, inputs, flat, optimizer_states)
+        carry = result.flat, result.optimizer_states, weighting_state
+        return carry, (result.loss, result.rows, used)
 
-    def epoch(
-        state: State,
-        data: Data,
-        weights: jax.Array,
-        rate: jax.Array,
-        key: jax.Array,
-        active: tuple[bool, ...] | None = None,
-    ) -> tuple[State, Metrics]:
-        known = active or (False,) * len(tasks)
-        sure = tuple(a and c for a, c in zip(known, certain, strict=True))
-        active = active or (True,) * len(tasks)
-        shuffle_key, step_key = jax.random.split(key)
-        weights = jnp.asarray(weights)
-        if weighting and not weighting.in_batch:
-            weights = weights * weighting.weights(state.memory, None)
-        shuffled = batches.shuffle(shuffle_key, batches.length(data), batch_size)
-        members = [batches.members(task, data) for task in tasks]
-        keys = [jax.random.fold_in(shuffle_key, i) for i in range(len(tasks))]
-        plan = [
-            batches.draw(k, m, len(shuffled), t.draws)
-            if t.draws
-            else batches.compact(shuffled, m, c)
-            for t, m, c, k in zip(tasks, members, capacity, keys, strict=True)
-        ]
+    start = flatten(state.params), state.optimizer_states, state.weighting_state
+    count = len(indices[0].row)
+    (flat, optimizer_states, weighting_state), (loss, rows, used) = jax.lax.scan(
+        body, start, (jnp.arange(count), indices)
+    )
+    finite = jnp.stack([jnp.isfinite(p).all() for p in flat.values()]).all()
+    dropped = _dropped(spec, members, indices)
+    metrics = Metrics(loss.sum(0), rows.sum(0), dropped, finite)
+    if weighting:
+        used = used.mean(0) if weighting.in_batch else loss_weights
+        metrics = metrics._replace(loss_weights=used)
+        weighting_state = weighting.epoch(weighting_state, metrics.loss, metrics.rows)
+    return State(unflatten(flat), optimizer_states, weighting_state), metrics
 
-        def body(carry: Any, inputs: Any) -> tuple[Any, Any]:
-            number, slots = inputs
-            key = jax.random.fold_in(step_key, number)
-            given = _Given(data, slots, weights, rate, key, active, sure)
-            if weighting and weighting.in_batch:
-                run = around(weighting, tasks, updates, objective, minibatch)
-                return run(carry, given)
-            flat, opts, memory = carry
-            flat, opts, loss, rows = minibatch(flat, opts, given)
-            return (flat, opts, memory), (loss, rows, ())
 
-        start = flatten(state.params), state.opt, state.memory
-        (flat, opts, memory), (loss, rows, used) = jax.lax.scan(
-            body, start, (jnp.arange(len(shuffled)), plan)
+def _indices(
+    spec: Spec, key: jax.Array, members: Sequence[jax.Array], total: int
+) -> list[batches.BatchIndices]:
+    """The rows of each task in each mini-batch of an epoch."""
+    shuffled = batches.shuffle(key, total, spec.batch_size)
+    return [
+        batches.draw(jax.random.fold_in(key, i), member, len(shuffled), task.draws)
+        if task.draws
+        else batches.select_members(shuffled, member, max_rows)
+        for i, (task, member, max_rows) in enumerate(
+            zip(spec.tasks, members, spec.max_rows_per_batch, strict=True)
         )
-        dropped = [
-            m.sum() * 0 if t.draws else m.sum() - slots.valid.sum()
-            for t, m, slots in zip(tasks, members, plan, strict=True)
-        ]
-        finite = jnp.stack([jnp.isfinite(p).all() for p in flat.values()]).all()
-        metrics = Metrics(loss.sum(0), rows.sum(0), jnp.stack(dropped), finite)
-        if weighting:
-            used = used.mean(0) if weighting.in_batch else weights
-            metrics = metrics._replace(weights=used)
-            memory = weighting.epoch(memory, metrics.loss, metrics.rows)
-        return State(unflatten(flat), opts, memory), metrics
-
-    return Engine(init, epoch)
+    ]
 
 
-def _updates(order: Order, tasks: int) -> tuple[tuple[int, ...], ...]:
-    """Which tasks each step of a mini-batch takes, by their numbers."""
-    each, joint = tuple((i,) for i in range(tasks)), tuple(range(tasks))
-    return {
-        "alternate": each,
-        "alternate_then_joint": (*each[:-1], joint),
-        "joint": (joint,),
-    }[order]
-
-
-def _losses(
-    task: Task, params: Params, batch: dict[str, jax.Array], key: jax.Array
+def _dropped(
+    spec: Spec,
+    members: Sequence[jax.Array],
+    indices: Sequence[batches.BatchIndices],
 ) -> jax.Array:
-    """[C] losses, 0 in the slots that are free."""
-    loss = task.loss(params, batch, key)
-    if loss.shape != batch["valid"].shape:
-        raise ValueError(
-            f"the loss of task {task.name!r} must give one value an example, shape "
-            f"{batch['valid'].shape}, but it has shape {loss.shape}"
-        )
-    return jnp.where(batch["valid"], loss, 0)
+    """[T] examples that no mini-batch has room for."""
+    counts = [
+        member.sum() * 0 if task.draws else member.sum() - index.valid.sum()
+        for task, member, index in zip(spec.tasks, members, indices, strict=True)
+    ]
+    return jnp.stack(counts)

@@ -1,8 +1,8 @@
-"""Trains any list of tasks: epochs on the device, and between them the host's work.
+"""Trains a list of tasks: epochs on the device, and the host's work between them.
 
 The host logs, evaluates, saves, stops early and resumes. The key of an epoch is
-`fold_in(key, epoch)`, so a run that was killed and resumed is, bit for bit, the run
-that was not.
+`fold_in(key, epoch)`, so an interrupted and resumed run equals, bit for bit, a run
+without interruption.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ import jax
 import numpy as np
 import optax
 
-from mtl.engine import batches
-from mtl.engine.cpu.compiling import compiled
-from mtl.engine.engine import Engine, Metrics, Order, State, make_engine
+from mtl.engine.compiled_epoch import CompiledEpoch
+from mtl.engine.engine import Metrics, State, make_engine
+from mtl.engine.spec import Order
 from mtl.engine.task import Data, Params, Task
 from mtl.engine.weighting import Weighting
 from mtl.host.checkpoint import Checkpoints
@@ -28,28 +28,28 @@ from mtl.host.logs import Log
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """All that `fit` needs.
+    """A training, before any of it is computed.
 
     Attributes:
       tasks, order, optimizer, batch_size, weighting: see `engine.make_engine`.
-      weights: [epochs, tasks] importance weights; 1 where a weighting sets them.
-      rates: [epochs] learning rates.
+      loss_weights: [epochs, tasks]; 1 where a weighting sets them.
+      learning_rates: [epochs].
       data: fields [N, ...], on the device.
       params: the initial parameters.
       key: the PRNG key of the whole run.
       evaluate: `params -> {name: number}`; names like "valid/error".
-      finish: `params -> params`, from those that training moves to those that are
-        evaluated and kept as the best; with batch normalisation, it puts in the
+      monitor: the metric that is lowest in the best epoch.
+      finalize_params: `params -> params`, from those that training changes to those
+        that are evaluated and saved as the best. With batch normalisation, it sets the
         statistics of the training set. None: they are the same.
-      monitor: the metric whose lowest value marks the best epoch.
-      eval_every: epochs between two evaluations; the last epoch is always evaluated.
-      save_every: epochs between two checkpoints; the last epoch is always saved.
+      eval_every: epochs between two evaluations. The last epoch is always evaluated.
+      save_every: epochs between two checkpoints. The last epoch is always saved.
       patience: stop after so many epochs without a better `monitor`; 0: never.
     """
 
     tasks: Sequence[Task]
-    weights: np.ndarray
-    rates: np.ndarray
+    loss_weights: np.ndarray
+    learning_rates: np.ndarray
     data: Data
     params: Params
     key: jax.Array
@@ -59,14 +59,14 @@ class Training:
     order: Order = "alternate"
     optimizer: optax.GradientTransformation | None = None
     weighting: Weighting | None = None
-    finish: Callable[[Params], Params] | None = None
+    finalize_params: Callable[[Params], Params] | None = None
     eval_every: int = 1
     save_every: int = 1
     patience: int = 0
 
 
 class Progress(NamedTuple):
-    """Where a run stands; a checkpoint holds just this."""
+    """The progress of a run, which is all that a checkpoint holds."""
 
     state: State
     best: Params
@@ -85,77 +85,43 @@ class Result(NamedTuple):
     summary: dict[str, Any]
 
 
-class Programs:
-    """The compiled epochs of a training, one for each set of tasks with a weight.
-
-    Trainings whose tasks are the same, and whose data has the same shape and roles, can
-    share them: give the first one's to `fit` for all of them.
-
-    Attributes:
-      engine: what they are compiled from.
-      seconds: what compilation took, so far.
-    """
-
-    def __init__(self, training: Training):
-        t = training
-        self.engine = _engine(t, batches.capacities(t.tasks, t.data, t.batch_size))
-        self.seconds = 0.0
-        self._epoch = _jit(self.engine, t)
-        self._compiled: dict[tuple[bool, ...], Callable] = {}
-
-    def find(self, t: Training, p: Progress) -> Callable:
-        """The one for the epoch of `t` that comes after `p`."""
-        active = _active(t, p)
-        if active not in self._compiled:
-            start = time.perf_counter()
-            inputs = p.state, t.data, *_inputs(t, p.epoch)
-            lowered = self._epoch.lower(*inputs, active=active)
-            self._compiled[active] = lowered.compile()
-            self.seconds += time.perf_counter() - start
-        return self._compiled[active]
-
-
-def fit(training: Training, workdir: Path, programs: Programs | None = None) -> Result:
-    """Trains, or resumes what `workdir` holds.
+def fit(
+    training: Training, workdir: str | Path, compiled: CompiledEpoch | None = None
+) -> Result:
+    """Trains, or resumes the training in `workdir`.
 
     Args:
-      training: what to do.
+      training: what to train.
       workdir: gets the log and the checkpoints.
-      programs: of an earlier training, to be shared; None compiles new ones.
+      compiled: of an earlier training with the same tasks and data shapes; None
+        compiles a new one.
 
     Raises:
+      ValueError: the training contradicts itself; the message names the field.
       DivergedError: a loss or a parameter is not finite; checkpoints stay as they were.
     """
-    t, epochs = training, len(training.weights)
+    t, workdir, epochs = training, Path(workdir), len(training.loss_weights)
+    check(t)
     last = Checkpoints(workdir / "checkpoints" / "last")
     best = Checkpoints(workdir / "checkpoints" / "best")
-    programs = programs or Programs(t)
-    compiled_before = programs.seconds
-    p = Progress(programs.engine.init(t.params), t.params)
-    if last.epoch is not None:
+    train_epoch = compiled or compile_epoch(t)
+    compiled_before = train_epoch.seconds
+    p = Progress(train_epoch.engine.init(t.params), t.params)
+    if last.epoch is None:
+        _check_monitor(t)
+    else:
         p = last.restore(p)
     with Log(workdir, p.epoch, epochs) as log:
         while p.epoch < epochs and not _stalled(p, t.patience):
-            run = programs.find(t, p)
-            start = time.perf_counter()
-            state, metrics = _run(run, t, p)
-            _check_finite(t.tasks, metrics, p.epoch + 1, last.epoch)
-            p = p._replace(
-                state=state,
-                epoch=p.epoch + 1,
-                seconds=p.seconds + time.perf_counter() - start,
-                examples=p.examples + int(metrics.rows.max()),
-            )
+            p, metrics = _train_epoch(train_epoch, t, p, last.epoch)
             log.advance()
             due = p.epoch == epochs or _stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
-                params = _finished(t, p)
+                params = _finalized(t, p.state.params)
                 numbers = t.evaluate(params)
                 row = _row(t, p, metrics, numbers)
                 log.write(row)
-                if t.weighting:
-                    memory = t.weighting.observe(state.memory, numbers)
-                    p = p._replace(state=state._replace(memory=memory))
+                p = _observed(t, p, numbers)
                 if row[t.monitor] < p.best_value:
                     p = p._replace(best=params, best_epoch=p.epoch)
                     p = p._replace(best_value=row[t.monitor])
@@ -164,54 +130,91 @@ def fit(training: Training, workdir: Path, programs: Programs | None = None) -> 
                 last.save(p.epoch, p)
     last.close()
     best.close()
-    seconds = round(programs.seconds - compiled_before, 3)
+    seconds = round(train_epoch.seconds - compiled_before, 3)
     summary = _summary(t, p) | {"compile_seconds": seconds}
     return Result(p.state, p.best, summary)
 
 
-def _engine(t: Training, capacity: Sequence[int] | None = None) -> Engine:
-    return make_engine(
+def compile_epoch(t: Training) -> CompiledEpoch:
+    """Its epoch, for it and for other trainings with the same tasks and shapes."""
+    engine = make_engine(
         t.tasks,
+        t.data,
         batch_size=t.batch_size,
         optimizer=t.optimizer,
         order=t.order,
-        capacity=capacity,
-        certain=batches.certain(t.tasks, t.data, t.batch_size),
         weighting=t.weighting,
     )
+    return CompiledEpoch(engine)
 
 
-def _jit(engine: Engine, t: Training) -> Any:
-    return compiled(engine.epoch, t.batch_size, static_argnames="active")
+def check(t: Training) -> None:
+    """Refuses a training that contradicts itself, before anything is computed.
+
+    Raises:
+      ValueError: names the field, its value and the fix.
+    """
+    shape, tasks = np.shape(t.loss_weights), len(t.tasks)
+    if len(shape) != 2 or shape[1] != tasks:
+        raise ValueError(
+            f"loss_weights has shape {shape}, but must be [epochs, tasks] for {tasks} "
+            "tasks; see schedules.table"
+        )
+    if np.shape(t.learning_rates) != shape[:1]:
+        raise ValueError(
+            f"learning_rates has shape {np.shape(t.learning_rates)}, but must have one "
+            f"value for each of the {shape[0]} epochs of loss_weights"
+        )
+    nested = [name for name, field in t.data.items() if not hasattr(field, "__len__")]
+    nested += [name for name, field in t.data.items() if isinstance(field, dict)]
+    if nested:
+        raise ValueError(
+            f"data[{nested[0]!r}] must be an array with one row an example; data is a "
+            "flat dict of arrays"
+        )
+    rows = {name: len(field) for name, field in t.data.items()}
+    if len(set(rows.values())) != 1:
+        raise ValueError(f"the fields of data must have equally many rows, not {rows}")
 
 
-def _active(t: Training, p: Progress) -> tuple[bool, ...]:
-    """Which tasks have a weight in the next epoch."""
-    weights = t.weights[p.epoch]
-    if t.weighting and not t.weighting.in_batch:
-        weights = weights * t.weighting.weights(p.state.memory, None)
-    return tuple(bool(w != 0) for w in weights)
+def _check_monitor(t: Training) -> None:
+    """Evaluates the initial parameters, to see whether `monitor` is there."""
+    names = sorted(t.evaluate(_finalized(t, t.params)))
+    if t.monitor not in names:
+        raise ValueError(
+            f"monitor={t.monitor!r}, but `evaluate` returns {', '.join(names)}"
+        )
 
 
-def _inputs(t: Training, epoch: int) -> tuple[np.ndarray, np.ndarray, jax.Array]:
-    """Weights [tasks], rate [] and key of an epoch."""
-    dtype = jax.tree.leaves(t.params)[0].dtype
-    weights, rate = t.weights[epoch].astype(dtype), t.rates[epoch].astype(dtype)
-    return weights, rate, jax.random.fold_in(t.key, epoch)
+def _train_epoch(
+    train_epoch: CompiledEpoch, t: Training, p: Progress, saved: int | None
+) -> tuple[Progress, Metrics]:
+    """One epoch. Its seconds do not count compilation."""
+    start, compiled_before = time.perf_counter(), train_epoch.seconds
+    state, metrics = train_epoch(
+        p.state,
+        t.data,
+        t.loss_weights[p.epoch],
+        t.learning_rates[p.epoch],
+        jax.random.fold_in(t.key, p.epoch),
+    )
+    seconds = time.perf_counter() - start - (train_epoch.seconds - compiled_before)
+    _check_finite(t.tasks, metrics, p.epoch + 1, saved)
+    p = p._replace(
+        state=state,
+        epoch=p.epoch + 1,
+        seconds=p.seconds + seconds,
+        examples=p.examples + int(metrics.rows.max()),
+    )
+    return p, metrics
 
 
-def _run(run_epoch: Callable, t: Training, p: Progress) -> tuple[State, Metrics]:
-    """One epoch, its metrics on the host."""
-    inputs = _inputs(t, p.epoch)
-    state, metrics = run_epoch(p.state, t.data, *inputs)
-    metrics = jax.device_get(metrics)
-    if metrics.dropped.any():
-        # A batch held more examples of a task than its step has room for: the epoch
-        # again, with room for all.
-        full = _jit(_engine(t), t)
-        state, metrics = full(p.state, t.data, *inputs, active=_active(t, p))
-        metrics = jax.device_get(metrics)
-    return state, metrics
+def _observed(t: Training, p: Progress, numbers: dict[str, Any]) -> Progress:
+    """The weighting learns from an evaluation."""
+    if not t.weighting:
+        return p
+    weighting_state = t.weighting.observe(p.state.weighting_state, numbers)
+    return p._replace(state=p.state._replace(weighting_state=weighting_state))
 
 
 def _check_finite(
@@ -237,32 +240,34 @@ def _stalled(p: Progress, patience: int) -> bool:
     return 0 < patience <= p.epoch - p.best_epoch
 
 
-def _finished(t: Training, p: Progress) -> Params:
-    return t.finish(p.state.params) if t.finish else p.state.params
+def _finalized(t: Training, params: Params) -> Params:
+    return t.finalize_params(params) if t.finalize_params else params
 
 
 def _row(
     t: Training, p: Progress, metrics: Metrics, numbers: dict[str, Any]
 ) -> dict[str, float]:
-    """A row of the log: losses an example, weights, rate, evaluation, time."""
+    """A row of the log: mean losses, loss weights, learning rate, evaluation, time."""
     row: dict[str, float] = {"epoch": p.epoch}
-    weights = metrics.weights if t.weighting else t.weights[p.epoch - 1]
+    weights = metrics.loss_weights if t.weighting else t.loss_weights[p.epoch - 1]
     for i, task in enumerate(t.tasks):
         if metrics.rows[i]:
             row[f"loss/{task.name}"] = float(metrics.loss[i] / metrics.rows[i])
         row[f"weight/{task.name}"] = float(weights[i])
-    row["rate"] = float(t.rates[p.epoch - 1])
+    row["rate"] = float(t.learning_rates[p.epoch - 1])
     row |= {k: float(v) for k, v in numbers.items()}
     return row | {"seconds": round(p.seconds, 3)}
 
 
 def _summary(t: Training, p: Progress) -> dict[str, Any]:
-    """What a run came to: metrics of the last and of the best epoch, and the speed."""
+    """Metrics of the last and of the best epoch, and the speed."""
     return {
         "epochs": p.epoch,
         "best_epoch": p.best_epoch,
         "monitor": t.monitor,
-        "last": {k: float(v) for k, v in t.evaluate(_finished(t, p)).items()},
+        "last": {
+            k: float(v) for k, v in t.evaluate(_finalized(t, p.state.params)).items()
+        },
         "best": {k: float(v) for k, v in t.evaluate(p.best).items()},
         "seconds": round(p.seconds, 3),
         "examples_per_second": round(p.examples / p.seconds) if p.seconds else None,

@@ -9,29 +9,29 @@ from flax import traverse_util
 
 Params = dict[str, Any]
 Flat = dict[str, jax.Array]
-Data = Mapping[str, jax.Array]
+Data = Mapping[str, Any]  # Fields [N, ...]: arrays, or `batches.Rows`.
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
     """One term of the objective, J_task.
 
-    Its importance weight is not here: weights are data (`schedules.table`), so that
+    Its loss weight is not here. Loss weights are data (`schedules.table`), so that
     another schedule runs in the same compiled program.
 
     Attributes:
       name: names the task in logs, weights and errors.
       loss: `(params, batch, key) -> [B]`, one value an example. `batch` holds the
-        rows `[B, ...]` of the data's fields, and `batch["valid"]`, a `bool[B]`: rows
+        rows `[B, ...]` of the data's fields, and `batch["valid"]`, a `bool[B]`. Rows
         that are not valid only fill the batch up, and their loss is ignored.
       params: path prefixes ("encoder", "decoder/1") of the parameters that the task
-        moves. All the others are constants to it.
+        trains. All others are constants to it.
       rows: `data -> bool[N]`, the examples that take part (all, if None).
       reduction: how the losses of a batch become J: their `mean` or their `sum`.
-      penalty: `params -> []`, what J has beside the losses, such as L2. Losses are
-        reported without it.
-      draws: 0: a step takes those of the task's examples that the mini-batch happens
-        to hold. Above 0: so many, drawn for it alone, each example as often as any.
+      penalty: `params -> []`, a term of J besides the losses, such as L2. Reported
+        losses do not contain it.
+      draws: 0: a step takes the task's examples that the mini-batch happens to hold.
+        Above 0: it draws so many for this task alone, each example equally often.
     """
 
     name: str
@@ -53,8 +53,8 @@ def unflatten(flat: Flat) -> Params:
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
-def moved_by(tasks: Iterable[Task], params: Params) -> Flat:
-    """The parameters, flat, that at least one of the tasks moves.
+def trainable_params(tasks: Iterable[Task], params: Params) -> Flat:
+    """The parameters that at least one of the tasks trains, flat.
 
     Raises:
       ValueError: a prefix of a task matches no parameter.
@@ -65,7 +65,7 @@ def moved_by(tasks: Iterable[Task], params: Params) -> Flat:
             found = {k for k in flat if k == prefix or k.startswith(prefix + "/")}
             if not found:
                 raise ValueError(
-                    f"task {task.name!r} moves {prefix!r}, but the parameters are "
+                    f"task {task.name!r} trains {prefix!r}, but the parameters are "
                     + ", ".join(flat)
                 )
             chosen |= found

@@ -85,8 +85,8 @@ def make(
         state, fine, dropped = jax.lax.fori_loop(start, stop, epoch, first)
         row = measure(state.params, rows, shared.held)
         if weighting:
-            memory = weighting.observe(state.memory, row)
-            state = state._replace(memory=memory)
+            observed = weighting.observe(state.weighting_state, row)
+            state = state._replace(weighting_state=observed)
         return state, Part(fine, dropped, row)
 
     def every(

@@ -7,6 +7,7 @@ tasks.
 Images are on the device once, for all runs; each has its own row numbers.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from mtl import experiment, methods
 from mtl.data import datasets
 from mtl.data.datasets import Dataset
 from mtl.engine import batches
+from mtl.engine.compiled_epoch import rerun_on_overflow
 from mtl.engine.cpu.compiling import compiled
 from mtl.engine.engine import Engine, State, make_engine
 from mtl.engine.task import Params, Task
@@ -87,7 +89,7 @@ class Sweep:
         if room is None:
             return [bundle]
         prepared = self._prepare(bundle.runs)
-        made = self._program(prepared, self._start(prepared), prepared.room)
+        made = self._program(prepared, self._start(prepared), prepared.engine)
         size = math.floor(len(bundle.runs) * min(1.0, room / memory(made))) or 1
         cut = [bundle.runs[i : i + size] for i in range(0, len(bundle.runs), size)]
         return [Bundle(one_config(self._config, runs[0]), runs) for runs in cut]
@@ -134,10 +136,9 @@ class Sweep:
         return _Prepared(
             config=first,
             seeds=np.array([run.seed for run in runs]),
-            tasks=tasks,
+            engine=_engine(first, tasks, given),
             given=jax.device_put(given, NamedSharding(self._mesh, OWN)),
             weights=np.stack([m[2] for m in made]),
-            room=_room(tasks, given, first.batch_size),
         )
 
     def _start(self, prepared: "_Prepared") -> Progress:
@@ -146,7 +147,7 @@ class Sweep:
         def init(seed: jax.Array) -> State:
             key = jax.random.split(jax.random.key(seed))[0]
             params = experiment.init(c, key, width, self._dataset.classes)
-            return _engine(prepared).init(params)
+            return prepared.engine.init(params)
 
         own, count = NamedSharding(self._mesh, OWN), len(prepared.seeds)
         state = jax.jit(jax.vmap(init), out_shardings=own)(prepared.seeds)
@@ -159,31 +160,34 @@ class Sweep:
         """To the next evaluation."""
         c, seconds = prepared.config, p.seconds
         stop = min((p.epoch // c.eval_every + 1) * c.eval_every, c.epochs)
-        for room in (prepared.room, (c.batch_size,) * len(prepared.tasks)):
-            made, begun = self._program(prepared, p, room), time.perf_counter()
+
+        def run(engine: Engine) -> tuple[State, Part]:
+            nonlocal seconds
+            made, begun = self._program(prepared, p, engine), time.perf_counter()
             state, part = made(
                 p.state, prepared.given, self._shared, np.int32(p.epoch), np.int32(stop)
             )
             part = jax.device_get(part)
             seconds += time.perf_counter() - begun
-            if not part.dropped.any():
-                break  # Else again, with room for all.
+            return state, part
+
+        state, part = rerun_on_overflow(prepared.engine, run)
         return _after(p, state, part, stop, c.monitor)._replace(seconds=seconds)
 
     def _program(
-        self, prepared: "_Prepared", p: Progress, room: tuple[int, ...]
+        self, prepared: "_Prepared", p: Progress, engine: Engine
     ) -> jax.stages.Compiled:
         """For the tasks that still have a weight; compiled once for runs like these."""
-        c, tasks, given = prepared.config, prepared.tasks, prepared.given
+        c, given, room = prepared.config, prepared.given, engine.spec.max_rows_per_batch
         active = _active(prepared.weights, p.epoch, c.eval_every)
-        names = [task.name for task in tasks]
+        names = [task.name for task in engine.spec.tasks]
         own = c.method if c.method in methods.ADAPTIVE else ""
         name = str((names, own, c.model.hidden, room, active, given.label.shape))
         if name not in self._programs:
             while len(self._programs) >= KEPT:
                 del self._programs[next(iter(self._programs))]  # The oldest.
             run = program.make(
-                _engine(prepared, room), _measure(c), active, self._mesh, self.wide,
+                engine, _measure(c), active, self._mesh, self.wide,
                 methods.weighting(c),
             )  # fmt: skip
             lowered = compiled(run, c.batch_size).lower(
@@ -203,22 +207,36 @@ class _Prepared(NamedTuple):
 
     config: ConfigDict
     seeds: np.ndarray
-    tasks: Sequence[Task]
+    engine: Engine
     given: Given
     weights: np.ndarray
-    room: tuple[int, ...]
 
 
-def _engine(prepared: _Prepared, room: Sequence[int] | None = None) -> Engine:
-    c = prepared.config
-    return make_engine(
-        prepared.tasks,
-        batch_size=c.batch_size,
-        order=c.order,
-        optimizer=experiment.optimizer(c),
-        capacity=room,
-        weighting=methods.weighting(c),
+def _engine(c: ConfigDict, tasks: Sequence[Task], given: Given) -> Engine:
+    """One engine for all runs, whose numbers of labelled rows may differ.
+
+    An active task has a loss weight in some of the runs, and not in all of them. So no
+    task is sure to update the parameters of each run.
+    """
+    _, one_of_each = np.unique((given.label >= 0).sum(1), return_index=True)
+    engines = [
+        make_engine(
+            tasks,
+            {"image": given.rows[i], "label": given.label[i]},
+            batch_size=c.batch_size,
+            order=c.order,
+            optimizer=experiment.optimizer(c),
+            weighting=methods.weighting(c),
+        )
+        for i in one_of_each
+    ]
+    rows = [engine.spec.max_rows_per_batch for engine in engines]
+    spec = dataclasses.replace(
+        engines[0].spec,
+        max_rows_per_batch=tuple(map(max, zip(*rows, strict=True))),
+        never_empty=(False,) * len(tasks),
     )
+    return Engine(spec)
 
 
 def _measure(c: ConfigDict) -> Callable[..., dict[str, jax.Array]]:
@@ -247,18 +265,6 @@ def _tasks(c: ConfigDict) -> list[Task]:
     if own.method in ("baseline", "baseline_matched"):
         own.method = "linear"
     return methods.build(own)[0]
-
-
-def _room(tasks: Sequence[Task], given: Given, batch_size: int) -> tuple[int, ...]:
-    """The largest capacities that any of the runs needs; their l may differ."""
-    _, one_of_each = np.unique((given.label >= 0).sum(1), return_index=True)
-    found = [
-        batches.capacities(
-            tasks, {"image": given.rows[i], "label": given.label[i]}, batch_size
-        )
-        for i in one_of_each
-    ]
-    return tuple(map(max, zip(*found, strict=True)))
 
 
 def _weights(c: ConfigDict, tasks: Sequence[Task]) -> np.ndarray:

@@ -68,7 +68,7 @@ def one_batch(weights):
     e = engine.make_engine(TASKS, batch_size=7, weighting=spy)
     given = data, jnp.array(weights), 0.1, jax.random.key(0)
     state, metrics = e.epoch(e.init(params), *given)
-    return state.memory.tolist(), metrics
+    return state.weighting_state.tolist(), metrics
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.0, 1.0), (1.0, 0.0)])
@@ -79,4 +79,4 @@ def test_a_task_whose_given_weight_is_0_is_not_present(weights):
 
 def test_reported_weights_are_the_given_ones_times_the_weighting():
     _, metrics = one_batch((0.5, 1.0))
-    assert metrics.weights.tolist() == [1, 3]
+    assert metrics.loss_weights.tolist() == [1, 3]

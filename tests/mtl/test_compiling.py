@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl.engine import batches
 from mtl.engine.cpu import compiling
 from mtl.engine.engine import make_engine
 from tests.mtl import tiny
@@ -18,8 +17,7 @@ def test_an_epoch_is_the_same_with_and_without_options(batch_size, wide, toleran
         kind = jnp.float64 if wide else jnp.float32
         t = tiny.training()
         params, data = jax.tree.map(lambda x: x.astype(kind), (t.params, t.data))
-        room = batches.capacities(t.tasks, data, 8)
-        engine = make_engine(t.tasks, batch_size=8, capacity=room)
+        engine = make_engine(t.tasks, data, batch_size=8)
         weights, rate, state = jnp.ones(2, kind), kind(0.01), engine.init(params)
         run = compiling.compiled(engine.epoch, batch_size)
         plain = jax.jit(engine.epoch)

@@ -8,7 +8,7 @@ from configs.mtl import best
 from mtl import config as configs
 from mtl import methods
 from mtl.data import datasets
-from mtl.engine import engine
+from mtl.engine import spec
 from mtl.host import checks
 from mtl.host.errors import ConfigError
 from mtl.tasks import corruption, losses, network
@@ -143,7 +143,7 @@ def test_every_field_has_a_bad_value_here_or_needs_none():
     ("name", "allowed"),
     [
         ("method", methods.METHODS),
-        ("order", engine.ORDERS),
+        ("order", spec.ORDERS),
         ("optim.name", tuple(configs.OPTIMIZERS)),
         ("model.activation", tuple(network.ACTIVATIONS)),
         ("reconstruct.loss", tuple(losses.RECONSTRUCTION)),

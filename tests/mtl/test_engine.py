@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from mtl.engine import batches, engine, schedules
+from mtl.engine import batches, engine, schedules, spec
 from mtl.engine.cpu import compiling
 from mtl.engine.task import Task, flatten
 from tests.mtl import reference
@@ -126,7 +126,10 @@ def test_three_tasks_with_missing_parts_equal_the_naive_algorithm(x64, order, up
 def test_each_update_has_a_velocity_of_its_own():
     _, params = structured_problem()
     e = engine.make_engine(TASKS, batch_size=BATCH, optimizer=optax.sgd(1.0, 0.9))
-    traces = [set(jax.tree.leaves(s, is_leaf=_is_flat)[0]) for s in e.init(params).opt]
+    traces = [
+        set(jax.tree.leaves(s, is_leaf=_is_flat)[0])
+        for s in e.init(params).optimizer_states
+    ]
     assert traces == [{f"{n}/kernel" for n in path} for path, _, _ in PATHS.values()]
 
 
@@ -181,6 +184,10 @@ def test_one_task_on_images_learns():
 # Edges.
 
 
+def with_spec(e, **fields):
+    return engine.Engine(dataclasses.replace(e.spec, **fields))
+
+
 def trivial(rows=None, params=("w",), loss=None):
     def default(p, batch, key):
         return (p["w"] - batch["x"]) ** 2
@@ -192,8 +199,10 @@ DATA = {"x": jnp.arange(10.0)}
 PARAMS = {"w": jnp.zeros(()), "other": jnp.ones(())}
 
 
-def one_epoch(task, weight=1.0, capacity=None, batch_size=4):
-    e = engine.make_engine([task], batch_size=batch_size, capacity=capacity)
+def one_epoch(task, weight=1.0, max_rows=None, batch_size=4):
+    e = engine.make_engine([task], batch_size=batch_size)
+    if max_rows:
+        e = with_spec(e, max_rows_per_batch=max_rows)
     args = jnp.array([weight]), 0.1, jax.random.key(0)
     return e.epoch(e.init(PARAMS), DATA, *args)
 
@@ -233,10 +242,9 @@ def test_a_task_may_draw_its_own_rows():
     own = Task("own", count, ("seen",), rows=lambda d: d["row"] % 3 == 0, draws=6)
     tasks = [dataclasses.replace(own, reduction="sum"), trivial(params=("w",))]
     data = DATA | {"row": jnp.arange(10)}
-    capacity = batches.capacities(tasks, data, 3)
-    assert capacity == (6, 3)
-    assert batches.certain(tasks, data, 3) == (True, True)
-    e = engine.make_engine(tasks, batch_size=3, capacity=capacity, certain=(True, True))
+    e = engine.make_engine(tasks, data, batch_size=3)
+    assert e.spec.max_rows_per_batch == (6, 3)
+    assert e.spec.never_empty == (True, True)
     args = data, jnp.ones(2), 1.0
     state = e.init(PARAMS | {"seen": jnp.zeros(10)})
     once, metrics = e.epoch(state, *args, jax.random.key(0))
@@ -268,7 +276,7 @@ def test_a_penalty_counts_once_a_batch_and_is_not_reported():
 
 
 def test_rows_beyond_the_capacity_are_reported():
-    _, metrics = one_epoch(trivial(), capacity=(3,))
+    _, metrics = one_epoch(trivial(), max_rows=(3,))
     assert metrics.dropped.tolist() == [2]
 
 
@@ -278,7 +286,7 @@ def test_a_parameter_that_is_not_finite_is_reported():
 
 
 def test_unknown_parameters_are_named():
-    with pytest.raises(ValueError, match=r"'fit' moves 'v'.* w, other"):
+    with pytest.raises(ValueError, match=r"'fit' trains 'v'.* w, other"):
         one_epoch(trivial(params=("v",)))
 
 
@@ -302,7 +310,7 @@ def test_a_shuffle_has_each_row_once_and_anywhere():
 def test_capacities_hold_what_comes():
     data = {"label": jnp.where(jnp.arange(5000) < 100, 0, -1)}
     task = Task("t", lambda p, b, k: b["label"], (), rows=lambda d: d["label"] >= 0)
-    (capacity,) = batches.capacities([task], data, batch_size=600)
+    (capacity,) = batches.max_rows_per_batch([task], data, batch_size=600)
     keys = jax.random.split(jax.random.key(0), 200)
     orders = jax.vmap(lambda k: jax.random.permutation(k, 5000)[:4800])(keys)
     most = (orders < 100).reshape(200, 8, 600).sum(-1).max()
@@ -312,7 +320,7 @@ def test_capacities_hold_what_comes():
 
 def test_capacity_of_everybody_is_the_batch():
     task = Task("t", lambda p, b, k: b["label"], ())
-    assert batches.capacities([task], {"label": jnp.zeros(50)}, 20) == (20,)
+    assert batches.max_rows_per_batch([task], {"label": jnp.zeros(50)}, 20) == (20,)
 
 
 @pytest.mark.parametrize(
@@ -324,17 +332,18 @@ def test_a_task_is_certain_if_the_others_do_not_fill_a_batch(
 ):
     """The last of DATA's batches of 4 has 2 rows."""
     task = trivial(rows=lambda d: d["x"] >= others)
-    assert batches.certain([task], DATA, batch_size) == (certain,)
+    assert batches.never_empty([task], DATA, batch_size) == (certain,)
 
 
-@pytest.mark.parametrize("order", engine.ORDERS)
+@pytest.mark.parametrize("order", spec.ORDERS)
 def test_a_step_that_is_certain_is_the_same_step(x64, order):
     data, params = structured_problem()
     data = jax.tree.map(jnp.asarray, data)
-    certain, found = batches.certain(TASKS, data, 10), []
+    certain, found = batches.never_empty(TASKS, data, 10), []
     assert certain == (True, True, False)
-    for given in (certain, None):
-        e = engine.make_engine(TASKS, batch_size=10, order=order, certain=given)
+    for given in (certain, (False,) * 3):
+        e = engine.make_engine(TASKS, batch_size=10, order=order)
+        e = with_spec(e, never_empty=given)
         rest = jnp.array([1.0, 0.5, 1.0]), RATE, jax.random.key(1)
         epoch = jax.jit(e.epoch, static_argnames="active")
         found.append(epoch(e.init(params), data, *rest, active=(True,) * 3))
@@ -345,7 +354,7 @@ def test_a_step_that_is_certain_is_the_same_step(x64, order):
 def test_a_task_without_examples_is_refused():
     task = trivial(rows=lambda d: d["x"] < 0)
     with pytest.raises(ValueError, match="no example takes part in task 'fit'"):
-        batches.capacities([task], DATA, 4)
+        engine.make_engine([task], DATA, batch_size=4)
 
 
 # Schedules, against values worked out by hand.

@@ -117,7 +117,7 @@ def test_a_finished_run_is_not_trained_again(run, tmp_path, monkeypatch):
     folder, first = shutil.copytree(run[0], tmp_path / "run"), run[1]
     before = contents(folder)
     ran = []
-    monkeypatch.setattr("mtl.engine.fit._run", lambda *args: ran.append(args))
+    monkeypatch.setattr("mtl.engine.fit._train_epoch", lambda *args: ran.append(args))
     again = experiment.train_and_evaluate(tiny(), folder)
     assert ran == []
     after = contents(folder)

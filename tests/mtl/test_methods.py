@@ -82,7 +82,7 @@ def test_gradnorm_gets_the_gradients_for_the_last_shared_layer(x64, hidden):
         naive_norms(c, data, params, key, f"encoder/{k}/kernel")
         for k in range(1, len(hidden) + 1)
     ]
-    np.testing.assert_allclose(state.memory, expected[-1], 1e-6)
+    np.testing.assert_allclose(state.weighting_state, expected[-1], 1e-6)
     for other in expected[:-1]:
         assert np.abs(np.log(np.divide(other, expected[-1]))).min() > 0.05
 

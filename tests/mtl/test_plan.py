@@ -32,8 +32,8 @@ def test_the_fields_of_the_config_reach_the_training(dataset):
     training = experiment.plan(smoke(**fields), dataset)
     for name, value in fields.items():
         assert getattr(training, name) == value
-    assert training.weights.shape == (40, 2)
-    assert training.rates.shape == (40,)
+    assert training.loss_weights.shape == (40, 2)
+    assert training.learning_rates.shape == (40,)
 
 
 def test_the_optimizer_is_the_one_of_the_config(dataset):
@@ -77,7 +77,7 @@ def test_the_labelled_images_follow_the_data_if_not_balanced():
 def test_statistics_for_the_evaluation_are_those_of_all_training_images(dataset):
     fields = dict(model__norm="batch", unsupervised="vat", data__unlabelled=200)
     training = experiment.plan(smoke(**fields), dataset)
-    settled = training.finish(training.params)["statistics"]["1"]
+    settled = training.finalize_params(training.params)["statistics"]["1"]
     z = np.asarray(training.data["image"], float) @ kernel(training)
     assert len(z) == 250
     np.testing.assert_allclose(settled["mean"], z.mean(0), 1e-3, 1e-4)

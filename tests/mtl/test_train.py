@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from mtl.engine import fit
+from mtl.engine import batches, fit
 from mtl.host import logs, workdir
 from mtl.host.errors import DivergedError, WorkdirError
 from tests.mtl import tiny
@@ -90,10 +90,10 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
     good = tiny.training()
-    rates = good.rates.copy()
+    rates = good.learning_rates.copy()
     rates[7:] = 1e30
     with pytest.raises(DivergedError, match=r"task 'denoise' is not finite in epoch 8"):
-        fit.fit(dataclasses.replace(good, rates=rates), tmp_path)
+        fit.fit(dataclasses.replace(good, learning_rates=rates), tmp_path)
     rows = logs.read_rows(tmp_path)
     assert [row["epoch"] for row in rows] == list(range(1, 8))
     # What was saved is what a calm run has after its seventh epoch, so it can go on.
@@ -104,12 +104,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
 
 def test_a_parameter_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(DivergedError, match="none yet"):
-        fit.fit(tiny.training(rates=np.full(12, np.inf)), tmp_path)
+        fit.fit(tiny.training(learning_rates=np.full(12, np.inf)), tmp_path)
 
 
 def test_patience_stops_early_and_for_good(tmp_path):
-    values = iter([3.0, 2.0, 1.0, *range(4, 99)])
-    stuck = tiny.training(evaluate=lambda p: {"valid/mse": next(values)}, patience=4)
+    values = [3.0, 2.0, 1.0, *range(4, 99)]
+    stuck = tiny.training(evaluate=tiny.evaluations(values), patience=4)
     result = fit.fit(stuck, tmp_path)
     assert (result.summary["epochs"], result.summary["best_epoch"]) == (7, 3)
     again = fit.fit(stuck, tmp_path)
@@ -118,30 +118,28 @@ def test_patience_stops_early_and_for_good(tmp_path):
 
 
 def test_the_epoch_that_patience_stops_at_is_evaluated_and_saved(tmp_path, monkeypatch):
-    values = iter(range(1, 99))
     stuck = tiny.training(
-        evaluate=lambda p: {"valid/mse": next(values)},
+        evaluate=tiny.evaluations(range(1, 99)),
         patience=5,
         eval_every=4,
         save_every=4,
     )
     assert fit.fit(stuck, tmp_path).summary["epochs"] == 9
     assert [row["epoch"] for row in logs.read_rows(tmp_path)] == [4, 8, 9]
-    monkeypatch.delattr(fit, "_run")
+    monkeypatch.delattr(fit, "_train_epoch")
     assert fit.fit(stuck, tmp_path).summary["epochs"] == 9
 
 
 def test_the_best_epoch_is_kept(tmp_path):
     three = fit.fit(tiny.training(epochs=3), tmp_path / "three")
-    values = iter([3.0, 2.0, 1.0, *range(4, 99)])
-    worse = tiny.training(evaluate=lambda p: {"valid/mse": next(values)})
+    worse = tiny.training(evaluate=tiny.evaluations([3.0, 2.0, 1.0, *range(4, 99)]))
     result = fit.fit(worse, tmp_path / "long")
     assert_same_bits(tiny.arrays(result.best), tiny.arrays(three.state.params))
 
 
 def test_of_equal_epochs_the_first_is_the_best(tmp_path):
-    values = iter([3.0, 2.0, 2.0, 2.0])
-    tied = tiny.training(epochs=4, evaluate=lambda p: {"valid/mse": next(values, 0)})
+    values = [3.0, 2.0, 2.0, 2.0, 0.0, 0.0]
+    tied = tiny.training(epochs=4, evaluate=tiny.evaluations(values))
     assert fit.fit(tied, tmp_path).summary["best_epoch"] == 2
 
 
@@ -149,14 +147,16 @@ def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
     weights = np.ones((4, 2))
     weights[:, 0] = [0, 0, 1, 0]
     rates = np.array([0.01, 0.0, 0.02, 0.03])
-    t = tiny.training(epochs=4, weights=weights, rates=rates)
+    t = tiny.training(epochs=4, loss_weights=weights, learning_rates=rates)
     fit.fit(t, tmp_path)
     rows = logs.read_rows(tmp_path)
     assert [row["rate"] for row in rows] == rates.tolist()
     assert [row["weight/denoise"] for row in rows] == [0, 0, 1, 0]
     assert ["loss/denoise" in row for row in rows] == [False, False, True, False]
     # With the learning rate 0 of the second epoch, only momentum could move anything.
-    t = tiny.training(epochs=4, weights=weights, rates=rates, optimizer=None)
+    t = tiny.training(
+        epochs=4, loss_weights=weights, learning_rates=rates, optimizer=None
+    )
     fit.fit(t, tmp_path / "plain")
     errors = [row["valid/mse"] for row in logs.read_rows(tmp_path / "plain")]
     assert errors[0] == errors[1] != errors[2]
@@ -164,7 +164,7 @@ def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
 
 def test_epochs_have_different_orders_and_noise(tmp_path):
     weights = np.ones((2, 2)) * [1, 0]
-    t = tiny.training(epochs=2, weights=weights, rates=np.zeros(2))
+    t = tiny.training(epochs=2, loss_weights=weights, learning_rates=np.zeros(2))
     fit.fit(t, tmp_path)
     rows = logs.read_rows(tmp_path)
     # The parameters stay as they are, so the noise alone changes the loss.
@@ -172,7 +172,9 @@ def test_epochs_have_different_orders_and_noise(tmp_path):
 
 
 def test_the_log_has_the_mean_loss_of_an_example(tmp_path):
-    t = tiny.training(epochs=1, rates=np.zeros(1), weights=np.ones((1, 2)))
+    t = tiny.training(
+        epochs=1, learning_rates=np.zeros(1), loss_weights=np.ones((1, 2))
+    )
     fit.fit(t, tmp_path)
     y = np.asarray(t.data["y"])
     (row,) = logs.read_rows(tmp_path)
@@ -181,42 +183,44 @@ def test_the_log_has_the_mean_loss_of_an_example(tmp_path):
 
 
 def test_the_summary_evaluates_the_best_and_the_last_parameters(tmp_path):
-    """`finish` marks the parameters; the marks of both epochs are in the summary."""
-    marks = iter(range(1, 99))
+    """`finalize` marks the parameters; the marks of both epochs are in the summary."""
+    marks = iter(range(99))  # The initial parameters get 0.
 
-    def finish(params):
+    def finalize(params):
         return params | {"mark": jnp.float32(next(marks))}
 
     def evaluate(params):
         return {"valid/mse": abs(float(params["mark"]) - 2)}
 
-    t = tiny.training(epochs=4, finish=finish, evaluate=evaluate)
+    t = tiny.training(epochs=4, finalize_params=finalize, evaluate=evaluate)
     t = dataclasses.replace(t, params=t.params | {"mark": jnp.float32(0)})
     result = fit.fit(t, tmp_path)
     assert result.best["mark"] == 2
     assert result.summary["best"]["valid/mse"] == 0
-    assert result.summary["last"]["valid/mse"] == 3  # `finish` marks it 5.
+    assert result.summary["last"]["valid/mse"] == 3  # `finalize` marks it 5.
 
 
 def test_speed_counts_each_example_once_an_epoch(tmp_path, monkeypatch):
-    seconds = itertools.count()
+    t, seconds = tiny.training(epochs=3), itertools.count()
+    shared = fit.compile_epoch(t)
+    fit.fit(t, tmp_path / "compiles", shared)
     clock = SimpleNamespace(perf_counter=lambda: next(seconds))
     monkeypatch.setattr(fit, "time", clock)
-    summary = fit.fit(tiny.training(epochs=3), tmp_path).summary
+    summary = fit.fit(t, tmp_path / "measured", shared).summary
     assert summary["seconds"] == 3
     assert summary["examples_per_second"] == 40
 
 
 def test_shared_programs_count_their_compilation_once(tmp_path):
     t = tiny.training(epochs=1)
-    programs = fit.Programs(t)
-    assert fit.fit(t, tmp_path / "a", programs).summary["compile_seconds"] > 0
-    assert fit.fit(t, tmp_path / "b", programs).summary["compile_seconds"] == 0
+    shared = fit.compile_epoch(t)
+    assert fit.fit(t, tmp_path / "a", shared).summary["compile_seconds"] > 0
+    assert fit.fit(t, tmp_path / "b", shared).summary["compile_seconds"] == 0
 
 
 def test_a_batch_with_too_many_rows_for_its_slots_is_run_again(tmp_path, monkeypatch):
     roomy = fit.fit(tiny.training(epochs=3), tmp_path / "roomy")
-    monkeypatch.setattr(fit.batches, "capacities", lambda *args: (8, 1))
+    monkeypatch.setattr(batches, "max_rows_per_batch", lambda *args: (8, 1))
     tight = fit.fit(tiny.training(epochs=3), tmp_path / "tight")
     assert_same_bits(tiny.arrays(tight.state), tiny.arrays(roomy.state))
 
@@ -290,3 +294,31 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkdirError, match="cannot make the workdir"):
         workdir.prepare(tmp_path / "file" / "run", ConfigDict(), {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"loss_weights": np.ones((12, 3))}, r"loss_weights has shape \(12, 3\).* 2 t"),
+        ({"loss_weights": np.ones(12)}, r"loss_weights has shape \(12,\)"),
+        (
+            {"learning_rates": np.ones(5)},
+            r"learning_rates has .* 12 epochs",
+        ),
+        ({"monitor": "valid/error"}, r"monitor='valid/error', but .* valid/mse"),
+        (
+            {"data": {"x": np.ones((4, 2)), "y": np.ones(3)}},
+            r"equally many rows.*'y': 3",
+        ),
+        ({"data": {"x": {"z": np.ones(4)}}}, r"data\['x'\] must be an array"),
+        ({"data": {"x": 3.0}}, r"data\['x'\] must be an array"),
+    ],
+)
+def test_a_training_that_contradicts_itself_is_refused(tmp_path, changes, said):
+    with pytest.raises(ValueError, match=said):
+        fit.fit(tiny.training(**changes), tmp_path)
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_the_workdir_may_be_a_string(tmp_path):
+    assert fit.fit(tiny.training(epochs=1), str(tmp_path)).summary["epochs"] == 1

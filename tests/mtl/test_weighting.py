@@ -259,7 +259,7 @@ def test_epochs_equal_the_published_formula(x64, naive, order):
     for t in range(EPOCHS):
         key = jax.random.fold_in(jax.random.key(1), t)
         state, metrics = epoch(state, data, jnp.ones(2), RATE, key)
-        used.append(metrics.weights)
+        used.append(metrics.loss_weights)
     p, theirs = run_naively(naive(), ORDERS[order], data, params)
     for name, value in flatten(state.params).items():
         np.testing.assert_allclose(value, p[name], 1e-6, err_msg=name)
@@ -322,7 +322,9 @@ def test_the_ratio_is_training_over_validation_loss():
 
 
 def changed(weights):
-    return functools.partial(tiny.training, weighting=weights, weights=np.ones((12, 2)))
+    return functools.partial(
+        tiny.training, weighting=weights, loss_weights=np.ones((12, 2))
+    )
 
 
 LEARNS = {
@@ -347,13 +349,13 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, when):
 
     with pytest.raises(KeyboardInterrupt):
         fit.fit(training(evaluate=stop_at_seven), tmp_path / "parts")
-    count = iter(range(7, 99))
+    count = iter(range(7, 99))  # The resumed run does not check again.
     parts = fit.fit(
         training(evaluate=lambda p: numbers[next(count) % 2]), tmp_path / "parts"
     )
     ours, theirs = tiny.arrays(whole.state), tiny.arrays(parts.state)
     assert ours.keys() == theirs.keys()
-    assert any("memory" in name for name in ours)
+    assert any("weighting_state" in name for name in ours)
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
@@ -361,14 +363,15 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, when):
 def test_a_weight_that_falls_to_0_saves_the_task(tmp_path):
     weights = adaptive.plateau("valid/mse", factor=0.5, wait=1, cutoff=0.2)
     stuck = changed(weights)(evaluate=lambda p: {"valid/mse": 1.0})
-    programs = fit.Programs(stuck)
-    fit.fit(stuck, tmp_path, programs)
+    compiled = fit.compile_epoch(stuck)
+    fit.fit(stuck, tmp_path, compiled)
     rows = logs.read_rows(tmp_path)
     first = [row["weight/denoise"] for row in rows]
     assert first == [0.5, 0.5, 0.25] + [0] * 9
     assert ["loss/denoise" in row for row in rows] == [True] * 3 + [False] * 9
     assert rows[-1]["weight/regress"] == 1
-    assert programs._compiled.keys() == {(True, True), (False, True)}
+    active = {active for _, active in compiled._programs}
+    assert active == {(True, True), (False, True)}
 
 
 @pytest.mark.parametrize("method", methods.ADAPTIVE)

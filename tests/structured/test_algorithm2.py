@@ -10,7 +10,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from mtl.engine import batches, engine
+from mtl.engine import batches, engine, spec
 from mtl.engine.task import flatten
 from mtl.tasks import corruption
 from structured import config as configs
@@ -270,7 +270,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("order", engine.ORDERS)
+@pytest.mark.parametrize("order", spec.ORDERS)
 def test_each_epoch_equals_the_naive_algorithm(x64, order):
     moved, naive = follow(small(order=order))
     assert moved == ALL
@@ -299,11 +299,11 @@ def test_a_variant_moves_its_parts(x64, variant, still):
     assert moved == ALL - still
 
 
-@pytest.mark.parametrize("order", engine.ORDERS)
+@pytest.mark.parametrize("order", spec.ORDERS)
 def test_each_kind_of_step_has_a_velocity_of_its_own(x64, order):
     """P_in is moved by the steps of two tasks, and each has its own momentum."""
     c = small(order=order)
-    states = make(c)[0].init(problem(c)[1]).opt
+    states = make(c)[0].init(problem(c)[1]).optimizer_states
     parts = [{k.split("/")[0] for k in trace_of(s)} for s in states]
     assert parts == [
         {part for name in names for part in PARTS[name]} for names in UPDATES[order]
@@ -314,7 +314,7 @@ def trace_of(state):
     return next(s.trace for s in state if isinstance(s, optax.TraceState))
 
 
-@pytest.mark.parametrize("order", engine.ORDERS)
+@pytest.mark.parametrize("order", spec.ORDERS)
 def test_a_task_that_is_not_active_only_saves_time(x64, order):
     c, active = small(order=order), (False, True, True)
     _, params, data = problem(c)
@@ -330,16 +330,19 @@ def test_a_task_that_is_not_active_only_saves_time(x64, order):
     before, after = flatten(start.params), flatten(saved.params)
     assert np.abs(after["link/1/kernel"] - before["link/1/kernel"]).max() > 1e-4
     if order != "joint":
-        assert trace_of(saved.opt[0]).keys() == trace_of(start.opt[0]).keys()
-        for k, v in trace_of(start.opt[0]).items():
-            np.testing.assert_array_equal(trace_of(saved.opt[0])[k], v)
+        assert (
+            trace_of(saved.optimizer_states[0]).keys()
+            == trace_of(start.optimizer_states[0]).keys()
+        )
+        for k, v in trace_of(start.optimizer_states[0]).items():
+            np.testing.assert_array_equal(trace_of(saved.optimizer_states[0])[k], v)
     for ours, theirs in zip(metrics[:2], expected[:2], strict=True):
         assert ours[0] == 0
         np.testing.assert_allclose(ours[1:], theirs[1:], 1e-12)
     assert metrics.dropped.tolist() == expected.dropped.tolist()
 
 
-@pytest.mark.parametrize("order", engine.ORDERS)
+@pytest.mark.parametrize("order", spec.ORDERS)
 def test_a_joint_step_tells_of_no_task_without_weight(x64, order):
     c = small(order=order)
     _, params, data = problem(c)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl.engine import engine
+from mtl.engine import spec
 from mtl.host import checks
 from mtl.host.errors import ConfigError
 from mtl.tasks import corruption
@@ -174,7 +174,7 @@ def test_every_field_has_a_bad_value_here_or_needs_none():
     ("name", "allowed"),
     [
         ("variant", tasks.VARIANTS),
-        ("order", engine.ORDERS),
+        ("order", spec.ORDERS),
         ("data.source", data.SOURCES),
         ("model.encoder", ("mlp",)),
         ("model.input_activation", tuple(autoencoder.ACTIVATIONS)),

@@ -114,7 +114,7 @@ def test_each_variant_starts_from_the_same_parameters():
         for name, value in flatten(plan.params).items():
             np.testing.assert_array_equal(value, first[name])
         assert (plan.key == plans[0].key).all()
-    assert len({plan.weights.tobytes() for plan in plans}) == 4
+    assert len({plan.loss_weights.tobytes() for plan in plans}) == 4
 
 
 def test_rates_are_constant_without_decay():

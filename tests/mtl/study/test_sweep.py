@@ -54,7 +54,7 @@ def test_examples_that_do_not_fit_are_trained_on_all_the_same(
     dataset, expected = alone
     c, (run, *_) = tiny.config(), expected
     sweep = Sweep(c, dataset)
-    monkeypatch.setattr(batches, "capacities", lambda *_: (100, 8))
+    monkeypatch.setattr(batches, "max_rows_per_batch", lambda *_: (100, 8))
     *_, p = sweep.train(Bundle(grid.one_config(c, run), [run]), tmp_path)
     assert p.last["test/error"][0] == expected[run].summary["last"]["test/error"]
 
@@ -81,7 +81,7 @@ def test_a_bundle_is_cut_until_it_fits(alone, monkeypatch):
     sweep.wide = True
     bundle, _ = grid.bundles(tiny.config(), expected, wide=True)
     prepared = sweep._prepare(bundle.runs)
-    need = memory(sweep._program(prepared, sweep._start(prepared), prepared.room))
+    need = memory(sweep._program(prepared, sweep._start(prepared), prepared.engine))
     for limit, sizes in {need: [4], 0.6 * need: [2, 2], 1: [1] * 4}.items():
         monkeypatch.setattr(sweep, "_limit", lambda limit=limit: limit)
         assert [len(part.runs) for part in sweep.parts(bundle)] == sizes

@@ -1,0 +1,96 @@
+"""Compiled epochs: one program for each set of tasks with a loss weight."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from mtl.engine.cpu.compiling import compiled
+from mtl.engine.engine import Engine, Metrics, State
+from mtl.engine.task import Data
+
+
+class CompiledEpoch:
+    """`Engine.epoch`, compiled when it is needed.
+
+    All calls must have data of the same shapes. Trainings with the same tasks can share
+    it.
+
+    Attributes:
+      engine: whose epoch this is.
+      seconds: of compilation, so far.
+    """
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        self.seconds = 0.0
+        self._programs: dict[tuple[Any, ...], Any] = {}
+
+    def __call__(
+        self,
+        state: State,
+        data: Data,
+        loss_weights: np.ndarray,
+        learning_rate: float | np.ndarray,
+        key: jax.Array,
+    ) -> tuple[State, Metrics]:
+        """Trains one epoch; see `Engine.epoch`.
+
+        Args:
+          state: after the epoch before.
+          data: fields [N, ...], on the device.
+          loss_weights: [T], of this epoch, on the host; weight 0 costs no time.
+          learning_rate: of this epoch.
+          key: a PRNG key, of this epoch.
+
+        Returns:
+          The new state on the device, and the metrics on the host.
+        """
+        dtype = jax.tree.leaves(state.params)[0].dtype
+        active = self._active(state, loss_weights)
+        inputs = (
+            state, data, np.asarray(loss_weights, dtype),
+            np.asarray(learning_rate, dtype), key,
+        )  # fmt: skip
+
+        def run(engine: Engine) -> tuple[State, Metrics]:
+            new, metrics = self._program(engine, active, inputs)(*inputs)
+            return new, jax.device_get(metrics)
+
+        return rerun_on_overflow(self.engine, run)
+
+    def _program(
+        self, engine: Engine, active: tuple[bool, ...], inputs: tuple[Any, ...]
+    ) -> Any:
+        key = engine.spec.max_rows_per_batch, active
+        if key not in self._programs:
+            start = time.perf_counter()
+            epoch = compiled(
+                engine.epoch, engine.spec.batch_size, static_argnames="active"
+            )
+            self._programs[key] = epoch.lower(*inputs, active=active).compile()
+            self.seconds += time.perf_counter() - start
+        return self._programs[key]
+
+    def _active(self, state: State, loss_weights: np.ndarray) -> tuple[bool, ...]:
+        weighting = self.engine.spec.weighting
+        if weighting and not weighting.in_batch:
+            loss_weights = loss_weights * weighting.weights(state.weighting_state, None)
+        return tuple(bool(w != 0) for w in loss_weights)
+
+
+def rerun_on_overflow(
+    engine: Engine, run: Callable[[Engine], tuple[State, Any]]
+) -> tuple[State, Any]:
+    """Runs, and runs again with room for all rows if a mini-batch had more than fit.
+
+    Args:
+      engine: with a limit of rows that a batch exceeds once in 10^12 times.
+      run: gives a state, and a result on the host with a field `dropped`.
+    """
+    state, result = run(engine)
+    if not np.any(result.dropped):
+        return state, result
+    return run(engine.with_all_rows())
