@@ -12,6 +12,8 @@ from tests.conftest import ROOT
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
 )
+GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+FOLDERS = "mtl|structured|l3spot|configs|experiments|tests|benchmarks|docs"
 README_LINES = 150
 
 
@@ -28,6 +30,12 @@ def test_links_lead_to_files_and_headings(page):
         path = (page.parent / name) if name else page
         assert path.exists(), target
         assert not anchor or anchor in anchors(path), target
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_paths_in_code_spans_exist(page):
+    paths = re.findall(rf"`((?:{FOLDERS})/[\w./]+\.\w+)(?::\w+)?`", page.read_text())
+    assert [p for p in paths if not (ROOT / p).exists()] == []
 
 
 def test_the_readme_is_short():
