@@ -1,11 +1,10 @@
-"""Compares runs: a line for each config, its seeds taken together.
+"""Compares runs: a line for each config, as a mean over its seeds.
 
-python -m mtl.compare --figure mnist.png runs/mnist/*
+    python -m mtl.compare --figure mnist.png runs/mnist/*
 
-Prints a Markdown table. "Gain" is the difference from the baseline whose config is the
-same in all that a baseline uses (seed, labels, network, epochs, rate, ...), mean ±
-standard deviation over the seeds, in points of error. The figure, if asked for, shows
-test errors against the epoch.
+Prints a Markdown table. "Gain" is the difference from a baseline run with the same
+seed, labels, network, epochs, learning rate and so on: mean ± standard deviation over
+the seeds, in percentage points of error. `--figure` draws test errors against epochs.
 """
 
 import json

@@ -48,7 +48,7 @@ def default() -> ConfigDict:
     c.reconstruct.noise = "mask"  # The paper's binomial mask.
     c.reconstruct.level = 0.2  # Ours.
     c.reconstruct.reaches_below = (
-        True  # Ours: layer k's cost also moves the layers below.
+        True  # Ours: layer k's cost also trains the layers below.
     )
 
     c.vat = ConfigDict()  # Miyato et al. 2015; the values of its semi-supervised MNIST.
@@ -102,7 +102,7 @@ def of_a_run(c: ConfigDict) -> ConfigDict:
 
 
 def check(c: ConfigDict) -> None:
-    """Looks at every field before any work.
+    """Checks every field before any work.
 
     Raises:
       ConfigError: names the field, its value and what it may be.

@@ -27,7 +27,7 @@ def draw(folder: Path, config: ConfigDict, dataset: Dataset, params: Params) -> 
     tasks, weights = methods.build(config)
     epochs = np.arange(len(weights))
     if config.method in methods.ADAPTIVE:
-        # Those that the run came to, in the epochs that it logged.
+        # The loss weights in the epochs that the run logged.
         weights = np.array([[r[f"weight/{t.name}"] for t in tasks] for r in rows])
         epochs = np.array([row["epoch"] - 1 for row in rows])
     named = {t.name: w for t, w in zip(tasks, weights.T, strict=True)}
@@ -42,7 +42,7 @@ def draw(folder: Path, config: ConfigDict, dataset: Dataset, params: Params) -> 
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG aside, then renames."""
+    """Writes a PNG atomically."""
     workdir.write_bytes(path, png(figure))
 
 

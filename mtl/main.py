@@ -13,7 +13,7 @@ from mtl.host import launch
 
 
 def train(arguments: Sequence[str]) -> str:
-    """Trains as the flags say; returns what it came to, in words."""
+    """Trains from command-line flags and returns a summary."""
     launch.no_more(arguments)
     args = flags.FLAGS
     s = experiment.train_and_evaluate(args.config, args.workdir).summary

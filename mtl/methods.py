@@ -58,7 +58,7 @@ def reconstruct(config: ConfigDict) -> Task:
 
 
 def reconstruct_layer(config: ConfigDict, k: int) -> Task:
-    """The denoising cost of layer k alone, which moves layer k alone."""
+    """The denoising cost of layer k, which trains layer k alone."""
 
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         layers = network.encode(params, batch["image"], config.model.activation)

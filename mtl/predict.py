@@ -67,7 +67,7 @@ def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
 
 
 def write(output: Path, probability: np.ndarray) -> None:
-    """output.csv and output.npz, each written aside and renamed."""
+    """Writes output.csv and output.npz atomically."""
     label = probability.argmax(1)
     lines = [f"{i},{c},{probability[i, c]:.6f}" for i, c in enumerate(label)]
     table = "\n".join(["row,label,probability", *lines]) + "\n"

@@ -43,9 +43,9 @@ def get_config(variant: str = "") -> ConfigDict:
     c.optim.name, c.optim.rate = "adam", 0.002
     c.epochs, c.optim.decay_epochs = 20, 14
     c.eval_every, c.save_every = 2, 10
-    # VAT with entropy minimisation is that of arXiv 1704.03976. Costs and noise of the
-    # others are those of the code that goes with 1507.02672, but for the noise of the
-    # ladder with 1000 labels, 0.2 there.
+    # VAT with entropy minimisation is that of arXiv 1704.03976. The others have costs
+    # and noise of the program of arXiv 1507.02672, except that its noise for the ladder
+    # with 1000 labels is 0.2.
     c.vat.epsilon, c.vat.entropy = 2.0, 1.0
     c.vat.xi = 1e-6  # The papers'; in float32 better than the exact Hessian.
     if task != "vat":

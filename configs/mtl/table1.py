@@ -3,8 +3,8 @@
     python -m mtl.study --config configs/mtl/table1.py --workdir runs/table1 \
         --config.data.path=DIR
 
-DIR holds MNIST's four IDX files. A study that was killed goes on with the same command;
-`--report` tells what is there so far. Variants: `:cpu` is the same table in 250 epochs
+DIR holds MNIST's four IDX files. The same command resumes an interrupted study;
+`--report` shows the finished runs. Variants: `:cpu` is the same table in 250 epochs
 at three times the rate, schedules a tenth as long, and four seeds, for two cores;
 `:smoke` has scikit-learn's digits, and takes a minute or two. What came out so far:
 docs/results/table1.md.

@@ -143,7 +143,7 @@ def load_npz(path: str | Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
             with np.load(stream, allow_pickle=False) as file:
                 there = list(file)
                 arrays = {n: file[n] for n in names if n in there}
-        # NumPy hands out a member that is no array as the bytes that it is.
+        # NumPy returns the raw bytes of a member that is not an array.
         odd = [n for n, a in arrays.items() if not isinstance(a, np.ndarray)]
         if odd:
             raise ValueError(f"{odd[0]} is no array")

@@ -89,7 +89,7 @@ def gradnorm(
 
     Algorithm 1. G_i is the norm of the gradient of w_i J_i for a shared layer, r_i is
     J_i over what it was at first, over the mean of these ratios. The weights descend
-    sum |G_i - mean(G) r_i^alpha|, whose targets are constants, by Adam (as in the
+    sum |G_i - mean(G) r_i^alpha|, with constant targets, by Adam (as in the
     paper's experiments), and are scaled to sum to the number of tasks. They start at 1.
     Mini-batches that lack a task teach nothing. Ours: no weight falls below 0.001.
 

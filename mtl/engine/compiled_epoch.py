@@ -19,7 +19,7 @@ class CompiledEpoch:
     it.
 
     Attributes:
-      engine: whose epoch this is.
+      engine: the engine of this epoch.
       seconds: of compilation, so far.
     """
 

@@ -1,4 +1,4 @@
-"""Importance weights and rates as functions of the epoch.
+"""Loss weights and learning rates as functions of the epoch.
 
 Every schedule takes the epoch (a number or an array, counted from 0) and returns
 float64 of the same shape. `table` turns several of them into the data that training
@@ -38,8 +38,8 @@ def exponential(
 ) -> NDArray[np.float64]:
     """exp(-epoch / sigma) (ESANN 2016), and exactly 0 once below `cutoff`.
 
-    The cut-off is ours: a task whose weight is 0 costs no time. With the rates of the
-    paper, a step of weight 1e-6 is lost in float32's rounding of the parameters.
+    The cut-off is ours: a task of weight 0 costs no time. At the paper's learning rate,
+    a step of weight 1e-6 is lost in float32's rounding of the parameters.
     """
     weight = np.exp(-np.asarray(epoch, np.float64) / sigma)
     return np.where(weight < cutoff, 0.0, weight)

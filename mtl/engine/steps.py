@@ -31,9 +31,13 @@ OptimizerStates = tuple[optax.OptState, ...]
 class Inputs(NamedTuple):
     """The inputs of a mini-batch, besides the state.
 
-    data: all examples. indices: the rows of each task. loss_weights: [T].
-    learning_rate: []. key: a PRNG key. active: the tasks whose loss weight may differ
-    from 0. always_updates: the tasks that have a loss weight and examples for certain.
+    data: all examples.
+    indices: the rows of each task.
+    loss_weights: [T].
+    learning_rate: [].
+    key: a PRNG key.
+    active: for each task, whether it may have a loss weight other than 0.
+    always_updates: for each task, whether it has a loss weight and examples for certain.
     """
 
     data: Data
@@ -134,7 +138,7 @@ def adaptive_minibatch(
     optimizer_states: OptimizerStates,
     weighting_state: WeightingState,
 ) -> tuple[Result, WeightingState, jax.Array]:
-    """A mini-batch whose loss weights the weighting sets.
+    """A mini-batch with loss weights that the weighting sets.
 
     Returns:
       The mini-batch's result, the new weighting state, and the loss weights [T].

@@ -48,8 +48,8 @@ class Weighting(NamedTuple):
     epoch: `(state, loss[T], rows[T]) -> state`, after each epoch; sums, as in
       `engine.Metrics`.
     observe: `(state, {name: number}) -> state`, after each evaluation.
-    layer: the parameter, as in "encoder/1/kernel", for whose gradient `step` needs the
-      norms.
+    layer: the parameter, as in "encoder/1/kernel". `step` needs the norms of the
+      gradients for it.
     needs_cost_after: whether `step` needs the costs after the update steps.
     """
 

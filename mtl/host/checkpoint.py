@@ -1,7 +1,7 @@
 """The only module that calls Orbax.
 
-Orbax writes a checkpoint aside and renames it when it is whole, so a run killed at any
-moment, also during a save, finds its last whole checkpoint.
+Orbax writes a checkpoint under a temporary name and renames it when it is complete. So
+a run that is killed during a save still has its last complete checkpoint.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the checks of all configs share: a field, its value and what it may be."""
+"""Checks of config fields; an error names the field, its value and valid values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ PRECISIONS = ("default", "high", "highest")
 
 
 def check_variant(variant: str, *known: str) -> None:
-    """Looks at what follows the colon in `--config FILE:variant`.
+    """Checks the variant in `--config FILE:variant`.
 
     Raises:
       ConfigError: it is none of the known ones.

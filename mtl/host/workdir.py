@@ -1,11 +1,11 @@
-"""A run's folder: its config, what it ran on, and files that are never half written.
+"""A run's folder: its config, its environment, and atomic writes of files.
 
-config.json         the whole config; another one in the same folder is refused
+config.json         the whole config; a run with another config is refused
 data.json           shape, classes, sizes and checksum of the data; others are refused
 environment.json    versions, device, matmul precision
 metrics.jsonl       a line an evaluation (`logs`); tensorboard/ has the same
 checkpoints/        last (all the state) and best (the parameters)
-summary.json        what it came to
+summary.json        final metrics
 """
 
 import contextlib
@@ -30,40 +30,40 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes aside, then renames.
+    """Writes a file atomically: a temporary file, then a rename.
 
     Raises:
       WorkdirError: the file cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_bytes(content)
-        os.replace(aside, path)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
     except OSError as e:
         raise WorkdirError(f"cannot write {path}: {e.strerror}") from e
-    finally:  # Also of a process that is told to end.
-        aside.unlink(missing_ok=True)
+    finally:  # Also if the process is asked to end.
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes aside, then renames."""
+    """Writes text atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON aside, then renames."""
+    """Writes JSON atomically."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def write_npz(path: Path, **arrays: Any) -> None:
-    """Writes named arrays as an .npz aside, then renames."""
+    """Writes named arrays as an .npz file atomically."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Writes CSV aside, then renames. Names that are no UTF-8 stay as they are."""
+    """Writes CSV atomically. Names that are not UTF-8 keep their bytes."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)

@@ -1,5 +1,5 @@
 """Every cell of a table of experiments, with several seeds, in few compiled programs.
 
-`grid` says which runs there are, `sweep` trains many at once, `results` keeps what they
-came to, `cells`, `statistics`, `claims` and `report` make of it what a paper says.
+`grid` lists the runs, `sweep` trains many at once, `results` reads and writes their
+rows. `cells`, `statistics`, `claims` and `report` make tables, tests and figures.
 """

@@ -1,4 +1,4 @@
-"""Trains every cell of a study, or tells what is there so far.
+"""Trains every cell of a study, or reports the finished runs.
 
     python -m mtl.study --config configs/mtl/table1.py --workdir runs/table1 \
         --config.data.path=DIR
@@ -6,9 +6,9 @@
 The grid is `config.study`; it sets `model.hidden`, `data.labelled`, `data.unlabelled`,
 `method` and `seed` of each run, and these are not to be set to what it has not.
 
-Leaves results.csv, a row a run, and the report: table.md and figures. A study that was
-killed goes on with the same command; a run that is done is never trained again, and
-more seeds or cells add to what is there. `--report` trains nothing, also while it runs.
+Leaves results.csv, a row a run, and the report: table.md and figures. The same
+command resumes an interrupted study. A finished run is never trained again, and more
+seeds or cells add to the table. `--report` trains nothing, also during a study.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from mtl.study import grid, run
 
 
 def work(arguments: Sequence[str]) -> str:
-    """Trains or reports as the flags say; returns what it came to, in words."""
+    """Trains or reports from command-line flags and returns the report."""
     launch.no_more(arguments)
     args = flags.FLAGS
     grid.check(args.config)

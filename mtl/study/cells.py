@@ -14,10 +14,10 @@ BySeed = dict[int, float]
 
 
 class Cells:
-    """What the runs of a grid came to, test errors after the last epoch first of all.
+    """The results of a grid's runs; errors are test errors after the last epoch.
 
-    A column of the grid is told by its place j in `config.study.unlabelled`, for the
-    last one has another u for each l.
+    A column of the grid has a number j, its place in `config.study.unlabelled`. The
+    last column has another u for each l.
 
     Args:
       config: of the study.
@@ -51,7 +51,7 @@ class Cells:
         return self.each(hidden, l, j, method, lambda row: 100 * row.test_error)
 
     def diverged(self, hidden: tuple[int, ...], l: int, j: int, method: str) -> int:
-        """How many runs of a cell came to no error."""
+        """How many runs of a cell diverged."""
         u = 0 if method == "baseline" else self.u(l, j)
         return self._diverged[hidden, l, u, method]
 

@@ -74,13 +74,13 @@ def one_config(config: ConfigDict, run: Run) -> ConfigDict:
 
 
 def check(config: ConfigDict) -> None:
-    """Looks at the grid and at the config of every cell, before any work.
+    """Checks the grid and the config of every cell, before any work.
 
     Raises:
       ConfigError: names the field, its value and what it may be.
     """
     if "study" not in config:
-        raise ConfigError("config.study is lacking; see configs/mtl/table1.py")
+        raise ConfigError("config.study is missing; see configs/mtl/table1.py")
     for name, least in {"seeds": 1, "together": 1, "save_minutes": 0}.items():
         at_least(config, f"study.{name}", least)
     for name, part in config.study.parts.items():
@@ -131,9 +131,9 @@ def bundles(config: ConfigDict, wanted: Iterable[Run], wide: bool) -> list[Bundl
       config: of the study.
       wanted: the runs that are not done.
       wide: whether a run more in a program costs little, as on an accelerator; then
-        methods share a program, and any l and u of the same sum; but not those whose
-        reconstruction lasts for more than half of the training with the others, which
-        need not wait for it. Without, each cell has a program of its own.
+        methods share a program, and any l and u of the same sum. Methods that
+        reconstruct for more than half of the training have programs of their own, so
+        that the others need not wait. Otherwise each cell has its own program.
     """
     found: dict[str, list[Run]] = defaultdict(list)
     for run in wanted:

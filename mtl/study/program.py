@@ -40,7 +40,7 @@ class Shared(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What some epochs came to [R]: all finite, examples left out, evaluation."""
+    """The result of a chunk of epochs for each run: finite, dropped rows, metrics."""
 
     fine: jax.Array
     dropped: jax.Array

@@ -1,4 +1,4 @@
-"""What the runs of a study came to: a CSV, one row a run, that grows as they end."""
+"""The results of a study: a CSV with one row for each finished run."""
 
 import csv
 import math
@@ -83,6 +83,6 @@ def read(path: Path) -> list[Row]:
 
 
 def write(path: Path, found: Sequence[Row]) -> None:
-    """Writes the file, aside first; errors with six digits, seconds with two."""
+    """Writes the file atomically; floats have six digits."""
     lines = [[f"{x:.6g}" if isinstance(x, float) else x for x in r] for r in found]
     workdir.write_csv(path, Row._fields, lines)

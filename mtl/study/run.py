@@ -1,4 +1,4 @@
-"""Trains what is not done of a study, and keeps what it came to."""
+"""Trains the unfinished runs of a study, and saves their results."""
 
 import hashlib
 import shutil
@@ -83,7 +83,7 @@ def tell(config: ConfigDict, folder: str | Path) -> str:
 def _train(
     sweep: Sweep, bundle: Bundle, folder: Path, bar: tqdm.tqdm
 ) -> list[results.Row]:
-    """The rows of a bundle, of which a checkpoint is kept meanwhile."""
+    """The rows of a bundle; checkpoints are saved during training."""
     cost, at, begun = _cost(bundle), 0, time.monotonic()
     bar.set_description_str(_name(bundle))
     # A checkpoint is for as many devices.

@@ -42,7 +42,7 @@ def interval(differences: Iterable[float]) -> Interval:
 def corrected(p: Sequence[float]) -> np.ndarray:
     """Adjusts the p values of many tests, by Benjamini and Hochberg (1995).
 
-    Of the tests whose adjusted p is below 0.05, at most 5 % are expected to be false.
+    Of all tests with an adjusted p below 0.05, at most 5 % are expected to be false.
 
     Args:
       p: one value a test; NaN is no test.
@@ -66,7 +66,7 @@ def verdict(i: Interval, least: float, most: float) -> str:
 
 
 def together(verdicts: Iterable[str]) -> str:
-    """What a claim of several parts comes to."""
+    """The verdict on a claim of several parts."""
     found = set(verdicts)
     if FAILS in found:
         return FAILS

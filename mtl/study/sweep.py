@@ -95,7 +95,7 @@ class Sweep:
         return [Bundle(one_config(self._config, runs[0]), runs) for runs in cut]
 
     def train(self, bundle: Bundle, folder: Path) -> Iterator[Progress]:
-        """Trains a bundle, or goes on with it; where it stands, at each evaluation.
+        """Trains or resumes a bundle; yields its progress at each evaluation.
 
         Args:
           bundle: runs that share their shapes.
@@ -213,7 +213,7 @@ class _Prepared(NamedTuple):
 
 
 def _engine(c: ConfigDict, tasks: Sequence[Task], given: Given) -> Engine:
-    """One engine for all runs, whose numbers of labelled rows may differ.
+    """One engine for all runs; their numbers of labelled rows may differ.
 
     An active task has a loss weight in some of the runs, and not in all of them. So no
     task is sure to update the parameters of each run.

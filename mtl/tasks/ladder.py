@@ -68,7 +68,7 @@ def denoising(
 def combine(a: jax.Array, z: jax.Array, u: jax.Array) -> jax.Array:
     """The combinator g(z, u) = (z − m(u)) v(u) + m(u), [B, n]; equation 2, a [10, n].
 
-    It is the best denoising of a Gaussian z whose mean and variance depend on u.
+    It is the best denoising of a Gaussian z if its mean and variance depend on u.
     """
     mean = a[0] * jax.nn.sigmoid(a[1] * u + a[2]) + a[3] * u + a[4]
     gate = a[5] * jax.nn.sigmoid(a[6] * u + a[7]) + a[8] * u + a[9]

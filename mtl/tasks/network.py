@@ -1,4 +1,4 @@
-"""The network of system 1: an MLP classifier whose layers also code and decode.
+"""The network of system 1: an MLP classifier; its layers also encode and decode.
 
     params = {"encoder":    {"1": {kernel [784, 80], bias [80]}, "2": ...},
               "decoder":    {"1": {bias [784], and kernel [80, 784] if untied}, ...},
@@ -11,7 +11,7 @@ With batch normalisation there is beside, for each layer up to the classifier, K
 
     "statistics": {"1": {mean [80], variance [80]}, ...}
 
-of its products with the kernel. No task moves them: in training, mini-batches have
+of its products with the kernel. No task trains them: in training, mini-batches have
 statistics of their own (`normed`). The classifier then has a `gain` [10], too.
 """
 

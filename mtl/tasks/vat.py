@@ -8,7 +8,7 @@ Jacobian.
 
 The papers' code takes it from gradients a finite ξ d apart, and so does `xi` above 0.
 In float32 its ξ = 1e-6 is lost on pixels that are not black, and much of the change of
-the predictions is rounding. Jᵀ makes of that an r that moves them as far, but in a
+the predictions is rounding. Jᵀ turns it into an r that changes them as much, but in a
 direction of its own. It matters: docs/results/best.md.
 
 Both p(y | x) and r are constants to the gradient (equation 10 of 1507.00677).
@@ -32,7 +32,7 @@ def task(config: ConfigDict) -> Task:
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         x, valid = batch["image"], batch["valid"]
         start, noise = jax.random.split(key)
-        # The same noise each time, so that r alone tells the predictions apart.
+        # The same noise each time, so that only r changes the predictions.
         logits = partial(batch_norm.logits, config.model, valid=valid, key=noise)
         d = jax.random.normal(start, x.shape, x.dtype)
         fixed = jax.lax.stop_gradient(params)
@@ -59,7 +59,7 @@ def adversarial(
     Args:
       logits: `x -> [B, classes]`.
       x: the images.
-      valid: bool[B], the rows whose divergence counts.
+      valid: bool[B], the rows that count.
       d: [B, n], where the power iteration starts, of any length.
       iterations: of it.
       xi: length of the difference of gradients that stands for H d; 0: none, exact.
