@@ -37,7 +37,7 @@ class Inputs(NamedTuple):
     learning_rate: [].
     key: a PRNG key.
     active: for each task, whether it may have a loss weight other than 0.
-    always_updates: for each task, whether it has a loss weight and examples for certain.
+    always_updates: for each task, whether every batch has it, with a loss weight.
     """
 
     data: Data

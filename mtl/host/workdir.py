@@ -10,7 +10,6 @@ summary.json        final metrics
 
 import contextlib
 import csv
-import fcntl
 import importlib.metadata
 import io
 import json
@@ -20,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -139,22 +139,22 @@ def same(path: Path, how: dict[str, Any], what: str) -> None:
 
 @contextlib.contextmanager
 def lock(workdir: Path) -> Iterator[None]:
-    """Keeps other processes from training here; a killed one leaves no lock.
+    """Keeps other processes from training in a folder; a killed process holds no lock.
 
     Raises:
       WorkdirError: another process is training here.
     """
-    folder = os.open(workdir, os.O_RDONLY)
+    held = filelock.FileLock(workdir / ".lock")
     try:
-        # Some network file systems know no locks.
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                raise WorkdirError(f"another process is training in {workdir}") from e
+        held.acquire(timeout=0)
+    except filelock.Timeout as e:
+        raise WorkdirError(f"another process is training in {workdir}") from e
+    except (OSError, NotImplementedError):
+        pass  # Some network file systems have no locks.
+    try:
         yield
     finally:
-        os.close(folder)
+        held.release()
 
 
 def load_config(workdir: Path) -> ConfigDict:
