@@ -6,6 +6,7 @@ environment.json    versions, device, matmul precision
 metrics.jsonl       a line an evaluation (`logs`); tensorboard/ has the same
 checkpoints/        last (all the state) and best (the parameters)
 summary.json        final metrics
+.lock               keeps other processes from training here at the same time
 """
 
 import contextlib

@@ -69,8 +69,10 @@ def assert_whole(folder):
     """Every file of a finished run is there, and nothing half written."""
     files = {f"{name}.png" for name in FIGURES} | {"metrics.jsonl"}
     files |= {f"{name}.json" for name in ("config", "data", "environment", "summary")}
-    assert {p.name for p in folder.iterdir()} == files | {"checkpoints", "tensorboard"}
-    assert [p for p in folder.rglob("*") if p.name[0] == "." or "tmp" in p.name] == []
+    files |= {"checkpoints", "tensorboard", ".lock"}
+    assert {p.name for p in folder.iterdir()} == files
+    hidden = {p.name for p in folder.rglob("*") if p.name[0] == "." or "tmp" in p.name}
+    assert hidden == {".lock"}
     assert list((folder / "tensorboard").iterdir())
 
 
