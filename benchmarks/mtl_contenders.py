@@ -63,9 +63,10 @@ class Ours:
 
     def __init__(self, problem: Problem, device: str, runs: int, how: str) -> None:
         jax, jnp = load_jax(device)
-        from mtl import config, methods
+        from mtl import config
         from mtl.engine import engine, task
         from mtl.engine.cpu import compiling
+        from mtl.tasks import classify, reconstruct
 
         c = config.default()
         c.model.update({"hidden": (HIDDEN,), "activation": "tanh", "tied": True})
@@ -73,7 +74,7 @@ class Ours:
         c.reconstruct.update({"loss": "cross_entropy", "scale": 1.0})
         c.reconstruct.update({"noise": "mask", "level": level})
         c.classify.reduction = "mean"
-        tasks = [methods.reconstruct(c), methods.classify(c)]
+        tasks = [reconstruct.task(c), classify.task(c)]
         self.data = {
             "image": jax.device_put(problem.image, may_alias=True),
             "label": jnp.asarray(problem.label),

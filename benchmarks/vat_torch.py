@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional
 
 from mtl import config
-from mtl.data import datasets
+from mtl.data import datasets, label_choice
 
 SIZES = (784, 500, 250, 10)
 LABELS, BATCH, EPOCH, EVERY = 100, 250, 500, 250
@@ -91,7 +91,7 @@ def train(a: argparse.Namespace) -> None:
     c = config.default().data
     c.source, c.path, c.valid = "mnist", a.data, 10_000
     d = datasets.load(c)
-    rows, y = datasets.choose_rows(d.train, d.classes, LABELS, -1, 0, True)
+    rows, y = label_choice.choose_rows(d.train, d.classes, LABELS, -1, 0, True)
     images, test = torch.tensor(d.train.x[rows]), torch.tensor(d.test.x)
     label, truth = torch.tensor(y[:LABELS]).long(), torch.tensor(d.test.y).long()
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from mtl import config as configs
 from mtl import figures, methods
-from mtl.data import datasets
+from mtl.data import datasets, label_choice
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
 from mtl.engine import schedules
@@ -69,7 +69,7 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
     # The baseline never sees an unlabelled image; the matched one has the batches, and
     # so the number of supervised steps, of the methods that do.
     unlabelled = 0 if config.method == "baseline" else c.unlabelled
-    chosen = datasets.choose(
+    chosen = label_choice.choose(
         d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
     )
     images, settle = jnp.asarray(chosen.x), make_settle(config)

@@ -21,7 +21,7 @@ from jax.sharding import AxisType, NamedSharding
 from ml_collections import ConfigDict
 
 from mtl import experiment, methods
-from mtl.data import datasets
+from mtl.data import label_choice
 from mtl.data.datasets import Dataset
 from mtl.engine import batches
 from mtl.engine.compiled_epoch import rerun_on_overflow
@@ -125,7 +125,7 @@ class Sweep:
         runs = [*runs, *[runs[-1]] * (-len(runs) % jax.device_count())]
         for run in runs:
             c = one_config(self._config, run)
-            rows, label = datasets.choose_rows(
+            rows, label = label_choice.choose_rows(
                 self._dataset.train, self._dataset.classes, run.labelled,
                 run.unlabelled, run.seed, c.data.balanced,
             )  # fmt: skip

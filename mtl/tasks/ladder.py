@@ -4,7 +4,7 @@ The network sees an image twice, with noise and without (`normed`). From the top
 decoder estimates each clean z_l from the noisy one and from what the layer above
 estimated; the cost is the squared distance, after the estimate was shifted and scaled
 as the clean z_l was. The Gamma model is the top layer's cost alone. Classifying with
-the noise on, as `methods.classify` does when `model.noise` is set, is the other part
+the noise on, as `classify.task` does when `model.noise` is set, is the other part
 of the paper's objective.
 
     params["decoder"] = {"0": {combinator [10, 784], kernel [500, 784]}, ...,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from mtl.data import datasets
+from mtl.data import datasets, label_choice
 from mtl.data.readers import Images
 from mtl.host.errors import ConfigError, DataError
 
@@ -25,7 +25,7 @@ def uneven(hidden=0):
 
 
 def choose(train, labelled=10, unlabelled=-1, seed=0, balanced=False):
-    return datasets.choose(train, 3, labelled, unlabelled, seed, balanced)
+    return label_choice.choose(train, 3, labelled, unlabelled, seed, balanced)
 
 
 def numbers(images):

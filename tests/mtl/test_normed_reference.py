@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import methods
 from mtl.engine.task import unflatten
-from mtl.tasks import batch_norm, network
+from mtl.tasks import batch_norm, classify, network
 from tests.mtl import numpy_network
 from tests.mtl.numpy_network import KEY, ROWS, VALID
 
@@ -49,7 +48,7 @@ def test_the_classification_loss_equals_numpy(x64, level):
         logits, _, _ = numpy_network.encode(p, x, numpy_network.noises(KEY, level))
         return -np.log(numpy_network.softmax(logits)[np.arange(7), label])
 
-    numpy_network.assert_same(methods.classify(c), c, costs)
+    numpy_network.assert_same(classify.task(c), c, costs)
 
 
 def test_settled_statistics_are_those_of_all_rows(x64):

@@ -8,7 +8,7 @@ import pytest
 from mtl import config as configs
 from mtl import experiment, methods
 from mtl.engine.task import flatten, unflatten
-from mtl.tasks import batch_norm, network, vat
+from mtl.tasks import batch_norm, classify, network, vat
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
@@ -107,7 +107,7 @@ def test_classifying_with_noise_equals_pytorch(x64):
         logits, _ = encoder(p, x, [0.3 * n for n in draws(KEY, SHAPES)])
         return F.cross_entropy(logits, label, reduction="none")
 
-    assert_same(methods.classify(c), c, theirs)
+    assert_same(classify.task(c), c, theirs)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])

@@ -1,0 +1,26 @@
+"""The supervised task of system 1: classification of the labelled examples."""
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+from mtl.engine.task import Params, Task
+from mtl.tasks import batch_norm
+
+
+def task(config: ConfigDict) -> Task:
+    """J_s: softmax cross-entropy over the labelled examples (label >= 0)."""
+
+    def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
+        image, valid = batch["image"], batch["valid"]
+        z = batch_norm.logits(config.model, params, image, valid, key)
+        return optax.softmax_cross_entropy_with_integer_labels(z, batch["label"])
+
+    return Task(
+        "classify",
+        loss,
+        params=("encoder", "classifier"),
+        rows=lambda data: data["label"] >= 0,
+        reduction=config.classify.reduction,
+        draws=config.classify.draws,
+    )
