@@ -17,6 +17,8 @@ from nibabel.orientations import (
 from l3spot.ct import nifti, volumes
 from l3spot.ct.slices import ScanFile
 from l3spot.labels import centroids, masks
+from l3spot.labels.centroids import Centroids
+from mtl.host.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.test_volumes import only_volume
 
@@ -119,3 +121,19 @@ def test_centres_are_converted_in_an_oblique_image(tmp_path, angles, toward):
     (tmp_path / "a.json").write_text(json.dumps(entries))
     result = centroids.read(tmp_path / "a.json", tmp_path / "a.nii", 22)
     assert result.z == pytest.approx(expected[2], abs=1e-3)
+
+
+def test_a_centre_outside_the_scan_is_refused(tmp_path):
+    """The scan spans 100 to 147.5 mm."""
+    volume = only_volume(write.write(tmp_path / "scan", write.series()))
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4))
+    nibabel.save(image, tmp_path / "ct.nii")
+    for z_mm, name in ((130, "a.json"), (230, "b.json")):
+        centre = {"label": 22, "X": 1, "Y": 1, "Z": z_mm}
+        entries = [{"direction": ["R", "A", "S"]}, centre]
+        (tmp_path / name).write_text(json.dumps(entries))
+    inside = Centroids(tmp_path / "a.json", tmp_path / "ct.nii", 22)
+    assert inside.find(volume).z == pytest.approx(130)
+    outside = inside._replace(path=tmp_path / "b.json")
+    with pytest.raises(DataError, match=r"b\.json: L3 at z = 230\.0 mm"):
+        outside.find(volume)
