@@ -201,13 +201,13 @@ def shares(folder: Path, planes: int) -> dict[str, float]:
     start = time.perf_counter()
     volume = scan.choose(scan.read(folder), folder)
     took = {"header": time.perf_counter() - start}
-    kept = volume.planes[: min(planes, 100)]
+    kept = volume.slices[: min(planes, 100)]
     took["header"] *= len(kept) / planes
     for p in kept:
         start = time.perf_counter()
-        values = p.values()
+        values = p.decode()
         decoded = time.perf_counter()
-        mip.lines(p, values)
+        mip.project_slice(p, values)
         done = time.perf_counter()
         parts = {"decode": decoded - start, "body and maxima": done - decoded}
         for part, seconds in parts.items():

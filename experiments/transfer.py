@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from l3spot.ct import scan
-from l3spot.ct.slices import Plane, Values
+from l3spot.ct.slices import Slice, StoredValues
 from l3spot.ct.volumes import Volume
 from l3spot.localize import model
 from l3spot.projections import mip
@@ -69,7 +69,7 @@ def variants(v: Volume, l3: float) -> Iterator[tuple[str, Volume]]:
         yield f"a slice each {mm:.1f} mm", thin
     for sigma in NOISE:
         yield f"noise of {sigma} HU", _noisy(v, sigma)
-    wide = v.planes[0].spacing[0]
+    wide = v.slices[0].spacing_mm[0]
     for mm in ASIDE:
         yield f"{mm:+d} mm to the side", _changed(v, _shift(round(mm / wide)))
     for angle in TURNS:
@@ -78,40 +78,46 @@ def variants(v: Volume, l3: float) -> Iterator[tuple[str, Volume]]:
 
 
 def _part(v: Volume, kept: np.ndarray) -> Volume:
-    planes = tuple(p for p, k in zip(v.planes, kept, strict=True) if k)
-    return v._replace(planes=planes, z=v.z[kept])
+    slices = tuple(p for p, k in zip(v.slices, kept, strict=True) if k)
+    return v._replace(slices=slices, z=v.z[kept])
 
 
 def _changed(v: Volume, change: Change) -> Volume:
-    def one(plane: Plane) -> Plane:
-        return dataclasses.replace(plane, values=lambda: Values(change(plane.hu())))
+    def one(ct_slice: Slice) -> Slice:
+        return dataclasses.replace(
+            ct_slice, decode=lambda: StoredValues(change(ct_slice.hu()))
+        )
 
-    return v._replace(planes=tuple(one(p) for p in v.planes))
+    return v._replace(slices=tuple(one(p) for p in v.slices))
 
 
 def _noisy(v: Volume, sigma: float) -> Volume:
-    """Planes are read in any order, so that each has a generator of its own."""
+    """Slices are read in any order, so that each has a generator of its own."""
 
-    def one(plane: Plane, seed: int) -> Plane:
+    def one(ct_slice: Slice, seed: int) -> Slice:
         rng = np.random.default_rng(seed)
-        noise = sigma * rng.normal(size=plane.shape).astype(np.float32)
-        return dataclasses.replace(plane, values=lambda: Values(plane.hu() + noise))
+        noise = sigma * rng.normal(size=ct_slice.shape).astype(np.float32)
+        return dataclasses.replace(
+            ct_slice, decode=lambda: StoredValues(ct_slice.hu() + noise)
+        )
 
-    return v._replace(planes=tuple(map(one, v.planes, range(len(v.planes)))))
+    return v._replace(slices=tuple(map(one, v.slices, range(len(v.slices)))))
 
 
 def _shift(columns: int) -> Change:
-    return lambda hu: ndimage.shift(hu, (0, columns), order=0, cval=mip.AIR)
+    return lambda hu: ndimage.shift(hu, (0, columns), order=0, cval=mip.AIR_HU)
 
 
 def _turn(degrees: float) -> Change:
-    return lambda hu: ndimage.rotate(hu, degrees, reshape=False, order=1, cval=mip.AIR)
+    return lambda hu: ndimage.rotate(
+        hu, degrees, reshape=False, order=1, cval=mip.AIR_HU
+    )
 
 
 def _crop(half: int) -> Change:
     def cropped(hu: np.ndarray) -> np.ndarray:
         hu, middle = hu.copy(), hu.shape[1] // 2
-        hu[:, : middle - half] = hu[:, middle + half :] = mip.AIR
+        hu[:, : middle - half] = hu[:, middle + half :] = mip.AIR_HU
         return hu
 
     return cropped

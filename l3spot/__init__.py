@@ -1,1 +1,1 @@
-"""System 3: spotting the third lumbar vertebra in CT scans; uses `mtl`."""
+"""System 3: finds the third lumbar vertebra (L3) in CT scans; uses `mtl`."""

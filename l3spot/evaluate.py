@@ -42,7 +42,7 @@ def evaluate(results_csv: str | Path, labels_csv: str | Path) -> dict[str, Any]:
     )
     both = _common(found, {str(labels_csv): rows}, results_csv)
     told: dict[str, Any] = _compare(_said(found, both), rows, found, both)
-    given = csv_labels.column(Path(labels_csv), "fold")
+    given = csv_labels.read_column(Path(labels_csv), "fold")
     fold = {n: found[n].fold or given[n] for n in both}
     names = sorted(set(fold.values()) - {""}, key=lambda name: (len(name), name))
     parts = []
@@ -110,14 +110,14 @@ def _z(row: Row, result: Result) -> float:
     """That of a slice supposes that slices are evenly spaced."""
     if not row.value:
         return math.nan
-    if row.kind == "z_mm":
+    if row.column == "z_mm":
         return float(row.value)
     known = not math.isnan(result.low + result.step)
-    if row.kind == "slice_index" and known:
+    if row.column == "slice_index" and known:
         return result.low + int(row.value) * result.step
     raise DataError(
-        f"{row.where}: {row.kind} cannot be compared; give z_mm, or slice_index and a "
-        "results.csv that has slice_mm and low_mm"
+        f"{row.where}: {row.column} cannot be compared; give z_mm, or slice_index and "
+        "a results.csv that has slice_mm and low_mm"
     )
 
 

@@ -108,8 +108,8 @@ def _one(case: Case, out: Path, net: Model, how: How) -> dict[str, Any]:
     try:
         volume = scan.choose(scan.read(case.path), case.path, how.series)
         row |= {
-            "series": volume.planes[0].series[-1],
-            "slice_mm": round(volumes.step(volume), 3),
+            "series": volume.slices[0].series.series_uid,
+            "slice_mm": round(volumes.slice_spacing_mm(volume), 3),
             "low_mm": round(float(volume.z[0]), 3),
             "warnings": "; ".join(volume.warnings),
         }

@@ -1,13 +1,13 @@
-"""Projects the CT scans of a folder or of a data set, with their labels of L3.
+"""Projects the CT scans of a folder or a dataset, with their labels of L3.
 
 python -m l3spot.project --scans SCANS --out MIPS [--labels labels.csv]
 python -m l3spot.project --scans SCANS --list
 
-Leaves NAME.npz and NAME.json for each scan, report.csv with a row for each, projected
-or rejected and why, and one for each of its volumes that was left out, and montage.png.
-A scan that is there already, of the same files and label, is not read again, so a
-killed run goes on where it stopped. Of the headers only UIDs are kept. Labels are of
-the middle of the L3 vertebral body, mm in z.
+Writes NAME.npz and NAME.json for each scan, report.csv and montage.png. The report has
+a row for each scan, projected or rejected with the reason, and a row for each volume
+that was left out. An interrupted run resumes: a scan is only read again if its files or
+its label changed. Of the headers only UIDs are kept. Labels are the z of the middle of
+the L3 vertebral body, in mm.
 """
 
 import sys
@@ -27,17 +27,17 @@ from l3spot.projections import (
     dataset_layouts,
     export,
     kanavati,
-    listing,
     montage,
     process_pool,
+    volume_table,
 )
 from l3spot.projections.dataset_layouts import Case
-from l3spot.projections.export import COLUMNS, How, Job
+from l3spot.projections.export import COLUMNS, Job, ProjectionOptions
 from mtl.host import launch, workdir
 from mtl.host.errors import ConfigError, DataError
 
-OFTEN = 2.0  # Seconds between two reports of a run that goes on.
-NAMED = 10  # Scans that a message lists.
+REPORT_INTERVAL_S = 2.0  # Between two writes of report.csv.
+MAX_LISTED_NAMES = 10  # Of a message.
 
 
 def project(
@@ -54,102 +54,106 @@ def project(
     high: float | None = None,
     workers: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Projects all the scans of a folder.
+    """Projects all scans of a folder.
 
     Args:
-      scans: the folder; see `datasets`.
-      out: gets what the module's docstring says.
-      series: a SeriesInstanceUID or a file's name, if not the longest volume is wanted.
+      scans: the folder; see `dataset_layouts`.
+      out: the output folder; see the module's docstring.
+      series: a SeriesInstanceUID or a file name; "" takes the longest volume.
       row: mm between rows.
       column: mm between columns.
-      labels_csv: one's own labels, see `labels.read`; they replace the data set's.
-      label_offset: mm from what they mark up to the middle of the L3 body.
-      layout: one of `datasets.LAYOUTS`; "" finds out.
-      low: HU; what is below is clipped, if it is given.
-      high: HU; what is above is clipped, if it is given.
-      workers: processes; None takes one a core.
+      labels_csv: labels that replace those of the dataset, see `csv_labels.read`.
+      label_offset: mm from the marked point of `labels_csv` up to the middle of the L3
+        body.
+      layout: one of `dataset_layouts.LAYOUTS`; "" detects it.
+      low: HU; lower values are clipped to it. None means no limit.
+      high: HU; higher values are clipped to it. None means no limit.
+      workers: number of processes; None takes one per core.
 
     Returns:
       The rows of report.csv.
 
     Raises:
-      DataError: there is nothing to project, or the labels make no sense.
-      WorkdirError: `out` holds projections made in another way, or cannot be written.
+      DataError: there are no scans, or the labels are invalid.
+      WorkdirError: `out` holds projections with other options, or is not writable.
     """
     scans, out = Path(scans), Path(out)
-    how = How(series, row, column, low, high)
-    how.check()
+    options = ProjectionOptions(series, row, column, low, high)
+    options.check()
     layout = layout or dataset_layouts.detect(scans)
     if layout == "kanavati":
         if labels_csv:
             raise DataError(f"{scans} has labels of its own; leave --labels out")
-        _prepare(out, scans, how)
-        rows = _projected_already(scans, out, how)
-        return _finish(out, _reported(out, rows, []))
+        _prepare_folder(out, scans, options)
+        rows = _export_kanavati(scans, out, options)
+        return _draw_montage(out, _write_report(out, rows, []))
     cases = dataset_layouts.find(scans, layout)
     if labels_csv:
-        cases = _labelled(cases, csv_labels.read(Path(labels_csv), label_offset), scans)
+        rows_by_scan = csv_labels.read(Path(labels_csv), label_offset)
+        cases = _with_labels(cases, rows_by_scan, scans)
     elif label_offset:
-        raise DataError("--label_offset is for --labels; data sets mark the middle")
-    _prepare(out, scans, how)
-    return _finish(out, _reported(out, _each(cases, out, how, workers), cases))
+        raise DataError("--label_offset is for --labels; datasets mark the middle")
+    _prepare_folder(out, scans, options)
+    rows = _project_cases(cases, out, options, workers)
+    return _draw_montage(out, _write_report(out, rows, cases))
 
 
-def _labelled(cases: list[Case], rows: dict[str, Row], scans: Path) -> list[Case]:
-    """Cases with the labels of a CSV; names may lack the end of a file's name."""
-    short = [nifti.stem(case.name).removesuffix(".zip") for case in cases]
-    often = Counter(short)
+def _with_labels(cases: list[Case], rows: dict[str, Row], scans: Path) -> list[Case]:
+    """Gives cases the labels of a CSV; its names may omit file suffixes."""
+    stems = [nifti.stem(case.name).removesuffix(".zip") for case in cases]
+    count = Counter(stems)
     labelled = []
-    for case, name in zip(cases, short, strict=True):
-        row = rows.get(name) if often[name] == 1 else None
+    for case, stem in zip(cases, stems, strict=True):
+        row = rows.get(stem) if count[stem] == 1 else None
         labelled.append(case._replace(label=rows.get(case.name, row)))
     used = {id(case.label) for case in labelled}
-    left = [name for name, row in rows.items() if id(row) not in used]
-    if left:
-        names = ", ".join(left[:NAMED]) + (", ..." if len(left) > NAMED else "")
-        logging.warning("%d labels are of no scan in %s: %s", len(left), scans, names)
+    unused = [name for name, row in rows.items() if id(row) not in used]
+    if unused:
+        names = ", ".join(unused[:MAX_LISTED_NAMES])
+        names += ", ..." if len(unused) > MAX_LISTED_NAMES else ""
+        logging.warning("%d labels fit no scan in %s: %s", len(unused), scans, names)
     return labelled
 
 
-def _each(
-    cases: list[Case], out: Path, how: How, workers: int | None
+def _project_cases(
+    cases: list[Case], out: Path, options: ProjectionOptions, workers: int | None
 ) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each scan, as they are done; first those that are there."""
+    """Yields the rows of each scan when it is done; those of an earlier run first."""
     todo = []
     for case in cases:
-        report = export.kept(case, out)
-        if report is None:
+        rows = export.load_rows(case, out)
+        if rows is None:
             todo.append(case)
         else:
-            yield report
+            yield rows
     cores = launch.cores()
     workers = max(1, min(workers or cores, len(todo)))
     threads = max(1, cores // workers)
-    jobs = [Job(case, out, how, threads) for case in todo]
-    for number, result in process_pool.each(export.run, jobs, workers):
-        case = todo[number]
-        if isinstance(result, process_pool.DiedError | MemoryError):
-            why = f"{result or 'no memory'}; try --workers=1, or more memory"
-            yield [export.rejected(case, out, why, export.blank(case))]
+    jobs = [Job(case, out, options, threads) for case in todo]
+    for i, result in process_pool.map_unordered(export.project_scan, jobs, workers):
+        case = todo[i]
+        if isinstance(result, process_pool.ProcessDiedError | MemoryError):
+            reason = f"{result or 'no memory'}; try --workers=1, or more memory"
+            yield [export.reject(case, out, reason, export.blank_row(case))]
         elif isinstance(result, Exception):
             raise result
         else:
             yield result
 
 
-def _projected_already(
-    scans: Path, out: Path, how: How
+def _export_kanavati(
+    scans: Path, out: Path, options: ProjectionOptions
 ) -> Iterator[list[dict[str, Any]]]:
-    path = scans if scans.is_file() else scans / dataset_layouts.PROJECTIONS
-    for found in kanavati.read(path, how.row, how.column):
-        yield [export.keep(found, out, how)]
+    path = scans if scans.is_file() else scans / dataset_layouts.KANAVATI_FILE
+    for case in kanavati.read(path, options.row, options.column):
+        yield [export.export_kanavati(case, out, options)]
 
 
-def _reported(
+def _write_report(
     out: Path, scans: Iterator[list[dict[str, Any]]], cases: list[Case]
 ) -> list[dict[str, Any]]:
-    """The rows in the order of the scans; they are in report.csv all the time."""
-    order = {case.name: number for number, case in enumerate(cases)}
+    """Collects the rows in the order of the cases; updates report.csv meanwhile."""
+    order = {case.name: i for i, case in enumerate(cases)}
     report: list[dict[str, Any]] = []
     written = time.monotonic()
 
@@ -162,7 +166,7 @@ def _reported(
         total = len(cases) or None
         for rows in tqdm(scans, total=total, unit="scan", smoothing=0, disable=None):
             report += rows
-            if time.monotonic() - written > OFTEN:
+            if time.monotonic() - written > REPORT_INTERVAL_S:
                 write()
                 written = time.monotonic()
     finally:
@@ -170,38 +174,38 @@ def _reported(
     return report
 
 
-def _finish(out: Path, report: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Draws the montage."""
-    shown = {}
+def _draw_montage(out: Path, report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Writes the montage of all projected scans; returns the report."""
+    files = {}
     for r in report:
         if r["status"] == "projected":
-            where = f"L3 at {r['l3_mm']:.1f} mm" if r["l3_mm"] != "" else r["label"]
-            shown[r["scan"]] = (out / f"{r['scan']}.npz", where or "no label")
-    for number, page in enumerate(montage.pages(shown), 1):
+            label = f"L3 at {r['l3_mm']:.1f} mm" if r["l3_mm"] != "" else r["label"]
+            files[r["scan"]] = (out / f"{r['scan']}.npz", label or "no label")
+    for number, page in enumerate(montage.pages(files), 1):
         name = "montage.png" if number == 1 else f"montage-{number}.png"
         workdir.write_bytes(out / name, page)
     return report
 
 
-def _prepare(out: Path, scans: Path, how: How) -> None:
-    """Makes the folder; what is there must have been made in the same way."""
+def _prepare_folder(out: Path, scans: Path, options: ProjectionOptions) -> None:
+    """Makes the output folder; an existing one must have the same options."""
     workdir.check_apart(out, scans, "scans")
     workdir.make(out, f"--out={out}")
-    workdir.same(out / ".how.json", how._asdict(), f"--out={out}")
+    workdir.same(out / ".how.json", options._asdict(), f"--out={out}")
 
 
 def launcher(arguments: Sequence[str]) -> str:
-    """Projects as the flags say; returns what was left where, in words.
+    """Projects from command-line flags, and returns a summary.
 
     Raises:
-      DataError: some scans were rejected; the others are done.
+      DataError: some scans were rejected; the others are projected.
     """
     launch.no_more(arguments)
     args = flags.FLAGS
     if args.list:
-        return _list(Path(args.scans), args.layout, args.series)
+        return _list_volumes(Path(args.scans), args.layout, args.series)
     if not args.out:
-        raise ConfigError("--out must be given: the folder that gets the projections")
+        raise ConfigError("--out must be given: the folder for the projections")
     try:
         report = project(
             args.scans,
@@ -217,40 +221,42 @@ def launcher(arguments: Sequence[str]) -> str:
             workers=args.workers,
         )
     except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
-    report = [r for r in report if r["status"] != export.OTHER]
-    wrong = sum(r["status"] == "rejected" for r in report)
+        sys.exit("interrupted; the same command resumes")
+    report = [r for r in report if r["status"] != export.LEFT_OUT]
+    rejected = sum(r["status"] == "rejected" for r in report)
     table = Path(args.out) / "report.csv"
-    if wrong:
-        told = f"{wrong} of {len(report)} scans were rejected; {table} says why"
-        rest = f". The others are in {args.out}" if wrong < len(report) else ""
-        raise DataError(told + rest)
-    marked = [
-        sum(r["label"] == s for r in report) for s in (csv_labels.IN, csv_labels.OUT)
-    ]
+    if rejected:
+        message = f"{rejected} of {len(report)} scans were rejected; {table} says why"
+        rest = f". The others are in {args.out}" if rejected < len(report) else ""
+        raise DataError(message + rest)
+    in_view = sum(r["label"] == csv_labels.IN_VIEW for r in report)
+    not_in_view = sum(r["label"] == csv_labels.NOT_IN_VIEW for r in report)
     return (
-        f"{len(report)} scans in {args.out}, L3 in view in {marked[0]} and not in view "
-        f"in {marked[1]}; all of them in {table}"
+        f"{len(report)} scans in {args.out}, L3 in view in {in_view} and not in view "
+        f"in {not_in_view}; all of them in {table}"
     )
 
 
-def _list(scans: Path, layout: str, series: str) -> str:
+def _list_volumes(scans: Path, layout: str, series: str) -> str:
     layout = layout or dataset_layouts.detect(scans)
     if layout == "kanavati":
         raise DataError(f"{scans} holds projections; there are no volumes to list")
     cases = dataset_layouts.find(scans, layout)
     for case in cases:
-        print(listing.table(case, series), flush=True)
+        print(volume_table.table(case, series), flush=True)
     return f"{len(cases)} scans, {layout}; mm"
 
 
 def define_flags() -> None:
-    """The flags of the launcher."""
-    flags.DEFINE_string("scans", None, "A folder of scans, or a data set.")
-    flags.DEFINE_string("out", None, "The folder that gets projections and report.")
+    """Defines the flags of the launcher."""
+    flags.DEFINE_string("scans", None, "The folder of scans, or the dataset.")
+    flags.DEFINE_string("out", None, "The folder for the projections and the report.")
     flags.DEFINE_bool("list", False, "List the volumes of each scan; project nothing.")
     flags.DEFINE_enum(
-        "layout", "", ["", *dataset_layouts.LAYOUTS], "Of SCANS; found out if empty."
+        "layout",
+        "",
+        ["", *dataset_layouts.LAYOUTS],
+        "The layout of SCANS; detected if empty.",
     )
     flags.DEFINE_string(
         "series",
@@ -260,23 +266,24 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "labels",
         None,
-        "A CSV: scan, and z_mm, slice_index or sop_instance_uid; empty: not in view.",
+        "A CSV with scan, and z_mm, slice_index or sop_instance_uid; an empty value "
+        "means not in view.",
     )
     flags.DEFINE_float(
         "label_offset",
         0.0,
-        "mm from what --labels marks up to the middle of the L3 vertebral body.",
+        "mm from the marked point of --labels up to the middle of the L3 vertebral "
+        "body.",
     )
     flags.DEFINE_float("row", 1.0, "mm between the rows of a projection.")
-    flags.DEFINE_float("column", 1.0, "mm between its columns.")
-    flags.DEFINE_float(
-        "low", None, "HU: what is below is clipped; nothing if not given."
-    )
-    flags.DEFINE_float(
-        "high", None, "HU: what is above is clipped; nothing if not given."
-    )
+    flags.DEFINE_float("column", 1.0, "mm between the columns of a projection.")
+    flags.DEFINE_float("low", None, "HU; lower values are clipped to it, if given.")
+    flags.DEFINE_float("high", None, "HU; higher values are clipped to it, if given.")
     flags.DEFINE_integer(
-        "workers", None, "Processes; one a core if not given.", lower_bound=1
+        "workers",
+        None,
+        "Number of processes; one per core if not given.",
+        lower_bound=1,
     )
 
 

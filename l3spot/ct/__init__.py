@@ -1,1 +1,1 @@
-"""CT scans: from DICOM or NIfTI files to a volume."""
+"""Reads DICOM and NIfTI files, and assembles their slices into CT volumes."""

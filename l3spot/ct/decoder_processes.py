@@ -1,4 +1,4 @@
-"""Decodes frames in other processes, which may crash, hang or take too much memory."""
+"""Decodes frames in separate processes, which may crash, hang or run out of memory."""
 
 import atexit
 import contextlib
@@ -11,49 +11,56 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from l3spot.ct import decoders
-from l3spot.ct.decoders import Decoded, Frame
+from l3spot.ct.decoders import CompressedFrame, DecodedFrame
 from mtl.host import launch
 
-PROGRAM = Path(decoders.__file__)
-PATIENCE = 60.0  # Seconds after which a frame is given up.
+DECODER_PROGRAM = Path(decoders.__file__)
+TIMEOUT_S = 60.0  # The decoder of a frame is killed after this time.
 
-_idle: "SimpleQueue[subprocess.Popen]" = SimpleQueue()
-_room = threading.Semaphore(launch.cores())
+_idle_processes: "SimpleQueue[subprocess.Popen]" = SimpleQueue()
+_process_slots = threading.Semaphore(launch.cores())
 
 
-def decode(frame: Frame) -> Decoded:
-    """Decodes a frame in a process that is kept for the next one; for any thread.
+def decode(frame: CompressedFrame) -> DecodedFrame:
+    """Decodes a frame in another process; safe to call from any thread.
+
+    Processes are reused for later frames.
 
     Raises:
-      ValueError: it cannot be decoded, or its decoder crashed or took too long.
+      ValueError: the frame cannot be decoded, or its decoder crashed or took too long.
     """
-    with _room:
+    with _process_slots:
         try:
-            process = _idle.get_nowait()
+            process = _idle_processes.get_nowait()
         except Empty:
-            process = _start()
+            process = _start_process()
         try:
-            answer = _ask(process, frame)
+            answer = _request(process, frame)
         except BaseException:
-            _end(process)
+            _stop_process(process)
             raise
-        _idle.put(process)
+        _idle_processes.put(process)
     if isinstance(answer, str):
         raise ValueError(answer)
-    return Decoded(*answer)
+    return DecodedFrame(*answer)
 
 
-def _start() -> subprocess.Popen:
+def _start_process() -> subprocess.Popen:
     pipe = subprocess.PIPE
-    # -P: no module of this package is taken for one of Python's.
-    return subprocess.Popen([sys.executable, "-P", PROGRAM], stdin=pipe, stdout=pipe)
+    # -P keeps modules of this folder from replacing modules of Python.
+    return subprocess.Popen(
+        [sys.executable, "-P", DECODER_PROGRAM], stdin=pipe, stdout=pipe
+    )
 
 
-def _ask(process: subprocess.Popen, frame: Frame) -> str | tuple[bytes, int]:
+def _request(
+    process: subprocess.Popen, frame: CompressedFrame
+) -> str | tuple[bytes, int]:
+    """Returns the fields of a DecodedFrame, or an error message."""
     assert process.stdin is not None
     assert process.stdout is not None
-    late = threading.Timer(PATIENCE, process.kill)
-    late.start()
+    timer = threading.Timer(TIMEOUT_S, process.kill)
+    timer.start()
     try:
         pickle.dump(tuple(frame), process.stdin)
         process.stdin.flush()
@@ -61,29 +68,30 @@ def _ask(process: subprocess.Popen, frame: Frame) -> str | tuple[bytes, int]:
     except (EOFError, OSError, pickle.UnpicklingError) as e:
         raise ValueError("the decoder crashed on it, or took too long") from e
     finally:
-        late.cancel()
+        timer.cancel()
 
 
-def _end(process: subprocess.Popen) -> None:
+def _stop_process(process: subprocess.Popen) -> None:
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout):
         if stream is not None:
-            with contextlib.suppress(OSError):  # What was not sent cannot be any more.
+            with contextlib.suppress(OSError):  # Unsent data can no longer be sent.
                 stream.close()
 
 
 @atexit.register
 def close() -> None:
-    """Ends the processes that wait for work."""
-    while not _idle.empty():
-        _end(_idle.get())
+    """Stops the idle processes."""
+    while not _idle_processes.empty():
+        _stop_process(_idle_processes.get())
 
 
-def _forget() -> None:
-    """In a forked process: the decoders are its parent's."""
-    global _idle, _room
-    _idle, _room = SimpleQueue(), threading.Semaphore(launch.cores())
+def _reset_after_fork() -> None:
+    """Drops the decoder processes in a forked process: they belong to its parent."""
+    global _idle_processes, _process_slots
+    _idle_processes = SimpleQueue()
+    _process_slots = threading.Semaphore(launch.cores())
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_reset_after_fork)

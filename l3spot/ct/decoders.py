@@ -1,8 +1,8 @@
-"""Decoders of compressed frames; run as a program, answers requests for them.
+"""Decodes compressed frames; run as a program, it answers decoding requests.
 
-The program is alone in its process, for decoders in C crash on broken files, hold
-Python's lock while they work, and write where they like. It needs nothing of this
-package, so it starts fast. See `l3spot.ct.decoder_processes` for who asks.
+The program has its own process, because decoders in C crash on broken files, hold
+Python's lock during their work, and write to any stream. It imports nothing of this
+package, so it starts fast. `l3spot.ct.decoder_processes` sends the requests.
 """
 
 import os
@@ -13,64 +13,68 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-MEMORY = 4 << 30  # Bytes that a process may ask for.
+MEMORY_LIMIT_BYTES = 4 << 30  # Of a decoder process.
 RLE = "1.2.840.10008.1.2.5"
 _JPEG = "1.2.840.10008.1.2.4."
 
 
-class Frame(NamedTuple):
-    """A compressed frame, and what the header says of it.
+class CompressedFrame(NamedTuple):
+    """A compressed frame, and its description in the header.
 
-    syntax: TransferSyntaxUID. data: the frame.
-    rows, columns, allocated: shape and BitsAllocated.
+    transfer_syntax: TransferSyntaxUID. data: the compressed bytes.
+    rows, columns, bits_allocated: shape and BitsAllocated.
     """
 
-    syntax: str
+    transfer_syntax: str
     data: bytes
     rows: int
     columns: int
-    allocated: int
+    bits_allocated: int
 
 
-class Decoded(NamedTuple):
-    """data: little endian, 1, 2 or 4 bytes a pixel; of their bits `precision` count."""
+class DecodedFrame(NamedTuple):
+    """The pixels of a frame.
+
+    data: little endian, 1, 2 or 4 bytes per pixel. precision: number of bits in use.
+    """
 
     data: bytes
     precision: int
 
 
-def decode(frame: Frame) -> Decoded:
-    """The stored values of a frame, as far as they are known without a header.
+def decode(frame: CompressedFrame) -> DecodedFrame:
+    """Decodes a frame; the header is needed to interpret the sign of the values.
 
     Raises:
-      ValueError: it is broken or of another shape, or its syntax is not known. The
-        decoders also raise other kinds.
+      ValueError: the frame is broken or has another shape, or its transfer syntax is
+        not supported. The decoders also raise other exceptions.
     """
-    if frame.syntax not in DECODERS:
-        raise ValueError(f"no decoder for the transfer syntax {frame.syntax}")
-    data, precision = DECODERS[frame.syntax](frame)
-    size = frame.rows * frame.columns * _bytes(precision)
+    if frame.transfer_syntax not in DECODERS:
+        raise ValueError(f"no decoder for the transfer syntax {frame.transfer_syntax}")
+    data, precision = DECODERS[frame.transfer_syntax](frame)
+    size = frame.rows * frame.columns * _bytes_per_pixel(precision)
     if len(data) < size:
-        raise ValueError(f"{len(data)} bytes of pixels where {size} are due")
-    return Decoded(data[:size], precision)
+        raise ValueError(f"{len(data)} bytes of pixels; there should be {size}")
+    return DecodedFrame(data[:size], precision)
 
 
-def _rle(frame: Frame) -> Decoded:
-    """Run-length encoding: a segment for each byte of a pixel, the highest first."""
-    size = frame.allocated // 8
+def _decode_rle(frame: CompressedFrame) -> DecodedFrame:
+    """Decodes run-length encoding: one segment per byte of a pixel, highest first."""
+    size = frame.bits_allocated // 8
     count, *starts = struct.unpack_from("<16I", frame.data)
     if count != size:
         raise ValueError(f"{count} segments for {size} bytes a pixel")
     area = frame.rows * frame.columns
-    whole = bytearray(area * size)
+    pixels = bytearray(area * size)
     ends = [*starts[1:size], len(frame.data)]
     for i, (start, end) in enumerate(zip(starts[:size], ends, strict=True)):
-        whole[size - 1 - i :: size] = _unpack(frame.data[start:end], area)
-    return Decoded(bytes(whole), frame.allocated)
+        segment = frame.data[start:end]
+        pixels[size - 1 - i :: size] = _decode_rle_segment(segment, area)
+    return DecodedFrame(bytes(pixels), frame.bits_allocated)
 
 
-def _unpack(data: bytes, area: int) -> bytes:
-    """A segment; more than the area may be there, for rows are padded."""
+def _decode_rle_segment(data: bytes, area: int) -> bytes:
+    """Returns `area` bytes; padding of the last row is dropped."""
     parts, at, size = [], 0, 0
     while size < area:
         if at + 1 >= len(data):
@@ -90,24 +94,24 @@ def _unpack(data: bytes, area: int) -> bytes:
     return b"".join(parts)[:area]
 
 
-def _jpeg_ls(frame: Frame) -> Decoded:
+def _decode_jpeg_ls(frame: CompressedFrame) -> DecodedFrame:
     import jpeg_ls
 
     precision = _check_jpeg(frame)
-    # Without an end of image the decoder reads on behind a stream that is cut short.
+    # Without an end-of-image marker, the decoder reads beyond a stream cut short.
     data, _ = jpeg_ls.decode_pixel_data(frame.data + b"\xff\xd9")
-    return Decoded(bytes(data), precision)
+    return DecodedFrame(bytes(data), precision)
 
 
-def _jpeg2000(frame: Frame) -> Decoded:
+def _decode_jpeg2000(frame: CompressedFrame) -> DecodedFrame:
     import openjpeg.utils
 
     precision = _check_jpeg2000(frame)
     data = openjpeg.utils.decode_pixel_data(frame.data, version=2)
-    return Decoded(bytes(data), precision)
+    return DecodedFrame(bytes(data), precision)
 
 
-def _jpeg(frame: Frame) -> Decoded:
+def _decode_jpeg(frame: CompressedFrame) -> DecodedFrame:
     import gdcm
 
     precision = _check_jpeg(frame)
@@ -121,42 +125,45 @@ def _jpeg(frame: Frame) -> Decoded:
     image.SetNumberOfDimensions(2)
     image.SetDimensions((frame.columns, frame.rows, 1))
     image.SetDataElement(element)
-    kind = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-    syntax = gdcm.TransferSyntax.GetTSType(frame.syntax)
+    monochrome = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(monochrome))
+    syntax = gdcm.TransferSyntax.GetTSType(frame.transfer_syntax)
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
-    bits = 8 * _bytes(precision)
+    bits = 8 * _bytes_per_pixel(precision)
     image.SetPixelFormat(gdcm.PixelFormat(1, bits, precision, precision - 1, 0))
-    return Decoded(image.GetBuffer().encode("utf-8", "surrogateescape"), precision)
+    data = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return DecodedFrame(data, precision)
 
 
-def _check_jpeg(frame: Frame) -> int:
-    """The precision in bits, from the first marker that starts a frame."""
+def _check_jpeg(frame: CompressedFrame) -> int:
+    """Checks the first start-of-frame marker; returns the precision in bits."""
     at, data = 2, frame.data
     while at + 10 <= len(data) and data[at] == 0xFF:
         marker, length = struct.unpack_from(">BH", data, at + 1)
         if marker in (0xC0, 0xC1, 0xC2, 0xC3, 0xF7):
-            bits, rows, columns, parts = struct.unpack_from(">BHHB", data, at + 4)
-            return _check(frame, rows, columns, parts, bits)
+            bits, rows, columns, channels = struct.unpack_from(">BHHB", data, at + 4)
+            return _check_shape(frame, rows, columns, channels, bits)
         at += 2 + length
     raise ValueError("no start of a JPEG image")
 
 
-def _check_jpeg2000(frame: Frame) -> int:
-    """The precision in bits, from the marker SIZ."""
-    at = frame.data.find(b"\xff\x4f\xff\x51")  # Some put a JP2 header before it.
+def _check_jpeg2000(frame: CompressedFrame) -> int:
+    """Checks the SIZ marker; returns the precision in bits."""
+    at = frame.data.find(b"\xff\x4f\xff\x51")  # A JP2 header may precede it.
     if at < 0 or at + 43 > len(frame.data):
         raise ValueError("no start of a JPEG 2000 image")
     right, low, left, top = struct.unpack_from(">4I", frame.data, at + 8)
-    parts, bits = struct.unpack_from(">HB", frame.data, at + 40)
-    return _check(frame, low - top, right - left, parts, (bits & 127) + 1)
+    channels, bits = struct.unpack_from(">HB", frame.data, at + 40)
+    return _check_shape(frame, low - top, right - left, channels, (bits & 127) + 1)
 
 
-def _check(frame: Frame, rows: int, columns: int, parts: int, bits: int) -> int:
-    """Before memory is taken for what a broken file asks."""
-    if (rows, columns, parts) != (frame.rows, frame.columns, 1):
+def _check_shape(
+    frame: CompressedFrame, rows: int, columns: int, channels: int, bits: int
+) -> int:
+    """Checks the shape before the decoder allocates memory for it; returns the bits."""
+    if (rows, columns, channels) != (frame.rows, frame.columns, 1):
         raise ValueError(
-            f"it holds {rows} x {columns} x {parts} pixels, not "
+            f"it holds {rows} x {columns} x {channels} pixels, not "
             f"{frame.rows} x {frame.columns}"
         )
     if not 1 <= bits <= 16:
@@ -164,33 +171,36 @@ def _check(frame: Frame, rows: int, columns: int, parts: int, bits: int) -> int:
     return bits
 
 
-def _bytes(precision: int) -> int:
+def _bytes_per_pixel(precision: int) -> int:
     return 1 if precision <= 8 else 2 if precision <= 16 else 4
 
 
-DECODERS: dict[str, Callable[[Frame], Decoded]] = {
-    RLE: _rle,
-    **{_JPEG + end: _jpeg for end in ("50", "51", "57", "70")},
-    **{_JPEG + end: _jpeg_ls for end in ("80", "81")},
-    **{_JPEG + end: _jpeg2000 for end in ("90", "91", "201", "202", "203")},
+DECODERS: dict[str, Callable[[CompressedFrame], DecodedFrame]] = {
+    RLE: _decode_rle,
+    **{_JPEG + end: _decode_jpeg for end in ("50", "51", "57", "70")},
+    **{_JPEG + end: _decode_jpeg_ls for end in ("80", "81")},
+    **{_JPEG + end: _decode_jpeg2000 for end in ("90", "91", "201", "202", "203")},
 }
 
 
 def serve() -> None:
-    """Answers pickled tuples of `Frame` with those of `Decoded`, or with a text."""
+    """Reads pickled CompressedFrame tuples from stdin until it ends.
+
+    Writes a pickled DecodedFrame tuple for each to stdout, or an error message.
+    """
     answers = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.dup2(devnull, 2)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     while True:
         try:
-            frame = Frame(*pickle.load(sys.stdin.buffer))
+            frame = CompressedFrame(*pickle.load(sys.stdin.buffer))
         except EOFError:
             return
         try:
             answer: object = tuple(decode(frame))
-        # Decoders raise what they like, and a broken file can lead them anywhere.
+        # On a broken file, a decoder may raise any exception.
         except Exception as e:
             answer = " ".join(str(e).split())[:200] or type(e).__name__
         pickle.dump(answer, answers)

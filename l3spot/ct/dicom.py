@@ -1,7 +1,7 @@
-"""From DICOM files to planes.
+"""Reads the slices of DICOM files.
 
-Nothing of a header is kept but what places and scales images, and UIDs: no name, no
-birth date.
+From a header only UIDs, the PatientID, and the placement and scaling of images are
+kept: no name and no birth date.
 """
 
 import lzma
@@ -16,208 +16,228 @@ from typing import IO, Any
 import numpy as np
 
 from l3spot.ct import header, pixels
+from l3spot.ct.extracted_files import ExtractedFile
 from l3spot.ct.header import Header
-from l3spot.ct.pixels import Layout
-from l3spot.ct.slices import INEXACT, LARGEST, File, Plane, Values
-from l3spot.ct.unpacked import Unpacked
+from l3spot.ct.pixels import PixelLayout
+from l3spot.ct.slices import (
+    HEADER_TOLERANCE,
+    MAX_HEADER_NUMBER,
+    ScanFile,
+    SeriesKey,
+    Slice,
+    StoredValues,
+)
 from mtl.host.errors import DataError
 
-# Old archives leave out the preamble: what begins with an element of group 2 or 8.
-BARE = re.compile(rb"[\x02\x08]\x00.\x00(?:[A-Z]{2}|..\x00\x00)", re.DOTALL)
-WIDEST = 5000.0  # mm: a field that is wider is none of a scanner.
+# Old archives omit the preamble: such a file begins with an element of group 2 or 8.
+NO_PREAMBLE = re.compile(rb"[\x02\x08]\x00.\x00(?:[A-Z]{2}|..\x00\x00)", re.DOTALL)
+MAX_FIELD_MM = 5000.0  # No scanner has a wider field of view.
 ABSENT = "ABSENT"
-UNITS = (ABSENT, "HU", "US")  # Of CT values; the last is "not specified".
-# What reading a file raises, or a member of a zip file. NotImplementedError, of what
-# zipfile cannot read, is a RuntimeError, and so is that of a password.
-BROKEN = (
+# Accepted values of RescaleType; US means "not specified".
+RESCALE_TYPES = (ABSENT, "HU", "US")
+# The errors that reading a file or a member of a zip file raises. RuntimeError covers
+# NotImplementedError (an unknown feature of a zip file) and a missing password.
+READ_ERRORS = (
     *(OSError, ValueError, EOFError, RuntimeError, struct.error),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 
 
-class OtherError(DataError):
-    """A whole DICOM file that holds no CT image: a report, another modality."""
+class NotCtImageError(DataError):
+    """A whole DICOM file holds no CT image: it is a report, or another modality."""
 
 
-def is_dicom(file: File) -> bool:
-    """Whether it begins as DICOM files do, with or without the preamble.
+def is_dicom(file: ScanFile) -> bool:
+    """Returns whether a file begins as DICOM files do, with or without the preamble.
 
     Raises:
-      DataError: it cannot be read.
+      DataError: the file cannot be read.
     """
     try:
         with file.open() as stream:
             start = stream.read(132)
-            return start[128:] == header.MAGIC or bool(BARE.match(start))
-    except BROKEN as e:
+            return start[128:] == header.MAGIC or bool(NO_PREAMBLE.match(start))
+    except READ_ERRORS as e:
         raise DataError(f"{file} cannot be read ({_one_line(e)})") from e
 
 
-def read(file: File) -> list[Plane]:
-    """The planes of a DICOM file: one, or as many as it has frames.
+def read(file: ScanFile) -> list[Slice]:
+    """Reads the slices of a DICOM file, one for each of its frames.
 
     Raises:
-      DataError: it is broken, no CT image, or lacks what places it in the patient.
+      DataError: the file is broken, is no CT image, or does not place its image in the
+        patient.
     """
     try:
         with file.open() as stream:
             head = header.read(stream)
-    except BROKEN as e:
+    except READ_ERRORS as e:
         raise DataError(
             f"{file} is no DICOM file, or is cut short or broken ({_one_line(e)})"
         ) from e
     modality = head.elements.get("Modality", "")
     if modality != "CT":
-        raise OtherError(
+        raise NotCtImageError(
             f"{file} is no CT image: its modality is {modality or 'not given'}"
         )
-    if head.length == header.NONE:
+    if head.length == header.NO_PIXELS:
         raise DataError(f"{file} holds no pixels")
     try:
-        count = _frames(head)
-        source, head = _source(file, head) if count > 1 else (file, head)
-        return [_plane(file, source, head, frame) for frame in range(count)]
+        count = _frame_count(head)
+        source, head = _frame_source(file, head) if count > 1 else (file, head)
+        return [_make_slice(file, source, head, frame) for frame in range(count)]
     except (KeyError, TypeError, ValueError, OverflowError) as e:
         raise DataError(f"{file} lacks a usable {_one_line(e)}") from e
 
 
-def _frames(head: Header) -> int:
-    """How many there are; of several, each must have a position of its own."""
+def _frame_count(head: Header) -> int:
+    """Returns the number of frames; checks that each of several has a position."""
     count = int(head.elements.get("NumberOfFrames", 1))
-    placed = len(head.elements.get("PerFrameFunctionalGroupsSequence", ()))
-    if count != max(placed, 1):
-        raise ValueError(
-            f"NumberOfFrames: {count}, but places in the patient for {placed}"
-        )
+    positions = len(head.elements.get("PerFrameFunctionalGroupsSequence", ()))
+    if count != max(positions, 1):
+        raise ValueError(f"NumberOfFrames: {count}, but positions for {positions}")
     return count
 
 
-def _source(file: File, head: Header) -> tuple[File | Unpacked, Header]:
-    """Where many frames are read, and how; what is compressed is unpacked once."""
-    if file.archive is None and head.syntax != header.DEFLATED:
+def _frame_source(
+    file: ScanFile, head: Header
+) -> tuple[ScanFile | ExtractedFile, Header]:
+    """Returns the file to read frames from; a compressed file is extracted once."""
+    if file.zip_file is None and head.transfer_syntax != header.DEFLATED:
         return file, head
-    whole = Unpacked(str(file), partial(_unpack, file, head.syntax))
-    plain = header.EXPLICIT if head.syntax == header.DEFLATED else head.syntax
-    return whole, head._replace(syntax=plain)
+    extracted = ExtractedFile(str(file), partial(_extract, file, head.transfer_syntax))
+    if head.transfer_syntax == header.DEFLATED:
+        head = head._replace(transfer_syntax=header.EXPLICIT)
+    return extracted, head
 
 
-def _unpack(file: File, syntax: str, to: IO[bytes]) -> None:
+def _extract(file: ScanFile, transfer_syntax: str, to: IO[bytes]) -> None:
     with file.open() as stream:
-        shutil.copyfileobj(header.dataset(stream, syntax), to)
+        shutil.copyfileobj(header.inflated(stream, transfer_syntax), to)
 
 
-def _plane(file: File, source: File | Unpacked, head: Header, frame: int) -> Plane:
+def _make_slice(
+    file: ScanFile, source: ScanFile | ExtractedFile, head: Header, frame: int
+) -> Slice:
     elements = head.elements
     position = _find(elements, frame, "PlanePosition", "ImagePositionPatient")
     axes = _find(elements, frame, "PlaneOrientation", "ImageOrientationPatient")
     spacing = _find(elements, frame, "PixelMeasures", "PixelSpacing")
-    slope, shift, unit = (
+    slope, intercept, unit = (
         _find(elements, frame, "PixelValueTransformation", name, ABSENT)
         for name in ("RescaleSlope", "RescaleIntercept", "RescaleType")
     )
-    if unit.upper() not in UNITS:
+    if unit.upper() not in RESCALE_TYPES:
         raise ValueError(f"RescaleType: its values are {unit}, no HU")
-    down, along = _numbers(spacing, 2, "PixelSpacing")
-    layout = pixels.layout(elements)
-    (factor,) = [1.0] if slope == ABSENT else _numbers(slope, 1, "RescaleSlope")
-    (term,) = [0.0] if shift == ABSENT else _numbers(shift, 1, "RescaleIntercept")
-    if not factor:
+    down, along = _parse_numbers(spacing, 2, "PixelSpacing")
+    layout = pixels.parse_layout(elements)
+    to_hu = (
+        _parse_number(slope, 1.0, "RescaleSlope"),
+        _parse_number(intercept, 0.0, "RescaleIntercept"),
+        _padding_range(elements, layout),
+    )
+    if not to_hu[0]:
         raise ValueError(f"RescaleSlope: {slope}")
-    meaning = factor, term, _padding(elements, layout)
-    return Plane(
+    return Slice(
         file=file,
-        series=tuple(
-            elements.get(name, "")
-            for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+        series=SeriesKey(
+            elements.get("PatientID", ""),
+            elements.get("StudyInstanceUID", ""),
+            elements.get("SeriesInstanceUID", ""),
         ),
-        sop=elements.get("SOPInstanceUID", ""),
-        number=tuple(  # type: ignore[arg-type]
-            _whole(elements, name) for name in ("AcquisitionNumber", "InstanceNumber")
-        ),
-        origin=np.array(_numbers(position, 3, "ImagePositionPatient")),
-        axes=_axes(np.array(_numbers(axes, 6, "ImageOrientationPatient"))),
-        spacing=_spacing((along, down), layout.shape),
+        sop_instance_uid=elements.get("SOPInstanceUID", ""),
+        acquisition_number=int(elements.get("AcquisitionNumber", 0)),
+        instance_number=int(elements.get("InstanceNumber", 0)),
+        origin_mm=np.array(_parse_numbers(position, 3, "ImagePositionPatient")),
+        axes=_unit_axes(np.array(_parse_numbers(axes, 6, "ImageOrientationPatient"))),
+        spacing_mm=_checked_spacing((along, down), layout.shape),
         shape=layout.shape,
-        values=partial(_decode, file, source, head, layout, frame, meaning),
-        scaled=ABSENT not in (slope, shift),
+        decode=partial(_decode, file, source, head, layout, frame, to_hu),
+        has_rescale=ABSENT not in (slope, intercept),
     )
 
 
 def _decode(
-    file: File,
-    source: File | Unpacked,
+    file: ScanFile,
+    source: ScanFile | ExtractedFile,
     head: Header,
-    layout: Layout,
+    layout: PixelLayout,
     frame: int,
-    meaning: tuple[float, float, tuple[int, int] | None],
-) -> Values:
-    """meaning: slope, intercept and padding of `Values`."""
+    to_hu: tuple[float, float, tuple[int, int] | None],
+) -> StoredValues:
+    """Decodes a frame; `to_hu` has the slope, intercept and padding of StoredValues."""
     try:
         with source.open() as stream:
-            return Values(pixels.read(stream, head, layout, frame), *meaning)
-    except BROKEN as e:
+            return StoredValues(pixels.read(stream, head, layout, frame), *to_hu)
+    except READ_ERRORS as e:
         raise DataError(
             f"{file}: its pixels cannot be decoded ({_one_line(e)}); the file is cut "
-            "short or broken, or compressed in a way that is not known"
+            "short or broken, or compressed in an unknown way"
         ) from e
 
 
 def _find(
     elements: dict[str, Any], frame: int, group: str, name: str, default: str = ""
 ) -> str:
-    """An element: the frame's own, the one all frames share, or the header's."""
-    own = elements.get("PerFrameFunctionalGroupsSequence", ())
+    """Returns an element of the frame, else of all frames, else of the header."""
+    per_frame = elements.get("PerFrameFunctionalGroupsSequence", ())
     shared = elements.get("SharedFunctionalGroupsSequence", ())
-    for place in (*own[frame : frame + 1], *shared[:1]):
-        for item in place.get(f"{group}Sequence", ()):
+    for groups in (*per_frame[frame : frame + 1], *shared[:1]):
+        for item in groups.get(f"{group}Sequence", ()):
             if name in item:
                 return item[name]
     return elements.get(name) or default or elements[name]
 
 
-def _numbers(text: str, size: int, name: str) -> list[float]:
-    found = [float(part) for part in text.split("\\")]
-    if len(found) != size or not all(abs(v) < LARGEST for v in found):
+def _parse_number(text: str, default: float, name: str) -> float:
+    return default if text == ABSENT else _parse_numbers(text, 1, name)[0]
+
+
+def _parse_numbers(text: str, size: int, name: str) -> list[float]:
+    numbers = [float(part) for part in text.split("\\")]
+    valid = all(abs(v) < MAX_HEADER_NUMBER for v in numbers)  # NaN is not.
+    if len(numbers) != size or not valid:
         raise ValueError(f"{name}: {text}")
-    return found
+    return numbers
 
 
-def _axes(value: np.ndarray) -> np.ndarray:
-    """Unit vectors [2, 3], at right angles as far as headers are exact."""
+def _unit_axes(value: np.ndarray) -> np.ndarray:
+    """Returns unit vectors [2, 3]; checks lengths and right angle within rounding."""
     axes = value.reshape(2, 3)
     length = np.sqrt((axes * axes).sum(axis=1, keepdims=True))
-    if np.abs(length - 1).max() > INEXACT or abs(axes[0] @ axes[1]) > INEXACT:
+    if (
+        np.abs(length - 1).max() > HEADER_TOLERANCE
+        or abs(axes[0] @ axes[1]) > HEADER_TOLERANCE
+    ):
         raise ValueError(f"ImageOrientationPatient: {value.tolist()}")
     return axes / length
 
 
-def _spacing(
-    spacing: tuple[float, float], shape: tuple[int, int]
+def _checked_spacing(
+    spacing_mm: tuple[float, float], shape: tuple[int, int]
 ) -> tuple[float, float]:
-    wide = max(s * n for s, n in zip(spacing, reversed(shape), strict=True))
-    if not min(spacing) > 0 or wide > WIDEST:
-        raise ValueError(f"PixelSpacing: {spacing}")
-    return spacing
+    field_mm = max(s * n for s, n in zip(spacing_mm, reversed(shape), strict=True))
+    if not min(spacing_mm) > 0 or field_mm > MAX_FIELD_MM:
+        raise ValueError(f"PixelSpacing: {spacing_mm}")
+    return spacing_mm
 
 
-def _whole(elements: dict[str, Any], name: str) -> int:
-    return int(elements.get(name, 0))
+def _padding_range(
+    elements: dict[str, Any], layout: PixelLayout
+) -> tuple[int, int] | None:
+    """Returns the stored values from PixelPaddingValue to PixelPaddingRangeLimit.
 
-
-def _padding(elements: dict[str, Any], layout: Layout) -> tuple[int, int] | None:
-    """Stored values from PixelPaddingValue to PixelPaddingRangeLimit.
-
-    Writers give the value as signed or unsigned, whatever the pixels are: -2000 is
-    63536. So it is taken modulo 2^16 into the range of the pixels.
+    Some writers give an unsigned value for signed pixels, such as 63536 for -2000, or
+    the reverse. So the value is reduced modulo 2^16 to the range of the pixels.
     """
     first = elements.get("PixelPaddingValue")
     if first is None:
         return None
     ends = [first, elements.get("PixelPaddingRangeLimit", first)]
-    whole = 1 << min(layout.allocated, 16)
-    ends = [v % whole for v in ends]
+    modulus = 1 << min(layout.bits_allocated, 16)
+    ends = [v % modulus for v in ends]
     if layout.signed:
-        ends = [v - whole if v >= whole // 2 else v for v in ends]
+        ends = [v - modulus if v >= modulus // 2 else v for v in ends]
     return min(ends), max(ends)
 
 

@@ -1,7 +1,7 @@
-"""The few elements of a DICOM file that place and scale its images, and no others.
+"""Reads the elements of a DICOM header that place and scale images, and no others.
 
-pydicom reads everything; a scan has hundreds of headers, and this takes a tenth of the
-time. It reads what is broken to a ValueError, and neither warns nor recurses far.
+A scan has hundreds of headers, and this reader takes a tenth of pydicom's time. A
+broken header raises ValueError; there are no warnings and no deep recursion.
 """
 
 import io
@@ -10,18 +10,20 @@ import zlib
 from typing import Any, BinaryIO, NamedTuple
 
 MAGIC = b"DICM"  # At byte 128 of a DICOM file.
-IMPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", ".2", ".1.99"))
+IMPLICIT, BIG_ENDIAN, DEFLATED = (
+    f"1.2.840.10008.1.2{end}" for end in ("", ".2", ".1.99")
+)
 EXPLICIT = "1.2.840.10008.1.2.1"
-UNDEFINED, NONE = 0xFFFFFFFF, -1
-PIXELS, META_END = 0x7FE00010, 0x00030000
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-FIRST = 1 << 14  # Bytes that hold most headers; more are read where they do not.
-INFLATED = 1 << 28  # Bytes: a deflated file that has more is refused.
-DEEP = 16  # Sequences within sequences.
-# The forms of an element with a length of four bytes.
-LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+UNDEFINED_LENGTH, NO_PIXELS = 0xFFFFFFFF, -1
+PIXEL_DATA, META_END = 0x7FE00010, 0x00030000
+ITEM, SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
+FIRST_READ_BYTES = 1 << 14  # Holds most headers; the rest are read in larger blocks.
+MAX_INFLATED_BYTES = 1 << 28  # A deflated file with more bytes is refused.
+MAX_SEQUENCE_DEPTH = 16
+# Value representations with a length field of four bytes.
+LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 
-TEXT = {
+TEXT_ELEMENTS = {
     0x00020010: "TransferSyntaxUID",
     0x00080018: "SOPInstanceUID",
     0x00080060: "Modality",
@@ -39,7 +41,7 @@ TEXT = {
     0x00281053: "RescaleSlope",
     0x00281054: "RescaleType",
 }
-WHOLE = {
+INTEGER_ELEMENTS = {
     0x00280002: "SamplesPerPixel",
     0x00280010: "Rows",
     0x00280011: "Columns",
@@ -61,34 +63,36 @@ SEQUENCES = {
 
 
 class Header(NamedTuple):
-    """What was found.
+    """The header of a DICOM file.
 
-    elements: by keyword: text, whole numbers from 0 to 65535, or, of a sequence, its
-      items; without those that are empty.
-    syntax: TransferSyntaxUID.
-    start, length: where the value of PixelData is in the bytes that `dataset` gives;
-      the length may be UNDEFINED, and is NONE where there are no pixels.
+    elements: values by keyword: texts, integers from 0 to 65535, and for sequences
+      lists of items. Empty elements are left out.
+    transfer_syntax: TransferSyntaxUID.
+    start, length: bytes, the place of the PixelData value in the stream that `inflated`
+      returns. The length may be UNDEFINED_LENGTH; it is NO_PIXELS without PixelData.
     """
 
     elements: dict[str, Any]
-    syntax: str
+    transfer_syntax: str
     start: int
     length: int
 
 
-class _MoreError(Exception):
-    """What is to be read goes on beyond what has been read of the file."""
+class _NeedMoreBytesError(Exception):
+    """The header continues beyond the bytes that were read."""
 
 
-class _Form(NamedTuple):
+class _Encoding(NamedTuple):
+    """The byte order of elements, and whether they state their value representation."""
+
     explicit: bool
-    head: struct.Struct
-    long: struct.Struct
+    tag_and_length: struct.Struct
+    long_length: struct.Struct
 
 
-FORMS = {
+ENCODINGS = {
     order: {
-        explicit: _Form(
+        explicit: _Encoding(
             explicit, struct.Struct(order + "HH2sH"), struct.Struct(order + "I")
         )
         for explicit in (True, False)
@@ -98,146 +102,153 @@ FORMS = {
 
 
 def read(stream: BinaryIO) -> Header:
-    """Reads from the start of a file to its pixels.
+    """Reads a header, from the start of the file to its pixels.
 
     Raises:
-      ValueError: it is no DICOM file, is cut short or broken.
+      ValueError: the file is no DICOM file, is cut short or broken.
     """
-    size = FIRST
+    size = FIRST_READ_BYTES
     while True:
         data = stream.read(size)
         try:
-            return _parse(data, whole=len(data) < size)
-        except (_MoreError, struct.error):
+            return _parse(data, complete=len(data) < size)
+        except (_NeedMoreBytesError, struct.error):
             if len(data) < size:
                 raise ValueError("it ends within its header") from None
         stream.seek(0)
         size *= 8
 
 
-def dataset(stream: BinaryIO, syntax: str) -> BinaryIO:
-    """The bytes of a file, inflated where they are deflated.
+def inflated(stream: BinaryIO, transfer_syntax: str) -> BinaryIO:
+    """Returns the stream of a file, inflated if its transfer syntax is deflated.
 
     Raises:
-      ValueError: they cannot be inflated.
+      ValueError: the file cannot be inflated.
     """
-    if syntax != DEFLATED:
+    if transfer_syntax != DEFLATED:
         return stream
     stream.seek(0)
     return io.BytesIO(_inflate(stream.read()))
 
 
-def _parse(data: bytes, whole: bool) -> Header:
+def _parse(data: bytes, complete: bool) -> Header:
+    """Parses a header; complete: whether the data end with the file."""
     if data[128:132] != MAGIC:
         raise ValueError("it lacks the 128 bytes and DICM that DICOM files begin with")
-    meta, start, _ = _elements(data, 132, FORMS["<"][True], 0, META_END)
+    meta, start, _ = _read_elements(data, 132, ENCODINGS["<"][True], 0, META_END)
     syntax = meta.get("TransferSyntaxUID", "")
     if syntax == DEFLATED:
         data = _inflate(data)
-    order = ">" if syntax == BIG else "<"
+    order = ">" if syntax == BIG_ENDIAN else "<"
     explicit = syntax != IMPLICIT
     if not syntax:
         explicit = data[start + 4 : start + 6].isupper()
         syntax = EXPLICIT if explicit else IMPLICIT
-    form = FORMS[order][explicit]
-    end = len(data) if whole else 0
-    elements, at, length = _elements(data, start, form, 0, PIXELS, end)
-    if length == NONE and at != len(data):
-        raise _MoreError
+    encoding = ENCODINGS[order][explicit]
+    end = len(data) if complete else 0
+    elements, at, length = _read_elements(data, start, encoding, 0, PIXEL_DATA, end)
+    if length == NO_PIXELS and at != len(data):
+        raise _NeedMoreBytesError
     return Header(elements, syntax, at, length)
 
 
 def _inflate(data: bytes) -> bytes:
-    """The same with all after the meta group inflated, as far as it goes."""
-    _, start, _ = _elements(data, 132, FORMS["<"][True], 0, META_END)
+    """Inflates all bytes after the meta group; a file cut short is inflated in part."""
+    _, start, _ = _read_elements(data, 132, ENCODINGS["<"][True], 0, META_END)
     try:
         inflator = zlib.decompressobj(-zlib.MAX_WBITS)
-        rest = inflator.decompress(data[start:], INFLATED)
+        rest = inflator.decompress(data[start:], MAX_INFLATED_BYTES)
     except zlib.error as e:
         raise ValueError(f"it cannot be inflated: {e}") from e
     if inflator.unconsumed_tail:
-        raise ValueError(f"it inflates to more than {INFLATED} bytes")
+        raise ValueError(f"it inflates to more than {MAX_INFLATED_BYTES} bytes")
     return data[:start] + rest
 
 
-def _elements(
-    data: bytes, at: int, form: _Form, depth: int, stop: int = 0, end: int = 0
+def _read_elements(
+    data: bytes, at: int, encoding: _Encoding, depth: int, stop: int = 0, end: int = 0
 ) -> tuple[dict[str, Any], int, int]:
-    """The elements up to a tag, to an end, or to where an item says that it ends.
+    """Reads elements up to the tag `stop`, to the byte `end`, or to an item's end.
 
     Returns:
-      The elements; where they end: the start of the value if that tag was PIXELS, else
-      of the element; and the length of that value, or NONE.
+      The elements; the byte where they end: the start of the value if `stop` was
+      PIXEL_DATA, else of the element; and the length of that value, or NO_PIXELS.
     """
-    if depth > DEEP:
+    if depth > MAX_SEQUENCE_DEPTH:
         raise ValueError("its sequences are nested too deeply")
-    found: dict[str, Any] = {}
-    explicit, head, long = form
+    elements: dict[str, Any] = {}
+    explicit, tag_and_length, long_length = encoding
     while not end or at < end:
-        group, element, vr, short = head.unpack_from(data, at)
+        group, element, vr, short = tag_and_length.unpack_from(data, at)
         tag = group << 16 | element
         if stop == META_END and tag >= stop:
-            return found, at, NONE
-        if explicit and group != 0xFFFE and vr in LONG:
-            (length,) = long.unpack_from(data, at + 8)
+            return elements, at, NO_PIXELS
+        if explicit and group != 0xFFFE and vr in LONG_VRS:
+            (length,) = long_length.unpack_from(data, at + 8)
             value = at + 12
         elif explicit and group != 0xFFFE and vr.isalpha() and vr.isupper():
             length, value = short, at + 8
-        else:  # Implicit; some files are so in part.
-            (length,) = long.unpack_from(data, at + 4)
+        else:  # Implicit; some explicit files have implicit parts.
+            (length,) = long_length.unpack_from(data, at + 4)
             value = at + 8
-        if tag == stop == PIXELS:
-            return found, value, length
+        if tag == stop == PIXEL_DATA:
+            return elements, value, length
         if group == 0xFFFE and depth:
-            return found, value, length
-        if tag in SEQUENCES or length == UNDEFINED:
-            within = FORMS["<"][False] if vr == b"UN" else form
-            raw = tag == PIXELS
-            items, at = _items(data, value, length, within, depth, raw)
+            return elements, value, length
+        if tag in SEQUENCES or length == UNDEFINED_LENGTH:
+            inner = ENCODINGS["<"][False] if vr == b"UN" else encoding
+            skip = tag == PIXEL_DATA
+            items, at = _read_items(data, value, length, inner, depth, skip)
             if tag in SEQUENCES:
-                found[SEQUENCES[tag]] = items
+                elements[SEQUENCES[tag]] = items
             continue
         at = value + length
-        if tag in TEXT or tag in WHOLE:
+        if tag in TEXT_ELEMENTS or tag in INTEGER_ELEMENTS:
             if at > len(data):
-                raise _MoreError
-            _keep(found, tag, data[value:at], head.format[0])
-    return found, at, NONE
+                raise _NeedMoreBytesError
+            _add_element(elements, tag, data[value:at], tag_and_length.format[0])
+    return elements, at, NO_PIXELS
 
 
-def _items(
-    data: bytes, at: int, length: int, form: _Form, depth: int, raw: bool
+def _read_items(
+    data: bytes, at: int, length: int, encoding: _Encoding, depth: int, skip: bool
 ) -> tuple[list[dict[str, Any]], int]:
-    """The items of a sequence, and where it ends. raw: they are bytes to be skipped."""
+    """Returns the items of a sequence, and the byte where it ends.
+
+    skip: whether the items are fragments of pixels, which are skipped.
+    """
     items = []
-    end = at + length if length != UNDEFINED else None
+    end = at + length if length != UNDEFINED_LENGTH else None
     while end is None or at < end:
-        group, element, _, _ = form.head.unpack_from(data, at)
-        (size,) = form.long.unpack_from(data, at + 4)
+        group, element, _, _ = encoding.tag_and_length.unpack_from(data, at)
+        (size,) = encoding.long_length.unpack_from(data, at + 4)
         tag, at = group << 16 | element, at + 8
         if tag == SEQUENCE_END and end is None:
             break
         if tag != ITEM:
             raise ValueError("a sequence that holds something else than items")
-        if raw:
+        if skip:
             at += size
-        elif size == UNDEFINED:
-            found, at, _ = _elements(data, at, form, depth + 1)
-            items.append(found)
+        elif size == UNDEFINED_LENGTH:
+            elements, at, _ = _read_elements(data, at, encoding, depth + 1)
+            items.append(elements)
         elif size:
-            found, _, _ = _elements(data, at, form, depth + 1, end=at + size)
-            items.append(found)
+            elements, _, _ = _read_elements(
+                data, at, encoding, depth + 1, end=at + size
+            )
+            items.append(elements)
             at += size
         else:
             items.append({})
     return items, at
 
 
-def _keep(found: dict[str, Any], tag: int, value: bytes, order: str) -> None:
-    if tag in WHOLE:
+def _add_element(elements: dict[str, Any], tag: int, value: bytes, order: str) -> None:
+    if tag in INTEGER_ELEMENTS:
         if len(value) >= 2:
-            (found[WHOLE[tag]],) = struct.unpack_from(order + "H", value)
+            (number,) = struct.unpack_from(order + "H", value)
+            elements[INTEGER_ELEMENTS[tag]] = number
         return
     text = value.decode("latin-1").strip(" \0")
     if text:
-        found[TEXT[tag]] = text
+        elements[TEXT_ELEMENTS[tag]] = text

@@ -1,8 +1,8 @@
-"""From NIfTI files to planes.
+"""Reads the slices of NIfTI files.
 
-The planes lie across the voxel axis that runs most along the body. A file is read plane
-by plane: the voxels stay on the disk, those of compressed files in a temporary one.
-nibabel is imported where it is used, for it takes 40 MB, and most scans are DICOM.
+Slices lie across the voxel axis that is nearest to the body axis. Each slice is read
+when it is needed: the voxels stay on the disk, those of compressed files in a temporary
+file. nibabel takes 40 MB of memory and most scans are DICOM, so functions import it.
 """
 
 import gzip
@@ -18,133 +18,143 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from l3spot.ct.slices import INEXACT, File, Plane, Values
+from l3spot.ct.slices import (
+    HEADER_TOLERANCE,
+    ScanFile,
+    SeriesKey,
+    Slice,
+    StoredValues,
+)
 from mtl.host.errors import DataError
 
-QUIET = logging.Logger("quiet")  # For what nibabel mends and would tell on stderr.
-QUIET.addHandler(logging.NullHandler())
+SILENT_LOGGER = logging.Logger("silent")  # nibabel reports repaired headers to it.
+SILENT_LOGGER.addHandler(logging.NullHandler())
 SUFFIXES = (".nii", ".nii.gz")
-LPS = np.array([-1.0, -1.0, 1.0])  # What turns RAS into it.
-MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
-CHUNK = 2**22  # Bytes that are decompressed at a time.
-BROKEN = (OSError, EOFError, zlib.error, zipfile.BadZipFile)
+RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])  # Signs of x, y and z; also LPS to RAS.
+MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
+CHUNK_BYTES = 2**22  # Files are decompressed in chunks of this size.
+HEADER_BYTES = 540  # Of the longer header, NIfTI-2.
+READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile)
 
 
-def is_nifti(file: File) -> bool:
-    """Whether its name says so."""
+def is_nifti(file: ScanFile) -> bool:
+    """Returns whether the file name has a suffix of NIfTI."""
     return file.name.lower().endswith(SUFFIXES)
 
 
 def stem(name: str) -> str:
-    """A file's name without the end that tells NIfTI."""
+    """Returns a file name without the suffix of NIfTI."""
     lower = name.lower()
     return next((name[: -len(s)] for s in SUFFIXES if lower.endswith(s)), name)
 
 
-def read(file: File) -> list[Plane]:
-    """The planes of a NIfTI file of one volume.
+def read(file: ScanFile) -> list[Slice]:
+    """Reads the slices of a NIfTI file of one volume.
 
-    Their series is the file's name. NaN and infinite values are padding.
+    The file name is the name of the series. NaN and infinite values are padding.
 
     Raises:
-      DataError: it is no NIfTI file, or does not say where its voxels are in the
-        patient.
+      DataError: the file is no NIfTI file, or does not place its voxels in the patient.
     """
-    header = _header(file)
-    shape = _shape(file, header)
-    kind = header.get_data_dtype()
-    if kind.kind not in "iuf":
-        raise DataError(f"{file} holds {kind} values, not one number a voxel")
-    affine = _affine(file, header)
-    steps = np.linalg.norm(affine[:, :3], axis=0)
-    units = affine[:, :3] / steps
-    slices = int(np.abs(units[2]).argmax())
-    along, down = (a for a in range(3) if a != slices)
-    if abs(units[:, along] @ units[:, down]) > INEXACT:
+    header = _read_header(file)
+    shape = _volume_shape(file, header)
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "iuf":
+        raise DataError(f"{file} holds {dtype} values, not one number a voxel")
+    affine = _lps_affine(file, header)
+    voxel_mm = np.linalg.norm(affine[:, :3], axis=0)
+    units = affine[:, :3] / voxel_mm
+    slice_axis = int(np.abs(units[2]).argmax())
+    along, down = (a for a in range(3) if a != slice_axis)
+    if abs(units[:, along] @ units[:, down]) > HEADER_TOLERANCE:
         raise DataError(f"{file}: its in-plane axes are sheared; resample it")
-    voxels = _Voxels(file, kind, shape, int(header.get_data_offset()))
-    slope, shift = _scale(file, header)
+    voxels = _Voxels(file, dtype, shape, int(header.get_data_offset()))
+    slope, intercept = _rescale(file, header)
     return [
-        Plane(
+        Slice(
             file=file,
-            series=("", str(file.path.parent), file.name),
-            sop="",
-            number=(0, number),
-            origin=affine[:, 3] + number * affine[:, slices],
+            series=SeriesKey("", str(file.path.parent), file.name),
+            sop_instance_uid="",
+            acquisition_number=0,
+            instance_number=index,
+            origin_mm=affine[:, 3] + index * affine[:, slice_axis],
             axes=units[:, [along, down]].T,
-            spacing=(float(steps[along]), float(steps[down])),
+            spacing_mm=(float(voxel_mm[along]), float(voxel_mm[down])),
             shape=(shape[down], shape[along]),
-            values=partial(_decode, voxels, slices, number, slope, shift),
+            decode=partial(_decode, voxels, slice_axis, index, slope, intercept),
         )
-        for number in range(shape[slices])
+        for index in range(shape[slice_axis])
     ]
 
 
-def grid(file: File) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Voxel numbers to mm, LPS, float64 [3, 4]; and how many voxels along each axis.
+def read_grid(file: ScanFile) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Returns the affine from voxel indices to mm, LPS, float64 [3, 4], and the shape.
 
     Raises:
-      DataError: it is no NIfTI file, or does not say where its voxels are.
+      DataError: the file is no NIfTI file, or does not place its voxels in the patient.
     """
-    header = _header(file)
-    return _affine(file, header), _shape(file, header)
+    header = _read_header(file)
+    return _lps_affine(file, header), _volume_shape(file, header)
 
 
 class _Voxels:
-    """The stored voxels of a file, mapped into memory when first asked for."""
+    """The stored voxels of a file; the first access maps them into memory."""
 
     def __init__(
-        self, file: File, kind: np.dtype, shape: tuple[int, ...], offset: int
+        self, file: ScanFile, dtype: np.dtype, shape: tuple[int, ...], offset: int
     ) -> None:
-        self._open = partial(_mapped, file, kind, shape, offset)
+        self._map = partial(_map_voxels, file, dtype, shape, offset)
         self._lock = threading.Lock()
         self._array: np.ndarray | None = None
 
     def get(self) -> np.ndarray:
-        """[i, j, k], read only; raises DataError."""
+        """Returns the voxels [i, j, k], read only; raises DataError."""
         with self._lock:
             if self._array is None:
-                self._array = self._open()
+                self._array = self._map()
             return self._array
 
 
 def _decode(
-    voxels: _Voxels, axis: int, number: int, slope: float, shift: float
-) -> Values:
-    return Values(np.moveaxis(voxels.get(), axis, 0)[number].T, slope, shift)
+    voxels: _Voxels, axis: int, index: int, slope: float, intercept: float
+) -> StoredValues:
+    stored = np.moveaxis(voxels.get(), axis, 0)[index].T
+    return StoredValues(stored, slope, intercept)
 
 
-def _mapped(
-    file: File, kind: np.dtype, shape: tuple[int, ...], offset: int
+def _map_voxels(
+    file: ScanFile, dtype: np.dtype, shape: tuple[int, ...], offset: int
 ) -> np.ndarray:
-    """The voxels [i, j, k], on the disk.
+    """Maps the voxels [i, j, k] of a file into memory.
 
-    The temporary file has no name, so it goes with the map.
+    Compressed files are first decompressed to a temporary file without a name, which is
+    deleted with the memory map.
     """
-    size = offset + kind.itemsize * math.prod(shape)
-    if file.archive is None and not _packed(file):
+    size = offset + dtype.itemsize * math.prod(shape)
+    if file.zip_file is None and not _is_gzip(file):
         with file.open() as stream:
-            return _map(file, stream, kind, shape, offset, size)
+            return _map_stream(file, stream, dtype, shape, offset, size)
     try:
-        with tempfile.TemporaryFile() as whole:
-            with _unpacked(file) as stream:
-                _copy(file, stream, whole, size)
-            return _map(file, cast(BinaryIO, whole), kind, shape, offset, size)
+        with tempfile.TemporaryFile() as extracted:
+            with _open_decompressed(file) as stream:
+                _copy(file, stream, extracted, size)
+            copied = cast(BinaryIO, extracted)
+            return _map_stream(file, copied, dtype, shape, offset, size)
     except DataError:
         raise
     except OSError as e:
         raise DataError(
             f"{file} cannot be unpacked in {tempfile.gettempdir()} ({e}); set TMPDIR "
-            f"to a folder with {size / 1e9:.1f} GB of room"
+            f"to a folder with {size / 1e9:.1f} GB of space"
         ) from e
 
 
-def _copy(file: File, stream: BinaryIO, to: Any, size: int) -> None:
-    """Copies at most `size` bytes, in chunks, and one read more: it checks the sum."""
+def _copy(file: ScanFile, stream: BinaryIO, to: Any, size: int) -> None:
+    """Copies at most `size` bytes in chunks; the last read verifies the checksum."""
     while True:
         try:
-            chunk = stream.read(min(CHUNK, size) or 1)
-        except BROKEN as e:
+            chunk = stream.read(min(CHUNK_BYTES, size) or 1)
+        except READ_ERRORS as e:
             raise DataError(f"{file} cannot be unpacked ({e}); get it again") from e
         if not (chunk and size):
             return
@@ -152,35 +162,35 @@ def _copy(file: File, stream: BinaryIO, to: Any, size: int) -> None:
         size -= len(chunk)
 
 
-def _map(
-    file: File,
+def _map_stream(
+    file: ScanFile,
     stream: BinaryIO,
-    kind: np.dtype,
+    dtype: np.dtype,
     shape: tuple[int, ...],
     offset: int,
     size: int,
 ) -> np.ndarray:
-    there = stream.seek(0, 2)
-    if there < size:
+    available = stream.seek(0, 2)
+    if available < size:
         raise DataError(
-            f"{file} is cut short: it holds {there} of {size} bytes; get it again"
+            f"{file} is cut short: it holds {available} of {size} bytes; get it again"
         )
-    flat = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
-    return np.ndarray(shape, kind, flat, offset, order="F")
+    memory = mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
+    return np.ndarray(shape, dtype, memory, offset, order="F")
 
 
-def _packed(file: File) -> bool:
+def _is_gzip(file: ScanFile) -> bool:
     return file.name.lower().endswith(".gz")
 
 
-def _unpacked(file: File) -> BinaryIO:
-    """Its bytes, decompressed as they are read."""
+def _open_decompressed(file: ScanFile) -> BinaryIO:
+    """Opens a file; its bytes are decompressed during reading."""
     stream = file.open()
-    return cast(BinaryIO, _Gzip(stream)) if _packed(file) else stream
+    return cast(BinaryIO, _ClosingGzip(stream)) if _is_gzip(file) else stream
 
 
-class _Gzip(gzip.GzipFile):
-    """Closes what it reads from, too."""
+class _ClosingGzip(gzip.GzipFile):
+    """A gzip reader that also closes the stream it reads from."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(fileobj=stream, mode="rb")
@@ -191,27 +201,27 @@ class _Gzip(gzip.GzipFile):
         self._stream.close()
 
 
-def _header(file: File) -> Any:
-    """Its header, of either version of the format.
+def _read_header(file: ScanFile) -> Any:
+    """Reads the header of a NIfTI-1 or NIfTI-2 file.
 
     Raises:
-      DataError: it has none.
+      DataError: the file has no such header.
     """
     import nibabel
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        with _unpacked(file) as stream:
-            start = stream.read(540)
-    except BROKEN as e:
+        with _open_decompressed(file) as stream:
+            start = stream.read(HEADER_BYTES)
+    except READ_ERRORS as e:
         raise DataError(f"{file} is no NIfTI file, or is broken ({e})") from e
-    for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
-        size = kind.sizeof_hdr
+    for header_class in (nibabel.Nifti1Header, nibabel.Nifti2Header):
+        size = header_class.sizeof_hdr
         magic = start[344:348] if size == 348 else start[4:12]
         if len(start) >= size and magic.startswith((b"n+1", b"n+2")):
             try:
-                header = kind(start[:size], check=False)
-                header.check_fix(logger=QUIET)
+                header = header_class(start[:size], check=False)
+                header.check_fix(logger=SILENT_LOGGER)
                 header.get_data_offset()
                 return header
             except (HeaderDataError, ValueError, OverflowError) as e:
@@ -219,7 +229,7 @@ def _header(file: File) -> Any:
     raise DataError(f"{file} is no NIfTI file of header and voxels in one")
 
 
-def _shape(file: File, header: Any) -> tuple[int, ...]:
+def _volume_shape(file: ScanFile, header: Any) -> tuple[int, ...]:
     shape = tuple(int(n) for n in header.get_data_shape())
     if len(shape) < 3 or min(shape) < 1 or math.prod(shape[3:]) != 1:
         raise DataError(
@@ -229,11 +239,11 @@ def _shape(file: File, header: Any) -> tuple[int, ...]:
     return shape[:3]
 
 
-def _affine(file: File, header: Any) -> np.ndarray:
-    """float64 [3, 4]: voxel numbers to mm, LPS; from the sform, else the qform.
+def _lps_affine(file: ScanFile, header: Any) -> np.ndarray:
+    """Returns the sform, else the qform, float64 [3, 4]: voxel indices to mm, LPS.
 
     Raises:
-      DataError: there is neither, or it makes no sense.
+      DataError: both are missing, or the affine is invalid.
     """
     from nibabel.spatialimages import HeaderDataError
 
@@ -243,24 +253,24 @@ def _affine(file: File, header: Any) -> np.ndarray:
         if affine is None:
             affine = header.get_qform(coded=True)[0]
     except (HeaderDataError, KeyError, ValueError) as e:
-        raise DataError(f"{file} does not say how its voxels lie ({e})") from e
+        raise DataError(f"{file} does not place its voxels ({e})") from e
     if affine is None:
         raise DataError(
-            f"{file} does not say where it is in the patient: it has neither an sform "
+            f"{file} does not place its voxels in the patient: it has neither an sform "
             "nor a qform; convert it again from DICOM"
         )
-    affine = MM[unit] * LPS[:, None] * np.asarray(affine, float)[:3]
+    affine = MM_PER_UNIT[unit] * RAS_TO_LPS[:, None] * np.asarray(affine, float)[:3]
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:, :3])) < 1e-9:
-        raise DataError(f"{file} says nonsense of where it is: {affine.tolist()}")
+        raise DataError(f"{file} has an invalid affine: {affine.tolist()}")
     return affine
 
 
-def _scale(file: File, header: Any) -> tuple[float, float]:
-    """HU = slope * stored value + shift."""
+def _rescale(file: ScanFile, header: Any) -> tuple[float, float]:
+    """Returns slope and intercept: HU = slope * stored value + intercept."""
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        slope, shift = header.get_slope_inter()
+        slope, intercept = header.get_slope_inter()
     except HeaderDataError as e:
         raise DataError(f"{file} has a broken NIfTI header ({e})") from e
-    return (1.0, 0.0) if slope is None else (slope, shift or 0.0)
+    return (1.0, 0.0) if slope is None else (slope, intercept or 0.0)

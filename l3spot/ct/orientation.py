@@ -1,55 +1,57 @@
-"""Planes that are not quite axial, or whose rows do not run from side to side.
+"""Checks whether slices are axial, and whether their rows run from side to side.
 
-A projection takes them as if they were. Small angles are told, larger ones refused.
+A projection assumes both. Small angles give a warning, larger angles are refused.
 """
 
 import numpy as np
 
-from l3spot.ct.slices import Plane
+from l3spot.ct.slices import Slice
 
-# Degrees that are told, and that are too many: with 5, what is 50 mm from the middle is
-# 4 mm too high or too low.
-TILTED = 1.1, 5.0
-TURNED = 2.0, 10.0
+# Angles between the slices and axial slices. A tilt of 5 degrees moves a point that is
+# 50 mm from the middle by 4 mm in z.
+TILT_WARNING_DEG, MAX_TILT_DEG = 1.1, 5.0
+# Angles between the image rows and the nearest body axis.
+ROTATION_WARNING_DEG, MAX_ROTATION_DEG = 2.0, 10.0
 
 
-def _tilt(normal: np.ndarray) -> float:
-    """Degrees between planes and axial ones."""
+def tilt_error(normal: np.ndarray) -> str:
+    """Returns why slices with this normal are refused as not axial; "" if they fit."""
+    if _tilt_deg(normal) <= MAX_TILT_DEG:
+        return ""
+    angle = f"its slices are {_tilt_deg(normal):.0f} degrees from axial"
+    return f"{angle}; resample it to axial slices"
+
+
+def rotation_error(ct_slice: Slice) -> str:
+    """Returns why the image is refused as rotated within its plane; "" if it fits."""
+    if _rotation_deg(ct_slice) <= MAX_ROTATION_DEG:
+        return ""
+    angle = f"its images are rotated by {_rotation_deg(ct_slice):.0f} degrees in-plane"
+    return f"{angle}; resample it to rows that run from side to side"
+
+
+def angle_warnings(normal: np.ndarray, ct_slice: Slice) -> list[str]:
+    """Returns warnings about angles that a projection ignores."""
+    warnings = []
+    if _tilt_deg(normal) > TILT_WARNING_DEG:
+        warnings.append(
+            f"its slices are {_tilt_deg(normal):.1f} degrees from axial, and are "
+            "treated as axial"
+        )
+    if _rotation_deg(ct_slice) > ROTATION_WARNING_DEG:
+        warnings.append(
+            f"its images are rotated by {_rotation_deg(ct_slice):.1f} degrees "
+            "in-plane, and are treated as straight"
+        )
+    return warnings
+
+
+def _tilt_deg(normal: np.ndarray) -> float:
+    """Returns the angle between slices with this normal and axial slices."""
     return float(np.degrees(np.arctan2(np.hypot(*normal[:2]), normal[2])))
 
 
-def _rotation(plane: Plane) -> float:
-    """Degrees from a row of the image to the nearest of side to side, front to back."""
-    across, along = np.abs(plane.axes[0, :2])
-    return float(np.degrees(np.arctan2(min(across, along), max(across, along))))
-
-
-def tilted(normal: np.ndarray) -> str:
-    """Why planes are not axial, or ""."""
-    if _tilt(normal) <= TILTED[1]:
-        return ""
-    what = f"its planes are {_tilt(normal):.0f} degrees from axial"
-    return f"{what}; resample it to axial planes"
-
-
-def turned(plane: Plane) -> str:
-    """Why the images do not lie straight in the patient, or ""."""
-    if _rotation(plane) <= TURNED[1]:
-        return ""
-    what = f"its images are rotated by {_rotation(plane):.0f} degrees within the plane"
-    return f"{what}; resample it to rows that run from side to side"
-
-
-def told(normal: np.ndarray, plane: Plane) -> list[str]:
-    """Warns of angles that are projected as if they were not there."""
-    warnings = []
-    if _tilt(normal) > TILTED[0]:
-        warnings.append(
-            f"its planes are {_tilt(normal):.1f} degrees from axial, and taken as axial"
-        )
-    if _rotation(plane) > TURNED[0]:
-        warnings.append(
-            f"its images are rotated by {_rotation(plane):.1f} degrees within the "
-            "plane, and taken as straight"
-        )
-    return warnings
+def _rotation_deg(ct_slice: Slice) -> float:
+    """Returns the angle between an image row and the nearer of the axes x and y."""
+    x, y = np.abs(ct_slice.axes[0, :2])
+    return float(np.degrees(np.arctan2(min(x, y), max(x, y))))

@@ -1,4 +1,4 @@
-"""The stored values of one frame of a DICOM file."""
+"""Reads the stored pixel values of a frame of a DICOM file."""
 
 import struct
 from typing import BinaryIO, NamedTuple
@@ -6,86 +6,95 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from l3spot.ct import decoder_processes, header
-from l3spot.ct.decoders import Frame
-from l3spot.ct.header import ITEM, UNDEFINED, Header
+from l3spot.ct.decoders import CompressedFrame
+from l3spot.ct.header import ITEM, UNDEFINED_LENGTH, Header
 
-NATIVE = frozenset([header.IMPLICIT, header.BIG, header.DEFLATED, header.EXPLICIT])
-MOST = 1 << 24  # Pixels of a plane: 4096 x 4096.
+UNCOMPRESSED = frozenset(
+    [header.IMPLICIT, header.BIG_ENDIAN, header.DEFLATED, header.EXPLICIT]
+)
+MAX_PIXELS = 1 << 24  # Of a slice: 4096 x 4096.
 ITEM_BYTES = struct.pack("<HH", ITEM >> 16, ITEM & 0xFFFF)
 
 
-class Layout(NamedTuple):
-    """How a frame is stored.
+class PixelLayout(NamedTuple):
+    """The layout of a frame's pixels.
 
-    shape: rows, columns.
-    allocated, stored, high: bits that a pixel takes, those that count, and the number
-      of the highest of these.
-    signed: whether they are two's complement.
+    shape: number of rows and columns.
+    bits_allocated, bits_stored, high_bit: bits per pixel, bits in use, and the index of
+      the highest bit in use.
+    signed: whether the values are two's complement.
     """
 
     shape: tuple[int, int]
-    allocated: int
-    stored: int
-    high: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
     signed: bool
 
 
-def layout(elements: dict) -> Layout:
-    """Reads it from a header.
+def parse_layout(elements: dict) -> PixelLayout:
+    """Returns the pixel layout that the elements of a header state.
 
     Raises:
-      KeyError, ValueError: an element is missing, or makes no sense.
+      KeyError, ValueError: an element is missing or invalid.
     """
     shape = elements["Rows"], elements["Columns"]
     allocated = elements["BitsAllocated"]
     stored = elements.get("BitsStored", allocated)
     high = elements.get("HighBit", stored - 1)
-    if not 0 < shape[0] * shape[1] <= MOST:
+    if not 0 < shape[0] * shape[1] <= MAX_PIXELS:
         raise ValueError(f"Rows and Columns: {shape[0]} x {shape[1]}")
     if allocated not in (8, 16, 32) or not 0 < stored <= high + 1 <= allocated:
         bits = f"{stored} bits up to number {high} of {allocated}"
         raise ValueError(f"BitsAllocated, BitsStored, HighBit: {bits}")
-    kind = elements.get("PhotometricInterpretation", "MONOCHROME2")
-    if elements.get("SamplesPerPixel", 1) != 1 or "MONOCHROME" not in kind:
-        raise ValueError(f"PhotometricInterpretation: {kind} is no grey image")
+    photometric = elements.get("PhotometricInterpretation", "MONOCHROME2")
+    if elements.get("SamplesPerPixel", 1) != 1 or "MONOCHROME" not in photometric:
+        raise ValueError(f"PhotometricInterpretation: {photometric} is no grey image")
     signed = elements["PixelRepresentation"]
     if signed not in (0, 1):
         raise ValueError(f"PixelRepresentation: {signed}")
-    return Layout(shape, allocated, stored, high, bool(signed))
+    return PixelLayout(shape, allocated, stored, high, bool(signed))
 
 
-def read(stream: BinaryIO, head: Header, at: Layout, frame: int) -> np.ndarray:
-    """The stored values of a frame, integers [rows, columns].
+def read(stream: BinaryIO, head: Header, layout: PixelLayout, frame: int) -> np.ndarray:
+    """Returns the stored values of a frame, integers [rows, columns].
 
     Args:
-      stream: the file.
-      head: its header.
-      at: how its frames are stored.
-      frame: which; from 0.
+      stream: the open file.
+      head: the file's header.
+      layout: the layout of the file's pixels.
+      frame: the index of the frame, from 0.
 
     Raises:
-      ValueError: the file is cut short or broken, or its compression is not known.
+      ValueError: the file is cut short or broken, or its compression is not supported.
     """
-    rows, columns = at.shape
-    if head.syntax in NATIVE:
-        values = _native(header.dataset(stream, head.syntax), head, at, frame)
-        return _significant(values, at)
-    data = _frame(stream, head, frame, 2 * rows * columns * at.allocated // 8 + 65536)
-    found = decoder_processes.decode(
-        Frame(head.syntax, data, rows, columns, at.allocated)
+    rows, columns = layout.shape
+    if head.transfer_syntax in UNCOMPRESSED:
+        inflated = header.inflated(stream, head.transfer_syntax)
+        return _significant_bits(_read_native(inflated, head, layout, frame), layout)
+    max_bytes = 2 * rows * columns * layout.bits_allocated // 8 + 65536
+    data = _read_compressed(stream, head, frame, max_bytes)
+    decoded = decoder_processes.decode(
+        CompressedFrame(
+            head.transfer_syntax, data, rows, columns, layout.bits_allocated
+        )
     )
-    size = len(found.data) // (rows * columns)
-    values = np.frombuffer(found.data, f"<u{size}").reshape(at.shape)
-    if found.precision == at.allocated:  # As with RLE: bits lie where the header says.
-        return _significant(values, at)
-    at = at._replace(stored=found.precision, high=found.precision - 1)
-    return _significant(values, at)
+    size = len(decoded.data) // (rows * columns)
+    values = np.frombuffer(decoded.data, f"<u{size}").reshape(layout.shape)
+    precision = decoded.precision
+    if precision == layout.bits_allocated:  # As with RLE, the header gives the bits.
+        return _significant_bits(values, layout)
+    layout = layout._replace(bits_stored=precision, high_bit=precision - 1)
+    return _significant_bits(values, layout)
 
 
-def _native(stream: BinaryIO, head: Header, at: Layout, frame: int) -> np.ndarray:
-    order = ">" if head.syntax == header.BIG else "<"
-    size = at.shape[0] * at.shape[1] * at.allocated // 8
-    if head.length == UNDEFINED:
+def _read_native(
+    stream: BinaryIO, head: Header, layout: PixelLayout, frame: int
+) -> np.ndarray:
+    """Reads an uncompressed frame, unsigned integers [rows, columns]."""
+    order = ">" if head.transfer_syntax == header.BIG_ENDIAN else "<"
+    size = layout.shape[0] * layout.shape[1] * layout.bits_allocated // 8
+    if head.length == UNDEFINED_LENGTH:
         raise ValueError("its pixels are in fragments, but not compressed")
     if (frame + 1) * size > head.length:
         raise ValueError(f"{head.length} bytes of pixels are too few")
@@ -93,17 +102,19 @@ def _native(stream: BinaryIO, head: Header, at: Layout, frame: int) -> np.ndarra
     data = stream.read(size)
     if len(data) < size:
         raise ValueError("it ends within its pixels")
-    return np.frombuffer(data, f"{order}u{at.allocated // 8}").reshape(at.shape)
+    values = np.frombuffer(data, f"{order}u{layout.bits_allocated // 8}")
+    return values.reshape(layout.shape)
 
 
-def _significant(values: np.ndarray, at: Layout) -> np.ndarray:
-    """What counts of the bits, as signed or unsigned numbers."""
+def _significant_bits(values: np.ndarray, layout: PixelLayout) -> np.ndarray:
+    """Extracts the bits in use, as signed or unsigned numbers."""
     size = 8 * values.itemsize
-    if at.signed:
+    if layout.signed:
         values = values.view(values.dtype.str.replace("u", "i"))
-    above, below = size - 1 - at.high, size - at.stored
-    if above == below and not at.signed and not values.max() >> at.stored:
-        return values  # Nearly always, and four times as fast to find.
+    above, below = size - 1 - layout.high_bit, size - layout.bits_stored
+    unused_are_zero = above == below and not layout.signed
+    if unused_are_zero and not values.max() >> layout.bits_stored:
+        return values  # The usual case; this test is four times as fast.
     if above:
         values = values << above
     if below:
@@ -111,26 +122,28 @@ def _significant(values: np.ndarray, at: Layout) -> np.ndarray:
     return values
 
 
-def _frame(stream: BinaryIO, head: Header, frame: int, most: int) -> bytes:
-    """The fragments of a frame, put together; `most` bytes are the most it may have."""
+def _read_compressed(
+    stream: BinaryIO, head: Header, frame: int, max_bytes: int
+) -> bytes:
+    """Joins the fragments of a compressed frame."""
     frames = int(head.elements.get("NumberOfFrames", 1))
-    if head.length != UNDEFINED:
+    if head.length != UNDEFINED_LENGTH:
         raise ValueError("its pixels are compressed, but not in fragments")
-    table, places = _fragments(stream, head.start)
+    offsets, fragments = _read_fragments(stream, head.start)
     if frames == 1:
-        own = places
-    elif len(places) == frames:
-        own = places[frame : frame + 1]
-    elif len(table) == frames:
-        low, high = [*table, UNDEFINED][frame : frame + 2]
-        first = places[0][0]
-        own = [p for p in places if low <= p[0] - first < high]
+        own = fragments
+    elif len(fragments) == frames:
+        own = fragments[frame : frame + 1]
+    elif len(offsets) == frames:
+        low, high = [*offsets, UNDEFINED_LENGTH][frame : frame + 2]
+        first = fragments[0][0]
+        own = [f for f in fragments if low <= f[0] - first < high]
     else:
         raise ValueError(
-            f"{len(places)} fragments for {frames} frames, and no table of offsets"
+            f"{len(fragments)} fragments for {frames} frames, and no table of offsets"
         )
     size = sum(length for _, length in own)
-    if size > most:
+    if size > max_bytes:
         raise ValueError(f"a frame of {size} bytes is no compressed one")
     data = b""
     for start, length in own:
@@ -141,22 +154,28 @@ def _frame(stream: BinaryIO, head: Header, frame: int, most: int) -> bytes:
     return data
 
 
-def _fragments(stream: BinaryIO, start: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """The table of offsets, [] if empty; where the fragments start, and lengths."""
-    found: list[tuple[int, int]] = []
+def _read_fragments(
+    stream: BinaryIO, start: int
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Returns the table of offsets, [] if empty, and each fragment's start and length.
+
+    All are in bytes.
+    """
+    items: list[tuple[int, int]] = []
     stream.seek(start)
     at = start
     while True:
-        item = stream.read(8)
-        if len(item) < 8 or item[:4] != ITEM_BYTES:
-            break  # Those that lack the end of the sequence are read as well.
-        (length,) = struct.unpack_from("<I", item, 4)
-        found.append((at + 8, length))
+        head = stream.read(8)
+        if len(head) < 8 or head[:4] != ITEM_BYTES:
+            break  # Files without the end of the sequence are accepted.
+        (length,) = struct.unpack_from("<I", head, 4)
+        items.append((at + 8, length))
         at += 8 + length
         stream.seek(at)
-    if len(found) < 2:
+    if len(items) < 2:
         raise ValueError("it holds no fragments of pixels")
-    (first, size), *rest = found
+    (first, size), *fragments = items
     stream.seek(first)
-    table = stream.read(min(size, 4 * len(rest)))
-    return list(struct.unpack(f"<{len(table) // 4}I", table[: len(table) & ~3])), rest
+    table = stream.read(min(size, 4 * len(fragments)))
+    offsets = struct.unpack(f"<{len(table) // 4}I", table[: len(table) & ~3])
+    return list(offsets), fragments

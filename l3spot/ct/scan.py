@@ -1,32 +1,37 @@
-"""A scan as users have it, a folder or a zip file, to the one volume that is meant."""
+"""Reads a scan from a folder or a zip file, and chooses its volume."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from l3spot.ct import dicom, nifti, threads, volumes
-from l3spot.ct.slices import File, Plane, files
+from l3spot.ct.slices import ScanFile, Slice, iter_files
 from l3spot.ct.volumes import Rejected, Volume
 from mtl.host.errors import DataError
 
-MASK = "no value of its middle plane is below 0; a mask, or values that are no HU"
-NAMED = 5  # Reasons that an error message lists.
+MASK_REASON = (
+    "no value of its middle slice is below 0; it is a mask, or its values are not HU"
+)
+MAX_LISTED_REASONS = 5  # Of an error message.
 
 
 class Unread(NamedTuple):
-    """A file that cannot be used, why, and whether it may be a part of a scan."""
+    """A file that cannot be used, and the reason.
 
-    file: File
-    why: str
+    broken: whether the file may belong to a scan; False if it is whole and no CT image.
+    """
+
+    file: ScanFile
+    reason: str
     broken: bool
 
 
 class Scan(NamedTuple):
-    """What was found.
+    """The content of a folder or a zip file.
 
-    volumes: the usable ones, longest and thinnest first (`volumes.rank`).
-    rejected: planes that make no volume, and why.
-    unread: files that look like DICOM or NIfTI and cannot be used, and why.
+    volumes: the usable volumes, sorted by `volumes.sort_key`.
+    rejected: slices that make no volume, with the reason.
+    unread: DICOM and NIfTI files that cannot be used, with the reason.
     """
 
     volumes: list[Volume]
@@ -35,87 +40,94 @@ class Scan(NamedTuple):
 
 
 def read(root: Path, workers: int | None = None) -> Scan:
-    """Reads the headers of all DICOM and NIfTI files below a folder or in a zip file.
+    """Reads the headers of all DICOM and NIfTI files in a folder or a zip file.
 
-    Other files are passed over. Two planes that have the same position are decoded, and
-    of a volume without a rescale the one in the middle.
+    Other files are skipped. Pixels are decoded only for slices with equal positions,
+    and for the middle slice of a volume without a rescale.
 
     Args:
       root: a folder, a zip file or a single file.
-      workers: threads; None lets Python choose.
+      workers: number of threads; None lets Python choose.
 
     Raises:
-      DataError: there is no such file, or a zip file is broken.
+      DataError: the file does not exist, or a zip file is broken.
     """
-    planes: list[Plane] = []
+    slices: list[Slice] = []
     unread = []
-    todo = list(files(root))
-    for file, found in zip(todo, threads.each(_try, todo, workers), strict=True):
-        if isinstance(found, DataError):
-            broken = not isinstance(found, dicom.OtherError)
-            unread.append(Unread(file, str(found), broken))
+    files = list(iter_files(root))
+    results = threads.map_ordered(_read_or_error, files, workers)
+    for file, result in zip(files, results, strict=True):
+        if isinstance(result, DataError):
+            broken = not isinstance(result, dicom.NotCtImageError)
+            unread.append(Unread(file, str(result), broken))
         else:
-            planes += found
-    made, rejected = volumes.assemble(planes)
-    return Scan(sorted(made, key=volumes.rank), rejected, unread)
+            slices += result
+    found, rejected = volumes.assemble(slices)
+    return Scan(sorted(found, key=volumes.sort_key), rejected, unread)
 
 
 def choose(scan: Scan, root: Path, series: str = "") -> Volume:
-    """The volume that is meant: the first by `volumes.rank`, or that of a series.
+    """Returns the volume of a series, or the first volume by `volumes.sort_key`.
 
     Args:
-      scan: what `read` found.
-      root: where; for messages.
-      series: a SeriesInstanceUID, or the name of a NIfTI file; "" takes the first that
-        is no mask.
+      scan: the result of `read`.
+      root: the path of the scan, for messages.
+      series: a SeriesInstanceUID or the name of a NIfTI file; "" chooses the first
+        volume that is no mask.
 
     Raises:
-      DataError: there is no such volume, and why.
+      DataError: there is no such volume; the message gives the reason.
     """
-    asked = [v for v in scan.volumes if series in ("", v.planes[0].series[-1])]
-    patients = {v.planes[0].series[0] for v in asked} - {""}
+    candidates = [
+        v for v in scan.volumes if series in ("", v.slices[0].series.series_uid)
+    ]
+    patients = {v.slices[0].series.patient_id for v in candidates} - {""}
     if len(patients) > 1:
         raise DataError(
             f"{root} holds scans of {len(patients)} patients; give each a folder or a "
             "zip file of its own, or name the series with --series"
         )
     masks = []
-    for volume in asked:
+    for volume in candidates:
         if not is_mask(volume):
-            return _with_unread(volume, scan.unread)
-        masks.append(f"{volume.planes[0].file}: {MASK}")
+            return _with_unread_warning(volume, scan.unread)
+        masks.append(f"{volume.slices[0].file}: {MASK_REASON}")
     if scan.volumes and not masks:
-        there = ", ".join(v.planes[0].series[-1] for v in scan.volumes)
-        raise DataError(f"{root} has no series {series}; it has {there}")
-    why = masks + [f"{r.planes[0].file}: {r.why}" for r in scan.rejected]
-    why += [u.why for u in scan.unread]
-    if not why:
+        names = ", ".join(v.slices[0].series.series_uid for v in scan.volumes)
+        raise DataError(f"{root} has no series {series}; it has {names}")
+    reasons = masks + [f"{r.slices[0].file}: {r.reason}" for r in scan.rejected]
+    reasons += [u.reason for u in scan.unread]
+    if not reasons:
         raise DataError(f"{root} holds no DICOM file and no NIfTI file of a CT scan")
-    raise DataError(f"{root} holds no usable CT volume\n  " + _first(why))
+    raise DataError(f"{root} holds no usable CT volume\n  " + _first_reasons(reasons))
 
 
 def is_mask(volume: Volume) -> bool:
-    """Whether a NIfTI file holds no CT: its middle plane has nothing below 0.
+    """Returns whether a NIfTI file holds no CT: its middle slice has no negative value.
 
-    DICOM files say what they hold, or get a warning (`volumes.NO_HU`).
+    DICOM files state their modality, so they only get a warning
+    (`volumes.NOT_HU_WARNING`).
 
     Raises:
-      DataError: the plane cannot be decoded.
+      DataError: the slice cannot be decoded.
     """
-    middle = volume.planes[len(volume.planes) // 2]
-    return nifti.is_nifti(middle.file) and volumes.positive(middle)
+    middle = volume.slices[len(volume.slices) // 2]
+    return nifti.is_nifti(middle.file) and volumes.has_no_negative_value(middle)
 
 
-def _with_unread(volume: Volume, unread: Sequence[Unread]) -> Volume:
-    """The volume, and a warning of files that may belong to it."""
+def _with_unread_warning(volume: Volume, unread: Sequence[Unread]) -> Volume:
+    """Adds a warning about broken files that may belong to the volume."""
     broken = [u for u in unread if u.broken]
     if not broken:
         return volume
-    told = f"{len(broken)} files cannot be read and may be lacking: {broken[0].why}"
-    return volume._replace(warnings=(*volume.warnings, told))
+    warning = (
+        f"{len(broken)} files cannot be read and may be missing from the volume: "
+        f"{broken[0].reason}"
+    )
+    return volume._replace(warnings=(*volume.warnings, warning))
 
 
-def _try(file: File) -> list[Plane] | DataError:
+def _read_or_error(file: ScanFile) -> list[Slice] | DataError:
     try:
         if nifti.is_nifti(file):
             return nifti.read(file)
@@ -124,6 +136,10 @@ def _try(file: File) -> list[Plane] | DataError:
         return e
 
 
-def _first(why: Sequence[str]) -> str:
-    more = [f"and {len(why) - NAMED} more"] if len(why) > NAMED else []
-    return "\n  ".join([*why[:NAMED], *more])
+def _first_reasons(reasons: Sequence[str]) -> str:
+    more = len(reasons) - MAX_LISTED_REASONS
+    listed = [
+        *reasons[:MAX_LISTED_REASONS],
+        *([f"and {more} more"] if more > 0 else []),
+    ]
+    return "\n  ".join(listed)

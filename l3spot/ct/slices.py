@@ -1,7 +1,7 @@
-"""A plane: one image of a scan, where it lies in the patient, and how to read it.
+"""Slices of a CT scan: their pixels, their place in the patient, and their files.
 
-Coordinates are DICOM's: millimetres, LPS (x to the patient's left, y to the back, z to
-the head).
+Coordinates are those of DICOM: millimetres, LPS (x increases to the patient's left, y
+to the back, z to the head).
 """
 
 import contextlib
@@ -17,50 +17,55 @@ import numpy as np
 
 from mtl.host.errors import DataError
 
-INEXACT = 1e-3  # How far direction vectors may be from unit length and right angles.
-LARGEST = 1e9  # Of numbers that make sense in a header.
+HEADER_TOLERANCE = 1e-3  # Rounding error of direction vectors and spacings in headers.
+MAX_HEADER_NUMBER = 1e9  # Larger numbers in a header are treated as errors.
 
 
-class File(NamedTuple):
-    """A file, or a member of a zip file.
+class ScanFile(NamedTuple):
+    """A file of a scan, or a member of a zip file.
 
-    archive: the open zip file, which all its members share, so that its directory is
-    read once; many threads may read from it. It is closed when the last of them goes.
+    path: the file, or the zip file that holds the member.
+    zip_member: the member's path within the zip file; "" if `path` is the file itself.
+    zip_file: the open zip file. All its members share it, so its directory is read
+      once, and many threads may read from it. It is closed with its last reference.
     """
 
     path: Path
-    member: str = ""
-    archive: zipfile.ZipFile | None = None
+    zip_member: str = ""
+    zip_file: zipfile.ZipFile | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.member}" if self.member else str(self.path)
+        return f"{self.path}:{self.zip_member}" if self.zip_member else str(self.path)
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
-        return PurePosixPath(self.member).name if self.member else self.path.name
+        """The file name without its folders."""
+        if self.zip_member:
+            return PurePosixPath(self.zip_member).name
+        return self.path.name
 
     def open(self) -> BinaryIO:
-        """Its bytes.
+        """Opens the file for reading bytes.
 
         Raises:
-          DataError: it cannot be opened, or is encrypted within its zip file.
+          DataError: the file cannot be opened, or is encrypted within its zip file.
         """
         try:
-            if self.archive is None:
+            if self.zip_file is None:
                 return self.path.open("rb")
-            return cast(BinaryIO, self.archive.open(self.member))
-        # zipfile raises RuntimeError where a password is needed.
+            return cast(BinaryIO, self.zip_file.open(self.zip_member))
+        # zipfile raises RuntimeError if a member needs a password.
         except (OSError, RuntimeError, zipfile.BadZipFile) as e:
             raise DataError(f"{self} cannot be opened ({e})") from e
 
 
-class Values(NamedTuple):
-    """What is stored of a plane, and what it means.
+class StoredValues(NamedTuple):
+    """The stored pixel values of a slice, and their conversion to HU.
 
     stored: numbers [rows, columns].
     slope, intercept: HU = slope * stored value + intercept.
-    padding: lowest and highest stored value that mean "nothing here"; None: no value.
+    padding: the lowest and the highest stored value that mark pixels without data; None
+      if no value does.
     """
 
     stored: np.ndarray
@@ -69,7 +74,7 @@ class Values(NamedTuple):
     padding: tuple[int, int] | None = None
 
     def hu(self) -> np.ndarray:
-        """float32 [rows, columns], NaN where there is padding or nothing finite."""
+        """Returns HU, float32 [rows, columns]; padding and infinite values are NaN."""
         with np.errstate(over="ignore", invalid="ignore"):
             hu = self.stored.astype(np.float32, order="C")
             if self.slope != 1:
@@ -78,72 +83,92 @@ class Values(NamedTuple):
         if self.padding is not None:
             low, high = self.padding
             hu[(self.stored >= low) & (self.stored <= high)] = np.nan
-        if not self._whole:
+        if not self._always_finite:
             hu[~np.isfinite(hu)] = np.nan
         return hu
 
     @property
-    def ordered(self) -> bool:
-        """Whether the largest stored value always is the largest HU."""
-        return self._whole and self.padding is None and self.slope > 0
+    def increasing(self) -> bool:
+        """Whether HU increase with the stored values, so that their maxima agree."""
+        return self._always_finite and self.padding is None and self.slope > 0
 
     @property
-    def _whole(self) -> bool:
-        """Whether they are whole numbers, whose HU are finite, as nearly always."""
-        whole = self.stored.dtype.kind in "iu"
-        return whole and abs(self.slope) < LARGEST and abs(self.intercept) < LARGEST
+    def _always_finite(self) -> bool:
+        """Whether the stored values are integers with finite HU; nearly always true."""
+        integer = self.stored.dtype.kind in "iu"
+        return (
+            integer
+            and abs(self.slope) < MAX_HEADER_NUMBER
+            and abs(self.intercept) < MAX_HEADER_NUMBER
+        )
+
+
+class SeriesKey(NamedTuple):
+    """The identifiers that all slices of a volume share.
+
+    patient_id: PatientID; "" if the file is NIfTI.
+    study_uid: StudyInstanceUID, or the folder of a NIfTI file.
+    series_uid: SeriesInstanceUID, or the name of a NIfTI file.
+    """
+
+    patient_id: str
+    study_uid: str
+    series_uid: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Plane:
-    """One image of a scan.
+class Slice:
+    """One axial image of a scan.
 
     Attributes:
-      file: where its pixels are.
-      series: what the planes of a volume share: patient, study and series.
-      sop: SOPInstanceUID, "" where files have none.
-      number: AcquisitionNumber and InstanceNumber, 0 where there is none.
-      origin: float64 [3], the centre of the first pixel.
+      file: the file that holds the pixels.
+      series: the identifiers of the series.
+      sop_instance_uid: SOPInstanceUID; "" if the file is NIfTI.
+      acquisition_number: AcquisitionNumber; 0 if it is missing.
+      instance_number: InstanceNumber, or the index of a NIfTI slice; 0 if it is
+        missing.
+      origin_mm: float64 [3], the centre of the first pixel.
       axes: float64 [2, 3], unit vectors along a row and down a column.
-      spacing: mm between the pixels of a row and between those of a column.
-      shape: rows, columns.
-      values: decodes what is stored; raises DataError where that fails.
-      scaled: whether the file says how its values become HU.
+      spacing_mm: distance between the pixels of a row, and between those of a column.
+      shape: number of rows and columns.
+      decode: decodes the stored values; raises DataError if that fails.
+      has_rescale: whether the file states how stored values become HU.
     """
 
-    file: File
-    series: tuple[str, ...]
-    sop: str
-    number: tuple[int, int]
-    origin: np.ndarray
+    file: ScanFile
+    series: SeriesKey
+    sop_instance_uid: str
+    acquisition_number: int
+    instance_number: int
+    origin_mm: np.ndarray
     axes: np.ndarray
-    spacing: tuple[float, float]
+    spacing_mm: tuple[float, float]
     shape: tuple[int, int]
-    values: Callable[[], Values]
-    scaled: bool = True
+    decode: Callable[[], StoredValues]
+    has_rescale: bool = True
 
     def hu(self) -> np.ndarray:
-        """float32 [rows, columns], NaN where there is padding.
+        """Decodes the slice; returns HU, float32 [rows, columns], NaN for padding.
 
         Raises:
-          DataError: it cannot be decoded.
+          DataError: the slice cannot be decoded.
         """
-        return self.values().hu()
+        return self.decode().hu()
 
     @property
     def normal(self) -> np.ndarray:
-        """float64 [3], the unit vector out of the plane."""
+        """The unit vector perpendicular to the image, float64 [3]."""
         return np.cross(*self.axes)
 
 
-def files(root: Path) -> Iterator[File]:
-    """All files below a folder, in order; those within zip files as well.
+def iter_files(root: Path) -> Iterator[ScanFile]:
+    """Yields all files below a folder in order, also those within zip files.
 
-    Links are followed.
+    Links are followed. Hidden files are left out.
 
     Raises:
-      DataError: there is no such folder or file, one may not be read, or a zip file is
-        broken.
+      DataError: the folder or file does not exist, a folder cannot be read, or a zip
+        file is broken.
     """
     if not root.exists():
         raise DataError(f"{root}: there is no such file or folder")
@@ -152,39 +177,39 @@ def files(root: Path) -> Iterator[File]:
         if not path.is_file() or path.name.startswith("."):
             continue
         if path.suffix.lower() != ".zip":
-            yield File(path)
+            yield ScanFile(path)
             continue
-        archive = _archive(path)
+        archive = _open_zip(path)
         members = sorted(i.filename for i in archive.infolist() if i.file_size)
-        inside = (File(path, member, archive) for member in members)
+        inside = (ScanFile(path, member, archive) for member in members)
         yield from (file for file in inside if not file.name.startswith("."))
 
 
-def _archive(path: Path) -> zipfile.ZipFile:
-    """An open zip file, whose stream is closed with it."""
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    """Opens a zip file; its stream is closed with it."""
     with contextlib.ExitStack() as opened:
         try:
             stream = opened.enter_context(path.open("rb"))
             archive = zipfile.ZipFile(stream)
-        # ValueError: names; NotImplementedError: what zipfile cannot read.
+        # Broken names raise ValueError, unknown features NotImplementedError.
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as e:
             raise DataError(f"{path} is no zip file, or is broken ({e})") from e
-        # Left to the garbage of a cycle, the stream might go first, unclosed.
+        # In a reference cycle, the stream might be collected first, still open.
         weakref.finalize(archive, opened.pop_all().close)
         return archive
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """All below a folder, that behind links as well, each folder once."""
+    """Yields all files below a folder, also behind links; visits each folder once."""
 
     def refuse(e: OSError) -> None:
         raise DataError(f"{e.filename} cannot be read ({e.strerror})") from e
 
-    seen = set()
-    for folder, inside, names in os.walk(root, onerror=refuse, followlinks=True):
-        where = os.path.realpath(folder)
-        if where in seen:
-            inside.clear()
+    visited = set()
+    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+        real_path = os.path.realpath(folder)
+        if real_path in visited:
+            subfolders.clear()
             continue
-        seen.add(where)
+        visited.add(real_path)
         yield from (Path(folder, name) for name in names)

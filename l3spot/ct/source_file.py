@@ -1,41 +1,41 @@
-"""The DICOM file that a slice came in, with all that its header says of the patient."""
+"""Finds and copies the DICOM file of a slice, with its whole header."""
 
 from pathlib import Path
 
 from l3spot.ct import dicom
-from l3spot.ct.slices import File
+from l3spot.ct.slices import ScanFile
 from l3spot.ct.volumes import Volume
 from mtl.host import workdir
 from mtl.host.errors import DataError
 
 
-def of(volume: Volume, plane: int) -> File:
-    """The file that holds one plane, and no other.
+def find(volume: Volume, index: int) -> ScanFile:
+    """Returns the file that holds only the slice with this index.
 
     Raises:
-      DataError: it holds others as well: it has many frames, or is NIfTI.
+      DataError: the file also holds other slices: it has many frames, or is NIfTI.
     """
-    file = volume.planes[plane].file
-    count = sum(p.file == file for p in volume.planes)
+    file = volume.slices[index].file
+    count = sum(s.file == file for s in volume.slices)
     if count > 1:
         raise DataError(
-            f"{file} holds {count} planes, so there is no DICOM file of the slice "
-            "alone: none was copied, and none can be referred to"
+            f"{file} holds {count} slices, so no DICOM file holds this slice alone: "
+            "it can be neither copied nor referred to"
         )
     return file
 
 
-def copy(volume: Volume, plane: int, to: Path) -> None:
-    """Copies the file of a plane, byte for byte.
+def copy(volume: Volume, index: int, to: Path) -> None:
+    """Copies the file of a slice, byte for byte.
 
     Raises:
-      DataError: no file holds the plane alone, or it cannot be read.
-      WorkdirError: it cannot be written.
+      DataError: no file holds the slice alone, or the file cannot be read.
+      WorkdirError: the copy cannot be written.
     """
-    file = of(volume, plane)
+    file = find(volume, index)
     try:
         with file.open() as stream:
             content = stream.read()
-    except dicom.BROKEN as e:
+    except dicom.READ_ERRORS as e:
         raise DataError(f"{file} cannot be copied ({e})") from e
     workdir.write_bytes(to, content)

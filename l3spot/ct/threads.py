@@ -1,29 +1,32 @@
-"""Small work on many items in threads."""
+"""Applies a function to many items in threads."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-AT_ONCE = 8  # Items that a thread takes, for to take one costs as much as its work.
+# Items per thread-pool call: for small items, one call each would double the time.
+CHUNK_SIZE = 8
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def each(
+def map_ordered(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int | None
 ) -> list[Result]:
-    """The results of items, in their order; raises what the first of them raises.
+    """Returns the results in the order of the items.
+
+    Raises the exception of the first item that fails.
 
     Args:
-      work: takes an item.
-      items: what to work on.
-      workers: threads; None lets Python choose.
+      work: the function, applied to one item.
+      items: its arguments.
+      workers: number of threads; None lets Python choose.
     """
-    parts = [items[i : i + AT_ONCE] for i in range(0, len(items), AT_ONCE)]
+    chunks = [items[i : i + CHUNK_SIZE] for i in range(0, len(items), CHUNK_SIZE)]
 
-    def some(part: Sequence[Item]) -> list[Result]:
-        return [work(item) for item in part]
+    def work_on_chunk(chunk: Sequence[Item]) -> list[Result]:
+        return [work(item) for item in chunk]
 
     with ThreadPoolExecutor(workers) as pool:
-        return [result for part in pool.map(some, parts) for result in part]
+        return [result for chunk in pool.map(work_on_chunk, chunks) for result in chunk]

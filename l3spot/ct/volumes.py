@@ -1,295 +1,246 @@
-"""From planes to volumes: which planes belong together, in which order, with what gaps.
+"""Assembles slices into volumes, and rejects slices that make no volume.
 
-A volume is planes of one series with one orientation, shape and pixel spacing, in the
-order of their positions along the normal. Neither file names nor instance numbers nor
-slice locations are looked at. What cannot be used is told, with the reason.
+A volume has slices of one series, orientation, shape and pixel spacing, ordered by
+their positions along the normal. File names, instance numbers and slice locations do
+not affect the order. Rejected slices are returned with the reason.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from l3spot.ct import orientation
-from l3spot.ct.slices import INEXACT, Plane
+from l3spot.ct import duplicates, orientation
+from l3spot.ct.duplicates import SAME_POSITION_MM
+from l3spot.ct.slices import HEADER_TOLERANCE, Slice
 from mtl.host.errors import DataError
 
-SAME = 0.01  # mm: planes that are nearer have the same position.
-FEW = 3  # Planes of two acquisitions that may lie between each other.
-LEAST = 8  # Planes of a volume; fewer are a localizer or a leftover.
-NARROW = 4  # Rows and columns; what has fewer is a localizer that lies across.
-AXIAL = 0.7  # Least cosine between normal and body of what may be a tilted gantry.
-SHEAR = 0.02  # Tangent of the tilt from which a gantry was tilted: 1.1 degrees.
-JUMP = 5.0  # mm that a plane may lie aside of the one before.
-GAP = 10.0  # mm: planes further apart leave out too much to be filled.
-NO_HU = "its values may be no HU: the files give no rescale, and none is below 0"
+MAX_INTERLEAVED_SLICES = 3  # Acquisitions may interleave by so many slices.
+MAX_LISTED_ACQUISITIONS = 3  # A warning lists at most so many acquisition numbers.
+MIN_SLICES = 8  # Fewer slices are a localizer, or remains of a series.
+MIN_IMAGE_SIDE_PX = 4  # Fewer rows or columns: the image is a non-axial localizer.
+MIN_AXIAL_COSINE = 0.7  # Of the angle between the normal and the body axis.
+MAX_GANTRY_TANGENT = 0.02  # Tangent of the largest gantry tilt, 1.1 degrees.
+MAX_SIDEWAYS_SHIFT_MM = 5.0  # Between neighbouring slices.
+MAX_GAP_MM = 10.0  # Larger gaps between slices are not interpolated.
+NOT_HU_WARNING = (
+    "its values may not be HU: the files give no rescale, and no value is below 0"
+)
 
 
 class Volume(NamedTuple):
-    """A stack of axial planes.
+    """A stack of axial slices.
 
-    planes: from the feet to the head.
-    z: float64 [N], increasing: the positions of the planes' centres, mm.
-    warnings: what a user should know of it.
+    slices: from the feet to the head.
+    z: float64 [N], mm, increasing: the z of the slices' centres.
+    warnings: messages for the user.
     """
 
-    planes: tuple[Plane, ...]
+    slices: tuple[Slice, ...]
     z: np.ndarray
     warnings: tuple[str, ...]
 
 
 class Rejected(NamedTuple):
-    """Planes that make no volume, and why."""
+    """Slices that make no volume, and the reason."""
 
-    planes: tuple[Plane, ...]
-    why: str
+    slices: tuple[Slice, ...]
+    reason: str
 
 
-def assemble(planes: Sequence[Plane]) -> tuple[list[Volume], list[Rejected]]:
-    """All the volumes in some planes, and what is in none of them."""
+def assemble(slices: Sequence[Slice]) -> tuple[list[Volume], list[Rejected]]:
+    """Returns all volumes that the slices make, and the rejected slices."""
     volumes: list[Volume] = []
     rejected: list[Rejected] = []
-    for group in _groups(planes):
-        parts = _apart(group)
+    for group in _group_by_geometry(slices):
+        parts = _split_interleaved_acquisitions(group)
         for part in parts:
-            made = _stack(part)
-            if isinstance(made, Rejected):
-                rejected.append(made)
-            elif len(parts) == 1:
-                volumes.append(made)
-            else:
-                volumes.append(made._replace(warnings=(*made.warnings, _told(part))))
+            result = _make_volume(part)
+            if isinstance(result, Rejected):
+                rejected.append(result)
+                continue
+            if len(parts) > 1:
+                warnings = (*result.warnings, _interleaving_warning(part))
+                result = result._replace(warnings=warnings)
+            volumes.append(result)
     return volumes, rejected
 
 
-def coverage(volume: Volume) -> float:
-    """From end to end, mm."""
-    return float(volume.z[-1] - volume.z[0] + step(volume))
+def coverage_mm(volume: Volume) -> float:
+    """Returns the length of a volume along z, half a slice beyond each end included."""
+    return float(volume.z[-1] - volume.z[0] + slice_spacing_mm(volume))
 
 
-def step(volume: Volume) -> float:
-    """The usual distance between planes, mm."""
+def slice_spacing_mm(volume: Volume) -> float:
+    """Returns the median distance between neighbouring slices."""
     return float(np.median(np.diff(volume.z)))
 
 
-def rank(volume: Volume) -> tuple:
-    """Sorts volumes: most coverage first, in centimetres, and of equals the thinnest.
+def sort_key(volume: Volume) -> tuple:
+    """Returns a key that sorts the best volume first.
 
-    Those whose values may be no HU come last. What is left of a tie is decided by UIDs,
-    so the order of the files does not matter.
+    The longest volume comes first, in whole centimetres; ties go to the smaller slice
+    spacing. Volumes with values that may not be HU come last. UIDs break other ties, so
+    the order of the files has no effect.
     """
-    first = volume.planes[0]
-    length = -round(coverage(volume) / 10)
-    doubtful = NO_HU in volume.warnings
-    return doubtful, length, step(volume), first.series, first.sop
+    first = volume.slices[0]
+    length = -round(coverage_mm(volume) / 10)
+    doubtful = NOT_HU_WARNING in volume.warnings
+    spacing = slice_spacing_mm(volume)
+    return doubtful, length, spacing, first.series, first.sop_instance_uid
 
 
-def positive(plane: Plane) -> bool:
-    """Whether none of its values is below 0; in HU there would be air.
+def has_no_negative_value(ct_slice: Slice) -> bool:
+    """Returns whether no value is below 0; in HU, air would be.
 
     Raises:
-      DataError: it cannot be decoded.
+      DataError: the slice cannot be decoded.
     """
-    return not np.nanmin(plane.hu(), initial=0) < 0
+    return not np.nanmin(ct_slice.hu(), initial=0) < 0
 
 
-def _groups(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Planes of one series, orientation, shape and pixel spacing.
+def _group_by_geometry(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Groups slices of one series, orientation, shape and pixel spacing.
 
-    Headers round in many ways, so what is nearly the same is the same.
+    Orientations and spacings within the rounding error of headers count as equal.
     """
-    groups: dict[tuple, list[list[Plane]]] = {}
-    for plane in planes:
-        alike = groups.setdefault((plane.series, plane.shape), [])
-        for group in alike:
-            if _fits(plane, group[0]):
-                group.append(plane)
+    groups: dict[tuple, list[list[Slice]]] = {}
+    for ct_slice in slices:
+        candidates = groups.setdefault((ct_slice.series, ct_slice.shape), [])
+        for group in candidates:
+            if _same_geometry(ct_slice, group[0]):
+                group.append(ct_slice)
                 break
         else:
-            alike.append([plane])
-    return [group for alike in groups.values() for group in alike]
+            candidates.append([ct_slice])
+    return [group for candidates in groups.values() for group in candidates]
 
 
-def _fits(a: Plane, b: Plane) -> bool:
-    if a.spacing == b.spacing and np.array_equal(a.axes, b.axes):
-        return True  # Nearly always, and ten times as fast to find.
-    return np.allclose(a.axes, b.axes, atol=INEXACT) and np.allclose(
-        a.spacing, b.spacing, rtol=INEXACT
+def _same_geometry(a: Slice, b: Slice) -> bool:
+    if a.spacing_mm == b.spacing_mm and np.array_equal(a.axes, b.axes):
+        return True  # The usual case; this test is ten times as fast.
+    return np.allclose(a.axes, b.axes, atol=HEADER_TOLERANCE) and np.allclose(
+        a.spacing_mm, b.spacing_mm, rtol=HEADER_TOLERANCE
     )
 
 
-def _apart(group: list[Plane]) -> list[list[Plane]]:
-    """Its acquisitions, put together where none lies between the planes of another."""
-    acquisitions: dict[int, list[Plane]] = {}
-    for plane in sorted(group, key=lambda p: p.number):
-        acquisitions.setdefault(plane.number[0], []).append(plane)
+def _split_interleaved_acquisitions(group: list[Slice]) -> list[list[Slice]]:
+    """Joins acquisitions that follow each other, and separates interleaved ones."""
+    acquisitions: dict[int, list[Slice]] = {}
+    ordered = sorted(group, key=lambda s: (s.acquisition_number, s.instance_number))
+    for ct_slice in ordered:
+        acquisitions.setdefault(ct_slice.acquisition_number, []).append(ct_slice)
     if len(acquisitions) == 1:
         return [group]
     normal = group[0].normal
-    parts: list[tuple[list[Plane], list[np.ndarray]]] = []
-    for planes in acquisitions.values():
-        where = np.sort([p.origin @ normal for p in planes])
+    parts: list[tuple[list[Slice], list[np.ndarray]]] = []
+    for slices in acquisitions.values():
+        positions = np.sort([s.origin_mm @ normal for s in slices])
         for part, others in parts:
-            if not any(_interleaved(where, other) for other in others):
-                part += planes
-                others.append(where)
+            if not any(_interleaved(positions, other) for other in others):
+                part += slices
+                others.append(positions)
                 break
         else:
-            parts.append((planes, [where]))
+            parts.append((slices, [positions]))
     return [part for part, _ in parts]
 
 
 def _interleaved(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether most positions that could be of both are not, of two sorted arrays."""
-    low, high = max(a[0], b[0]) - SAME, min(a[-1], b[-1]) + SAME
+    """Returns whether most positions of a, within the common range, are not in b.
+
+    Both arrays are sorted.
+    """
+    low = max(a[0], b[0]) - SAME_POSITION_MM
+    high = min(a[-1], b[-1]) + SAME_POSITION_MM
     if low > high:
         return False
     a, b = (v[(v >= low) & (v <= high)] for v in (a, b))
-    if min(len(a), len(b)) <= FEW:
+    if min(len(a), len(b)) <= MAX_INTERLEAVED_SLICES:
         return False
-    away = np.abs(a[:, None] - b).min(axis=1)
-    return bool(np.sum(away > SAME) > len(a) / 2)
+    distance = np.abs(a[:, None] - b).min(axis=1)
+    return bool(np.sum(distance > SAME_POSITION_MM) > len(a) / 2)
 
 
-def _told(part: list[Plane]) -> str:
-    numbers = sorted({p.number[0] for p in part})
-    first = ", ".join(map(str, numbers[:FEW])) + (", ..." * (len(numbers) > FEW))
+def _interleaving_warning(part: list[Slice]) -> str:
+    numbers = sorted({s.acquisition_number for s in part})
+    listed = ", ".join(map(str, numbers[:MAX_LISTED_ACQUISITIONS]))
+    listed += ", ..." * (len(numbers) > MAX_LISTED_ACQUISITIONS)
     return (
-        f"other acquisitions of its series lie between its planes; acquisition {first} "
-        "is a volume of its own"
+        "other acquisitions of its series lie between its slices; acquisition "
+        f"{listed} is a separate volume"
     )
 
 
-def _stack(group: list[Plane]) -> Volume | Rejected:
+def _make_volume(group: list[Slice]) -> Volume | Rejected:
     normal = group[0].normal * np.sign(group[0].normal[2] or 1)
-    where = np.array([p.origin @ normal for p in group])
-    order = np.argsort(where, kind="stable")
-    planes, where = [group[i] for i in order], where[order]
-    if normal[2] < AXIAL:
-        return Rejected(tuple(planes), orientation.tilted(normal))
-    if min(planes[0].shape) < NARROW:
-        rows, columns = planes[0].shape
-        why = f"its planes are {rows} x {columns} pixels; a localizer, maybe"
-        return Rejected(tuple(planes), why)
-    planes, warnings = _one_each(planes, where)
-    if len(planes) < LEAST:
-        why = f"{len(planes)} planes are too few for a volume; a localizer, maybe"
-        return Rejected(tuple(planes), why)
-    centres = np.array([_centre(p) for p in planes])
-    why = (
-        _crooked(centres, normal)
-        or orientation.tilted(normal)
-        or orientation.turned(planes[0])
+    positions = np.array([s.origin_mm @ normal for s in group])
+    order = np.argsort(positions, kind="stable")
+    slices, positions = [group[i] for i in order], positions[order]
+    if normal[2] < MIN_AXIAL_COSINE:
+        return Rejected(tuple(slices), orientation.tilt_error(normal))
+    if min(slices[0].shape) < MIN_IMAGE_SIDE_PX:
+        rows, columns = slices[0].shape
+        reason = f"its slices are {rows} x {columns} pixels; it may be a localizer"
+        return Rejected(tuple(slices), reason)
+    slices, warnings = duplicates.one_per_position(slices, positions)
+    if len(slices) < MIN_SLICES:
+        reason = f"{len(slices)} slices are too few for a volume; it may be a localizer"
+        return Rejected(tuple(slices), reason)
+    centres = np.array([_centre_mm(s) for s in slices])
+    reason = (
+        _alignment_error(centres, normal)
+        or orientation.tilt_error(normal)
+        or orientation.rotation_error(slices[0])
     )
-    if why:
-        return Rejected(tuple(planes), why)
-    warnings += orientation.told(normal, planes[0])
+    if reason:
+        return Rejected(tuple(slices), reason)
+    warnings += orientation.angle_warnings(normal, slices[0])
     z = centres[:, 2]
     gaps = np.diff(z)
-    if gaps.max() > GAP + SAME:
+    if gaps.max() > MAX_GAP_MM + SAME_POSITION_MM:
         i = int(gaps.argmax())
-        why = f"there is nothing for {gaps[i]:.1f} mm above {planes[i].file}"
-        return Rejected(tuple(planes), f"{why}; at most {GAP:g} mm may be lacking")
-    lacking = int(np.sum(gaps > 1.5 * np.median(gaps)))
-    if lacking:
-        warnings.append(f"planes are missing in {lacking} places")
-    if _doubtful(planes[len(planes) // 2]):
-        warnings.append(NO_HU)
-    return Volume(tuple(planes), z, tuple(warnings))
+        reason = f"there is a gap of {gaps[i]:.1f} mm above {slices[i].file}"
+        return Rejected(
+            tuple(slices), f"{reason}; at most {MAX_GAP_MM:g} mm is allowed"
+        )
+    missing = int(np.sum(gaps > 1.5 * np.median(gaps)))
+    if missing:
+        warnings.append(f"slices are missing in {missing} places")
+    if _may_not_be_hu(slices[len(slices) // 2]):
+        warnings.append(NOT_HU_WARNING)
+    return Volume(tuple(slices), z, tuple(warnings))
 
 
-def _doubtful(plane: Plane) -> bool:
-    """Whether its values may be no HU; no, if it is only later told to be broken."""
+def _may_not_be_hu(ct_slice: Slice) -> bool:
+    """Returns whether a slice has no rescale and no negative value.
+
+    A slice that cannot be decoded gives False; its error is raised when it is used.
+    """
     try:
-        return not plane.scaled and positive(plane)
+        return not ct_slice.has_rescale and has_no_negative_value(ct_slice)
     except DataError:
         return False
 
 
-def _centre(plane: Plane) -> np.ndarray:
-    """float64 [3], the middle of the image."""
-    rows, columns = plane.shape
-    along, down = plane.spacing
+def _centre_mm(ct_slice: Slice) -> np.ndarray:
+    """Returns the position of the middle of the image, float64 [3]."""
+    rows, columns = ct_slice.shape
+    along, down = ct_slice.spacing_mm
     half = np.array([along * (columns - 1) / 2, down * (rows - 1) / 2])
-    return plane.origin + half @ plane.axes
+    return ct_slice.origin_mm + half @ ct_slice.axes
 
 
-def _crooked(centres: np.ndarray, normal: np.ndarray) -> str:
-    """Why the planes do not lie straight above each other, or ""."""
+def _alignment_error(centres: np.ndarray, normal: np.ndarray) -> str:
+    """Returns why slices with these centres [N, 3] are not stacked straight, or ""."""
     along = centres @ normal
-    aside = centres - along[:, None] * normal
-    slope, _ = np.polyfit(along - along.mean(), aside, 1)
+    sideways = centres - along[:, None] * normal
+    slope, _ = np.polyfit(along - along.mean(), sideways, 1)
     tangent = float(np.linalg.norm(slope))
-    if tangent > SHEAR:
+    if tangent > MAX_GANTRY_TANGENT:
         angle = np.degrees(np.arctan(tangent))
         return f"the gantry was tilted by {angle:.1f} degrees; its rows are not level"
-    jump = float(np.linalg.norm(np.diff(aside, axis=0), axis=1).max())
-    if jump > JUMP:
-        return f"its planes are shifted sideways, by up to {jump:.1f} mm"
+    shift = float(np.linalg.norm(np.diff(sideways, axis=0), axis=1).max())
+    if shift > MAX_SIDEWAYS_SHIFT_MM:
+        return f"its slices are shifted sideways by up to {shift:.1f} mm"
     return ""
-
-
-def _one_each(planes: list[Plane], where: np.ndarray) -> tuple[list[Plane], list[str]]:
-    """One plane for each position, of planes that are in order."""
-    starts = np.flatnonzero(np.diff(where, prepend=-np.inf) > SAME)
-    places = [list(p) for p in np.split(np.array(planes, object), starts[1:])]
-    if len(places) == len(planes):
-        return planes, []
-    looked = [_look(place) for place in places]
-    kept = [at.distinct for at in looked]
-    warnings = []
-    broken = [plane for at in looked for plane in at.broken]
-    if broken:
-        warnings.append(
-            f"{len(broken)} planes cannot be decoded (first {broken[0].file}); others "
-            "with the same positions were taken"
-        )
-    copies = sum(at.copies for at in looked)
-    if copies:
-        warnings.append(f"{copies} planes were there twice; one of each was left out")
-    shared = sum(len(place) > 1 for place in kept)
-    if shared:
-        acquisition = _largest(kept)
-        warnings.append(
-            f"{shared} positions have several images (phases?); those of acquisition "
-            f"{acquisition} were taken, else the first by instance number"
-        )
-        kept = [
-            [min(p, key=lambda q: (q.number[0] != acquisition, q.number, q.sop))]
-            for p in kept
-        ]
-    return [place[0] for place in kept], warnings
-
-
-def _largest(places: list[list[Plane]]) -> int:
-    """The acquisition that has the most positions; the first of equals."""
-    count = Counter(n for place in places for n in {p.number[0] for p in place})
-    return min(count, key=lambda n: (-count[n], n))
-
-
-class _Place(NamedTuple):
-    """The planes of one position: those that differ, how many copies, the broken."""
-
-    distinct: list[Plane]
-    copies: int
-    broken: list[Plane]
-
-
-def _look(place: list[Plane]) -> _Place:
-    """Decodes the planes of a position, if it has more than one.
-
-    If none can be decoded, one is left: whoever decodes it later is told why.
-    """
-    if len(place) == 1:
-        return _Place(place, 0, [])
-    found: dict[bytes, Plane] = {}
-    broken = []
-    for plane in sorted(place, key=lambda p: (p.number, p.sop, str(p.file))):
-        try:
-            found.setdefault(plane.hu().tobytes(), plane)
-        except DataError:
-            broken.append(plane)
-    if not found:
-        return _Place(place[:1], 0, [])
-    return _Place(list(found.values()), len(place) - len(broken) - len(found), broken)

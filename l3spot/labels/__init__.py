@@ -1,1 +1,1 @@
-"""Where L3 is: CSV files, masks, centres of vertebrae."""
+"""Reads labels of L3 from CSV files, masks and vertebral centres."""

@@ -1,4 +1,4 @@
-"""Where L3 is, from VerSe's files of centres of vertebral bodies."""
+"""Reads labels of L3 from VerSe's files of vertebral body centres."""
 
 import json
 from pathlib import Path
@@ -7,17 +7,21 @@ from typing import NamedTuple
 import numpy as np
 
 from l3spot.ct import nifti
-from l3spot.ct.slices import File
+from l3spot.ct.slices import ScanFile
 from l3spot.ct.volumes import Volume
 from l3spot.labels import csv_labels
 from l3spot.labels.csv_labels import Label
 from mtl.host.errors import DataError
 
-OPPOSITE = dict(zip("LRAPSI", "RLPAIS", strict=True))
+OPPOSITE_DIRECTION = dict(zip("LRAPSI", "RLPAIS", strict=True))
 
 
 class Centroids(NamedTuple):
-    """A JSON file of centres, in voxels of an image; value: the label of L3."""
+    """A JSON file of vertebral body centres.
+
+    path: the JSON file. image: the NIfTI file that its voxel indices belong to.
+    value: the label of L3.
+    """
 
     path: Path
     image: Path
@@ -27,54 +31,58 @@ class Centroids(NamedTuple):
         return self.path.name
 
     def find(self, volume: Volume) -> Label:
-        """The label of a volume.
+        """Returns the label of L3 in a volume.
 
         Raises:
-          DataError: the file is broken, or L3 is outside of the volume.
+          DataError: the file is broken, or L3 lies outside the volume.
         """
-        found = read(self.path, self.image, self.value)
-        return csv_labels.within(found, volume, str(self.path))
+        label = read(self.path, self.image, self.value)
+        return csv_labels.check_within(label, volume, str(self.path))
 
 
 def read(path: Path, image: Path, value: int) -> Label:
-    """The z of a centre; not in view if there is none.
+    """Reads the z of a centre; the label is "not in view" if the centre is missing.
 
     Args:
-      path: a list of {"direction": [...]} and of {"label": .., "X": .., ..}.
-      image: the NIfTI file whose voxels these are.
-      value: the label.
+      path: a JSON list of {"direction": [...]} and {"label": .., "X": .., ..}.
+      image: the NIfTI file that the voxel indices belong to.
+      value: the label of the vertebra.
 
     Raises:
       DataError: a file is broken.
     """
     try:
         entries = json.loads(path.read_text())
-        toward = next(e["direction"] for e in entries if "direction" in e)
-        found = [e for e in entries if e.get("label") == value]
-        if not found:
-            return Label(csv_labels.OUT)
-        voxel = [float(found[0][k]) for k in "XYZ"]
-        affine, shape = nifti.grid(File(image))
-        middle = affine @ [*_turned(voxel, toward, affine, shape), 1.0]
+        directions = next(e["direction"] for e in entries if "direction" in e)
+        centres = [e for e in entries if e.get("label") == value]
+        if not centres:
+            return Label(csv_labels.NOT_IN_VIEW)
+        voxel = [float(centres[0][k]) for k in "XYZ"]
+        affine, shape = nifti.read_grid(ScanFile(image))
+        x_y_z = affine @ [*_to_image_axes(voxel, directions, affine, shape), 1.0]
     except (OSError, AttributeError, KeyError, StopIteration, TypeError) as e:
         raise DataError(f"{path} is no file of VerSe's centroids ({e!r})") from e
     except ValueError as e:
         raise DataError(f"{path} is no file of VerSe's centroids ({e})") from e
-    return Label(csv_labels.IN, float(middle[2]))
+    return Label(csv_labels.IN_VIEW, float(x_y_z[2]))
 
 
-def _turned(
-    voxel: list[float], toward: list[str], affine: np.ndarray, shape: tuple[int, ...]
+def _to_image_axes(
+    voxel: list[float],
+    directions: list[str],
+    affine: np.ndarray,
+    shape: tuple[int, ...],
 ) -> list[float]:
-    """A voxel along the image's own axes, from axes that run toward `toward`."""
+    """Converts a voxel index along `directions` to an index along the image's axes."""
     import nibabel
 
-    ras = np.vstack([nifti.LPS[:, None] * affine, [0, 0, 0, 1]])
-    given = dict(zip(toward, voxel, strict=True))
-    turned = []
-    for own, count in zip(nibabel.aff2axcodes(ras), shape, strict=True):
-        if own in given:
-            turned.append(given[own])
+    ras = np.vstack([nifti.RAS_TO_LPS[:, None] * affine, [0, 0, 0, 1]])
+    index_by_direction = dict(zip(directions, voxel, strict=True))
+    index = []
+    for direction, count in zip(nibabel.aff2axcodes(ras), shape, strict=True):
+        if direction in index_by_direction:
+            index.append(index_by_direction[direction])
         else:
-            turned.append(count - 1 - given[OPPOSITE[own]])
-    return turned
+            opposite = index_by_direction[OPPOSITE_DIRECTION[direction]]
+            index.append(count - 1 - opposite)
+    return index

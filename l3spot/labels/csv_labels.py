@@ -1,8 +1,8 @@
-"""Where L3 is, as users tell it.
+"""Defines labels of L3, and reads them from CSV files.
 
-Everywhere the z of a label is that of the middle of the L3 vertebral body, in mm, LPS.
-Who marks something else, the lower end plate say, gives the way from there to the
-middle as an offset.
+The z of every label is that of the middle of the L3 vertebral body, in mm, LPS. If
+users mark another point, such as the lower end plate, they give the distance from there
+up to the middle as an offset.
 """
 
 import csv
@@ -10,19 +10,19 @@ import math
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from l3spot.ct.volumes import Volume, step
+from l3spot.ct.volumes import Volume, slice_spacing_mm
 from mtl.host.errors import DataError
 
-IN, OUT, NONE = "in view", "not in view", ""  # Of a label: the states of L3.
-KINDS = ("z_mm", "slice_index", "sop_instance_uid")
+IN_VIEW, NOT_IN_VIEW, UNKNOWN = "in view", "not in view", ""  # States of a label.
+POSITION_COLUMNS = ("z_mm", "slice_index", "sop_instance_uid")
 
 
 class Label(NamedTuple):
-    """Of one scan.
+    """The label of a scan.
 
-    state: `IN`, `OUT`, or `NONE` where nothing is known.
-    z: of the middle of the L3 body, mm; NaN unless it is in view.
-    warnings: what a user should know of it.
+    state: `IN_VIEW`, `NOT_IN_VIEW`, or `UNKNOWN` if the scan has no label.
+    z: mm, of the middle of the L3 body; NaN unless L3 is in view.
+    warnings: messages for the user.
     """
 
     state: str
@@ -30,120 +30,139 @@ class Label(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-class Source(Protocol):
-    """Where the label of a scan comes from."""
+class LabelSource(Protocol):
+    """The origin of a scan's label.
+
+    Its text, `str(source)`, names the label in a report. If a label changes, its text
+    or its file changes.
+    """
 
     @property
     def path(self) -> Path | None:
-        """Its file, if a change of it may change the label, but not the name."""
+        """The label's file; None if the text states the whole label."""
 
-    def __str__(self) -> str:
-        """What a report calls it; a label that changes has another, or its file."""
+    def __str__(self) -> str: ...
 
     def find(self, volume: Volume) -> Label:
-        """The label of a volume; raises DataError where it does not fit it."""
+        """Returns the label of L3 in a volume.
+
+        Raises:
+          DataError: the label does not fit the volume.
+        """
 
 
 class Row(NamedTuple):
-    """A row of one's own CSV.
+    """A row of a CSV of labels.
 
-    where: file and line. kind: one of `KINDS`. value: "" if L3 is not in view.
-    offset: mm from what is marked up to the middle of the body.
+    where: file and line. column: one of `POSITION_COLUMNS`.
+    value: the position; "" if L3 is not in view.
+    offset_mm: from the marked point up to the middle of the body.
     """
 
     where: str
-    kind: str
+    column: str
     value: str
-    offset: float
+    offset_mm: float
 
     @property
     def path(self) -> None:
-        """None: its name has all that it says."""
+        """None: the text states the whole label."""
 
     def __str__(self) -> str:
-        told = f"{self.kind}={self.value}" if self.value else "not in view"
-        return f"{told}{self.offset:+g} mm" if self.value and self.offset else told
+        if not self.value:
+            return "not in view"
+        offset = f"{self.offset_mm:+g} mm" if self.offset_mm else ""
+        return f"{self.column}={self.value}{offset}"
 
     def find(self, volume: Volume) -> Label:
-        """The label of a volume.
+        """Returns the label of L3 in a volume.
 
         Raises:
-          DataError: the volume has no such place.
+          DataError: the position does not exist in the volume.
         """
         if not self.value:
-            return Label(OUT)
-        return within(Label(IN, self._marked(volume) + self.offset), volume, self.where)
+            return Label(NOT_IN_VIEW)
+        label = Label(IN_VIEW, self._marked_z(volume) + self.offset_mm)
+        return check_within(label, volume, self.where)
 
-    def _marked(self, volume: Volume) -> float:
-        if self.kind == "z_mm":
+    def _marked_z(self, volume: Volume) -> float:
+        if self.column == "z_mm":
             return float(self.value)
-        if self.kind == "slice_index":
-            number = int(self.value)
-            if number >= len(volume.planes):
+        if self.column == "slice_index":
+            index = int(self.value)
+            if index >= len(volume.slices):
                 raise DataError(
-                    f"{self.where}: slice_index={number}, but the scan has "
-                    f"{len(volume.planes)} planes; they count from the feet, from 0"
+                    f"{self.where}: slice_index={index}, but the scan has "
+                    f"{len(volume.slices)} slices, counted from the feet, from 0"
                 )
-            return float(volume.z[number])
-        found = [n for n, p in enumerate(volume.planes) if p.sop == self.value]
-        if len(found) != 1:
+            return float(volume.z[index])
+        indices = [
+            i for i, s in enumerate(volume.slices) if s.sop_instance_uid == self.value
+        ]
+        if len(indices) != 1:
             raise DataError(
-                f"{self.where}: {len(found)} planes of series "
-                f"{volume.planes[0].series[-1]} have the SOPInstanceUID {self.value}; "
-                "name the series with --series, or give z_mm"
+                f"{self.where}: {len(indices)} slices of series "
+                f"{volume.slices[0].series.series_uid} have the SOPInstanceUID "
+                f"{self.value}; name the series with --series, or give z_mm"
             )
-        return float(volume.z[found[0]])
+        return float(volume.z[indices[0]])
 
 
-def within(label: Label, volume: Volume, where: str) -> Label:
-    """The label, if it lies in the volume or half a step beyond its end.
+def check_within(label: Label, volume: Volume, where: str) -> Label:
+    """Returns the label, if it lies within the volume or half a slice beyond its ends.
+
+    Args:
+      label: the label.
+      volume: the volume.
+      where: the origin of the label, for messages.
 
     Raises:
-      DataError: it does not: it is that of another scan, or in other coordinates.
+      DataError: the label lies outside: it belongs to another scan, or has other
+        coordinates.
     """
-    low, high, beyond = volume.z[0], volume.z[-1], step(volume) / 2
-    if label.state == IN and not low - beyond <= label.z <= high + beyond:
+    low, high, margin = volume.z[0], volume.z[-1], slice_spacing_mm(volume) / 2
+    if label.state == IN_VIEW and not low - margin <= label.z <= high + margin:
         raise DataError(
             f"{where}: L3 at z = {label.z:.1f} mm, but the scan spans {low:.1f} to "
-            f"{high:.1f} mm; z is DICOM's, up to the head. If L3 is not in view, leave "
-            "the value empty"
+            f"{high:.1f} mm; z must be DICOM's, increasing to the head. If L3 is not "
+            "in view, leave the value empty"
         )
     return label
 
 
-def read(path: Path, offset: float = 0.0) -> dict[str, Row]:
-    """The rows of a CSV by scan.
+def read(path: Path, offset_mm: float = 0.0) -> dict[str, Row]:
+    """Reads the rows of a CSV of labels, by scan.
 
-    It has a header: `scan`, and one of `KINDS`; other columns are not looked at. A z is
-    DICOM's; planes count from the feet, from 0; an empty value says that L3 is not in
-    view.
+    The header has `scan` and one of `POSITION_COLUMNS`; other columns are ignored. z is
+    DICOM's; slice indices count from the feet, from 0; an empty value means that L3 is
+    not in view.
 
     Args:
       path: the CSV, separated by commas or semicolons.
-      offset: mm from what it marks up to the middle of the L3 body.
+      offset_mm: from the marked point up to the middle of the L3 body.
 
     Raises:
-      DataError: it cannot be read, or a row makes no sense.
+      DataError: the CSV cannot be read, or a row is invalid.
     """
-    if not math.isfinite(offset):
-        raise DataError(f"--label_offset={offset} is no length in mm")
-    table = _table(path)
+    if not math.isfinite(offset_mm):
+        raise DataError(f"--label_offset={offset_mm} is no length in mm")
+    table = _open_table(path)
     try:
-        return _rows(table, path, offset)
+        return _read_rows(table, path, offset_mm)
     except csv.Error as e:
         raise DataError(
             f"{path}, line {table.reader.line_num}: {e}; is there a stray quote?"
         ) from e
 
 
-def column(path: Path, name: str) -> dict[str, str]:
-    """Another column of a CSV that `read` took, by scan; empty if it has none."""
-    table = _table(path)
+def read_column(path: Path, name: str) -> dict[str, str]:
+    """Reads another column of a valid CSV of labels, by scan; "" if it is missing."""
+    table = _open_table(path)
     table.fieldnames = [n.strip() for n in table.fieldnames or []]
     return {r["scan"].strip(): (r.get(name) or "").strip() for r in table}
 
 
-def _table(path: Path) -> "csv.DictReader[str]":
+def _open_table(path: Path) -> "csv.DictReader[str]":
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as e:
@@ -152,39 +171,42 @@ def _table(path: Path) -> "csv.DictReader[str]":
     return csv.DictReader(lines, delimiter=";" if ";" in head else ",")
 
 
-def _rows(table: "csv.DictReader[str]", path: Path, offset: float) -> dict[str, Row]:
+def _read_rows(
+    table: "csv.DictReader[str]", path: Path, offset_mm: float
+) -> dict[str, Row]:
     names = [n.strip() for n in table.fieldnames or []]
-    kinds = [k for k in KINDS if k in names]
-    if "scan" not in names or len(kinds) != 1:
+    columns = [c for c in POSITION_COLUMNS if c in names]
+    if "scan" not in names or len(columns) != 1:
         raise DataError(
             f"{path} must start with a header that has scan and one of "
-            f"{', '.join(KINDS)}; it has {', '.join(names) or 'nothing'}"
+            f"{', '.join(POSITION_COLUMNS)}; it has {', '.join(names) or 'nothing'}"
         )
+    (column,) = columns
     table.fieldnames = names
     rows: dict[str, Row] = {}
     for line in table:
         where = f"{path}, line {table.line_num}"
-        if line["scan"] is None or line[kinds[0]] is None:
+        if line["scan"] is None or line[column] is None:
             raise DataError(
                 f"{where}: it has too few columns; if L3 is not in view, leave the "
-                "value empty, but not the comma out"
+                "value empty, and keep the comma"
             )
-        name, value = line["scan"].strip(), line[kinds[0]].strip()
+        name, value = line["scan"].strip(), line[column].strip()
         if not name or name in rows:
             why = f"{name!r} is there twice" if name else "it names no scan"
             raise DataError(f"{where}: {why}; give each scan one line")
-        rows[name] = Row(where, kinds[0], _checked(value, kinds[0], where), offset)
+        _check_value(value, column, where)
+        rows[name] = Row(where, column, value, offset_mm)
     return rows
 
 
-def _checked(value: str, kind: str, where: str) -> str:
-    if value and kind == "z_mm":
+def _check_value(value: str, column: str, where: str) -> None:
+    if value and column == "z_mm":
         try:
-            good = math.isfinite(float(value))
+            valid = math.isfinite(float(value))
         except ValueError:
-            good = False
-        if not good:
+            valid = False
+        if not valid:
             raise DataError(f"{where}: z_mm={value!r} is no number, such as -67.2")
-    if value and kind == "slice_index" and not value.isdecimal():
+    if value and column == "slice_index" and not value.isdecimal():
         raise DataError(f"{where}: slice_index={value!r} is no number such as 0 or 12")
-    return value

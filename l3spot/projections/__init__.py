@@ -1,1 +1,1 @@
-"""Projections of the scans of a data set."""
+"""Projects the CT scans of a dataset, and reads and writes projections."""

@@ -1,6 +1,7 @@
-"""One scan to its files: NAME.npz with the projections, NAME.json with its report.
+"""Writes a scan's projections to NAME.npz and its report to NAME.json.
 
-z and l3_z are DICOM's, mm, up to the head; l3_z is that of the middle of the L3 body.
+z and l3_z are DICOM's, in mm, increasing to the head; l3_z is that of the middle of the
+L3 body.
 """
 
 import hashlib
@@ -14,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from l3spot.ct import scan, volumes
-from l3spot.ct.slices import Plane
+from l3spot.ct.slices import Slice
 from l3spot.ct.volumes import Volume
 from l3spot.labels import csv_labels
 from l3spot.labels.csv_labels import Label
-from l3spot.projections import kanavati, listing, mip, reader
+from l3spot.projections import kanavati, mip, reader, volume_table
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.mip import Projection
 from mtl.host import workdir
@@ -29,15 +30,15 @@ COLUMNS = (
     *("planes", "step_mm", "low_mm", "high_mm", "row_mm", "column_mm"),
     *("unread_files", "warnings", "seconds"),
 )
-OTHER = "left out"  # The status of volumes of a scan that are not the one projected.
+LEFT_OUT = "left out"  # The status of a scan's volumes that are not projected.
 
 
-class How(NamedTuple):
-    """How scans are projected.
+class ProjectionOptions(NamedTuple):
+    """The options of projections.
 
     series: a SeriesInstanceUID or file name; "" takes the longest volume.
-    row, column: mm between rows and between columns.
-    low, high: HU; what is outside is clipped, where they are given.
+    row, column: mm, the distance between rows and between columns.
+    low, high: HU are clipped to this range; None means no limit.
     """
 
     series: str = ""
@@ -47,7 +48,7 @@ class How(NamedTuple):
     high: float | None = None
 
     def check(self) -> None:
-        """Raises DataError if the numbers make no sense."""
+        """Raises DataError if a number is invalid."""
         if not (0 < self.row < math.inf and 0 < self.column < math.inf):
             raise DataError(
                 f"row={self.row:g} and column={self.column:g} must be above 0 mm"
@@ -59,124 +60,150 @@ class How(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A scan to be projected; threads: those that decode its planes."""
+    """A scan to project.
+
+    case: the scan. out: the output folder. options: the options of its projection.
+    threads: number of threads that decode slices; None takes one per core.
+    """
 
     case: Case
     out: Path
-    how: How
+    options: ProjectionOptions
     threads: int | None = None
 
 
-def run(job: Job) -> list[dict[str, Any]]:
-    """Projects a scan.
+def project_scan(job: Job) -> list[dict[str, Any]]:
+    """Projects a scan and writes its files.
 
     Returns:
-      Its row of the report, with the reason if rejected, and one for each other volume.
+      The report's row of the scan, with the reason if it is rejected, and a row for
+      each of its other volumes.
     """
-    case, out, how, threads = job
+    case, out, options, threads = job
     start = time.perf_counter()
-    report, others = blank(case), []
+    report, others = blank_row(case), []
     try:
-        files = fingerprint(case)  # Before the files are read: they may change.
-        found = scan.read(case.path, threads)
-        report["unread_files"] = len(found.unread)
-        others = _others(case, found, None, how.series)  # If none is chosen.
-        volume = scan.choose(found, case.path, how.series)
-        others = _others(case, found, volume, how.series)
-        report |= _measures(volume.planes, volume)
-        label = case.label.find(volume) if case.label else Label(csv_labels.NONE)
-        p = mip.project(volume, row=how.row, column=how.column, workers=threads)
-        _check(p, how)
+        files = fingerprint(case)  # Before reading, because the files may change.
+        content = scan.read(case.path, threads)
+        report["unread_files"] = len(content.unread)
+        # If `choose` raises, the report lists all volumes.
+        others = _left_out_rows(case, content, None, options.series)
+        volume = scan.choose(content, case.path, options.series)
+        others = _left_out_rows(case, content, volume, options.series)
+        report |= _volume_columns(volume.slices, volume)
+        label = case.label.find(volume) if case.label else Label(csv_labels.UNKNOWN)
+        p = mip.project(
+            volume, row_mm=options.row, column_mm=options.column, workers=threads
+        )
+        _check_size(p, options)
     except DataError as e:
-        return [rejected(case, out, str(e), report), *others]
+        return [reject(case, out, str(e), report), *others]
     except OSError as e:
-        why = f"{case.path} cannot be read ({e})"
-        return [rejected(case, out, why, report), *others]
+        reason = f"{case.path} cannot be read ({e})"
+        return [reject(case, out, reason, report), *others]
     report["warnings"] = "; ".join([*volume.warnings, *label.warnings])
     report["seconds"] = round(time.perf_counter() - start, 3)
-    more = {"files": files, "others": others}
-    origin = _origin(volume, case.path)
-    return [_write(report, job, p, label, origin, more), *others]
+    json_only = {"files": files, "others": others}
+    source_slices = _source_slices(volume, case.path)
+    return [_write(report, job, p, label, source_slices, json_only), *others]
 
 
-def _others(
-    case: Case, found: scan.Scan, chosen: Volume | None, series: str
+def _left_out_rows(
+    case: Case, content: scan.Scan, chosen: Volume | None, series: str
 ) -> list[dict[str, Any]]:
-    """The rows of volumes that are not the chosen one, and of planes that make none.
+    """Returns rows for the volumes that are not chosen, and for rejected slices.
 
-    Where there is but one and it cannot be used, the scan's own row says so.
+    If the scan has only one and it is not usable, the scan's own row gives the reason.
     """
     rows = []
-    for v in found.volumes:
-        if chosen is None or v.planes is not chosen.planes:
-            why = listing.why_not(v, chosen, series)
-            rows.append(_measures(v.planes, v) | {"why": why})
-    rows += [_measures(r.planes) | {"why": r.why} for r in found.rejected]
+    for v in content.volumes:
+        if chosen is None or v.slices is not chosen.slices:
+            reason = volume_table.why_not_chosen(v, chosen, series)
+            rows.append(_volume_columns(v.slices, v) | {"why": reason})
+    rows += [_volume_columns(r.slices) | {"why": r.reason} for r in content.rejected]
     if chosen is None and len(rows) == 1:
         return []
-    return [blank(Case(case.name, case.path)) | row | {"status": OTHER} for row in rows]
+    blank = blank_row(Case(case.name, case.path))
+    return [blank | row | {"status": LEFT_OUT} for row in rows]
 
 
-def _measures(planes: Sequence[Plane], volume: Volume | None = None) -> dict[str, Any]:
-    told: dict[str, Any] = {"series": planes[0].series[-1], "planes": len(planes)}
+def _volume_columns(
+    slices: Sequence[Slice], volume: Volume | None = None
+) -> dict[str, Any]:
+    """Returns the columns of a volume, or of rejected slices."""
+    columns: dict[str, Any] = {
+        "series": slices[0].series.series_uid,
+        "planes": len(slices),
+    }
     if volume is not None:
-        told |= {
-            "step_mm": round(volumes.step(volume), 3),
+        columns |= {
+            "step_mm": round(volumes.slice_spacing_mm(volume), 3),
             "low_mm": round(float(volume.z[0]), 3),
             "high_mm": round(float(volume.z[-1]), 3),
             "warnings": "; ".join(volume.warnings),
         }
-    return told
+    return columns
 
 
-def keep(found: kanavati.Found, out: Path, how: How) -> dict[str, Any]:
-    """Writes what is a projection already; returns its row of the report."""
-    count = len(found.planes)
-    report = blank(Case(found.name, Path())) | {
+def export_kanavati(
+    case: kanavati.KanavatiScan, out: Path, options: ProjectionOptions
+) -> dict[str, Any]:
+    """Writes a scan of Kanavati's file; returns its row of the report."""
+    count = len(case.slice_z)
+    name_only = Case(case.name, Path())
+    report = blank_row(name_only) | {
         "label_source": "mean of the readers' rows",
         "planes": count,
-        "step_mm": round(float(found.planes[1] - found.planes[0]), 3),
-        "low_mm": round(float(found.planes[0]), 3),
-        "high_mm": round(float(found.planes[-1]), 3),
+        "step_mm": round(float(case.slice_z[1] - case.slice_z[0]), 3),
+        "low_mm": round(float(case.slice_z[0]), 3),
+        "high_mm": round(float(case.slice_z[-1]), 3),
     }
-    origin = {
-        "plane_z": found.planes,
+    source_slices = {
+        "plane_z": case.slice_z,
         "plane_sop": np.full(count, ""),
         "plane_file": np.full(count, ""),
     }
     try:
-        _check(found.projection, how)
+        _check_size(case.projection, options)
     except DataError as e:
-        return rejected(Case(found.name, Path()), out, str(e), report)
-    job = Job(Case(found.name, Path()), out, how)
-    return _write(report, job, found.projection, found.label, origin, {"files": ""})
+        return reject(name_only, out, str(e), report)
+    job = Job(name_only, out, options)
+    json_only = {"files": ""}
+    return _write(report, job, case.projection, case.label, source_slices, json_only)
 
 
-def _check(p: Projection, how: How) -> None:
-    """Raises DataError if a view is but a line."""
+def _check_size(p: Projection, options: ProjectionOptions) -> None:
+    """Raises DataError if a projection has only one row or column."""
     rows, columns = len(p.z), min(len(p.x), len(p.y))
     if min(rows, columns) < 2:
         raise DataError(
-            f"a projection with --row={how.row:g} and --column={how.column:g} mm has "
-            f"{rows} rows and {columns} columns; take smaller ones"
+            f"a projection with --row={options.row:g} and "
+            f"--column={options.column:g} mm has {rows} rows and {columns} columns; "
+            "take smaller ones"
         )
 
 
-def blank(case: Case) -> dict[str, Any]:
-    """The row of a scan of which nothing is known."""
+def blank_row(case: Case) -> dict[str, Any]:
+    """Returns the row of a scan with its name and label source, else empty."""
     source = str(case.label) if case.label else ""
     return dict.fromkeys(COLUMNS, "") | {"scan": case.name, "label_source": source}
 
 
-def rejected(case: Case, out: Path, why: str, report: dict[str, Any]) -> dict[str, Any]:
-    """The row of a scan that cannot be projected; what an earlier run left goes."""
+def reject(
+    case: Case, out: Path, reason: str, report: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the row of a rejected scan, and deletes the files of an earlier run."""
     for name in (f"{case.name}.json", f"{case.name}.npz"):
         (out / name).unlink(missing_ok=True)
-    return report | {"status": "rejected", "why": " ".join(why.split())}
+    return report | {"status": "rejected", "why": " ".join(reason.split())}
 
 
-def kept(case: Case, out: Path) -> list[dict[str, Any]] | None:
-    """The rows of a scan that is there, whole, of the files and label it has now."""
+def load_rows(case: Case, out: Path) -> list[dict[str, Any]] | None:
+    """Returns the rows of an earlier run; None if the scan must be projected again.
+
+    The rows are valid if the written files are whole, and the scan's files and label
+    did not change.
+    """
     path = out / f"{case.name}.json"
     if not path.exists():
         return None
@@ -186,30 +213,32 @@ def kept(case: Case, out: Path) -> list[dict[str, Any]] | None:
         same = report.pop("files", "") == fingerprint(case)
         others = report.pop("others", [])
     except (DataError, WorkdirError, OSError):
-        return None  # It is projected again, or says why not.
+        return None  # Projecting the scan again raises the error.
     source = str(case.label) if case.label else ""
     same = same and report.keys() == set(COLUMNS) and report["label_source"] == source
     return [report, *others] if same else None
 
 
 def fingerprint(case: Case) -> str:
-    """Of the files of a scan and its label: names, sizes and times, not what they hold.
+    """Hashes the names, sizes and times of the files of a scan and its label.
+
+    The contents are not read.
 
     Raises:
       OSError: a folder cannot be read.
     """
     label = case.label.path if case.label else None
-    stamps = []
+    entries = []
     for root in filter(None, (case.path, label)):
-        for path in _below(root):
+        for path in _files_below(root):
             stat = path.stat()
             name = str(path.relative_to(root))
-            stamps.append((root == label, name, stat.st_size, stat.st_mtime_ns))
-    return hashlib.sha256(repr(sorted(stamps)).encode()).hexdigest()
+            entries.append((root == label, name, stat.st_size, stat.st_mtime_ns))
+    return hashlib.sha256(repr(sorted(entries)).encode()).hexdigest()
 
 
-def _below(root: Path) -> Iterator[Path]:
-    """The files that `planes.files` finds; a folder that is closed raises OSError."""
+def _files_below(root: Path) -> Iterator[Path]:
+    """Yields the files that `slices.iter_files` finds; raises OSError."""
     if not root.is_dir():
         yield root
         return
@@ -227,41 +256,44 @@ def _write(
     job: Job,
     p: Projection,
     label: Label,
-    origin: dict[str, np.ndarray],
-    more: dict[str, Any],
+    source_slices: dict[str, np.ndarray],
+    json_only: dict[str, Any],
 ) -> dict[str, Any]:
-    """The arrays, then the report, and more with it: where that is, all is."""
-    case, out, how, _ = job
-    low = max(-32768, -math.inf if how.low is None else how.low)
-    high = min(32767, math.inf if how.high is None else how.high)
+    """Writes the .npz, then the JSON, so that a JSON implies a whole .npz.
+
+    Returns the row of the report; the JSON also holds `json_only`.
+    """
+    case, out, options, _ = job
+    low = max(-32768, -math.inf if options.low is None else options.low)
+    high = min(32767, math.inf if options.high is None else options.high)
     views = {
         name: np.rint(getattr(p, name)).clip(low, high).astype(np.int16)
         for name in ("frontal", "lateral")
     }
-    rest = {name: getattr(p, name) for name in ("z", "x", "y", "nearest")}
-    workdir.write_npz(
-        out / f"{case.name}.npz", **views, **rest, **origin, l3_z=np.float64(label.z)
-    )
+    axes = {name: getattr(p, name) for name in ("z", "x", "y", "nearest")}
+    l3_z = np.float64(label.z)
+    arrays = {**views, **axes, **source_slices, "l3_z": l3_z}
+    workdir.write_npz(out / f"{case.name}.npz", **arrays)
     report |= {
         "status": "projected",
         "label": label.state,
-        "row_mm": how.row,
-        "column_mm": how.column,
+        "row_mm": options.row,
+        "column_mm": options.column,
     }
-    if label.state == csv_labels.IN:
+    if label.state == csv_labels.IN_VIEW:
         report["l3_mm"] = round(label.z, 3)
         report["l3_row"] = int(np.abs(p.z - label.z).argmin())
-    workdir.write_json(out / f"{case.name}.json", report | more)
+    workdir.write_json(out / f"{case.name}.json", report | json_only)
     return report
 
 
-def _origin(volume: Volume, path: Path) -> dict[str, np.ndarray]:
-    """Of each plane z, UID and file."""
-    files = [str(p.file).removeprefix(str(path))[1:] for p in volume.planes]
-    if path.is_file() and not volume.planes[0].file.member:
+def _source_slices(volume: Volume, path: Path) -> dict[str, np.ndarray]:
+    """Returns arrays with the z, SOPInstanceUID and file of each slice."""
+    files = [str(s.file).removeprefix(str(path))[1:] for s in volume.slices]
+    if path.is_file() and not volume.slices[0].file.zip_member:
         files = [path.name] * len(files)
     return {
         "plane_z": volume.z,
-        "plane_sop": np.array([p.sop for p in volume.planes]),
+        "plane_sop": np.array([s.sop_instance_uid for s in volume.slices]),
         "plane_file": np.array(files),
     }

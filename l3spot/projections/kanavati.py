@@ -1,11 +1,11 @@
-"""The projections of Kanavati et al. (2018), with the rows that two readers marked.
+"""Reads the projections of Kanavati et al. (2018), with the rows that readers marked.
 
-Their file has object arrays, which NumPy reads by unpickling: whoever made such a file
-can have it run anything. Here nothing is unpickled but NumPy's arrays.
+The file has object arrays, which NumPy reads by unpickling, and a pickle can run any
+code. This module only unpickles NumPy's arrays.
 
-Rows count from the head, in the scan's own spacing; a label is the mean of the readers'
-rows, at the middle of L3. Their code (sarcopenia-ai, `slice_detection/dataloader.py`)
-reads the file in the same way.
+Rows count from the head, in the spacing of the scan. The label is the mean of the
+readers' rows, at the middle of L3. The authors' code (sarcopenia-ai,
+`slice_detection/dataloader.py`) reads the file in the same way.
 """
 
 import pickle
@@ -21,112 +21,120 @@ from l3spot.labels.csv_labels import Label
 from l3spot.projections.mip import Projection, resample
 from mtl.host.errors import DataError
 
-ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype")} | {
+ALLOWED_GLOBALS = {("numpy", "ndarray"), ("numpy", "dtype")} | {
     (f"numpy.{core}.multiarray", name)
     for core in ("core", "_core")
     for name in ("_reconstruct", "scalar")
 }
-NAMES = ("images_f", "images_s", "spacings", "names", "ydata")
+ARRAY_NAMES = ("images_f", "images_s", "spacings", "names", "ydata")
 
 
-class Found(NamedTuple):
+class KanavatiScan(NamedTuple):
     """A scan of the file.
 
-    planes: float64 [N], z of the rows as they were, increasing. z is 0 at the highest:
-    where the scan was in the patient is not known.
+    name: its unique name. projection, label: the projection and its label.
+    slice_z: float64 [N], mm, increasing: the z of the file's rows. The highest row has
+      z = 0, because the file does not place the scan in the patient.
     """
 
     name: str
     projection: Projection
     label: Label
-    planes: np.ndarray
+    slice_z: np.ndarray
 
 
-def read(path: Path, row: float = 1.0, column: float = 1.0) -> Iterator[Found]:
-    """The scans of a file; row, column: mm between rows and columns.
+def read(
+    path: Path, row_mm: float = 1.0, column_mm: float = 1.0
+) -> Iterator[KanavatiScan]:
+    """Yields the scans of a file; all its arrays stay in memory meanwhile.
 
-    The file's arrays are in memory meanwhile.
+    Args:
+      path: the .npz file.
+      row_mm: distance between the rows of the projections.
+      column_mm: distance between their columns.
 
     Raises:
-      DataError: it is another file, or it would run something.
+      DataError: the file has other contents, or a pickle in it asks for other objects
+        than NumPy's arrays.
     """
-    arrays = load(path, NAMES)
+    arrays = load_arrays(path, ARRAY_NAMES)
     count = len(arrays["names"])
-    for name in NAMES[:-1]:
+    for name in ARRAY_NAMES[:-1]:
         if len(arrays[name]) != count:
             raise DataError(f"{path}: {name} has not {count} entries, as names has")
-    marked = _marked(path, arrays["ydata"], count)
-    seen: set[str] = set()
-    for number in range(count):
-        name = str(arrays["names"][number]).replace("/", "_").lstrip(".") or "scan"
-        name = f"{name}_{number}" if name in seen else name
-        seen.add(name)
-        spacing = np.asarray(arrays["spacings"][number], float)
-        frontal, lateral = (np.asarray(arrays[k][number], float) for k in NAMES[:2])
-        if spacing.shape != (3,) or not (spacing > 0).all():
-            raise DataError(f"{path}: {name} has the spacing {spacing.tolist()}")
+    l3_rows = _mean_l3_rows(path, arrays["ydata"], count)
+    used_names: set[str] = set()
+    for i in range(count):
+        name = str(arrays["names"][i]).replace("/", "_").lstrip(".") or "scan"
+        name = f"{name}_{i}" if name in used_names else name
+        used_names.add(name)
+        spacing_mm = np.asarray(arrays["spacings"][i], float)
+        frontal, lateral = (np.asarray(arrays[k][i], float) for k in ARRAY_NAMES[:2])
+        if spacing_mm.shape != (3,) or not (spacing_mm > 0).all():
+            raise DataError(f"{path}: {name} has the spacing {spacing_mm.tolist()}")
         shapes = frontal.shape, lateral.shape
         if any(len(s) != 2 or min(s) < 2 or s[0] != shapes[0][0] for s in shapes):
             raise DataError(f"{path}: {name} has views of the shapes {shapes}")
-        planes = -spacing[2] * np.arange(len(frontal))[::-1]
-        p = _projection(frontal, lateral, spacing, row, column)
-        yield Found(name, p, _label(float(marked[number]), spacing[2], planes), planes)
+        slice_z = -spacing_mm[2] * np.arange(len(frontal))[::-1]
+        projection = _projection(frontal, lateral, spacing_mm, row_mm, column_mm)
+        label = _label(float(l3_rows[i]), spacing_mm[2], slice_z)
+        yield KanavatiScan(name, projection, label, slice_z)
 
 
-def load(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Arrays of an .npz, of objects too; runs nothing.
+def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Loads arrays of an .npz, also arrays of objects, without running any code.
 
     Raises:
-      DataError: it is no such file, an array is missing, or it asks for more than
-        NumPy's arrays.
+      DataError: the file is no .npz, an array is missing, or a pickle asks for other
+        objects than NumPy's arrays.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            there = archive.namelist()
-            lacking = [n for n in names if f"{n}.npy" not in there]
-            if lacking:
-                raise DataError(f"{path} has no {', '.join(lacking)}")
+            members = archive.namelist()
+            missing = [n for n in names if f"{n}.npy" not in members]
+            if missing:
+                raise DataError(f"{path} has no {', '.join(missing)}")
             arrays = {}
             for name in names:
                 with archive.open(f"{name}.npy") as stream:
-                    arrays[name] = _array(stream)
+                    arrays[name] = _read_npy(stream)
             return arrays
     except DataError:
         raise
-    except Exception as e:  # Pickles that make no sense raise anything.
+    except Exception as e:  # A broken pickle may raise any exception.
         raise DataError(f"{path} is no .npz of arrays ({e})") from e
 
 
-def _array(stream: Any) -> np.ndarray:
-    """One .npy: as NumPy reads it, unless it holds objects."""
+def _read_npy(stream: Any) -> np.ndarray:
+    """Reads an .npy as NumPy does; object arrays are unpickled safely."""
     version = np.lib.format.read_magic(stream)
-    header = {
+    read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }[version]
-    shape, fortran, kind = header(stream)
-    if kind.hasobject:
+    shape, fortran, dtype = read_header(stream)
+    if dtype.hasobject:
         array = np.asarray(_Unpickler(stream).load())
         return array if array.shape == shape else array.reshape(shape)
-    flat = np.frombuffer(stream.read(), kind)
+    flat = np.frombuffer(stream.read(), dtype)
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes arrays, and what Python has without a name to look up: dicts, numbers."""
+    """Unpickles arrays, and objects that need no import, such as dicts and numbers."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(stream, encoding="latin1")
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
+        if (module, name) not in ALLOWED_GLOBALS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return super().find_class(module.replace(".core.", "._core."), name)
 
 
-def _marked(path: Path, given: np.ndarray, count: int) -> np.ndarray:
-    """float64 [count], the mean of the readers' rows; NaN where one has none."""
-    readers = given.item() if given.shape == () else None
+def _mean_l3_rows(path: Path, ydata: np.ndarray, count: int) -> np.ndarray:
+    """Returns the mean of the readers' rows, float64 [count]; NaN if one is missing."""
+    readers = ydata.item() if ydata.shape == () else None
     if not isinstance(readers, dict) or not readers:
         raise DataError(f"{path}: ydata is no dict of readers")
     rows = [np.asarray(v, float) for v in readers.values()]
@@ -135,30 +143,33 @@ def _marked(path: Path, given: np.ndarray, count: int) -> np.ndarray:
     return np.mean(rows, axis=0)
 
 
-def _label(row: float, step: float, planes: np.ndarray) -> Label:
-    z = -row * step
-    if not planes[0] <= z <= planes[-1]:  # NaN is not; nor is a mark such as -1.
-        return Label(csv_labels.NONE)
-    return Label(csv_labels.IN, z)
+def _label(row: float, spacing_mm: float, slice_z: np.ndarray) -> Label:
+    z = -row * spacing_mm
+    if not slice_z[0] <= z <= slice_z[-1]:  # Also NaN, and rows such as -1.
+        return Label(csv_labels.UNKNOWN)
+    return Label(csv_labels.IN_VIEW, z)
 
 
 def _projection(
     frontal: np.ndarray,
     lateral: np.ndarray,
-    spacing: np.ndarray,
-    row: float,
-    column: float,
+    spacing_mm: np.ndarray,
+    row_mm: float,
+    column_mm: float,
 ) -> Projection:
-    """Resampled; the rows stay from the head to the feet, as they are in the file."""
-    down = spacing[2] * np.arange(len(frontal))
-    down_to = np.arange(0, down[-1] + 1e-6, row)
+    """Resamples the two views; the rows stay in the file's order, from the head."""
+    depth = spacing_mm[2] * np.arange(len(frontal))
+    depth_to = np.arange(0, depth[-1] + 1e-6, row_mm)
 
-    def fine(view: np.ndarray, mm: float) -> tuple[np.ndarray, np.ndarray]:
-        side = mm * np.arange(view.shape[1])
-        side_to = np.arange(0, side[-1] + 1e-6, column)
-        rows = resample(view.astype(np.float32), down, down_to, 0)
+    def resample_view(
+        view: np.ndarray, pixel_mm: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        side = pixel_mm * np.arange(view.shape[1])
+        side_to = np.arange(0, side[-1] + 1e-6, column_mm)
+        rows = resample(view.astype(np.float32), depth, depth_to, 0)
         return resample(rows, side, side_to, 1), side_to
 
-    (front, x), (side, y) = fine(frontal, spacing[0]), fine(lateral, spacing[1])
-    nearest = np.abs(down[::-1] - down_to[:, None]).argmin(axis=1)
-    return Projection(front, side, -down_to, x, y, nearest)
+    frontal_view, x = resample_view(frontal, spacing_mm[0])
+    lateral_view, y = resample_view(lateral, spacing_mm[1])
+    nearest = np.abs(depth[::-1] - depth_to[:, None]).argmin(axis=1)
+    return Projection(frontal_view, lateral_view, -depth_to, x, y, nearest)

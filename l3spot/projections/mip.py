@@ -1,8 +1,8 @@
-"""Frontal and lateral maximum intensity projections of a volume, in one pass.
+"""Computes frontal and lateral maximum intensity projections of a volume in one pass.
 
-Each axial plane gives one line of each, so the volume is never held. The head is up;
-the frontal one has the patient's right on the left, as one looks at a patient, and the
-lateral one the front on the left.
+Each axial slice gives one row of each projection, so the volume is never in memory. The
+head is up. The frontal projection has the patient's right on the left, as an observer
+sees a patient; the lateral one has the front on the left.
 """
 
 from collections.abc import Sequence
@@ -12,24 +12,25 @@ import numpy as np
 from scipy import ndimage
 
 from l3spot.ct import threads
-from l3spot.ct.slices import Plane, Values
+from l3spot.ct.slices import Slice, StoredValues
 from l3spot.ct.volumes import Volume
 from mtl.host import launch
 
-AIR = -1024.0  # HU, of what is not projected.
-TISSUE = -300.0  # HU from which a pixel may belong to the body.
-GRID = 2.0  # mm, about, between the pixels that tell where the body is.
-THIN = 5.0  # mm: what is thinner in both directions is a table top, a tube, a sheet.
-SMALL = 0.05  # Of the largest piece of tissue: the size from which others belong to it.
+AIR_HU = -1024.0  # Of pixels without a body.
+MIN_TISSUE_HU = -300.0  # The body is searched among pixels above this value.
+MASK_SPACING_MM = 2.0  # Approximate pixel spacing of the body mask.
+MAX_TABLE_MM = 5.0  # Table tops, tubes and sheets are thinner in some direction.
+MIN_PIECE_FRACTION = 0.05  # Of the area of the largest piece of tissue.
 
 
 class Projection(NamedTuple):
-    """Two projections in HU.
+    """The frontal and the lateral projection of a volume, in HU.
 
     frontal: float32 [R, C]. lateral: float32 [R, D].
-    z: float64 [R], decreasing, x: float64 [C] and y: float64 [D], increasing: where
-    rows and columns are in the patient, mm, LPS.
-    nearest: int [R], for each row the number of the nearest plane of the volume.
+    z: float64 [R], mm, LPS, decreasing: the z of the rows.
+    x: float64 [C], mm, LPS, increasing: the x of the columns of `frontal`.
+    y: float64 [D], mm, LPS, increasing: the y of the columns of `lateral`.
+    nearest: int [R], the index of the slice that is nearest to each row.
     """
 
     frontal: np.ndarray
@@ -43,30 +44,32 @@ class Projection(NamedTuple):
 def project(
     volume: Volume,
     *,
-    row: float = 1.0,
-    column: float = 1.0,
+    row_mm: float = 1.0,
+    column_mm: float = 1.0,
     workers: int | None = None,
 ) -> Projection:
-    """Projects a volume, its table and all that is padding left out.
+    """Projects a volume, without its table and its padding.
 
-    Lines are placed at the true positions of their planes, and what is between two is
-    interpolated.
+    Rows between two slices are interpolated at their true positions.
 
     Args:
-      volume: what to project.
-      row: mm between rows.
-      column: mm between columns.
-      workers: threads, of which each holds one plane at a time; None takes one a core.
+      volume: the volume.
+      row_mm: distance between rows.
+      column_mm: distance between columns.
+      workers: number of threads, each with one slice in memory; None takes one per
+        core.
 
     Raises:
-      DataError: a plane cannot be decoded.
+      DataError: a slice cannot be decoded.
     """
     workers = workers or launch.cores()
-    made = threads.each(lambda p: lines(p, p.values()), volume.planes, workers)
-    frontal, lateral = zip(*made, strict=True)
-    x, y = sides(volume.planes[0])
-    z_to = np.arange(volume.z[-1], volume.z[0] - 1e-6, -row)
-    x_to, y_to = (np.arange(a[0], a[-1] + 1e-6, column) for a in (x, y))
+    rows = threads.map_ordered(
+        lambda s: project_slice(s, s.decode()), volume.slices, workers
+    )
+    frontal, lateral = zip(*rows, strict=True)
+    x, y = column_positions(volume.slices[0])
+    z_to = np.arange(volume.z[-1], volume.z[0] - 1e-6, -row_mm)
+    x_to, y_to = (np.arange(a[0], a[-1] + 1e-6, column_mm) for a in (x, y))
     nearest = np.abs(z_to[:, None] - volume.z).argmin(axis=1)
     return Projection(
         resample(resample(np.stack(frontal), volume.z, z_to, 0), x, x_to, 1),
@@ -75,132 +78,155 @@ def project(
     )  # fmt: skip
 
 
-def lines(plane: Plane, values: Values) -> tuple[np.ndarray, np.ndarray]:
-    """The largest HU of the body at each x [C] and at each y [D] of a plane, float32.
+def project_slice(
+    ct_slice: Slice, values: StoredValues
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the maximum HU of the body at each x [C] and each y [D], float32.
 
-    They are looked for among the stored values, and only the largest become HU: that
-    gives the same, and spares most of the time.
+    The maxima are taken over the stored values, and only the maxima are converted to
+    HU. The result is the same, and most of the time is saved.
 
     Args:
-      plane: where it lies.
-      values: what it decodes to.
+      ct_slice: the slice.
+      values: its decoded values.
     """
-    if not values.ordered:
+    if not values.increasing:
         hu = values.hu()
-        values = Values(np.where(np.isnan(hu), np.float32(-np.inf), hu))
+        values = StoredValues(np.where(np.isnan(hu), np.float32(-np.inf), hu))
     stored = values.stored
-    skip = [max(1, round(GRID / mm)) for mm in plane.spacing[::-1]]
-    some = values._replace(stored=stored[:: skip[0], :: skip[1]])
-    steps = [mm * s for mm, s in zip(plane.spacing[::-1], skip, strict=True)]
-    near, mask = body(some.hu() > TISSUE, steps)  # NaN is not.
-    made = [np.full(n, np.float32(AIR)) for n in stored.shape]
-    where = tuple(
-        slice(s * at.start, s * at.stop) for s, at in zip(skip, near, strict=True)
+    pixel_mm = ct_slice.spacing_mm[::-1]  # Between rows, between columns.
+    stride = [max(1, round(MASK_SPACING_MM / mm)) for mm in pixel_mm]
+    coarse = values._replace(stored=stored[:: stride[0], :: stride[1]])
+    coarse_mm = [mm * s for mm, s in zip(pixel_mm, stride, strict=True)]
+    # NaN compares as False, so padding is no tissue.
+    box, mask = segment_body(coarse.hu() > MIN_TISSUE_HU, coarse_mm)
+    maxima = [np.full(n, np.float32(AIR_HU)) for n in stored.shape]
+    fine_box = tuple(
+        slice(s * at.start, s * at.stop) for s, at in zip(stride, box, strict=True)
     )
-    inside = stored[where]
-    limit = _ends(stored.dtype).take(mask).repeat(skip[1], 1).repeat(skip[0], 0)
+    inside = stored[fine_box]
+    # Pixels outside the mask are lowered to the lowest value of the dtype.
+    limit = _value_range(stored.dtype).take(mask)
+    limit = limit.repeat(stride[1], 1).repeat(stride[0], 0)
     inside = np.minimum(inside, limit[: inside.shape[0], : inside.shape[1]])
-    for axis, line in enumerate(made):
+    for axis, line in enumerate(maxima):
         hu = values._replace(stored=inside.max(axis=1 - axis)).hu()
-        seen = mask.any(axis=1 - axis).repeat(skip[axis])[: len(hu)]
-        line[where[axis]] = np.where(seen, np.fmax(hu, AIR), AIR)
-    x, y = made[::-1] if _upright(plane) else made
-    right, back = _signs(plane)
-    return x[::right], y[::back]
+        seen = mask.any(axis=1 - axis).repeat(stride[axis])[: len(hu)]
+        line[fine_box[axis]] = np.where(seen, np.fmax(hu, AIR_HU), AIR_HU)
+    x, y = maxima[::-1] if _rows_run_sideways(ct_slice) else maxima
+    x_sign, y_sign = _axis_signs(ct_slice)
+    return x[::x_sign], y[::y_sign]
 
 
-def _ends(kind: np.dtype) -> np.ndarray:
-    """[2], the lowest and the highest number of a kind."""
-    if kind.kind == "f":
-        return np.array([-np.inf, np.inf], kind)
-    return np.array([np.iinfo(kind).min, np.iinfo(kind).max], kind)
+def _value_range(dtype: np.dtype) -> np.ndarray:
+    """Returns the lowest and the highest number of a dtype, [2]."""
+    if dtype.kind == "f":
+        return np.array([-np.inf, np.inf], dtype)
+    return np.array([np.iinfo(dtype).min, np.iinfo(dtype).max], dtype)
 
 
-def sides(plane: Plane) -> tuple[np.ndarray, np.ndarray]:
-    """Where the `lines` of a plane are: x [C] and y [D], increasing, mm."""
-    rows, columns = plane.shape
-    along, down = plane.axes * np.array(plane.spacing)[:, None]
-    if not _upright(plane):
+def column_positions(ct_slice: Slice) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the increasing x [C] and y [D] of `project_slice`, in mm."""
+    rows, columns = ct_slice.shape
+    along, down = ct_slice.axes * np.array(ct_slice.spacing_mm)[:, None]
+    if not _rows_run_sideways(ct_slice):
         rows, columns, along, down = columns, rows, down, along
-    right, back = _signs(plane)
-    x = plane.origin[0] + along[0] * np.arange(columns)
-    y = plane.origin[1] + down[1] * np.arange(rows)
-    return x[::right], y[::back]
+    x_sign, y_sign = _axis_signs(ct_slice)
+    x = ct_slice.origin_mm[0] + along[0] * np.arange(columns)
+    y = ct_slice.origin_mm[1] + down[1] * np.arange(rows)
+    return x[::x_sign], y[::y_sign]
 
 
-def body(
-    tissue: np.ndarray, mm: Sequence[float]
+def segment_body(
+    tissue: np.ndarray, pixel_mm: Sequence[float]
 ) -> tuple[tuple[slice, slice], np.ndarray]:
-    """The patient, without the table: the rows and columns it has, and bool for these.
+    """Separates the patient from the table.
 
-    Tissue, less what is thin; of its pieces the largest, and others that are not small:
-    arms and legs. And a pixel more on all sides.
+    Thin tissue is removed. The largest remaining piece is the trunk; other pieces that
+    are not small, such as arms and legs, also belong to the body. The result is dilated
+    by one pixel.
 
     Args:
       tissue: bool [rows, columns].
-      mm: between its rows, and between its columns.
+      pixel_mm: the distance between rows, and between columns.
+
+    Returns:
+      The bounding box of the body, and the mask of the body within this box, bool.
     """
-    reach = [max(1, round(THIN / step)) - 1 for step in mm]
-    near = _around(tissue)
-    pieces = np.empty(tissue[near].shape, np.intp)
-    ndimage.label(_grow(_shrink(tissue[near], reach), reach), output=pieces)
+    radius_px = [max(1, round(MAX_TABLE_MM / mm)) - 1 for mm in pixel_mm]
+    box = _bounding_box(tissue)
+    pieces = np.empty(tissue[box].shape, np.intp)
+    opened = _dilate(_erode(tissue[box], radius_px), radius_px)
+    ndimage.label(opened, output=pieces)
     area = np.bincount(pieces.ravel())
     area[0] = 0
-    large = (area >= max(1, SMALL * area.max())).take(pieces)
-    return near, _grow(large, (1, 0)) | _grow(large, (0, 1))
+    large = (area >= max(1, MIN_PIECE_FRACTION * area.max())).take(pieces)
+    return box, _dilate(large, (1, 0)) | _dilate(large, (0, 1))
 
 
-def _around(mask: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns of all that is True and a pixel more; of nothing, one."""
+def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
+    """Returns the rows and columns of all True pixels and one more on each side.
+
+    The box of an empty mask is the first pixel.
+    """
     at = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1)]
     ends = [(max(i[0] - 1, 0), i[-1] + 2) if len(i) else (0, 1) for i in at]
     rows, columns = (slice(*pair) for pair in ends)
     return rows, columns
 
 
-def _grow(mask: np.ndarray, reach: Sequence[int]) -> np.ndarray:
-    """True where any pixel is that is at most so many rows and columns away."""
-    for axis, steps in enumerate(reach):
-        for _ in range(steps):
-            near = mask.swapaxes(0, axis)
-            mask = near.copy()
-            mask[1:] |= near[:-1]
-            mask[:-1] |= near[1:]
+def _dilate(mask: np.ndarray, radius_px: Sequence[int]) -> np.ndarray:
+    """Dilates a mask by a rectangle with this radius in rows and columns."""
+    for axis, radius in enumerate(radius_px):
+        for _ in range(radius):
+            before = mask.swapaxes(0, axis)
+            mask = before.copy()
+            mask[1:] |= before[:-1]
+            mask[:-1] |= before[1:]
             mask = mask.swapaxes(0, axis)
     return mask
 
 
-def _shrink(mask: np.ndarray, reach: Sequence[int]) -> np.ndarray:
-    """False where any pixel is that is as near; the same for what is outside."""
-    rows, columns = (slice(r, -r or None) for r in reach)
-    framed = np.ones([n + 2 * r for n, r in zip(mask.shape, reach, strict=True)], bool)
-    framed[rows, columns] = ~mask
-    return ~_grow(framed, reach)[rows, columns]
+def _erode(mask: np.ndarray, radius_px: Sequence[int]) -> np.ndarray:
+    """Erodes a mask by a rectangle; pixels outside the image count as False."""
+    rows, columns = (slice(r, -r or None) for r in radius_px)
+    shape = [n + 2 * r for n, r in zip(mask.shape, radius_px, strict=True)]
+    inverse = np.ones(shape, bool)
+    inverse[rows, columns] = ~mask
+    return ~_dilate(inverse, radius_px)[rows, columns]
 
 
 def resample(
     values: np.ndarray, at: np.ndarray, to: np.ndarray, axis: int
 ) -> np.ndarray:
-    """Values [A, B], interpolated along an axis from increasing positions to others.
+    """Interpolates values [A, B] linearly along an axis.
+
+    Args:
+      values: the values.
+      at: their positions along the axis, increasing.
+      to: the positions of the result.
+      axis: 0 or 1.
 
     Raises:
-      ValueError: there are fewer than two positions to interpolate between.
+      ValueError: there are fewer than two positions.
     """
     if len(at) < 2:
         raise ValueError(f"{len(at)} positions are too few to interpolate between")
     above = np.clip(np.searchsorted(at, to), 1, len(at) - 1)
-    share = np.clip((to - at[above - 1]) / (at[above] - at[above - 1]), 0, 1)
-    share = share.astype(np.float32).reshape([-1 if a == axis else 1 for a in (0, 1)])
+    weight = np.clip((to - at[above - 1]) / (at[above] - at[above - 1]), 0, 1)
+    weight = weight.astype(np.float32).reshape([-1 if a == axis else 1 for a in (0, 1)])
     low, high = values.take(above - 1, axis), values.take(above, axis)
-    return (1 - share) * low + share * high
+    return (1 - weight) * low + weight * high
 
 
-def _upright(plane: Plane) -> bool:
-    """Whether a row of the image runs from side to side, and not from front to back."""
-    return abs(plane.axes[0, 0]) >= abs(plane.axes[1, 0])
+def _rows_run_sideways(ct_slice: Slice) -> bool:
+    """Returns whether image rows run from side to side, not from front to back."""
+    return abs(ct_slice.axes[0, 0]) >= abs(ct_slice.axes[1, 0])
 
 
-def _signs(plane: Plane) -> tuple[int, int]:
-    """-1 for each of x and y that decreases along its image axis."""
-    across, down = plane.axes if _upright(plane) else plane.axes[::-1]
-    return (1 if across[0] > 0 else -1), (1 if down[1] > 0 else -1)
+def _axis_signs(ct_slice: Slice) -> tuple[int, int]:
+    """Returns the signs of x and y along their image axes: 1 or -1."""
+    sideways, backwards = (
+        ct_slice.axes if _rows_run_sideways(ct_slice) else ct_slice.axes[::-1]
+    )
+    return (1 if sideways[0] > 0 else -1), (1 if backwards[1] > 0 else -1)

@@ -1,4 +1,4 @@
-"""All the projections of a data set at a glance, with L3 where it is known."""
+"""Draws all projections of a dataset in one picture, with lines at L3."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -9,58 +9,62 @@ from PIL import Image, ImageDraw
 
 from mtl.data.readers import load_npz
 
-LOW, HIGH = 0.0, 1000.0  # HU that are shown black and white.
-SIDE, LINE, COLUMNS = 256, 30, 6  # Pixels of a picture and of its text; pictures a row.
-PAGE = 20 * COLUMNS  # Pictures of a page: 26 MB, however many pages there are.
-COLOUR = (255, 200, 0)
+BLACK_HU, WHITE_HU = 0.0, 1000.0
+PICTURE_PX, TEXT_PX = 256, 30  # Width and height of a picture; height of its text.
+PICTURES_PER_ROW = 6
+PICTURES_PER_PAGE = 20 * PICTURES_PER_ROW  # A page takes 26 MB of memory.
+TEXT_COLOUR, LINE_COLOUR = "white", (255, 200, 0)
 
 
 def pages(files: Mapping[str, tuple[Path, str]]) -> Iterator[bytes]:
-    """PNGs of frontal projections, each scaled to fit, with a line at L3.
+    """Yields PNG pages of frontal projections, each scaled to fit, with a line at L3.
 
     Args:
-      files: for each name the .npz, and what is known of L3, in words.
+      files: for each scan's name, its .npz file and the description of its label.
 
     Raises:
       DataError: a file is broken.
     """
     names = list(files)
-    for start in range(0, len(names), PAGE):
-        yield _page({name: files[name] for name in names[start : start + PAGE]})
+    for start in range(0, len(names), PICTURES_PER_PAGE):
+        on_page = names[start : start + PICTURES_PER_PAGE]
+        yield _draw_page({name: files[name] for name in on_page})
 
 
-def _page(files: Mapping[str, tuple[Path, str]]) -> bytes:
-    columns = min(COLUMNS, len(files))
+def _draw_page(files: Mapping[str, tuple[Path, str]]) -> bytes:
+    columns = min(PICTURES_PER_ROW, len(files))
     rows = -(-len(files) // columns)
-    sheet = Image.new("RGB", (columns * SIDE, rows * (SIDE + LINE)))
-    canvas = ImageDraw.Draw(sheet)
-    for i, (name, (path, told)) in enumerate(files.items()):
-        left, top = i % columns * SIDE, i // columns * (SIDE + LINE)
-        canvas.text((left + 3, top + 2), name[: SIDE // 7], fill="white")
-        canvas.text((left + 3, top + 15), told[: SIDE // 7], fill=COLOUR)
+    page = Image.new("RGB", (columns * PICTURE_PX, rows * (PICTURE_PX + TEXT_PX)))
+    canvas = ImageDraw.Draw(page)
+    characters = PICTURE_PX // 7
+    for i, (name, (path, label)) in enumerate(files.items()):
+        left, top = i % columns * PICTURE_PX, i // columns * (PICTURE_PX + TEXT_PX)
+        canvas.text((left + 3, top + 2), name[:characters], fill=TEXT_COLOUR)
+        canvas.text((left + 3, top + 15), label[:characters], fill=LINE_COLOUR)
         arrays = load_npz(path, ("frontal", "z", "x", "l3_z"))
-        picture = _to_scale(grey(arrays["frontal"]), arrays["z"], arrays["x"])
-        corner = left + (SIDE - picture.width) // 2, top + LINE
-        sheet.paste(picture, corner)
+        picture = _scale_to_fit(grey(arrays["frontal"]), arrays["z"], arrays["x"])
+        x, y = left + (PICTURE_PX - picture.width) // 2, top + TEXT_PX
+        page.paste(picture, (x, y))
         if np.isfinite(arrays["l3_z"]):
             z = arrays["z"]
-            share = float((z[0] - arrays["l3_z"]) / (z[0] - z[-1]))
-            at = corner[1] + round(share * (picture.height - 1))
-            ends = (corner[0], at), (corner[0] + picture.width - 1, at)
-            canvas.line(ends, fill=COLOUR)
+            fraction = float((z[0] - arrays["l3_z"]) / (z[0] - z[-1]))
+            line_y = y + round(fraction * (picture.height - 1))
+            ends = (x, line_y), (x + picture.width - 1, line_y)
+            canvas.line(ends, fill=LINE_COLOUR)
     content = io.BytesIO()
-    sheet.save(content, "PNG")
+    page.save(content, "PNG")
     return content.getvalue()
 
 
-def _to_scale(picture: Image.Image, z: np.ndarray, x: np.ndarray) -> Image.Image:
-    """As large as fits, a mm as high as it is wide."""
-    high, wide = float(z[0] - z[-1]), float(x[-1] - x[0])
-    scale = (SIDE - 2) / max(high, wide)
-    return picture.resize((max(1, round(scale * wide)), max(1, round(scale * high))))
+def _scale_to_fit(picture: Image.Image, z: np.ndarray, x: np.ndarray) -> Image.Image:
+    """Scales a picture to the available size, with square millimetres."""
+    height_mm, width_mm = float(z[0] - z[-1]), float(x[-1] - x[0])
+    scale = (PICTURE_PX - 2) / max(height_mm, width_mm)
+    size = max(1, round(scale * width_mm)), max(1, round(scale * height_mm))
+    return picture.resize(size)
 
 
 def grey(hu: np.ndarray) -> Image.Image:
-    """A picture of a projection [R, C] in HU."""
-    share = ((hu - LOW) / (HIGH - LOW)).clip(0, 1)
-    return Image.fromarray((255 * share).astype(np.uint8))
+    """Returns a grey picture of a projection [R, C] in HU."""
+    brightness = ((hu - BLACK_HU) / (WHITE_HU - BLACK_HU)).clip(0, 1)
+    return Image.fromarray((255 * brightness).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Work on many items in processes of their own, of which any may die."""
+"""Applies a function to many items in processes, any of which may die."""
 
 import contextlib
 import multiprocessing
@@ -10,85 +10,92 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-PATIENCE = 10.0  # Seconds that a process has to end what it cannot leave.
+EXIT_TIMEOUT_S = 10.0  # A terminated process is killed after this time.
 
 
-class DiedError(Exception):
+class ProcessDiedError(Exception):
     """The process that worked on an item was killed."""
 
 
-def each(
+def map_unordered(
     work: Callable[[Any], Any], items: Sequence[Any], workers: int
 ) -> Iterator[tuple[int, Any]]:
-    """(number, result) of each item, as they are done.
+    """Yields (index, result) of each item when it is done.
 
-    The result is the exception where there was one, `DiedError` where the process was
-    killed; the others go on. If the caller leaves, the processes end.
+    If an item raises, its result is the exception; if its process is killed, it is a
+    ProcessDiedError. The other items are not affected. If the caller stops iterating,
+    the processes end.
 
     Args:
-      work: takes an item; both must be picklable, unless there is one worker.
-      items: what to work on.
-      workers: processes; 1 works in this one.
+      work: the function, applied to one item; it and the items must be picklable,
+        unless there is one worker.
+      items: its arguments.
+      workers: number of processes; 1 works in the calling process.
     """
     if workers == 1:
-        yield from ((number, _tried(work, item)) for number, item in enumerate(items))
+        for index, item in enumerate(items):
+            yield index, _result_or_exception(work, item)
         return
-    todo = deque(enumerate(items))
-    team: dict[Connection, tuple[BaseProcess, int]] = {}
+    waiting = deque(enumerate(items))
+    running: dict[Connection, tuple[BaseProcess, int]] = {}
     try:
         for _ in range(min(workers, len(items))):
-            _give(*_hire(work), todo, team)
-        while team:
-            for pipe in wait(list(team)):
+            _send_next_item(*_start_process(work), waiting, running)
+        while running:
+            for pipe in wait(list(running)):
                 assert isinstance(pipe, Connection)
-                process, number = team.pop(pipe)
+                process, index = running.pop(pipe)
                 try:
                     result = pipe.recv()
                 except (EOFError, OSError):
                     process.join()
-                    result = DiedError(f"its process ended with {process.exitcode}")
+                    exit_code = process.exitcode
+                    result = ProcessDiedError(f"its process ended with {exit_code}")
                     pipe.close()
-                    if todo:
-                        process, pipe = _hire(work)
-                if todo:
-                    _give(process, pipe, todo, team)
+                    if waiting:
+                        process, pipe = _start_process(work)
+                if waiting:
+                    _send_next_item(process, pipe, waiting, running)
                 elif not pipe.closed:
-                    pipe.close()  # The process reads that, and ends.
-                yield number, result
+                    pipe.close()  # The process reads the end of the pipe, and ends.
+                yield index, result
     finally:
-        for process, _ in team.values():
+        for process, _ in running.values():
             process.terminate()
-        for process, _ in team.values():
-            process.join(PATIENCE)
+        for process, _ in running.values():
+            process.join(EXIT_TIMEOUT_S)
             process.kill()
 
 
-def _hire(work: Callable[[Any], Any]) -> tuple[BaseProcess, Connection]:
-    """A new process. It is spawned: a fork of a process with threads may hang."""
+def _start_process(work: Callable[[Any], Any]) -> tuple[BaseProcess, Connection]:
+    """Starts a process, and returns it with the pipe to it.
+
+    The process is spawned, because a fork of a process with threads may hang.
+    """
     spawn = multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe()
-    process = spawn.Process(target=_serve, args=(there, work), daemon=True)
+    own_end, worker_end = spawn.Pipe()
+    process = spawn.Process(target=_run_worker, args=(worker_end, work), daemon=True)
     process.start()
-    there.close()
-    return process, here
+    worker_end.close()
+    return process, own_end
 
 
-def _give(
+def _send_next_item(
     process: BaseProcess,
     pipe: Connection,
-    todo: deque[tuple[int, Any]],
-    team: dict[Connection, tuple[BaseProcess, int]],
+    waiting: deque[tuple[int, Any]],
+    running: dict[Connection, tuple[BaseProcess, int]],
 ) -> None:
-    number, item = todo.popleft()
-    team[pipe] = (process, number)
-    # If it died at once, whoever waits for it is told.
+    index, item = waiting.popleft()
+    running[pipe] = (process, index)
+    # If the process is already dead, reading its result raises the error.
     with contextlib.suppress(OSError):
         pipe.send(item)
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
-    """A process: works on items until there are no more."""
-    # Ctrl-C is the caller's: it ends this with SIGTERM, which unwinds.
+def _run_worker(pipe: Connection, work: Callable[[Any], Any]) -> None:
+    """Works on the items of a pipe until it is closed."""
+    # On Ctrl-C, the caller ends this process with SIGTERM, which unwinds the stack.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     while True:
@@ -96,10 +103,10 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
             item = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(_tried(work, item))
+        pipe.send(_result_or_exception(work, item))
 
 
-def _tried(work: Callable[[Any], Any], item: Any) -> Any:
+def _result_or_exception(work: Callable[[Any], Any], item: Any) -> Any:
     try:
         return work(item)
     except Exception as e:

@@ -1,4 +1,4 @@
-"""What `l3spot.project` left, for training."""
+"""Reads the projections that `l3spot.project` wrote."""
 
 import csv
 from pathlib import Path
@@ -11,16 +11,18 @@ from mtl.data.readers import load_npz
 from mtl.host import workdir
 from mtl.host.errors import DataError
 
-STATES = (csv_labels.IN, csv_labels.OUT, csv_labels.NONE)
+STATES = (csv_labels.IN_VIEW, csv_labels.NOT_IN_VIEW, csv_labels.UNKNOWN)
 
 
 class Example(NamedTuple):
-    """A scan.
+    """The frontal projection of a scan, and its label.
 
-    frontal: int16 [R, C], HU; the head is up, the patient's right on the left.
-    z: float64 [R], decreasing, and x: float64 [C], increasing; mm, LPS.
-    l3_z: of the middle of the L3 body, mm; NaN unless it is in view.
-    label: "in view", "not in view", or "" where nothing is known.
+    id: the scan's name.
+    frontal: int16 [R, C], HU; the head is up, the patient's right is on the left.
+    z: float64 [R], mm, LPS, decreasing: the z of the rows.
+    x: float64 [C], mm, LPS, increasing: the x of the columns.
+    l3_z: mm, of the middle of the L3 body; NaN unless L3 is in view.
+    label: "in view", "not in view", or "" if the scan has no label.
     """
 
     id: str
@@ -32,15 +34,15 @@ class Example(NamedTuple):
 
 
 def load(mips: str | Path) -> list[Example]:
-    """The examples that the report of a folder lists, in the order of their names.
+    """Reads the projections that a folder's report lists, sorted by name.
 
-    Others are left of scans that have gone.
+    Other files in the folder belong to scans that were removed.
 
     Raises:
-      DataError: there are none, or a file is broken.
+      DataError: the report lists no projection, or a file is broken.
     """
     root = Path(mips)
-    names = _listed(root / "report.csv")
+    names = _projected_scans(root / "report.csv")
     if not names:
         raise DataError(
             f"{root} holds no projections; make them with: python -m l3spot.project "
@@ -49,8 +51,8 @@ def load(mips: str | Path) -> list[Example]:
     return [read(root / f"{name}.json") for name in names]
 
 
-def _listed(path: Path) -> list[str]:
-    """The scans that were projected, as a report has them; none if there is none."""
+def _projected_scans(path: Path) -> list[str]:
+    """Returns the projected scans of a report; [] if the report does not exist."""
     try:
         with path.open(errors="surrogateescape", encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
@@ -64,23 +66,23 @@ def _listed(path: Path) -> list[str]:
 
 
 def read(path: Path) -> Example:
-    """The example of a NAME.json and the .npz beside it.
+    """Reads a projection from NAME.json and the .npz beside it.
 
     Raises:
-      DataError: the .npz is missing or broken, or they do not fit.
+      DataError: the .npz is missing or broken, or does not fit the JSON.
       WorkdirError: the JSON is missing or broken.
     """
     arrays = load_npz(path.with_name(f"{path.stem}.npz"), ("frontal", "z", "x", "l3_z"))
     report = workdir.read_json(path)
     label = report.get("label") if isinstance(report, dict) else None
-    l3 = arrays["l3_z"]
-    fits = arrays["frontal"].shape == (len(arrays["z"]), len(arrays["x"]))
+    l3_z = arrays["l3_z"]
+    shapes_fit = arrays["frontal"].shape == (len(arrays["z"]), len(arrays["x"]))
     if (
         label not in STATES
-        or not fits
-        or (label == csv_labels.IN) != bool(np.isfinite(l3))
+        or not shapes_fit
+        or (label == csv_labels.IN_VIEW) != bool(np.isfinite(l3_z))
     ):
         raise DataError(f"{path} and its .npz do not fit; delete them, project again")
     return Example(
-        path.stem, arrays["frontal"], arrays["z"], arrays["x"], float(l3), label
+        path.stem, arrays["frontal"], arrays["z"], arrays["x"], float(l3_z), label
     )

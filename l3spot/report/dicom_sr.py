@@ -20,7 +20,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from l3spot.ct import dicom, source_file
-from l3spot.ct.slices import File
+from l3spot.ct.slices import ScanFile
 from l3spot.ct.volumes import Volume
 from l3spot.report import result
 from l3spot.report.result import Found
@@ -43,7 +43,7 @@ BLANK = (
 MAKER = "evolving-mtl"
 SERIES = {"sr": 9301, "sc": 9302}  # Numbers that scanners hardly use.
 # What pydicom and highdicom raise on headers that are odd.
-ODD = (*dicom.BROKEN, AttributeError, LookupError, TypeError, ArithmeticError)
+ODD = (*dicom.READ_ERRORS, AttributeError, LookupError, TypeError, ArithmeticError)
 
 
 def check() -> None:
@@ -72,7 +72,7 @@ def write(
       DataError: no DICOM file holds the slice alone, or its header makes no sense.
       WorkdirError: a file cannot be written.
     """
-    file = source_file.of(volume, spotted.plane)
+    file = source_file.find(volume, spotted.plane)
     try:
         source = _header(file)
         made = {"sc": _capture(source, picture)}
@@ -86,7 +86,7 @@ def write(
         workdir.write_bytes(out / f"{name}.{end}.dcm", whole)
 
 
-def _header(file: File) -> Dataset:
+def _header(file: ScanFile) -> Dataset:
     """What a slice says of itself, its patient and study, and nothing else."""
     with file.open() as stream:
         head = pydicom.dcmread(

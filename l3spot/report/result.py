@@ -54,14 +54,14 @@ def row_of(found: Found, volume: Volume) -> dict[str, Any]:
         "status": found.status, "confidence": round(found.confidence, 4),
     }  # fmt: skip
     if found.status == IN:
-        plane = volume.planes[found.plane]
+        plane = volume.slices[found.plane]
         told |= {
             "z_mm": round(found.z, 2),
             "row": round(found.row, 2),
             "slice_index": found.plane,
             "slice_z_mm": round(float(volume.z[found.plane]), 3),
             "file": str(plane.file),
-            "sop_instance_uid": plane.sop,
+            "sop_instance_uid": plane.sop_instance_uid,
         }
     return told
 

@@ -85,8 +85,8 @@ def projections(examples: Sequence[Example], patients: str | Path = "") -> Pool:
     Raises:
       DataError: none has L3 in view, or the file is broken or lacks a scan.
     """
-    known = [e for e in examples if e.label != csv_labels.OUT]
-    if not any(e.label == csv_labels.IN for e in known):
+    known = [e for e in examples if e.label != csv_labels.NOT_IN_VIEW]
+    if not any(e.label == csv_labels.IN_VIEW for e in known):
         raise DataError("no projection has a label with L3 in view")
     names = _patients(Path(patients)) if patients else {e.id: e.id for e in known}
     unknown = [e.id for e in known if e.id not in names]

@@ -1,4 +1,4 @@
-"""Puts images into the transfer syntaxes that scanners and archives use."""
+"""Encodes images in the transfer syntaxes of scanners and archives."""
 
 import struct
 import tempfile
@@ -14,18 +14,18 @@ from pydicom.encaps import encapsulate, get_frame
 
 from tests.l3spot import series as write
 
-MONOCHROME2 = 2  # As openjpeg counts.
-LEAST = 32  # Rows and columns that it needs, for it halves them five times.
+MONOCHROME2 = 2  # The code of openjpeg.
+MIN_SIDE_PX = 32  # openjpeg halves the rows and columns five times.
 
 
 def frames(ds):
-    """The stored values of an image, unsigned [frames, rows, columns]."""
+    """Returns the stored values of an image, unsigned [frames, rows, columns]."""
     shape = int(ds.get("NumberOfFrames", 1)), ds.Rows, ds.Columns
     return np.frombuffer(ds.PixelData, "<u2").reshape(shape)
 
 
 def jpeg2000(ds, image):
-    if min(image.shape) < LEAST:
+    if min(image.shape) < MIN_SIDE_PX:
         return _gdcm(ds, image, gdcm.TransferSyntax.JPEG2000Lossless)
     kind = np.int16 if ds.PixelRepresentation else np.uint16
     return bytes(
@@ -44,7 +44,7 @@ def jpeg_ls_lossless(ds, image):
 
 
 def jpeg_lossless(ds, image):
-    """Process 14, selection value 1."""
+    """Encodes with process 14, selection value 1."""
     return _gdcm(ds, image, gdcm.TransferSyntax.JPEGLosslessProcess14_1)
 
 
@@ -70,7 +70,7 @@ def _gdcm(ds, image, syntax):
 
 
 def rle(ds, image):
-    """Literal runs alone, in segments of the high bytes and of the low ones."""
+    """Encodes literal runs only, in a segment of high bytes and one of low bytes."""
     low, high = image.tobytes()[::2], image.tobytes()[1::2]
     segments = [_literal(high), _literal(low)]
     starts = [64, 64 + len(segments[0])]
@@ -92,7 +92,7 @@ ENCODERS = {
 
 
 def compress(ds, name):
-    """Compresses an image in place, each frame to a fragment."""
+    """Compresses an image in place, with one fragment per frame."""
     syntax, encode = ENCODERS[name]
     made = [encode(ds, image) for image in frames(ds)]
     ds.PixelData = encapsulate(made)
@@ -102,7 +102,7 @@ def compress(ds, name):
 
 
 def content(ds, name):
-    """The file of an image in any of SYNTAXES; overwrites the image."""
+    """Returns the file of an image in one of SYNTAXES; changes the image."""
     if name in ENCODERS:
         return write.content(compress(ds, name))
     if name == "explicit":

@@ -1,4 +1,4 @@
-"""Writes small CT series as scanners do, and as they should not."""
+"""Writes small CT series, valid and invalid."""
 
 import io
 
@@ -8,17 +8,17 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-ROWS, COLUMNS, PLANES, STEP = 6, 8, 20, 2.5
+ROWS, COLUMNS, SLICES, STEP = 6, 8, 20, 2.5
 
 
-def values(planes=PLANES):
-    """Stored values int16 [planes, rows, columns], all different."""
-    count = planes * ROWS * COLUMNS
-    return np.arange(count, dtype=np.int16).reshape(planes, ROWS, COLUMNS)
+def values(slices=SLICES):
+    """Returns stored values int16 [slices, rows, columns], all different."""
+    count = slices * ROWS * COLUMNS
+    return np.arange(count, dtype=np.int16).reshape(slices, ROWS, COLUMNS)
 
 
 def image(pixels, position, number=1, **fields):
-    """A CT image; fields are elements, None takes one away."""
+    """Returns a CT image with these elements; None removes an element."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
@@ -53,28 +53,28 @@ def _put_pixels(ds, pixels):
     ds.PixelData = pixels.tobytes()
 
 
-def series(planes=PLANES, step=STEP, **fields):
-    """A clean series, from the feet to the head; its lowest plane is at z = 100."""
+def series(slices=SLICES, step=STEP, **fields):
+    """Returns a clean series, from the feet to the head; the first z is 100 mm."""
     return [
         image(pixels, (-30, -20, 100 + step * i), i + 1, **fields)
-        for i, pixels in enumerate(values(planes))
+        for i, pixels in enumerate(values(slices))
     ]
 
 
-def enhanced(slopes, shared=False, planes=PLANES):
-    """One file of several frames; slopes one a frame, or one for all if shared."""
-    each = [slopes] * planes if shared else slopes
+def enhanced(slopes, shared=False, slices=SLICES):
+    """Returns a file of several frames, with a slope per frame, or one if shared."""
+    each = [slopes] * slices if shared else slopes
     return merged(
         [
             image(pixels, (-30, -20, 100 + STEP * i), RescaleSlope=slope)
-            for i, (pixels, slope) in enumerate(zip(values(planes), each, strict=True))
+            for i, (pixels, slope) in enumerate(zip(values(slices), each, strict=True))
         ],
         shared,
     )
 
 
 def merged(images, shared):
-    """Images as the frames of one file; shared: all have the rescale of the first."""
+    """Merges images to one file of frames; if shared, all have the first rescale."""
     first = images[0]
     pixels = [np.frombuffer(ds.PixelData, np.int16) for ds in images]
     stack = np.reshape(pixels, (len(images), first.Rows, first.Columns))
@@ -101,7 +101,7 @@ def merged(images, shared):
 
 
 def _part(ds, *names):
-    """An item with some elements of an image."""
+    """Returns a sequence item with some elements of an image."""
     item = Dataset()
     for name in names:
         setattr(item, name, ds[name].value)
@@ -109,14 +109,14 @@ def _part(ds, *names):
 
 
 def content(ds):
-    """The bytes of its file."""
+    """Returns the bytes of the image's file."""
     stream = io.BytesIO()
     pydicom.dcmwrite(stream, ds, enforce_file_format=True)
     return stream.getvalue()
 
 
 def write(folder, datasets, name="IM{:04d}"):
-    """Writes files in the order given."""
+    """Writes the images to files, numbered in their order."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, ds in enumerate(datasets):
         (folder / name.format(i)).write_bytes(content(ds))

@@ -1,4 +1,4 @@
-"""Layouts of data sets, small, through the launcher and back."""
+"""Projecting small datasets of each layout, and reading them back."""
 
 import csv
 import itertools
@@ -22,7 +22,7 @@ AFFINE = affine_of(MM, [80, 70, 60])
 
 
 def ct():
-    """HU int16 [i, j, k]: tissue around an L3 whose middle is at z = 130 mm."""
+    """Returns HU int16 [i, j, k]: tissue around an L3 with its middle at z = 130 mm."""
     hu = np.full(SHAPE, -1000, np.int16)
     hu[6:-6, 6:-6] = 40
     hu[vertebra.mask(AFFINE, SHAPE, MIDDLE)] = 500
@@ -49,7 +49,7 @@ def totalsegmentator(root):
 
 
 def verse(root):
-    """Two splits; a centre, a mask where there is no centre, neither."""
+    """Writes two splits with centres, a mask, and a scan without a label."""
     expected = {}
     for split, name, has in (
         ("training", "sub-verse500_dir-ax", "json"),
@@ -99,7 +99,7 @@ MADE = {f.__name__: f for f in (totalsegmentator, verse, ctspine1k, folders)}
 
 
 @pytest.mark.parametrize("layout", MADE)
-def test_scans_and_labels_of_a_data_set(tmp_path, layout):
+def test_scans_and_labels_of_a_dataset_are_found(tmp_path, layout):
     root, out = tmp_path / "scans", tmp_path / "out"
     expected = MADE[layout](root)
     assert dataset_layouts.detect(root) == layout
@@ -110,7 +110,7 @@ def test_scans_and_labels_of_a_data_set(tmp_path, layout):
     for example in loaded:
         if example.label == "in view":
             assert abs(example.l3_z - MIDDLE[2]) < 1.5
-            # The vertebra is where the label says, and as bright as it is.
+            # The vertebra is at the label's position, and has its HU.
             row = int(np.abs(example.z - example.l3_z).argmin())
             column = int(np.abs(example.x - MIDDLE[0]).argmin())
             assert example.frontal[row, column] == 500
@@ -122,26 +122,26 @@ def test_scans_and_labels_of_a_data_set(tmp_path, layout):
     assert all(abs(float(r["l3_mm"]) - MIDDLE[2]) < 1.5 for r in marked)
 
 
-def test_names_that_are_there_twice_get_their_folders(tmp_path):
+def test_equal_names_get_their_folders_as_prefix(tmp_path):
     for source in "ab":
         save(tmp_path / "volumes" / source / "1.nii.gz", ct())
         save(tmp_path / "labels" / source / "1_seg.nii.gz", mask(22))
-    found = dataset_layouts.find(tmp_path, dataset_layouts.detect(tmp_path))
-    assert [c.name for c in found] == ["volumes_a_1.nii.gz", "volumes_b_1.nii.gz"]
-    assert all(c.label for c in found)
+    result = dataset_layouts.find(tmp_path, dataset_layouts.detect(tmp_path))
+    assert [c.name for c in result] == ["volumes_a_1.nii.gz", "volumes_b_1.nii.gz"]
+    assert all(c.label for c in result)
 
 
-def test_a_layout_that_is_forced(tmp_path):
+def test_a_layout_can_be_forced(tmp_path):
     totalsegmentator(tmp_path)
     assert [c.name for c in dataset_layouts.find(tmp_path, "folders")] == [
         "s0001", "s0002", "s0003",
     ]  # fmt: skip
-    with pytest.raises(DataError, match="holds no scan as verse"):
+    with pytest.raises(DataError, match="holds no scan in the layout verse"):
         dataset_layouts.find(tmp_path, "verse")
 
 
-def test_folders_that_are_closed_do_not_end_the_run(tmp_path, monkeypatch):
-    """Of a scan, and of masks: these scans are rejected, and not left unlabelled."""
+def test_unreadable_folders_do_not_end_the_run(tmp_path, monkeypatch):
+    """Scans with an unreadable folder of images or masks are rejected."""
     root = tmp_path / "scans"
     totalsegmentator(root)
     whole = os.stat
@@ -175,7 +175,7 @@ def test_a_mask_of_another_scan_is_refused(tmp_path):
     assert "L3 at z = 630" in row["why"]
 
 
-def test_a_label_whose_file_changed_is_read_again(tmp_path):
+def test_a_changed_label_file_is_read_again(tmp_path):
     out = tmp_path / "out"
     MADE["totalsegmentator"](tmp_path / "seg")
     MADE["verse"](tmp_path / "verse")
@@ -200,8 +200,8 @@ def test_a_label_whose_file_changed_is_read_again(tmp_path):
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1), (1, -1, 1), (-1, -1, -1)])
-def test_centres_along_the_axes_that_they_name(tmp_path, order, flips):
-    """The image's own, and those of the same image with other axes."""
+def test_centres_follow_the_axes_of_their_directions(tmp_path, order, flips):
+    """The directions are the image's own, or those of a reoriented image."""
     image = nibabel.Nifti1Image(ct(), AFFINE)
     moved = image.as_reoriented(np.stack([order, flips], axis=1))
     nibabel.save(moved, tmp_path / "ct.nii")
@@ -210,15 +210,15 @@ def test_centres_along_the_axes_that_they_name(tmp_path, order, flips):
         entry = dict(zip("XYZ", map(float, voxel), strict=True)) | {"label": 22}
         codes = {"direction": nibabel.aff2axcodes(given.affine)}
         (tmp_path / "a.json").write_text(json.dumps([codes, entry]))
-        found = centroids.read(tmp_path / "a.json", tmp_path / "ct.nii", 22)
-        assert found.z == pytest.approx(MIDDLE[2], abs=1e-3)
+        result = centroids.read(tmp_path / "a.json", tmp_path / "ct.nii", 22)
+        assert result.z == pytest.approx(MIDDLE[2], abs=1e-3)
 
 
 @pytest.mark.parametrize(
     "content",
     ["no json", "{}", "[]", '[{"direction": ["R"]}, {"label": 22, "X": 1}]', "[1]"],
 )
-def test_files_that_are_no_centres(tmp_path, content):
+def test_invalid_files_of_centres_are_refused(tmp_path, content):
     save(tmp_path / "ct.nii", ct())
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(DataError, match=r"a\.json is no file of VerSe"):

@@ -142,7 +142,7 @@ def test_nifti_gets_a_warning_and_is_found(checkpoints, tmp_path):
         tmp_path / "scans", tmp_path / "out", checkpoints / "sure", how=BOTH
     )
     assert row["status"] == "found"
-    assert "n.nii holds 24 planes" in row["warnings"]
+    assert "n.nii holds 24 slices" in row["warnings"]
     told = json.loads((tmp_path / "out" / "n.nii.json").read_text())
     assert told["warnings"] == row["warnings"]
     assert not list((tmp_path / "out").glob("*.dcm"))
@@ -151,8 +151,8 @@ def test_nifti_gets_a_warning_and_is_found(checkpoints, tmp_path):
 def test_a_file_of_many_frames_is_refused(tmp_path):
     write.write(tmp_path / "e", [write.enhanced([1.0] * 20)])
     volume = scan.choose(scan.read(tmp_path / "e"), tmp_path / "e")
-    with pytest.raises(DataError, match="IM0000 holds 20 planes"):
-        source_file.of(volume, 3)
+    with pytest.raises(DataError, match="IM0000 holds 20 slices"):
+        source_file.find(volume, 3)
 
 
 def test_a_header_that_is_odd_gives_a_warning(checkpoints, tmp_path):

@@ -88,8 +88,10 @@ def test_the_line_in_the_picture_lies_at_the_row(l3_mm, confidence):
 
 def test_the_row_of_the_results_names_the_slice_and_its_own_z():
     """z is L3's, slice_z_mm that of the nearest slice."""
-    planes = [SimpleNamespace(file=f"f{n}", sop=f"1.{n}") for n in range(80)]
-    volume = SimpleNamespace(z=SLICES_MM, planes=planes)
+    slices = [
+        SimpleNamespace(file=f"f{n}", sop_instance_uid=f"1.{n}") for n in range(80)
+    ]
+    volume = SimpleNamespace(z=SLICES_MM, slices=slices)
     got = result.find(finder(101.5, 0.9), projection(), volume)
     row = result.row_of(got, volume)
     n = row["slice_index"]

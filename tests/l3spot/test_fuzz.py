@@ -1,4 +1,4 @@
-"""Broken files are results or DataErrors: nothing else, soon, and without much memory.
+"""Broken files give results or DataErrors, within limits of time and memory.
 
 10,000 mutants of small files; another kind of file is a line of KINDS.
 """
@@ -22,14 +22,14 @@ from mtl.host.errors import DataError
 from tests.l3spot import compressed
 from tests.l3spot import series as write
 
-MUTANTS = 10_000  # Of all kinds.
-AT_ONCE = 8  # Of files that are a plane: in one folder, beside as many clean ones.
-SECONDS, BYTES = 20.0, 2 << 30  # The most that reading a folder may take.
+MUTANTS = 10_000  # Over all kinds of files.
+AT_ONCE = 8  # Mutated files of one slice, in a folder with as many clean ones.
+SECONDS, BYTES = 20.0, 2 << 30  # Limits for reading a folder.
 
 
 def single(syntax):
-    """Contents of files of a plane each, from the feet to the head."""
-    made = write.series(planes=2 * AT_ONCE)
+    """Returns the contents of files of one slice each, from the feet to the head."""
+    made = write.series(slices=2 * AT_ONCE)
     return [compressed.content(ds, syntax) for ds in made]
 
 
@@ -50,8 +50,8 @@ def nifti():
     return [nibabel.Nifti1Image(hu, np.diag([1.0, 1.0, 2.0, 1.0])).to_bytes()]
 
 
-# By name: the suffix of files, and what makes the contents of those of a clean scan. Of
-# a scan of several files every other one is mutated.
+# By name: the file suffix, and the function that makes the contents of a clean scan's
+# files. In a scan of several files, every other one is mutated.
 KINDS = {
     **{name: ("", lambda n=name: single(n)) for name in compressed.SYNTAXES},
     "frames": ("", lambda: frames("implicit")),
@@ -63,7 +63,7 @@ KINDS = {
 
 
 def mutate(data, rng):
-    """One to three changes of a file."""
+    """Applies one to three changes to the bytes of a file."""
     data = bytearray(data)
     for _ in range(rng.integers(1, 4)):
         at = int(rng.integers(0, max(len(data), 1)))
@@ -91,7 +91,7 @@ def mutate(data, rng):
 
 @contextlib.contextmanager
 def little_memory():
-    """Asking for gigabytes is a MemoryError."""
+    """Limits the memory, so that allocating gigabytes raises MemoryError."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (size + BYTES, before[1]))
@@ -101,32 +101,32 @@ def little_memory():
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def whatever(root):
-    """All that is done with a scan: what its files give, and whether it is warned of.
+def read_all(root):
+    """Reads and projects a scan; returns the results by file, and whether it warned.
 
-    By file, of the last of its planes that can be decoded, height and HU.
+    The result of a file is the z and the HU of its last slice that decodes.
     """
     try:
-        found = scan.read(root)
+        result = scan.read(root)
     except DataError:
         return {}, True
-    groups = [v.planes for v in found.volumes] + [r.planes for r in found.rejected]
+    groups = [v.slices for v in result.volumes] + [r.slices for r in result.rejected]
     given = {}
-    for plane in (p for group in groups for p in group):
+    for ct_slice in (p for group in groups for p in group):
         with contextlib.suppress(DataError):
-            hu = plane.hu()
-            assert hu.shape == plane.shape
-            given[plane.file.path] = plane.origin[2], hu.tobytes()
-    for volume in found.volumes:
+            hu = ct_slice.hu()
+            assert hu.shape == ct_slice.shape
+            given[ct_slice.file.path] = ct_slice.origin_mm[2], hu.tobytes()
+    for volume in result.volumes:
         with contextlib.suppress(DataError):
             made = mip.project(volume, workers=2)
             assert np.isfinite(made.frontal).all()
-    warned = any(v.warnings for v in found.volumes) or found.rejected or found.unread
+    warned = any(v.warnings for v in result.volumes) or result.rejected or result.unread
     return given, bool(warned)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mutants(tmp_path, kind):
+def test_broken_files_give_results_or_data_errors(tmp_path, kind):
     suffix, make = KINDS[kind]
     clean = make()
     rng = np.random.default_rng(zlib.crc32(kind.encode()))
@@ -134,15 +134,15 @@ def test_mutants(tmp_path, kind):
     for path, data in zip(paths, clean, strict=True):
         path.write_bytes(data)
     with little_memory():
-        whole, warned = whatever(tmp_path)
+        whole, warned = read_all(tmp_path)
         assert len(whole) == len(clean)
         assert not warned
         for _ in range(-(-MUTANTS // len(KINDS) // len(clean[::2]))):
             for path, data in zip(paths[::2], clean[::2], strict=True):
                 path.write_bytes(mutate(data, rng))
             start = time.perf_counter()
-            given, warned = whatever(tmp_path)
+            given, warned = read_all(tmp_path)
             assert time.perf_counter() - start < SECONDS
-            # The files beside the broken ones give what they gave, or that is told.
+            # Clean files give their result, or a warning.
             for path in paths[1::2]:
                 assert given.get(path) == whole[path] or (path not in given and warned)

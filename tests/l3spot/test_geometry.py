@@ -1,4 +1,4 @@
-"""Any orientation, spacing, offset and order of files: NumPy's projection."""
+"""Projections equal NumPy's for any orientation, spacing, offset and file order."""
 
 import dataclasses
 
@@ -10,13 +10,13 @@ from l3spot.ct import dicom, slices, volumes
 from l3spot.projections import mip
 from tests.l3spot import series as write
 
-DEPTH = 9  # Planes.
-FIELD = 12.0  # mm: what is smaller than a table top is no body.
+DEPTH = 9  # Number of slices.
+FIELD = 12.0  # mm; smaller bodies would count as a table top.
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A body [z, y, x] that fills the field, and how it is put into files.
+    """A body [z, y, x] that fills the field, and the layout of its files.
 
     more: pixels from front to back and from side to side, above those of FIELD.
     turned: rows and columns of the images are swapped. flipped: of z, y and x.
@@ -59,12 +59,12 @@ cases = st.builds(
 
 
 def images(case):
-    """Its planes as a scanner that is set up so would write them, in any order."""
+    """Yields the slices as a scanner would write them, in the order of the case."""
     hu, spacing = case.hu, np.array(case.spacing)
     count = np.array(hu.shape)
     flips = np.array(case.flipped)
     signs = np.where(flips, -1.0, 1.0)
-    # The corner where the first pixel of the first image is.
+    # The position of the first pixel of the first image.
     first = np.array(case.start) + np.where(flips, (count - 1) * spacing, 0)
     stored = np.flip(hu, np.flatnonzero(flips))
     y, x = np.array([0, signs[1], 0]), np.array([signs[2], 0, 0])
@@ -93,30 +93,30 @@ def grid(values, from_z, from_x, to_z, to_x):
 
 @settings(max_examples=60, deadline=None)
 @given(case=cases, row=mm, column=mm)
-def test_projections_do_not_depend_on_how_files_hold_the_body(
+def test_projections_do_not_depend_on_the_layout_of_the_files(
     tmp_path_factory, case, row, column
 ):
     folder = tmp_path_factory.mktemp("scan")
     write.write(folder, images(case))
-    read = [p for f in slices.files(folder) for p in dicom.read(f)]
+    read = [p for f in slices.iter_files(folder) for p in dicom.read(f)]
     ((volume,), rejected) = volumes.assemble(read)
     assert rejected == []
-    found = mip.project(volume, row=row, column=column, workers=1)
+    result = mip.project(volume, row_mm=row, column_mm=column, workers=1)
     z, y, x = (
         start + mm * np.arange(n)
         for start, mm, n in zip(case.start, case.spacing, case.hu.shape, strict=True)
     )
     np.testing.assert_allclose(volume.z, z, atol=1e-6)
-    np.testing.assert_allclose(found.z, np.arange(z[-1], z[0] - 1e-6, -row), atol=1e-6)
-    np.testing.assert_allclose(found.x[0], x[0], atol=1e-6)
-    np.testing.assert_allclose(found.y[0], y[0], atol=1e-6)
+    np.testing.assert_allclose(result.z, np.arange(z[-1], z[0] - 1e-6, -row), atol=1e-6)
+    np.testing.assert_allclose(result.x[0], x[0], atol=1e-6)
+    np.testing.assert_allclose(result.y[0], y[0], atol=1e-6)
     for values, axis, to, at in (
-        (found.frontal, 1, found.x, x),
-        (found.lateral, 2, found.y, y),
+        (result.frontal, 1, result.x, x),
+        (result.lateral, 2, result.y, y),
     ):
-        due = grid(case.hu.max(axis=axis), z, at, found.z, to)
-        np.testing.assert_allclose(values, due, atol=0.01)
-    away = np.abs(found.z[:, None] - z)
+        expected = grid(case.hu.max(axis=axis), z, at, result.z, to)
+        np.testing.assert_allclose(values, expected, atol=0.01)
+    distance = np.abs(result.z[:, None] - z)
     np.testing.assert_allclose(
-        away[range(len(away)), found.nearest], away.min(axis=1), atol=1e-6
+        distance[range(len(distance)), result.nearest], distance.min(axis=1), atol=1e-6
     )

@@ -1,4 +1,4 @@
-"""One's own CSV of labels, right and wrong."""
+"""Reading valid and invalid CSVs of labels."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,19 @@ import pytest
 from l3spot.labels import csv_labels
 from mtl.host.errors import DataError
 from tests.l3spot import series as write
-from tests.l3spot.series import PLANES, STEP
-from tests.l3spot.test_volumes import only
+from tests.l3spot.series import SLICES, STEP
+from tests.l3spot.test_volumes import only_volume
 
 
 @pytest.fixture
 def volume(tmp_path):
-    """From 100 mm in steps of 2.5 mm."""
-    return only(write.write(tmp_path / "scan", write.series()))
+    """Returns a volume from z = 100 mm with a slice spacing of 2.5 mm."""
+    return only_volume(write.write(tmp_path / "scan", write.series()))
 
 
 @pytest.fixture
 def table(tmp_path):
-    """Writes a CSV and reads it."""
+    """Returns a function that writes a CSV and reads it."""
 
     def read(text, offset=0.0):
         path = tmp_path / "labels.csv"
@@ -28,43 +28,43 @@ def table(tmp_path):
     return read
 
 
-def test_the_three_ways_to_name_a_plane(table, volume):
-    sop = volume.planes[4].sop
+def test_each_of_three_columns_names_a_slice(table, volume):
+    sop = volume.slices[4].sop_instance_uid
     for kind, value in (
         ("z_mm", "110"),
         ("slice_index", "4"),
         ("sop_instance_uid", sop),
     ):
-        found = table(f"scan,{kind}\na,{value}\n")["a"].find(volume)
-        assert found == csv_labels.Label(csv_labels.IN, 110.0)
+        result = table(f"scan,{kind}\na,{value}\n")["a"].find(volume)
+        assert result == csv_labels.Label(csv_labels.IN_VIEW, 110.0)
 
 
-def test_an_offset_leads_to_the_middle_of_the_body(table, volume):
-    found = table("scan,z_mm\na,110\n", 13.5)["a"].find(volume)
-    assert found.z == 123.5
+def test_the_offset_is_added_to_z(table, volume):
+    result = table("scan,z_mm\na,110\n", 13.5)["a"].find(volume)
+    assert result.z == 123.5
 
 
 @pytest.mark.parametrize("offset", [np.nan, np.inf])
-def test_an_offset_must_be_a_length(table, offset):
+def test_the_offset_must_be_finite(table, offset):
     with pytest.raises(DataError, match="is no length in mm"):
         table("scan,z_mm\na,110\n", offset)
 
 
-def test_an_empty_value_says_not_in_view(table, volume):
+def test_an_empty_value_means_not_in_view(table, volume):
     rows = table("scan,z_mm\na,\n b , \n", 5.0)
     for name in "ab":
-        found = rows[name].find(volume)
-        assert found.state == csv_labels.OUT
-        assert np.isnan(found.z)
+        result = rows[name].find(volume)
+        assert result.state == csv_labels.NOT_IN_VIEW
+        assert np.isnan(result.z)
 
 
-def test_other_columns_semicolons_and_the_mark_that_excel_puts(table):
+def test_other_columns_semicolons_and_a_byte_order_mark_are_accepted(table):
     rows = table(b"\xef\xbb\xbfreader; scan ;z_mm\nme;a; -12.5\n")
-    assert {k: (r.kind, r.value) for k, r in rows.items()} == {"a": ("z_mm", "-12.5")}
+    assert {k: (r.column, r.value) for k, r in rows.items()} == {"a": ("z_mm", "-12.5")}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "it has nothing"),
         ("scan,z\na,1\n", "one of z_mm, slice_index, sop_instance_uid; it has scan, z"),
@@ -84,46 +84,48 @@ def test_other_columns_semicolons_and_the_mark_that_excel_puts(table):
         (b"scan,z_mm\n\xff,1\n", "cannot be read as UTF-8"),
     ],
 )
-def test_what_is_wrong_is_named(table, text, said):
+def test_the_error_names_the_line_and_the_value(table, text, message):
     with pytest.raises(DataError, match=r"labels\.csv") as e:
         table(text)
-    assert said in str(e.value)
+    assert message in str(e.value)
 
 
-def test_no_such_file(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         csv_labels.read(tmp_path / "nowhere.csv")
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "said"),
+    ("kind", "value", "message"),
     [
-        ("z_mm", 100 + STEP * PLANES, "the scan spans 100.0 to 147.5 mm"),
+        ("z_mm", 100 + STEP * SLICES, "the scan spans 100.0 to 147.5 mm"),
         ("z_mm", 98, "L3 at z = 98.0 mm"),
-        ("slice_index", PLANES, f"the scan has {PLANES} planes"),
-        ("sop_instance_uid", "1.2", "0 planes of series 1.2.3.4"),
+        ("slice_index", SLICES, f"the scan has {SLICES} slices"),
+        ("sop_instance_uid", "1.2", "0 slices of series 1.2.3.4"),
     ],
 )
-def test_a_label_of_another_scan_is_refused(table, volume, kind, value, said):
+def test_a_label_of_another_scan_is_refused(table, volume, kind, value, message):
     row = table(f"scan,{kind}\na,{value}\n")["a"]
     with pytest.raises(DataError, match=r"labels\.csv, line 2") as e:
         row.find(volume)
-    assert said in str(e.value)
+    assert message in str(e.value)
 
 
-def test_a_uid_that_all_frames_share_names_no_slice(table, tmp_path):
-    frames = only(write.write(tmp_path / "frames", [write.enhanced([1.0] * PLANES)]))
-    row = table(f"scan,sop_instance_uid\na,{frames.planes[0].sop}\n")["a"]
-    with pytest.raises(DataError, match=f"{PLANES} planes of series"):
+def test_a_uid_shared_by_all_frames_is_refused(table, tmp_path):
+    frames = only_volume(
+        write.write(tmp_path / "frames", [write.enhanced([1.0] * SLICES)])
+    )
+    row = table(f"scan,sop_instance_uid\na,{frames.slices[0].sop_instance_uid}\n")["a"]
+    with pytest.raises(DataError, match=f"{SLICES} slices of series"):
         row.find(frames)
 
 
-def test_half_a_step_beyond_the_end_is_within(table, volume):
+def test_half_a_slice_beyond_the_end_is_accepted(table, volume):
     assert table("scan,z_mm\na,98.8\n")["a"].find(volume).z == 98.8
 
 
-def test_a_changed_label_has_another_name(table):
-    told = [
+def test_a_changed_label_has_another_text(table):
+    texts = [
         str(table(text, offset)["a"])
         for text, offset in (
             ("scan,z_mm\na,1\n", 0),
@@ -133,4 +135,4 @@ def test_a_changed_label_has_another_name(table):
             ("scan,z_mm\na,\n", 0),
         )
     ]
-    assert len(set(told)) == len(told)
+    assert len(set(texts)) == len(texts)

@@ -1,4 +1,4 @@
-"""Centres in oblique, non-square, anisotropic grids, against SimpleITK and nibabel."""
+"""Centres in oblique anisotropic grids equal those of SimpleITK and nibabel."""
 
 import itertools
 import json
@@ -15,17 +15,19 @@ from nibabel.orientations import (
 )
 
 from l3spot.ct import nifti, volumes
-from l3spot.ct.slices import File
+from l3spot.ct.slices import ScanFile
 from l3spot.labels import centroids, masks
+from l3spot.labels.centroids import Centroids
+from mtl.host.errors import DataError
 from tests.l3spot import series as write
-from tests.l3spot.test_volumes import only
+from tests.l3spot.test_volumes import only_volume
 
 ROWS, COLUMNS, SLICES = 60, 20, 12
 ROW_MM, COLUMN_MM, SLICE_MM = 0.7, 1.9, 3.0
 
 
 def rotation(x_degrees, y_degrees, z_degrees=0.0):
-    """A rotation matrix, about x, then y, then z."""
+    """Returns a rotation matrix, about x, then y, then z."""
     matrix = np.eye(3)
     for axis, degrees in enumerate((x_degrees, y_degrees, z_degrees)):
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -37,7 +39,7 @@ def rotation(x_degrees, y_degrees, z_degrees=0.0):
 
 
 @pytest.mark.parametrize("angles", [(2.0, 0.0), (0.0, -4.0), (-2.0, 3.0, 5.0)])
-def test_the_z_of_an_oblique_slice_is_that_of_its_middle(tmp_path, angles):
+def test_the_z_of_an_oblique_slice_is_the_z_of_its_middle(tmp_path, angles):
     sitk = pytest.importorskip("SimpleITK")
     along, down, up = rotation(*angles).T
     pixels = np.zeros((ROWS, COLUMNS), np.int16)
@@ -48,28 +50,28 @@ def test_the_z_of_an_oblique_slice_is_that_of_its_middle(tmp_path, angles):
             PixelSpacing=[ROW_MM, COLUMN_MM],
         ) for i in range(SLICES)
     ]  # fmt: skip
-    volume = only(write.write(tmp_path, images))
+    volume = only_volume(write.write(tmp_path, images))
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(tmp_path / f"IM{i:04d}") for i in range(SLICES)])
     image = reader.Execute()
     assert image.GetSize() == (COLUMNS, ROWS, SLICES)
-    due = [
+    expected = [
         image.TransformContinuousIndexToPhysicalPoint(
             ((COLUMNS - 1) / 2, (ROWS - 1) / 2, float(i))
         )[2]
         for i in range(SLICES)
     ]
-    np.testing.assert_allclose(volume.z, due, atol=1e-4)
+    np.testing.assert_allclose(volume.z, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("angles", [(3.0, 0.0), (0.0, -3.0), (-2.0, 3.0)])
-def test_the_z_of_an_oblique_nifti_slice_is_that_of_its_middle(tmp_path, angles):
+def test_the_z_of_an_oblique_nifti_slice_is_the_z_of_its_middle(tmp_path, angles):
     affine = np.eye(4)
     affine[:3, :3] = rotation(*angles) * [COLUMN_MM, ROW_MM, SLICE_MM]
     affine[:3, 3] = [10, 20, -300]
     voxels = np.full((COLUMNS, ROWS, SLICES), -5, np.int16)
     nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "a.nii")
-    ((volume,), _) = volumes.assemble(nifti.read(File(tmp_path / "a.nii")))
+    ((volume,), _) = volumes.assemble(nifti.read(ScanFile(tmp_path / "a.nii")))
     middles = [((COLUMNS - 1) / 2, (ROWS - 1) / 2, i) for i in range(SLICES)]
     np.testing.assert_allclose(volume.z, apply_affine(affine, middles)[:, 2], atol=1e-3)
 
@@ -79,7 +81,7 @@ TILTED = [(18.0, 0.0), (0.0, 18.0), (-12.0, 14.0, 25.0)]
 
 
 def oblique_affine(angles):
-    """RAS; the grid's middle is about at 0."""
+    """Returns an affine, RAS, with the grid's middle near 0."""
     affine = np.eye(4)
     affine[:3, :3] = rotation(*angles) * VOXEL_MM
     affine[:3, 3] = -affine[:3, :3] @ (np.array(SHAPE) - 1) / 2 + [4, -9, 250]
@@ -88,8 +90,8 @@ def oblique_affine(angles):
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("angles", TILTED)
-def test_the_middle_of_a_ball_in_an_oblique_mask(tmp_path, angles, order):
-    """The ball lies far from the grid's middle, so that its axes are not alike."""
+def test_the_middle_of_a_ball_is_found_in_an_oblique_mask(tmp_path, angles, order):
+    """The ball lies far from the grid's middle, so swapped axes would be noticed."""
     affine = oblique_affine(angles)
     middle = apply_affine(affine, (49.0, 26.0, 12.0))
     voxels = np.moveaxis(np.indices(SHAPE), 0, -1)
@@ -102,14 +104,14 @@ def test_the_middle_of_a_ball_in_an_oblique_mask(tmp_path, angles, order):
 
 @pytest.mark.parametrize("toward", ["PIR", "LPS", "RAS", "ILA"])
 @pytest.mark.parametrize("angles", TILTED)
-def test_centres_in_an_oblique_image(tmp_path, angles, toward):
-    """nibabel turns the image as the centres' axes run; its affine gives the place."""
+def test_centres_are_converted_in_an_oblique_image(tmp_path, angles, toward):
+    """nibabel reorients the image to the directions; its affine gives the position."""
     affine = oblique_affine(angles)
     image = nibabel.Nifti1Image(np.zeros(SHAPE, np.uint8), affine)
     nibabel.save(image, tmp_path / "a.nii")
     turn = ornt_transform(io_orientation(affine), axcodes2ornt(toward))
     place = [11.5, 24.0, 19.0]
-    due = apply_affine(affine @ inv_ornt_aff(turn, SHAPE), place)
+    expected = apply_affine(affine @ inv_ornt_aff(turn, SHAPE), place)
     entries = [
         {"direction": list(toward)},
         {"label": 21, "X": 1, "Y": 2, "Z": 3},
@@ -117,5 +119,21 @@ def test_centres_in_an_oblique_image(tmp_path, angles, toward):
         {"label": 23, "X": 4, "Y": 5, "Z": 6},
     ]
     (tmp_path / "a.json").write_text(json.dumps(entries))
-    found = centroids.read(tmp_path / "a.json", tmp_path / "a.nii", 22)
-    assert found.z == pytest.approx(due[2], abs=1e-3)
+    result = centroids.read(tmp_path / "a.json", tmp_path / "a.nii", 22)
+    assert result.z == pytest.approx(expected[2], abs=1e-3)
+
+
+def test_a_centre_outside_the_scan_is_refused(tmp_path):
+    """The scan spans 100 to 147.5 mm."""
+    volume = only_volume(write.write(tmp_path / "scan", write.series()))
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4))
+    nibabel.save(image, tmp_path / "ct.nii")
+    for z_mm, name in ((130, "a.json"), (230, "b.json")):
+        centre = {"label": 22, "X": 1, "Y": 1, "Z": z_mm}
+        entries = [{"direction": ["R", "A", "S"]}, centre]
+        (tmp_path / name).write_text(json.dumps(entries))
+    inside = Centroids(tmp_path / "a.json", tmp_path / "ct.nii", 22)
+    assert inside.find(volume).z == pytest.approx(130)
+    outside = inside._replace(path=tmp_path / "b.json")
+    with pytest.raises(DataError, match=r"b\.json: L3 at z = 230\.0 mm"):
+        outside.find(volume)

@@ -1,6 +1,6 @@
-"""Series that are odd in each way that users meet, through the launcher's function.
+"""Projecting the kinds of unusual series that users have.
 
-Each gives the projections of the clean series, or is refused with the reason.
+Each series gives the projections of the clean series, or is rejected.
 """
 
 import csv
@@ -11,10 +11,10 @@ import pytest
 from l3spot import project
 from tests.l3spot import compressed
 from tests.l3spot import series as write
-from tests.l3spot.test_projection import MM, PLANES, SIZE, STEP, X0, Y0, Z0, images
+from tests.l3spot.test_projection import MM, SIZE, SLICES, STEP, X0, Y0, Z0, images
 from tests.l3spot.test_projection import trunk as hu
 
-GONE = 11  # Of the planes, where one is missing.
+GONE = 11  # Index of the missing slice.
 
 
 def stored(ds):
@@ -29,11 +29,11 @@ def changed(made, **fields):
 
 
 def shuffled():
-    return [images(hu())[i] for i in np.random.default_rng(0).permutation(PLANES)]
+    return [images(hu())[i] for i in np.random.default_rng(0).permutation(SLICES)]
 
 
 def feet_first():
-    """The patient's left is on the left of the images, which come from the head."""
+    """The images are mirrored, and are ordered from the head."""
     mirrored = images(hu()[:, :, ::-1], (-1, 0, 0, 0, 1, 0), (X0 + MM * (SIZE - 1), Y0))
     return changed(mirrored[::-1], PatientPosition="FFS")
 
@@ -60,12 +60,12 @@ def phases():
     return second + first
 
 
-def lacking(*numbers):
+def without(*numbers):
     return [ds for i, ds in enumerate(images(hu())) if i not in numbers]
 
 
 def leaning(degrees, stacked):
-    """Planes that lean; stacked straight up, or along their normal."""
+    """Returns tilted slices, stacked straight up or along their normal."""
     angle = np.radians(degrees)
     made = images(hu(), (1, 0, 0, 0, np.cos(angle), np.sin(angle)))
     if not stacked:
@@ -98,7 +98,7 @@ def without_rescale():
 
 
 def padded(signed):
-    """Beside the body, where a round field of view ends."""
+    """Returns images with padding beside the body, as around a round field of view."""
     made = images(hu())
     for ds in made:
         values = stored(ds).reshape(SIZE, SIZE)
@@ -135,28 +135,28 @@ SAME = {
         name: lambda n=name: [compressed.compress(ds, n) for ds in images(hu())]
         for name in compressed.ENCODERS
     },
-    "one missing": lambda: lacking(GONE),
+    "one missing": lambda: without(GONE),
     "other files": lambda: images(hu()),
 }
 REFUSED = {
-    "ten missing": (lambda: lacking(*range(7, 17)), "nothing for 33.0 mm above"),
+    "ten missing": (lambda: without(*range(7, 17)), "a gap of 33.0 mm above"),
     "tilted gantry": (lambda: leaning(15, True), "gantry was tilted by 15.0 degrees"),
     "oblique": (lambda: leaning(15, False), "15 degrees from axial"),
     "sagittal": (sagittal, "90 degrees from axial"),
     "truncated": (lambda: images(hu()), "it ends within its pixels"),
     "two patients": (patients, "scans of 2 patients"),
-    "one slice": (lambda: images(hu())[:1], "1 planes are too few for a volume"),
+    "one slice": (lambda: images(hu())[:1], "1 slices are too few for a volume"),
 }
 WARNED = {
-    "exact duplicates": "6 planes were there twice",
-    "two phases": "24 positions have several images (phases?); those of acquisition 1",
-    "one missing": "planes are missing in 1 places",
+    "exact duplicates": "6 slices are copies of others",
+    "two phases": "24 positions have several images (phases?); acquisition 1",
+    "one missing": "slices are missing in 1 places",
 }
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """The projections of all, and their rows of the report."""
+    """Projects all series; returns the output folder and the rows of the report."""
     root, out = (tmp_path_factory.mktemp(name) for name in ("scans", "mips"))
     for name, make in SAME.items():
         write.write(root / name, make())
@@ -174,26 +174,26 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_it_gives_the_projections_of_the_clean_series(results, name):
+def test_odd_series_give_the_projections_of_the_clean_series(results, name):
     out, report = results
     assert report[name]["status"] == "projected"
     assert report[name]["warnings"].startswith(WARNED.get(name, ""))
     assert bool(report[name]["warnings"]) == (name in WARNED)
-    with np.load(out / "clean.npz") as due, np.load(out / f"{name}.npz") as found:
-        own = np.abs(due["z"] - (Z0 + STEP * GONE)) > STEP / 2
+    with np.load(out / "clean.npz") as expected, np.load(out / f"{name}.npz") as result:
+        own = np.abs(expected["z"] - (Z0 + STEP * GONE)) > STEP / 2
         rows = own if name == "one missing" else slice(None)
         for view in ("frontal", "lateral"):
-            assert due[view].max() > 500
-            np.testing.assert_array_equal(found[view][rows], due[view][rows])
+            assert expected[view].max() > 500
+            np.testing.assert_array_equal(result[view][rows], expected[view][rows])
         for axis in "zxy":
-            np.testing.assert_allclose(found[axis], due[axis], atol=1e-9)
-        # Each row's plane has its height.
-        z = found["plane_z"][found["nearest"]]
-        np.testing.assert_allclose(z[rows], due["z"][rows], atol=1e-9)
+            np.testing.assert_allclose(result[axis], expected[axis], atol=1e-9)
+        # Each row's nearest slice has the row's z.
+        z = result["plane_z"][result["nearest"]]
+        np.testing.assert_allclose(z[rows], expected["z"][rows], atol=1e-9)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_it_is_refused_with_the_reason(results, name):
+def test_unusable_series_are_rejected_with_the_reason(results, name):
     out, report = results
     assert report[name]["status"] == "rejected"
     assert REFUSED[name][1] in report[name]["why"]

@@ -97,7 +97,7 @@ def test_the_page_shows_all_scans_and_the_worst_first(browse):
     assert len(set(confidences(seen))) == 3
     assert confidences(seen) == sorted(confidences(seen))
     assert seen["rows"][0][0] == "broken"
-    assert "3 planes are too few" in seen["rows"][0][6]
+    assert "3 slices are too few" in seen["rows"][0][6]
     assert seen["sorted"] == [["confidence", "ascending"]]
     assert seen["wide"] <= 0  # Nothing is cut off, or must be scrolled to.
 

@@ -1,4 +1,4 @@
-"""Processes that end well, end badly, or are left."""
+"""Processes that finish, fail, are killed or are interrupted."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 
 def work(item):
-    """Doubles; a word says how to fail."""
+    """Doubles an item; some words make it fail."""
     if item == "raise":
         raise ValueError("as asked")
     if item == "die":
@@ -24,7 +24,7 @@ def work(item):
 
 
 def results(items, workers):
-    return dict(process_pool.each(work, items, workers))
+    return dict(process_pool.map_unordered(work, items, workers))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
@@ -34,23 +34,25 @@ def test_each_item_has_its_result(workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_raises_does_not_stop_the_others(workers):
-    found = results([1, "raise", 2], workers)
-    assert isinstance(found[1], ValueError)
-    assert (found[0], found[2]) == (2, 4)
+def test_an_exception_does_not_stop_the_other_items(workers):
+    result = results([1, "raise", 2], workers)
+    assert isinstance(result[1], ValueError)
+    assert (result[0], result[2]) == (2, 4)
 
 
 def test_a_killed_process_loses_only_its_own_item():
-    found = results([1, "die", 2, "die", 3, 4], 2)
-    died = [n for n, r in found.items() if isinstance(r, process_pool.DiedError)]
+    result = results([1, "die", 2, "die", 3, 4], 2)
+    died = [
+        n for n, r in result.items() if isinstance(r, process_pool.ProcessDiedError)
+    ]
     assert sorted(died) == [1, 3]
-    assert "ended with -9" in str(found[1])
-    assert [found[n] for n in (0, 2, 4, 5)] == [2, 4, 6, 8]
+    assert "ended with -9" in str(result[1])
+    assert [result[n] for n in (0, 2, 4, 5)] == [2, 4, 6, 8]
 
 
-def test_who_leaves_ends_the_processes():
+def test_processes_end_if_the_caller_stops_iterating():
     start = time.monotonic()
-    for number, _ in process_pool.each(work, [1, "sleep"], 2):
+    for number, _ in process_pool.map_unordered(work, [1, "sleep"], 2):
         assert number == 0
         break
     assert time.monotonic() - start < 30
@@ -63,15 +65,15 @@ from l3spot.projections import process_pool
 from mtl.host import workdir
 
 def slow(path):
-    # Its name is due when the file has been written aside.
+    # The temporary file is written, and the rename never happens.
     os.replace = lambda *_: time.sleep(60)
     workdir.write_bytes(Path(path), b"half a file")
 
 if __name__ == "__main__":
-    # Whoever runs tests in the background has it ignored.
+    # In the background, a shell ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        list(process_pool.each(slow, sys.argv[1:], 2))
+        list(process_pool.map_unordered(slow, sys.argv[1:], 2))
     except KeyboardInterrupt:
         sys.exit(7)
 """
@@ -85,7 +87,7 @@ def ended(group):
     return False
 
 
-def test_ctrl_c_ends_all_processes_and_leaves_no_half_file(tmp_path):
+def test_ctrl_c_ends_all_processes_and_leaves_no_partial_file(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(INTERRUPTED)
     out = tmp_path / "out"
@@ -101,5 +103,5 @@ def test_ctrl_c_ends_all_processes_and_leaves_no_half_file(tmp_path):
     os.killpg(run.pid, signal.SIGINT)
     assert run.wait(30) == 7
     assert list(out.iterdir()) == []
-    # Python's own helper of processes ends a little later.
+    # Python's resource tracker ends a little later.
     assert any(ended(run.pid) or time.sleep(0.05) for _ in range(200))

@@ -19,7 +19,7 @@ from l3spot.report import html_page, metrics, result
 from mtl.host.errors import DataError, WorkdirError
 from tests.conftest import ROOT
 from tests.l3spot import series as write
-from tests.l3spot.test_projection import PLANES, STEP, Z0, images, trunk
+from tests.l3spot.test_projection import SLICES, STEP, Z0, images, trunk
 
 SURE, UNSURE = (Calibration((0.0,) * model.SIZE, b) for b in (5.0, -5.0))
 
@@ -57,10 +57,10 @@ def test_each_scan_has_a_row_and_the_bad_one_says_why(scans, checkpoints, tmp_pa
     good, bad = rows(out)
     assert (good["scan"], good["status"]) == ("a b", "found")
     assert (bad["scan"], bad["status"]) == ("few", "failed")
-    assert "3 planes are too few" in bad["why"]
+    assert "3 slices are too few" in bad["why"]
     # The plane is the nearest to z, and its file and UID are its own.
     z, index = float(good["z_mm"]), int(good["slice_index"])
-    heights = Z0 + STEP * np.arange(PLANES)
+    heights = Z0 + STEP * np.arange(SLICES)
     assert index == np.abs(heights - z).argmin()
     assert float(good["slice_z_mm"]) == heights[index]
     assert (float(good["slice_mm"]), float(good["low_mm"])) == (STEP, Z0)

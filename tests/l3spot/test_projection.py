@@ -1,4 +1,4 @@
-"""Projections of small bodies on a table, against plain NumPy."""
+"""Projections of small bodies on a table, compared with NumPy."""
 
 import dataclasses
 import weakref
@@ -12,26 +12,26 @@ from l3spot.ct import dicom, slices, volumes
 from l3spot.projections import mip
 from tests.l3spot import series as write
 
-MM, SIZE, PLANES, STEP = 2.0, 80, 24, 3.0
+MM, SIZE, SLICES, STEP = 2.0, 80, 24, 3.0
 X0, Y0, Z0 = -60.0, -90.0, 40.0
 
 
 def trunk():
-    """HU [planes, rows, columns]: soft tissue, a slanting bone, and a table below."""
-    hu = np.full((PLANES, SIZE, SIZE), -1000.0)
+    """Returns HU [slices, rows, columns]: soft tissue, a slanting bone and a table."""
+    hu = np.full((SLICES, SIZE, SIZE), -1000.0)
     hu[:, 20:60, 10:70] = 40
     rng = np.random.default_rng(0)
-    for i in range(PLANES):
+    for i in range(SLICES):
         hu[i, 40:48, 20 + i : 32 + i] = 300 + 10 * i + rng.integers(0, 50, (8, 12))
-    hu[:, 70, 5:75] = 900  # The table: thin, bright.
-    hu[:, 2:4, 2:4] = 700  # And a tube.
+    hu[:, 70, 5:75] = 900  # A thin, bright table.
+    hu[:, 2:4, 2:4] = 700  # A tube.
     return hu
 
 
 def images(hu, axes=(1, 0, 0, 0, 1, 0), origin=(X0, Y0), **fields):
     made = []
-    for i, plane in enumerate(hu):
-        stored = np.ascontiguousarray(plane).astype(np.int16)
+    for i, ct_slice in enumerate(hu):
+        stored = np.ascontiguousarray(ct_slice).astype(np.int16)
         made.append(
             write.image(
                 stored,
@@ -49,14 +49,14 @@ def images(hu, axes=(1, 0, 0, 0, 1, 0), origin=(X0, Y0), **fields):
 
 def volume_of(folder, datasets):
     write.write(folder, datasets)
-    read = [p for f in slices.files(folder) for p in dicom.read(f)]
+    read = [p for f in slices.iter_files(folder) for p in dicom.read(f)]
     (volume,), rejected = volumes.assemble(read)
     assert rejected == []
     return volume
 
 
 def naive(hu):
-    """The body alone, seen from the front and from the side, the head up."""
+    """Returns the frontal and lateral projection of the body, with the head up."""
     own = hu.copy()
     own[:, :20], own[:, 60:] = -1024, -1024
     own[:, :, :10], own[:, :, 70:] = -1024, -1024
@@ -64,22 +64,22 @@ def naive(hu):
 
 
 def assert_seen(p, hu, rows=slice(None)):
-    """Away from the edge of the body, which is found to 2 mm."""
+    """Compares pixels away from the edge of the body, which is accurate to 2 mm."""
     frontal, lateral = naive(hu)
     np.testing.assert_allclose(p.frontal[rows, 12:68], frontal[:, 12:68])
     np.testing.assert_allclose(p.lateral[rows, 22:58], lateral[:, 22:58])
-    assert (p.frontal[:, :7] == mip.AIR).all()
-    assert (p.lateral[:, 63:] == mip.AIR).all()
+    assert (p.frontal[:, :7] == mip.AIR_HU).all()
+    assert (p.lateral[:, 63:] == mip.AIR_HU).all()
 
 
-def test_projections_are_those_of_numpy_without_the_table(tmp_path):
+def test_projections_equal_those_of_numpy_without_the_table(tmp_path):
     hu = trunk()
-    p = mip.project(volume_of(tmp_path, images(hu)), row=STEP, column=MM)
+    p = mip.project(volume_of(tmp_path, images(hu)), row_mm=STEP, column_mm=MM)
     assert_seen(p, hu)
-    np.testing.assert_allclose(p.z, (Z0 + STEP * np.arange(PLANES))[::-1])
+    np.testing.assert_allclose(p.z, (Z0 + STEP * np.arange(SLICES))[::-1])
     np.testing.assert_allclose(p.x, X0 + MM * np.arange(SIZE))
     np.testing.assert_allclose(p.y, Y0 + MM * np.arange(SIZE))
-    assert p.nearest.tolist() == list(range(PLANES))[::-1]
+    assert p.nearest.tolist() == list(range(SLICES))[::-1]
 
 
 TURNS = {
@@ -101,35 +101,35 @@ def test_the_image_axes_do_not_matter(tmp_path, turn):
     hu, end = trunk(), MM * (SIZE - 1)
     origin = (X0 + end * last[0], Y0 + end * last[1])
     volume = volume_of(tmp_path, images(change(hu), axes, origin))
-    p = mip.project(volume, row=STEP, column=MM)
+    p = mip.project(volume, row_mm=STEP, column_mm=MM)
     assert_seen(p, hu)
     np.testing.assert_allclose(p.x[[0, -1]], [X0, X0 + end])
     np.testing.assert_allclose(p.y[[0, -1]], [Y0, Y0 + end])
 
 
 def test_rows_are_interpolated_at_the_true_positions(tmp_path):
-    """One plane is missing: its row lies midway between its neighbours."""
+    """The row of a missing slice lies midway between its neighbours."""
     hu, gone = trunk(), 10
     datasets = images(hu)
     del datasets[gone]
-    p = mip.project(volume_of(tmp_path, datasets), row=1.0, column=MM)
-    assert len(p.z) == STEP * (PLANES - 1) + 1
+    p = mip.project(volume_of(tmp_path, datasets), row_mm=1.0, column_mm=MM)
+    assert len(p.z) == STEP * (SLICES - 1) + 1
     frontal = naive(hu)[0][::-1]
-    due = (frontal[gone - 1] + frontal[gone + 1]) / 2
+    expected = (frontal[gone - 1] + frontal[gone + 1]) / 2
     at = int(np.flatnonzero(p.z == Z0 + STEP * gone)[0])
-    np.testing.assert_allclose(p.frontal[at, 12:68], due[12:68])
-    # A third of the way from one plane to the next.
+    np.testing.assert_allclose(p.frontal[at, 12:68], expected[12:68])
+    # This row lies a third of the way from one slice to the next.
     at = int(np.flatnonzero(p.z == Z0 + 1)[0])
-    due = (2 * frontal[0] + frontal[1]) / 3
-    np.testing.assert_allclose(p.frontal[at, 12:68], due[12:68], rtol=1e-5)
+    expected = (2 * frontal[0] + frontal[1]) / 3
+    np.testing.assert_allclose(p.frontal[at, 12:68], expected[12:68], rtol=1e-5)
 
 
-def test_each_row_knows_its_nearest_plane(tmp_path):
+def test_nearest_is_the_index_of_the_nearest_slice(tmp_path):
     volume = volume_of(tmp_path, images(trunk()))
-    p = mip.project(volume, row=0.7, column=MM)
+    p = mip.project(volume, row_mm=0.7, column_mm=MM)
     for z, number in zip(p.z, p.nearest, strict=True):
-        away = [abs(plane.origin[2] - z) for plane in volume.planes]
-        assert away[number] == min(away)
+        distance = [abs(ct_slice.origin_mm[2] - z) for ct_slice in volume.slices]
+        assert distance[number] == min(distance)
 
 
 def test_padding_is_not_projected(tmp_path):
@@ -138,7 +138,7 @@ def test_padding_is_not_projected(tmp_path):
     datasets = images(hu)
     for ds in datasets:
         ds.add_new("PixelPaddingValue", "SS", 1500)
-    p = mip.project(volume_of(tmp_path, datasets), row=STEP, column=MM)
+    p = mip.project(volume_of(tmp_path, datasets), row_mm=STEP, column_mm=MM)
     assert p.frontal.max() < 700
 
 
@@ -146,11 +146,11 @@ def test_arms_beside_the_body_are_kept(tmp_path):
     hu = trunk()
     hu[:, 20:60, 10:30] = -1000
     hu[:, 35:45, 2:12] = 250
-    p = mip.project(volume_of(tmp_path, images(hu)), row=STEP, column=MM)
+    p = mip.project(volume_of(tmp_path, images(hu)), row_mm=STEP, column_mm=MM)
     np.testing.assert_allclose(p.frontal[:, 4:10], 250)
 
 
-KINDS = {  # Stored values of HU, and what they mean.
+KINDS = {  # Conversions from HU to stored values, and the fields of StoredValues.
     "signed": (lambda hu: hu.astype(np.int16), (1.0, 0.0)),
     "unsigned": (lambda hu: (hu + 1024).clip(0).astype(np.uint16), (1.0, -1024.0)),
     "big endian": (lambda hu: hu.astype(">i2"), (1.0, 3.0)),
@@ -163,7 +163,7 @@ KINDS = {  # Stored values of HU, and what they mean.
 
 
 def mask_of(hu, spacing):
-    """The body of a plane, by scipy's morphology."""
+    """Returns the body mask of a slice, from scipy's morphology."""
     skip = [max(1, round(2 / mm)) for mm in spacing]
     reach = [round(5 / (mm * n)) - 1 for mm, n in zip(spacing, skip, strict=True)]
     tissue = hu[:: skip[0], :: skip[1]] > -300
@@ -176,31 +176,31 @@ def mask_of(hu, spacing):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spacing", [(2.0, 2.0), (0.7, 1.1), (3.0, 0.4)])
-def test_the_largest_stored_value_is_the_largest_hu(tmp_path, kind, spacing):
-    """To the bit as if all of a plane became HU first."""
+def test_maxima_of_stored_values_give_the_maxima_of_hu(tmp_path, kind, spacing):
+    """The result is bit-identical to converting the whole slice to HU first."""
     store, meaning = KINDS[kind]
     hu = trunk()[7] + np.random.default_rng(0).normal(0, 9, (SIZE, SIZE))
     hu[58:62, 30:34] = np.nan if kind == "across" else -3024
     blank = np.zeros(hu.shape, np.int16)
     write.write(tmp_path, [write.image(blank, (0, 0, 0), PixelSpacing=list(spacing))])
-    (plane,) = dicom.read(slices.File(tmp_path / "IM0000"))
-    values = slices.Values(store(hu), *meaning)
+    (ct_slice,) = dicom.read(slices.ScanFile(tmp_path / "IM0000"))
+    values = slices.StoredValues(store(hu), *meaning)
     whole = values.hu()
-    whole[~mask_of(whole, spacing) | np.isnan(whole)] = mip.AIR
-    for found, axis in zip(mip.lines(plane, values), (0, 1), strict=True):
-        due = np.maximum(whole.max(axis=axis), np.float32(mip.AIR))
-        np.testing.assert_array_equal(found, due)
-        assert found.dtype == np.float32
+    whole[~mask_of(whole, spacing) | np.isnan(whole)] = mip.AIR_HU
+    for result, axis in zip(mip.project_slice(ct_slice, values), (0, 1), strict=True):
+        expected = np.maximum(whole.max(axis=axis), np.float32(mip.AIR_HU))
+        np.testing.assert_array_equal(result, expected)
+        assert result.dtype == np.float32
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_of_a_volume_a_plane_a_thread_is_held(tmp_path, workers):
-    """Of 24: as many arrays of stored values as there are threads are ever alive."""
+def test_each_thread_holds_one_slice(tmp_path, workers):
+    """No more arrays of stored values exist at once than there are threads."""
     volume = volume_of(tmp_path, images(trunk()))
     alive, most = set(), []
 
-    def counted(plane):
-        values = plane.values()
+    def counted(ct_slice):
+        values = ct_slice.decode()
         values = values._replace(stored=values.stored.copy())
         number = id(values.stored)
         alive.add(number)
@@ -209,15 +209,15 @@ def test_of_a_volume_a_plane_a_thread_is_held(tmp_path, workers):
         return values
 
     counting = [
-        dataclasses.replace(p, values=partial(counted, p)) for p in volume.planes
+        dataclasses.replace(p, decode=partial(counted, p)) for p in volume.slices
     ]
-    mip.project(volume._replace(planes=tuple(counting)), workers=workers)
-    assert len(most) == PLANES
+    mip.project(volume._replace(slices=tuple(counting)), workers=workers)
+    assert len(most) == SLICES
     assert max(most) <= workers
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_nothing_is_interpolated_from_one_position(count):
+def test_one_position_is_too_few_to_interpolate(count):
     values = np.ones((count, 3), np.float32)
     with pytest.raises(ValueError, match=f"{count} positions are too few"):
         mip.resample(values, np.arange(float(count)), np.arange(3.0), 0)

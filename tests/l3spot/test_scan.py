@@ -1,4 +1,4 @@
-"""Folders as they come: several patients, links, what cannot be read."""
+"""Reading folders with several patients, links and unreadable files."""
 
 import os
 
@@ -14,34 +14,34 @@ def chosen(folder, series=""):
     return scan.choose(scan.read(folder), folder, series)
 
 
-def test_two_patients_are_not_one_scan(tmp_path):
+def test_a_scan_of_two_patients_is_refused(tmp_path):
     write.write(tmp_path / "a", write.series())
     other = write.series(PatientID="other", SeriesInstanceUID="1.2.9")
     write.write(tmp_path / "b", other)
     with pytest.raises(DataError, match="2 patients") as e:
         chosen(tmp_path)
     assert "secret" not in str(e.value)
-    assert chosen(tmp_path, "1.2.9").planes[0].series[0] == "other"
+    assert chosen(tmp_path, "1.2.9").slices[0].series.patient_id == "other"
 
 
-def test_a_file_that_is_cut_is_told_with_the_volume(tmp_path):
+def test_a_file_cut_short_gives_a_warning(tmp_path):
     write.write(tmp_path, write.series())
     path = tmp_path / "IM0000"
     path.write_bytes(path.read_bytes()[:200])
     volume = chosen(tmp_path)
-    assert len(volume.planes) == write.PLANES - 1
+    assert len(volume.slices) == write.SLICES - 1
     assert "1 files cannot be read" in volume.warnings[-1]
     assert "IM0000" in volume.warnings[-1]
 
 
-def test_files_without_a_preamble_are_told(tmp_path):
+def test_a_file_without_a_preamble_gives_a_warning(tmp_path):
     write.write(tmp_path, write.series())
     path = tmp_path / "IM0003"
     path.write_bytes(path.read_bytes()[132:])
     assert "lacks the 128 bytes" in chosen(tmp_path).warnings[-1]
 
 
-def test_other_modalities_are_not_lacking(tmp_path):
+def test_files_of_other_modalities_give_no_warning(tmp_path):
     write.write(tmp_path, write.series())
     report = write.image(write.values()[0], (0, 0, 0), Modality="SR")
     (tmp_path / "report").write_bytes(write.content(report))
@@ -56,11 +56,11 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "scan" / "more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "scan" / "again").symlink_to(tmp_path / "scan")
     volume = chosen(tmp_path / "scan")
-    assert (len(volume.planes), volume.warnings) == (write.PLANES, ())
+    assert (len(volume.slices), volume.warnings) == (write.SLICES, ())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read all folders")
-def test_a_folder_that_may_not_be_read_is_an_error(tmp_path):
+def test_an_unreadable_folder_is_an_error(tmp_path):
     write.write(tmp_path / "shut", write.series())
     (tmp_path / "shut").chmod(0)
     try:

@@ -1,6 +1,6 @@
-"""Stored values as scanners have them: bits, signs, padding; and headers of all sorts.
+"""Stored values and headers as scanners write them: bits, signs, padding.
 
-Each gives the projection of the clean series, or is refused with the reason.
+Each series gives the projection of the clean series, or is refused.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from l3spot.ct import dicom, slices
-from l3spot.ct.header import FIRST
+from l3spot.ct.header import FIRST_READ_BYTES
 from mtl.host.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot.test_compressed import assert_same, clean, project  # noqa: F401
@@ -19,8 +19,8 @@ def stored(ds):
     return np.frombuffer(ds.PixelData, np.int16).copy()
 
 
-def test_junk_above_the_stored_bits_is_no_value(tmp_path, clean):  # noqa: F811
-    """Old scanners keep overlays there."""
+def test_bits_above_the_stored_bits_are_ignored(tmp_path, clean):  # noqa: F811
+    """Old scanners store overlays in these bits."""
     made = images(trunk())
     for ds in made:
         ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 12, 11, 0
@@ -30,7 +30,7 @@ def test_junk_above_the_stored_bits_is_no_value(tmp_path, clean):  # noqa: F811
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_values_in_the_high_bits(tmp_path, clean):  # noqa: F811
+def test_values_in_the_high_bits_are_shifted_down(tmp_path, clean):  # noqa: F811
     made = images(trunk())
     for ds in made:
         ds.BitsStored, ds.HighBit = 12, 15
@@ -38,7 +38,7 @@ def test_values_in_the_high_bits(tmp_path, clean):  # noqa: F811
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_signs_that_differ_from_plane_to_plane(tmp_path, clean):  # noqa: F811
+def test_slices_may_differ_in_signedness(tmp_path, clean):  # noqa: F811
     made = images(trunk())
     for ds in made[::2]:
         ds.PixelRepresentation, ds.RescaleIntercept = 0, -1024
@@ -46,14 +46,14 @@ def test_signs_that_differ_from_plane_to_plane(tmp_path, clean):  # noqa: F811
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_bits_that_are_not_told_all_count(tmp_path, clean):  # noqa: F811
+def test_all_bits_count_if_the_header_does_not_state_them(tmp_path, clean):  # noqa: F811
     made = images(trunk())
     for ds in made:
         del ds.BitsStored, ds.HighBit, ds.SamplesPerPixel, ds.PhotometricInterpretation
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_thirty_two_bits(tmp_path, clean):  # noqa: F811
+def test_pixels_of_32_bits_are_read(tmp_path, clean):  # noqa: F811
     made = images(trunk())
     for ds in made:
         ds.BitsAllocated, ds.BitsStored, ds.HighBit = 32, 32, 31
@@ -62,8 +62,8 @@ def test_thirty_two_bits(tmp_path, clean):  # noqa: F811
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_padding_of_minus_2000_around_a_round_field(tmp_path, signed, clean):  # noqa: F811
-    """Below air, so it is no brighter than what is left out."""
+def test_padding_around_a_round_field_is_not_projected(tmp_path, signed, clean):  # noqa: F811
+    """The padding is below air, so the projections do not change."""
     made = images(trunk())
     for ds in made:
         values = stored(ds)
@@ -75,35 +75,35 @@ def test_padding_of_minus_2000_around_a_round_field(tmp_path, signed, clean):  #
             ds.PixelRepresentation, ds.RescaleIntercept = 0, -1024
         ds.add_new("PixelPaddingValue", "US" if not signed else "SS",
                    -2000 if signed else 63536)  # fmt: skip
-    volume, found = project(write.write(tmp_path / "scan", made))
-    assert np.isnan(volume.planes[0].hu()[:, -2:]).all()
+    volume, result = project(write.write(tmp_path / "scan", made))
+    assert np.isnan(volume.slices[0].hu()[:, -2:]).all()
     for name in clean[1]._fields:
-        np.testing.assert_array_equal(getattr(found, name), getattr(clean[1], name))
+        np.testing.assert_array_equal(getattr(result, name), getattr(clean[1], name))
 
 
-def test_long_private_elements_and_sequences_before_the_pixels(tmp_path, clean):  # noqa: F811
-    """Their contents are not taken for the image's own."""
+def test_long_private_elements_and_sequences_are_skipped(tmp_path, clean):  # noqa: F811
+    """Elements of nested items do not replace those of the image."""
     made = images(trunk())
     for i, ds in enumerate(made):
         icon = write.image(np.zeros((2, 2), np.int16), (0, 0, 0))
         icon.file_meta = icon.preamble = None
         ds.IconImageSequence = [icon]
         ds["IconImageSequence"].is_undefined_length = bool(i % 2)
-        ds.add_new(0x00091010, "UN", b"\xff" * 9 * FIRST)
+        ds.add_new(0x00091010, "UN", b"\xff" * 9 * FIRST_READ_BYTES)
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_a_transfer_syntax_that_is_not_told(tmp_path, clean):  # noqa: F811
+def test_a_missing_transfer_syntax_is_detected(tmp_path, clean):  # noqa: F811
     made = [write.content(ds) for ds in images(trunk())]
     (tmp_path / "scan").mkdir()
     for i, data in enumerate(made):
-        # Another element of the same length.
+        # The tag becomes that of another element of the same length.
         without = data.replace(b"\x02\x00\x10\x00UI", b"\x02\x00\x11\x00UI")
         (tmp_path / "scan" / str(i)).write_bytes(without)
     assert_same(tmp_path / "scan", clean)
 
 
-def test_other_files_among_the_planes(tmp_path, clean):  # noqa: F811
+def test_other_files_among_the_slices_are_ignored(tmp_path, clean):  # noqa: F811
     folder = write.write(tmp_path / "scan", images(trunk()))
     (folder / "report.dcm").write_text("Not DICOM, " * 30)
     (folder / "empty.dcm").touch()
@@ -111,7 +111,7 @@ def test_other_files_among_the_planes(tmp_path, clean):  # noqa: F811
     assert_same(folder, clean)
 
 
-def test_one_of_the_planes_cut_short(tmp_path):
+def test_a_slice_cut_short_is_refused(tmp_path):
     folder = write.write(tmp_path / "scan", images(trunk()))
     whole = (folder / "IM0003").read_bytes()
     (folder / "IM0003").write_bytes(whole[: len(whole) // 2])
@@ -120,7 +120,7 @@ def test_one_of_the_planes_cut_short(tmp_path):
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-def test_frames_of_sequences_with_and_without_lengths(tmp_path, syntax):
+def test_sequences_of_undefined_length_are_read(tmp_path, syntax):
     ds = write.enhanced(2.0, shared=True)
     ds.file_meta.TransferSyntaxUID = syntax
     for name in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
@@ -129,18 +129,20 @@ def test_frames_of_sequences_with_and_without_lengths(tmp_path, syntax):
             item.is_undefined_length_sequence_item = True
     ds["PixelData"].VR = "OW"
     write.write(tmp_path, [ds])
-    found = dicom.read(slices.File(tmp_path / "IM0000"))
-    assert [p.origin[2] for p in found] == [100 + 2.5 * i for i in range(write.PLANES)]
-    np.testing.assert_array_equal(found[-1].hu(), 2.0 * write.values()[-1] - 1000)
+    result = dicom.read(slices.ScanFile(tmp_path / "IM0000"))
+    assert [p.origin_mm[2] for p in result] == [
+        100 + 2.5 * i for i in range(write.SLICES)
+    ]
+    np.testing.assert_array_equal(result[-1].hu(), 2.0 * write.values()[-1] - 1000)
 
 
-# Headers that ask for what cannot be
+# Headers with invalid elements
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
-        ({"NumberOfFrames": 2**31 - 1}, "NumberOfFrames: 2147483647, but places"),
+        ({"NumberOfFrames": 2**31 - 1}, "NumberOfFrames: 2147483647, but positions"),
         ({"NumberOfFrames": -1}, "NumberOfFrames: -1"),
         ({"Rows": 65535, "Columns": 65535}, "Rows and Columns: 65535 x 65535"),
         ({"Rows": 0}, "Rows and Columns: 0 x 8"),
@@ -159,25 +161,25 @@ def test_frames_of_sequences_with_and_without_lengths(tmp_path, syntax):
         ({"PixelData": None}, "holds no pixels"),
     ],
 )
-def test_elements_that_make_no_sense(tmp_path, fields, said):
-    (ds,) = write.series(planes=1)
+def test_invalid_elements_are_refused(tmp_path, fields, message):
+    (ds,) = write.series(slices=1)
     for name, value in fields.items():
         if value == "NaN":
-            ds.add_new(name, "LO", value)  # Which pydicom would not write as DS.
+            ds.add_new(name, "LO", value)  # pydicom does not write NaN as DS.
         elif value is None:
             del ds[name]
         else:
             setattr(ds, name, value)
     write.write(tmp_path, [ds])
     with pytest.raises(DataError, match="IM0000") as e:
-        dicom.read(slices.File(tmp_path / "IM0000"))
-    assert said in str(e.value)
+        dicom.read(slices.ScanFile(tmp_path / "IM0000"))
+    assert message in str(e.value)
 
 
-def test_more_rows_than_there_are_pixels(tmp_path):
-    (ds,) = write.series(planes=1)
+def test_more_rows_than_pixels_are_refused(tmp_path):
+    (ds,) = write.series(slices=1)
     ds.Rows = 4000
     write.write(tmp_path, [ds])
-    (plane,) = dicom.read(slices.File(tmp_path / "IM0000"))
+    (ct_slice,) = dicom.read(slices.ScanFile(tmp_path / "IM0000"))
     with pytest.raises(DataError, match="96 bytes of pixels are too few"):
-        plane.hu()
+        ct_slice.hu()

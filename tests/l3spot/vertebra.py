@@ -1,10 +1,10 @@
-"""A vertebra of simple shapes, whose body's middle is known."""
+"""A vertebra of simple shapes; the middle of its body is known."""
 
 import numpy as np
 
 
 def inside(points, size=1.0):
-    """Whether points [..., 3] are in a vertebra whose body's middle is at 0.
+    """Returns whether points [..., 3] are in a vertebra with its body's middle at 0.
 
     mm, LPS: x to the left, y to the back, z up. The body is 48 x 34 x 28 mm; the
     pedicles are in its upper half; the spinous process hangs lower than the body.
@@ -22,7 +22,7 @@ def inside(points, size=1.0):
 
 
 def turn(x=0.0, y=0.0):
-    """A rotation [3, 3] by degrees about x, then y."""
+    """Returns a rotation matrix [3, 3], by degrees about x, then y."""
     a, b = np.radians([x, y])
     about_x = [[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]]
     about_y = [[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]]
@@ -30,7 +30,7 @@ def turn(x=0.0, y=0.0):
 
 
 def mask(affine, shape, middle, rotation=None, size=1.0):
-    """bool [i, j, k] of a vertebra in an image of that affine, RAS; middle is LPS."""
+    """Returns a vertebra, bool [i, j, k]; the affine is RAS, the middle LPS."""
     grid = np.moveaxis(np.indices(shape), 0, -1)
     places = (grid @ affine[:3, :3].T + affine[:3, 3]) * [-1, -1, 1] - middle
     return inside(places @ (np.eye(3) if rotation is None else rotation), size)

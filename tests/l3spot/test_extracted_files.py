@@ -1,4 +1,4 @@
-"""Files of many frames that are packed: in a zip file, or deflated."""
+"""Reading files of many frames that are in a zip file, or deflated."""
 
 import gc
 import os
@@ -12,20 +12,22 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 from l3spot.ct import dicom
 from mtl.host.errors import DataError
 from tests.l3spot import series as write
-from tests.l3spot.test_volumes import HU, only
+from tests.l3spot.test_volumes import HU, only_volume
 
 
 def counted(monkeypatch):
-    """Gets an entry whenever a file is unpacked."""
+    """Returns a list that gets an entry at each extraction of a file."""
     made = []
-    whole = dicom._unpack
-    monkeypatch.setattr(dicom, "_unpack", lambda *a: made.append(1) or whole(*a))
+    whole = dicom._extract
+    monkeypatch.setattr(dicom, "_extract", lambda *a: made.append(1) or whole(*a))
     return made
 
 
 @pytest.mark.parametrize("kind", ["zip", "deflated", "both", "RLE in zip"])
-def test_a_packed_file_of_many_frames_is_unpacked_once(tmp_path, monkeypatch, kind):
-    """To seek in it is to unpack it from the start, for each frame."""
+def test_a_compressed_file_of_many_frames_is_extracted_once(
+    tmp_path, monkeypatch, kind
+):
+    """Without extraction, each frame would decompress the file from its start."""
     ds = write.enhanced(2.0, shared=True)
     if kind in ("deflated", "both"):
         ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
@@ -38,14 +40,14 @@ def test_a_packed_file_of_many_frames_is_unpacked_once(tmp_path, monkeypatch, ki
         path = tmp_path / "in" / "a.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("a.dcm", write.content(ds))
-    unpacked = counted(monkeypatch)
+    extractions = counted(monkeypatch)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    volume = only(tmp_path / "in")
-    assert unpacked == []
+    volume = only_volume(tmp_path / "in")
+    assert extractions == []
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda p: p.hu(), volume.planes))
-    np.testing.assert_array_equal(found, HU)
-    assert unpacked == [1]
+        result = list(pool.map(lambda p: p.hu(), volume.slices))
+    np.testing.assert_array_equal(result, HU)
+    assert extractions == [1]
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
@@ -54,29 +56,29 @@ def zipped(folder):
         archive.writestr("a.dcm", write.content(write.enhanced(2.0, shared=True)))
 
 
-def test_what_was_unpacked_goes_with_the_planes(tmp_path):
+def test_extracted_files_are_closed_with_the_slices(tmp_path):
     zipped(tmp_path)
-    gc.collect()  # What other tests have left open.
+    gc.collect()  # Closes files of other tests.
     before = len(os.listdir("/proc/self/fd"))
-    volume = only(tmp_path)
-    volume.planes[0].hu()
+    volume = only_volume(tmp_path)
+    volume.slices[0].hu()
     del volume
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_packed_file_that_cannot_be_unpacked(tmp_path, monkeypatch):
-    """For want of room, or since it is damaged."""
+def test_a_file_that_cannot_be_extracted_is_an_error(tmp_path, monkeypatch):
+    """The folder has too little space, or the file is damaged."""
     zipped(tmp_path)
-    plane = only(tmp_path).planes[0]
+    ct_slice = only_volume(tmp_path).slices[0]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"a\.dcm cannot be unpacked .* set TMPDIR"):
-        plane.hu()
+        ct_slice.hu()
     monkeypatch.undo()
 
     def damaged(*_):
         raise zipfile.BadZipFile("Bad CRC-32")
 
-    monkeypatch.setattr(dicom, "_unpack", damaged)
+    monkeypatch.setattr(dicom, "_extract", damaged)
     with pytest.raises(DataError, match=r"a\.dcm: its pixels cannot be decoded \(Bad"):
-        only(tmp_path).planes[0].hu()
+        only_volume(tmp_path).slices[0].hu()
