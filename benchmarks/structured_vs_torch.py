@@ -73,13 +73,13 @@ class Ours:
         c.model.output = (s.code_out,)
         c.reconstruct_in.level = LEVEL if problem.noisy else 0.0
         net = network.make(c.model, (s.side, s.side), s.outputs)
-        made = tasks.build(c, net)
+        made = tasks.make_tasks(c, net)
         every = jnp.ones(len(problem.x), bool)
         x = jnp.asarray(problem.x.reshape(-1, s.side, s.side))
         self.data = {"x": x, "y": jnp.asarray(problem.y)}
         self.data |= {"has_x": every, "has_y": every}
         capacity = batches.capacities(made, self.data, problem.batch)
-        options = dict(optimizer=tasks.optimizer(c), capacity=capacity)
+        options = dict(optimizer=tasks.make_optimizer(c), capacity=capacity)
         options["certain"] = batches.certain(made, self.data, problem.batch)
         e = engine.make_engine(made, batch_size=problem.batch, **options)
         state = e.init(task.unflatten(jax.tree.map(jnp.asarray, problem.params)))

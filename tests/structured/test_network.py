@@ -11,7 +11,7 @@ from tests.structured.reference import Side
 
 PARTS = {"encoder_in", "decoder_in", "link", "encoder_out", "decoder_out"}
 SHAPE, OUTPUTS = (8, 4), 6
-# Which half has the matrices of a tied auto-encoder: the one that M uses.
+# (owner of a tied auto-encoder's kernels, other half); M uses the owner.
 OWNERS = {"in": ("encoder_in", "decoder_in"), "out": ("decoder_out", "encoder_out")}
 
 
@@ -28,7 +28,7 @@ def untied(encoder="mlp", **fields):
 
 
 def values(net, seed=0):
-    """Parameters that are all different, no bias 0."""
+    """Returns random parameters, so that no bias is 0."""
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(net.init, jax.random.key(0))
     return jax.tree.map(lambda a: jnp.asarray(rng.normal(0, 0.5, a.shape)), shapes)
@@ -103,7 +103,7 @@ UNITS = [
 @pytest.mark.parametrize("encoder", ["mlp", "cnn"])
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("units", UNITS, ids=str)
-def test_the_parts_equal_a_composition_by_hand(x64, encoder, tied, units):
+def test_the_parts_equal_the_reference(x64, encoder, tied, units):
     c = model(encoder, tied_input=tied, tied_output=tied, **units)
     net, (x, y) = make(c), examples()
     params = values(net)
@@ -124,7 +124,7 @@ def test_the_parts_equal_a_composition_by_hand(x64, encoder, tied, units):
 
 
 def test_a_reconstruction_has_the_shape_of_x():
-    """One row, whose x has one dimension or three."""
+    """One row of x has one dimension or three."""
     for shape in ((10,), (2, 3, 2)):
         net = network.make(model(), shape, OUTPUTS)
 
@@ -141,7 +141,7 @@ def test_a_reconstruction_has_the_shape_of_x():
 
 @pytest.mark.parametrize("encoder", ["mlp", "cnn"])
 @pytest.mark.parametrize("side", OWNERS)
-def test_only_the_half_that_the_main_network_uses_has_matrices(encoder, side):
+def test_only_the_half_in_the_main_network_has_matrices(encoder, side):
     c = untied(encoder)
     c[f"tied_{side}put"] = True
     params = flatten(jax.eval_shape(make(c).init, jax.random.key(0)))
@@ -171,7 +171,7 @@ def test_a_change_of_the_shared_matrix_changes_both_halves(encoder, side, layer)
 
 
 def separated(params, encoder):
-    """The same functions with a matrix for each half."""
+    """Returns untied parameters of the same functions."""
     params = jax.tree.map(lambda a: a, params)
     for side, (owner, other) in OWNERS.items():
         for k, layer in params[owner].items():
@@ -214,7 +214,7 @@ def test_tied_gradients_are_the_sum_of_both_halves(x64, encoder):
 
 
 def check_range(kernel, bound):
-    """U(-bound, bound): never outside, near both ends, and of its deviation."""
+    """Checks that a kernel looks like draws from U(-bound, bound)."""
     assert np.abs(kernel).max() <= bound * (1 + 1e-6)
     assert kernel.max() > 0.97 * bound
     assert kernel.min() < -0.97 * bound
@@ -231,7 +231,7 @@ def test_dense_ranges():
     params = initial(network.make(c, (5, 8), 64))
     kernels = {k: v for k, v in flatten(params).items() if k.endswith("kernel")}
     due = {
-        # 4 times for what leads to sigmoid units; those of codes of y are tanh.
+        # The factor is 4 for sigmoid units; the codes of y are tanh units.
         "encoder_in/1": (40, 60, 4),
         "encoder_in/2": (60, 50, 4),
         "decoder_in/2": (50, 60, 4),
@@ -251,7 +251,7 @@ def test_dense_ranges():
         check_range(kernel, glorot(below, above, scale))
 
 
-def test_ranges_of_other_units():
+def test_ranges_for_other_activations():
     c = untied(input=(60,), link=(), output=(40,), x_activation="linear")
     c.input_activation, c.output_activation, c.y_activation = "relu", "tanh", "sigmoid"
     params = initial(network.make(c, (50,), 64))
@@ -266,14 +266,14 @@ def test_ranges_of_other_units():
         check_range(np.asarray(params[name]["1"]["kernel"]), glorot(*shape))
 
 
-def test_convolutions_start_in_the_range_of_their_units():
+def test_convolutions_start_in_the_range_of_their_activations():
     """sqrt(3 / fan-in), times sqrt(2) for relu (He) and 4 for sigmoid."""
     c = untied("cnn", channels=(32, 16), strides=(2, 1), input_activation="relu")
     params = initial(network.make(c, SHAPE, 2))
     due = {
         "encoder_in/1": ((9, 32), (6 / 9) ** 0.5),
         "encoder_in/2": ((9 * 32, 16), (6 / (9 * 32)) ** 0.5),
-        # A pixel of what comes back hears 9 taps, at stride 2 a quarter of them.
+        # A pixel of the reconstruction has 9 inputs; at stride 2, a quarter of them.
         "decoder_in/2": ((9 * 32, 16), (6 / (9 * 16)) ** 0.5),
         "decoder_in/1": ((9, 32), 4 * (3 / (9 * 32 / 4)) ** 0.5),
     }
@@ -313,16 +313,16 @@ def test_no_two_matrices_start_alike():
 
 
 @pytest.mark.parametrize("owner", [None, "encoder", "decoder"])
-def test_an_auto_encoder_of_convolutions_under_any_owner(owner):
+def test_convolutional_auto_encoders_with_each_kernel_owner(owner):
     made = autoencoder.make_conv((8, 4), (3, 5), (2, 2), "relu", "sigmoid", owner)
     encoder, decoder = initial(made)
-    assert made.code == 2 * 1 * 5
+    assert made.code_size == 2 * 1 * 5
     for name, half in (("encoder", encoder), ("decoder", decoder)):
         has = {"kernel" in layer for layer in half.values()}
         assert has == {owner in (None, name)}
     x = jnp.asarray(np.random.default_rng(5).normal(size=(2, 8, 4)))
     code = made.encode(encoder, decoder, x)
-    assert code.shape == (2, made.code)
+    assert code.shape == (2, made.code_size)
     back = made.decode(encoder, decoder, code)
     assert back.shape == x.shape
     assert 0 < float(back.min()) < float(back.max()) < 1
