@@ -64,12 +64,16 @@ def default() -> ConfigDict:
     # A folder that keeps the crops. "" keeps none.
     c.data.cache = ""
 
-    # Ours: see faces.augmentation.draw_transforms.
+    # Ours: all fields; see faces.augmentation.draw_transforms.
     c.augmentation = ConfigDict()
     c.augmentation.on = False
+    # The standard deviation of the rotation, in degrees.
     c.augmentation.rotation = 10.0
+    # The standard deviation of the scale's logarithm.
     c.augmentation.scale = 0.05
+    # The standard deviation of the shift, as a share of the frame.
     c.augmentation.shift = 0.03
+    # Whether to mirror each face with probability 1/2.
     c.augmentation.mirror = True
 
     c.model = ConfigDict()

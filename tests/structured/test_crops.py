@@ -224,8 +224,8 @@ def test_a_dot_is_at_its_coordinates(crop, dot):
     assert canvas.shape == (crop.canvas, crop.canvas)
     assert canvas.dtype == np.uint8
     # The filter's tails round to 0, so the centre is not exact.
-    due = share * crop.size + crop.context
-    np.testing.assert_allclose(centre(canvas), due, atol=0.15)
+    expected = share * crop.size + crop.context
+    np.testing.assert_allclose(centre(canvas), expected, atol=0.15)
 
 
 def test_context_surrounds_the_crop_without_context():

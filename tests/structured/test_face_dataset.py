@@ -11,36 +11,15 @@ from structured.faces.crops import Crop
 from structured.faces.face_dataset import Problem
 from structured.faces.points import read_pts, write_pts
 from tests.mtl.images import assert_refused
-
-CROP = Crop(10, margin=0.1, context=2)
-NAMES = ("a_1.jpg", "b_1.png", "c_1.JPG", "d_1.jpeg")
-
-
-def write_face(folder, name, seed=0, points=None):
-    """Writes an image of 60 x 40 pixels and its 68 points."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    grey = rng.integers(0, 256, (40, 60), np.uint8)
-    kind = "png" if name.endswith("png") else "jpeg"
-    Image.fromarray(grey).convert("RGB").save(folder / name, kind)
-    points = rng.uniform([5, 5], [50, 35], (68, 2)) if points is None else points
-    write_pts((folder / name).with_suffix(".pts"), points)
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Writes four faces in helen/trainset and one in afw."""
-    for seed, name in enumerate(NAMES):
-        write_face(tmp_path / "300w" / "helen" / "trainset", name, seed)
-    write_face(tmp_path / "300w" / "afw", "a_1.jpg", 9)
-    return tmp_path / "300w"
-
-
-HELEN = ("helen/trainset",)
-
-
-def read(root, folders=HELEN, crop=CROP, **options):
-    return face_dataset.read(root, folders, crop, **options)
+from tests.structured.faces import (
+    CROP,
+    HELEN,
+    NAMES,
+    box_rows,
+    read,
+    write_boxes,
+    write_face,
+)
 
 
 def same(a, b):
@@ -51,37 +30,22 @@ def same(a, b):
 
 @pytest.mark.parametrize("workers", [None, 1, 3])
 def test_read(root, workers):
-    found, problems = read(root, workers=workers)
+    faces, problems = read(root, workers=workers)
     assert problems == []
-    assert found.name.tolist() == [f"helen/trainset/{n.split('.')[0]}" for n in NAMES]
-    assert found.canvas.shape == (4, 14, 14)
-    assert found.canvas.dtype == np.uint8
-    assert found.points.shape == (4, 68, 2)
-    assert found.frame.shape == (4, 4)
+    assert faces.name.tolist() == [f"helen/trainset/{n.split('.')[0]}" for n in NAMES]
+    assert faces.canvas.shape == (4, 14, 14)
+    assert faces.canvas.dtype == np.uint8
+    assert faces.points.shape == (4, 68, 2)
+    assert faces.frame.shape == (4, 4)
     for i, name in enumerate(NAMES):
         path = root / HELEN[0] / name
         points = read_pts(path.with_suffix(".pts"))
         frame = crops.frame(crops.tight_box(points), CROP)
-        np.testing.assert_array_equal(found.points[i], points.astype(np.float32))
-        np.testing.assert_array_equal(found.frame[i], frame)
+        np.testing.assert_array_equal(faces.points[i], points.astype(np.float32))
+        np.testing.assert_array_equal(faces.frame[i], frame)
         expected = crops.cut(crops.open_grey(path), frame, CROP)
-        np.testing.assert_array_equal(found.canvas[i], expected)
-    assert found.points.dtype == found.frame.dtype == np.float32
-
-
-def test_folders_keep_their_order(root):
-    found, _ = read(root, ("helen/trainset", "afw"))
-    assert found.name.tolist()[3:] == ["helen/trainset/d_1", "afw/a_1"]
-    found, _ = read(root, ("afw", "helen/trainset"))
-    assert found.name.tolist()[:2] == ["afw/a_1", "helen/trainset/a_1"]
-
-
-def test_other_files_are_ignored(root):
-    (root / HELEN[0] / "readme.txt").write_text("hello")
-    (root / HELEN[0] / "._a_1.jpg").write_text("Finder leaves such files")
-    found, problems = read(root)
-    assert len(found.name) == 4
-    assert problems == []
+        np.testing.assert_array_equal(faces.canvas[i], expected)
+    assert faces.points.dtype == faces.frame.dtype == np.float32
 
 
 def test_faces_of_five_points(root):
@@ -89,26 +53,6 @@ def test_faces_of_five_points(root):
         path = (root / HELEN[0] / name).with_suffix(".pts")
         write_pts(path, read_pts(path)[:5])
     assert read(root, num_points=5)[0].points.shape == (4, 5, 2)
-
-
-def test_a_missing_folder_is_named(root):
-    assert_refused(
-        lambda: read(root, ("helen/testset",)),
-        str(root / "helen/testset"),
-        "is no folder",
-    )
-
-
-def test_a_folder_without_images_is_refused(root):
-    (root / "ibug").mkdir()
-    assert_refused(
-        lambda: read(root, ("ibug",)), str(root / "ibug"), "no image", ".png"
-    )
-
-
-@pytest.mark.parametrize("folders", [(), ("afw", "afw")])
-def test_no_folder_and_a_repeated_one_are_refused(root, folders):
-    assert_refused(lambda: read(root, folders), str(root), "each named once")
 
 
 def without_pts(folder):
@@ -189,8 +133,8 @@ def test_bad_faces_are_named_or_left_out(root, damage):
         message,
         "data.skip_bad=True",
     )
-    found, problems = read(root, skip_bad=True)
-    same(found, [column[[0, 2, 3]] for column in whole])
+    faces, problems = read(root, skip_bad=True)
+    same(faces, [column[[0, 2, 3]] for column in whole])
     assert {(p.name, p.fatal) for p in problems} == {("helen/trainset/b_1", True)}
     assert any(message in p.message for p in problems)
 
@@ -220,89 +164,11 @@ def test_points_outside_of_the_image_are_reported(root, skip_bad):
     points[7], points[9] = [-0.51, 20], [30, 39.51]
     points[3], points[4] = [-0.5, 20], [59.5, 39.5]  # Points on the edge are inside.
     write_pts(path, points)
-    found, problems = read(root, skip_bad=skip_bad)
-    assert len(found.name) == 4
+    faces, problems = read(root, skip_bad=skip_bad)
+    assert len(faces.name) == 4
     assert problems == [Problem("helen/trainset/b_1", problems[0].message, False)]
     for part in ("2 of its 68", "number 8", "60 x 40"):
         assert part in problems[0].message
-
-
-def write_boxes(root, rows, header="name,left,top,width,height"):
-    path = root.parent / "boxes.csv"
-    path.write_text("\n".join([header, *rows]) + "\n")
-    return str(path)
-
-
-def rows(names=NAMES):
-    return [f"{name},{i},2.5,40,30" for i, name in enumerate(names)]
-
-
-def test_boxes_from_a_file(root):
-    rows_of_paths = rows()
-    rows_of_paths[1] = "helen/trainset/b_1.png,1,2.5,40,30"
-    for lines in (rows(), rows_of_paths, rows()[::-1]):
-        found, problems = read(root, boxes=write_boxes(root, lines))
-        assert problems == []
-        assert found.frame.tolist() == [[i, 2.5, 40, 30] for i in range(4)]
-    expected = crops.cut(
-        crops.open_grey(root / HELEN[0] / "c_1.JPG"), np.array([2, 2.5, 40, 30]), CROP
-    )
-    np.testing.assert_array_equal(found.canvas[2], expected)
-
-
-def test_a_file_name_in_two_folders_has_no_box(root):
-    both = ("helen/trainset", "afw")
-    boxes = write_boxes(root, rows())
-    assert_refused(
-        lambda: read(root, both, boxes=boxes), "2 faces", boxes, "has no box for", "afw"
-    )
-    lines = [*rows(), "afw/a_1.jpg,9,9,9,9", "helen/trainset/a_1.jpg,8,8,8,8"]
-    found, _ = read(root, both, boxes=write_boxes(root, lines))
-    assert found.frame[[0, 4]].tolist() == [[8, 8, 8, 8], [9, 9, 9, 9]]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        (None, "has no box for"),
-        ("b_1.png,1,1,0,30", "a width and a height"),
-        ("b_1.png,1,1,30,-3", "a width and a height"),
-        ("b_1.png,100,1,30,30", "outside of the image"),
-        ("b_1.png,1,1,1e30,30", "the box is 1e+30 pixels long"),
-    ],
-)
-def test_faces_with_a_bad_box(root, line, message):
-    lines = [rows()[0], *([line] if line else []), *rows()[2:]]
-    boxes = write_boxes(root, lines)
-    assert_refused(lambda: read(root, boxes=boxes), "helen/trainset/b_1: ", message)
-    found, problems = read(root, boxes=boxes, skip_bad=True)
-    assert len(found.name) == 3
-    assert [p.fatal for p in problems] == [True]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("b_1.png,1,1,30", "row 3 has too few cells"),
-        ("b_1.png,1,1,30,30,9", "row 3 has too few cells, or too many"),
-        ("b_1.png,1,one,30,30", "row 3 has 'one', which is no number"),
-        ("b_1.png,1,nan,30,30", "row 3 has 'nan', which is no number"),
-        ("a_1.jpg,1,1,30,30", "a second row, number 3, for a_1.jpg"),
-    ],
-)
-def test_a_bad_file_of_boxes_is_refused(root, line, message):
-    boxes = write_boxes(root, [rows()[0], line])
-    assert_refused(lambda: read(root, boxes=boxes), boxes, message)
-
-
-def test_a_file_of_boxes_that_is_missing_or_lacks_a_column(root):
-    boxes = write_boxes(root, rows(), "name,left,top,right,bottom")
-    assert_refused(lambda: read(root, boxes=boxes), boxes, "'width'", "first row")
-    (root / "empty.csv").touch()
-    boxes = str(root / "empty.csv")
-    assert_refused(lambda: read(root, boxes=boxes), boxes, "it is empty")
-    boxes = str(root / "absent.csv")
-    assert_refused(lambda: read(root, boxes=boxes), boxes, "cannot be read")
 
 
 @pytest.fixture
@@ -391,12 +257,12 @@ def test_another_crop_or_folder_is_read_again(root, tmp_path, opened, options):
 
 
 def test_other_boxes_are_read_again(root, tmp_path, opened):
-    options = {"cache": tmp_path / "cache", "boxes": write_boxes(root, rows())}
+    options = {"cache": tmp_path / "cache", "boxes": write_boxes(root, box_rows())}
     read(root, **options)
     opened.clear()
     read(root, **options)
     assert opened == []
-    write_boxes(root, [*rows()[:3], "d_1.jpeg,0,0,40,30"])
+    write_boxes(root, [*box_rows()[:3], "d_1.jpeg,0,0,40,30"])
     assert read(root, **options)[0].frame[3].tolist() == [0, 0, 40, 30]
 
 
@@ -460,13 +326,13 @@ def test_problems_are_written_as_csv(tmp_path):
 def test_real_faces(real_data, folder, count):
     if not (real_data / "300w" / folder).is_dir():
         pytest.skip(f"there is no 300w/{folder} in {real_data.name}/")
-    found, problems = read(real_data / "300w", (folder,), Crop())
+    faces, problems = read(real_data / "300w", (folder,), Crop())
     assert problems == []
-    assert found.canvas.shape == (count, 50, 50)
-    assert len(set(found.name)) == count
-    y = crops.to_frame(found.points, found.frame)
+    assert faces.canvas.shape == (count, 50, 50)
+    assert len(set(faces.name)) == count
+    y = crops.to_frame(faces.points, faces.frame)
     # The box is rounded to whole pixels, so a point may be just outside of it.
     assert np.abs(y).max() < 0.52
     assert np.isfinite(y).all()
     # Every face has some contrast.
-    assert found.canvas.std((1, 2)).min() > 5
+    assert faces.canvas.std((1, 2)).min() > 5

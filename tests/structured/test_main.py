@@ -10,7 +10,7 @@ import pytest
 from structured.faces.crops import Crop
 from structured.report import comparison
 from tests.conftest import ROOT
-from tests.structured.test_face_dataset import write_face
+from tests.structured.faces import write_face
 
 
 def launch(*arguments):
@@ -45,6 +45,6 @@ def test_pixels_of_corners_and_centre_of_the_frame(margin):
     """The 40 pixels show the frame and its margin on each side."""
     y = np.array([[-0.5, 0.0, 0.5, -0.5, 0.0, 0.5]])
     edge = 40 * margin / (1 + 2 * margin)
-    due = np.array([edge, 20, 40 - edge]) - 0.5
+    expected = np.array([edge, 20, 40 - edge]) - 0.5
     pixels = comparison._to_pixels(y, Crop(40, margin=margin))
-    np.testing.assert_allclose(pixels, np.stack([due, due], -1)[None])
+    np.testing.assert_allclose(pixels, np.stack([expected, expected], -1)[None])

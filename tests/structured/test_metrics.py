@@ -164,12 +164,14 @@ def test_perfect_predictions():
 def test_nme_is_invariant_to_scale_and_shift(scale, shift, seed):
     predicted, truth, _ = shapes(n=3, seed=seed)
     with jax.enable_x64(True):
-        moved = [scale * points + np.array(shift) for points in (predicted, truth)]
+        both = [scale * points + np.array(shift) for points in (predicted, truth)]
         names = metrics.EYE_NORMALISERS | metrics.BOX_NORMALISERS
-        sizes = [(f(truth), f(moved[1])) for f in names.values()]
+        sizes = [(f(truth), f(both[1])) for f in names.values()]
         for here, there in sizes:
             np.testing.assert_allclose(
-                metrics.nme(*moved, there), metrics.nme(predicted, truth, here), 1e-9
+                metrics.nme(*both, there),
+                metrics.nme(predicted, truth, here),
+                1e-9,
             )
 
 

@@ -111,7 +111,7 @@ def test_the_parts_equal_the_reference(x64, encoder, tied, units):
     side_in, side_out = sides(c)
     acts = [c.link_activation, c.link_activation, c.output_activation]
     code_x, code_y = reference.encode(p, side_in, x), reference.encode(p, side_out, y)
-    due = {
+    expected_values = {
         net.encoder_in: (x, code_x),
         net.decoder_in: (code_x.real, reference.decode(p, side_in, code_x)),
         net.link: (code_x.real, reference.link(p, code_x, acts)),
@@ -119,7 +119,7 @@ def test_the_parts_equal_the_reference(x64, encoder, tied, units):
         net.decoder_out: (code_y.real, reference.decode(p, side_out, code_y)),
         net.main: (x, reference.main(p, x, side_in, side_out, acts)),
     }
-    for part, (given, expected) in due.items():
+    for part, (given, expected) in expected_values.items():
         np.testing.assert_allclose(part(params, given), expected.real, 1e-10, 1e-12)
 
 
@@ -132,8 +132,8 @@ def test_a_reconstruction_has_the_shape_of_x():
             params = net.init(key)
             return net.decoder_in(params, net.encoder_in(params, x))
 
-        found = jax.eval_shape(back, jax.random.key(0), jnp.ones((1, *shape)))
-        assert found.shape == (1, *shape)
+        shape_of_x = jax.eval_shape(back, jax.random.key(0), jnp.ones((1, *shape)))
+        assert shape_of_x.shape == (1, *shape)
 
 
 # Tied halves
@@ -203,8 +203,8 @@ def test_tied_gradients_are_the_sum_of_both_halves(x64, encoder):
             one, two = theirs[1][owner][k]["kernel"], theirs[1][other][k]["kernel"]
             two = two.T if side == "out" or encoder == "mlp" else two
             assert min(np.abs(one).max(), np.abs(two).max()) > 1e-3
-            found = ours[1][owner][k]["kernel"]
-            np.testing.assert_allclose(found, one + two, 1e-10, 1e-12)
+            tied_gradient = ours[1][owner][k]["kernel"]
+            np.testing.assert_allclose(tied_gradient, one + two, 1e-10, 1e-12)
             for half in (owner, other):
                 biases = [g[1][half][k]["bias"] for g in (ours, theirs)]
                 np.testing.assert_allclose(*biases, 1e-10, 1e-12)
@@ -230,7 +230,7 @@ def test_dense_ranges():
     c = untied(input=(60, 50), link=(40, 45), output=(30, 35))
     params = initial(network.make(c, (5, 8), 64))
     kernels = {k: v for k, v in flatten(params).items() if k.endswith("kernel")}
-    due = {
+    expected_values = {
         # The factor is 4 for sigmoid units; the codes of y are tanh units.
         "encoder_in/1": (40, 60, 4),
         "encoder_in/2": (60, 50, 4),
@@ -244,8 +244,8 @@ def test_dense_ranges():
         "decoder_out/2": (35, 30, 1),
         "decoder_out/1": (30, 64, 1),
     }
-    assert {k.removesuffix("/kernel") for k in kernels} == set(due)
-    for name, (below, above, scale) in due.items():
+    assert {k.removesuffix("/kernel") for k in kernels} == set(expected_values)
+    for name, (below, above, scale) in expected_values.items():
         kernel = np.asarray(kernels[f"{name}/kernel"])
         assert kernel.shape == (below, above)
         check_range(kernel, glorot(below, above, scale))
@@ -255,14 +255,14 @@ def test_ranges_for_other_activations():
     c = untied(input=(60,), link=(), output=(40,), x_activation="linear")
     c.input_activation, c.output_activation, c.y_activation = "relu", "tanh", "sigmoid"
     params = initial(network.make(c, (50,), 64))
-    due = {
+    expected_values = {
         "encoder_in": (50, 60, 2**0.5),
         "decoder_in": (60, 50, 1),
         "link": (60, 40, 1),
         "encoder_out": (64, 40, 1),
         "decoder_out": (40, 64, 4),
     }
-    for name, shape in due.items():
+    for name, shape in expected_values.items():
         check_range(np.asarray(params[name]["1"]["kernel"]), glorot(*shape))
 
 
@@ -270,14 +270,14 @@ def test_convolutions_start_in_the_range_of_their_activations():
     """sqrt(3 / fan-in), times sqrt(2) for relu (He) and 4 for sigmoid."""
     c = untied("cnn", channels=(32, 16), strides=(2, 1), input_activation="relu")
     params = initial(network.make(c, SHAPE, 2))
-    due = {
+    expected_values = {
         "encoder_in/1": ((9, 32), (6 / 9) ** 0.5),
         "encoder_in/2": ((9 * 32, 16), (6 / (9 * 32)) ** 0.5),
         # A pixel of the reconstruction has 9 inputs; at stride 2, a quarter of them.
         "decoder_in/2": ((9 * 32, 16), (6 / (9 * 16)) ** 0.5),
         "decoder_in/1": ((9, 32), 4 * (3 / (9 * 32 / 4)) ** 0.5),
     }
-    for name, (shape, bound) in due.items():
+    for name, (shape, bound) in expected_values.items():
         kernel = np.asarray(flatten(params)[f"{name}/kernel"])
         assert kernel.shape == shape
         check_range(kernel, bound)

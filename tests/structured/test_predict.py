@@ -136,15 +136,15 @@ def test_the_launcher_predicts_despite_a_bad_image(run, images, expected, tmp_pa
     drawn = {f"{n}{end}" for n in names for end in (".pts", ".png")}
     assert files(out) == drawn | {"landmarks.csv"}
 
-    found = rows(out)
-    assert set(found) == {"b_3.png", "broken.jpg"} | {
+    table = rows(out)
+    assert set(table) == {"b_3.png", "broken.jpg"} | {
         f"{n}.jpg" for n in names - {"b_3"}
     }
-    failed = found.pop("broken.jpg")
+    failed = table.pop("broken.jpg")
     assert failed["status"] == "failed"
     assert "broken.jpg: not a whole JPEG or PNG" in failed["problem"]
     assert {failed[c] for c in ("box", "left", "x1", "y68", "nme_inter_ocular")} == {""}
-    for name, row in found.items():
+    for name, row in table.items():
         place = (out / name).with_suffix("")
         assert (row["status"], row["problem"]) == ("predicted", "")
         assert row["box"] == ("image" if name == "b_2.jpg" else "pts")
@@ -189,9 +189,9 @@ def test_the_launcher_with_boxes_and_without_pictures(run, images, expected, tmp
 
 def test_predictions_and_errors_equal_those_of_the_run(run, images, expected, tmp_path):
     assert predict.predict(run, images, tmp_path / "out") == (NUM_TEST_FACES, 0)
-    found = rows(tmp_path / "out")
-    assert list(found) == sorted(found)
-    for name, row in found.items():
+    table = rows(tmp_path / "out")
+    assert list(table) == sorted(table)
+    for name, row in table.items():
         expected_points = expected[Path(name).stem]
         np.testing.assert_allclose(points_of(row), expected_points + 1, atol=1e-3)
         truth = read_pts((images / name).with_suffix(".pts"))
@@ -200,7 +200,7 @@ def test_predictions_and_errors_equal_those_of_the_run(run, images, expected, tm
         nme = distance / np.linalg.norm(truth[36] - truth[45])
         assert float(row["nme_inter_ocular"]) == pytest.approx(nme, rel=1e-4)
     summary = json.loads((run / "summary.json").read_text())
-    mean = np.mean([float(row["nme_inter_ocular"]) for row in found.values()])
+    mean = np.mean([float(row["nme_inter_ocular"]) for row in table.values()])
     assert mean == pytest.approx(summary["test"]["nme_inter_ocular"], rel=1e-4)
 
 
@@ -249,12 +249,12 @@ def test_boxes_take_precedence_and_a_missing_box_fails(run, images, expected, tm
     boxes = write_boxes(tmp_path / "boxes.csv", lines)
     count, failed = predict.predict(run, images, tmp_path / "out", boxes)
     assert (count, failed) == (NUM_TEST_FACES + 1, NUM_TEST_FACES - 1)
-    found = rows(tmp_path / "out")
+    table = rows(tmp_path / "out")
     for name in ("b_0.jpg", "sub/b_1.jpg"):
-        assert found[name]["box"] == "csv"
-        assert box_of(found[name]) == [5, 6, 50, 40]
-    assert "boxes.csv has no box for" in found["b_5.jpg"]["problem"]
-    assert "outside of the image" in found["b_4.jpg"]["problem"]
+        assert table[name]["box"] == "csv"
+        assert box_of(table[name]) == [5, 6, 50, 40]
+    assert "boxes.csv has no box for" in table["b_5.jpg"]["problem"]
+    assert "outside of the image" in table["b_4.jpg"]["problem"]
     assert files(tmp_path / "out") == {
         *("b_0.pts", "b_0.png", "sub/b_1.pts", "sub/b_1.png", "landmarks.csv")
     }
@@ -289,8 +289,8 @@ def test_files_of_an_earlier_run_are_removed_for_bad_faces(run, images, tmp_path
         "b_4.jpg": "b_4.jpg: not a whole JPEG or PNG",
         "b_5.jpg": "lies outside of the image",
     }
-    found = rows(out)
-    for name, row in found.items():
+    table = rows(out)
+    for name, row in table.items():
         assert problems.get(name, "") in row["problem"]
         assert row["status"] == ("failed" if name in problems else "predicted")
     good = {f"{n}{end}" for n in ("b_3", "b_6") for end in (".pts", ".png")}
@@ -321,45 +321,6 @@ def test_hidden_files_are_ignored_and_any_name_is_kept(run, images, tmp_path):
     text = (out / "landmarks.csv").read_bytes().decode(errors="surrogateescape")
     names = [row[0] for row in csv.reader(text.splitlines(keepends=True))]
     assert f"{odd}.jpg" in names
-
-
-# Pictures
-
-
-def colours(png, tmp_path):
-    (tmp_path / "picture.png").write_bytes(png)
-    with Image.open(tmp_path / "picture.png") as picture:
-        return np.asarray(picture).astype(int)
-
-
-def test_a_picture_shows_points_at_their_places(tmp_path):
-    """The image is black with a white square about the pixel (30, 20)."""
-    grey = np.zeros((50, 80), np.uint8)
-    grey[18:23, 28:33] = 255
-    box = np.array([10, 5, 50, 30])
-    view = overlays.crop_view(grey, box)
-    assert view.shape == (overlays.PICTURE_SIZE_PX, overlays.PICTURE_SIZE_PX)
-    truth = np.array([[30.0, 20.0], [50.0, 30.0]])
-    rgb = colours(overlays.draw_points(view, box, truth, None), tmp_path)
-    green = (rgb[..., 1] == 255) & (rgb[..., 0] == 0)
-    white = view > 127
-    middle = [np.argwhere(part[:, :240]).mean(axis=0) for part in (green, white)]
-    np.testing.assert_allclose(*middle, atol=0.6)
-    above = truth - np.array([0.0, 5.0])
-    both = colours(overlays.draw_points(view, box, above, truth), tmp_path)
-    red = np.argwhere((both[..., 0] == 255) & (both[..., 1] == 0))
-    # 5 pixels up, each 480 / (50 * 1.4) of the picture, less the dots.
-    assert np.ptp(red[red[:, 1] < 240][:, 0]) == pytest.approx(34, abs=8)
-
-
-def test_a_picture_is_grey_outside_of_the_image():
-    grey = np.full((50, 80), 200, np.uint8)
-    view = overlays.crop_view(grey, np.array([-0.5, -0.5, 80, 50]))
-    inside = view == 200
-    assert set(np.unique(view)) == {overlays.OUTSIDE_GREY, 200}
-    share = inside.mean() * (80 * 1.4) ** 2
-    assert share == pytest.approx(80 * 50, rel=0.02)
-    np.testing.assert_array_equal(inside, inside[::-1, ::-1])
 
 
 # Errors before any work

@@ -124,8 +124,8 @@ def test_learning_rates_are_constant_without_decay():
 
 def test_learning_rates_fall_by_half_a_cosine():
     c = small(**{"epochs": 10, "optim.decay_epochs": 4, "optim.rate": 0.2})
-    due = [0.2] * 7 + [0.2 * (2 + 2**0.5) / 4, 0.1, 0.2 * (2 - 2**0.5) / 4]
-    np.testing.assert_allclose(tasks.learning_rates(c), due, rtol=1e-12)
+    expected = [0.2] * 7 + [0.2 * (2 + 2**0.5) / 4, 0.1, 0.2 * (2 - 2**0.5) / 4]
+    np.testing.assert_allclose(tasks.learning_rates(c), expected, rtol=1e-12)
     c.optim.decay_epochs = 10
     np.testing.assert_allclose(tasks.learning_rates(c)[[0, 5]], [0.2, 0.1], rtol=1e-12)
 
@@ -164,8 +164,8 @@ def test_each_task_has_its_rows():
         "has_x": jnp.array([True, True, False, False]),
         "has_y": jnp.array([True, False, True, False]),
     }
-    found = {t.name: t.rows(has).tolist() for t in setup(small())[0]}
-    assert found == {
+    rows_by_task = {t.name: t.rows(has).tolist() for t in setup(small())[0]}
+    assert rows_by_task == {
         "in": [True, True, False, False],
         "out": [True, False, True, False],
         "supervised": [True, False, False, False],
@@ -193,10 +193,10 @@ def test_masked_rows_do_not_change_the_mean_code():
     for task, field in ((task_in, "x"), (task_out, "y")):
         rows = batch(valid=3)
         other = rows | {field: rows[field].at[3:].set(0.9)}
-        found, due = (task.loss(params, b, key)[:3] for b in (rows, other))
-        np.testing.assert_allclose(found, due, rtol=1e-6)
+        losses, expected = (task.loss(params, b, key)[:3] for b in (rows, other))
+        np.testing.assert_allclose(losses, expected, rtol=1e-6)
         all_valid = rows | {"valid": jnp.ones(BATCH, bool)}
-        assert np.abs(task.loss(params, all_valid, key)[:3] - found).max() > 1e-4
+        assert np.abs(task.loss(params, all_valid, key)[:3] - losses).max() > 1e-4
 
 
 def test_each_key_draws_other_noise():
@@ -226,11 +226,11 @@ def test_one_key_augments_x_and_y():
     rows, key = batch(), jax.random.key(7)
     keys = jax.random.split(key)[0], jax.random.split(key)[0], key
     for a, b, look in zip(changed, plain, keys, strict=True):
-        due = b.loss(params, stretched(rows, look), key)
-        np.testing.assert_allclose(a.loss(params, rows, key), due, rtol=1e-5)
-        assert np.abs(due - b.loss(params, rows, key)).max() > 1e-3
+        expected = b.loss(params, stretched(rows, look), key)
+        np.testing.assert_allclose(a.loss(params, rows, key), expected, rtol=1e-5)
+        assert np.abs(expected - b.loss(params, rows, key)).max() > 1e-3
         other = a.loss(params, rows, jax.random.key(8))
-        assert np.abs(due - other).max() > 1e-3
+        assert np.abs(expected - other).max() > 1e-3
 
 
 def test_augmentation_and_noise_have_different_keys():

@@ -113,27 +113,27 @@ def example(image, points):
 
 
 def test_round_trip(prepared):
-    found, problems = the300w_lp.read(str(prepared), "train", CROP)
+    faces, problems = the300w_lp.read(str(prepared), "train", CROP)
     assert problems == []
-    assert found.canvas.shape == (5, 34, 34)
-    assert found.name.tolist() == [f"the300w_lp/train/00000{i}" for i in range(5)]
+    assert faces.canvas.shape == (5, 34, 34)
+    assert faces.name.tolist() == [f"the300w_lp/train/00000{i}" for i in range(5)]
     for seed in range(5):
         image, points = face(seed)
-        np.testing.assert_allclose(found.points[seed], points, atol=1e-3)
+        np.testing.assert_allclose(faces.points[seed], points, atol=1e-3)
         frame = crops.frame(crops.tight_box(points), CROP)
-        np.testing.assert_array_equal(found.frame[seed], frame)
+        np.testing.assert_array_equal(faces.frame[seed], frame)
         grey = np.asarray(Image.fromarray(image).convert("L"))
-        due = crops.cut(grey, frame, CROP).astype(int)
+        expected = crops.cut(grey, frame, CROP).astype(int)
         # JPEG blurs the edges of the blocks, but another crop would be far off.
-        assert np.abs(found.canvas[seed] - due).mean() < 3
-    assert found.points.dtype == found.frame.dtype == np.float32
+        assert np.abs(faces.canvas[seed] - expected).mean() < 3
+    assert faces.points.dtype == faces.frame.dtype == np.float32
     assert "tensorflow" not in sys.modules
 
 
 def test_part_of_a_split(prepared):
-    found, _ = the300w_lp.read(str(prepared), "train[1:4]", CROP)
-    assert len(found.name) == 3
-    np.testing.assert_allclose(found.points[0], face(1)[1], atol=1e-3)
+    faces, _ = the300w_lp.read(str(prepared), "train[1:4]", CROP)
+    assert len(faces.name) == 3
+    np.testing.assert_allclose(faces.points[0], face(1)[1], atol=1e-3)
 
 
 def test_bad_faces_and_points_outside_of_the_image(prepared):
@@ -147,10 +147,10 @@ def test_bad_faces_and_points_outside_of_the_image(prepared):
         "the300w_lp/train/000001: the box",
         "data.skip_bad=True",
     )
-    found, problems = the300w_lp.read(str(prepared), "train", CROP, skip_bad=True)
+    faces, problems = the300w_lp.read(str(prepared), "train", CROP, skip_bad=True)
     assert [(p.name[-1], p.fatal) for p in problems] == [("1", True), ("3", False)]
     assert "number 5" in problems[1].message
-    assert [name[-1] for name in found.name] == ["0", "2", "3", "4"]
+    assert [name[-1] for name in faces.name] == ["0", "2", "3", "4"]
 
 
 def test_a_broken_image(prepared):
