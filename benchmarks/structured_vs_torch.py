@@ -73,7 +73,7 @@ class Ours:
         c.model.output = (s.code_out,)
         c.reconstruct_in.level = LEVEL if problem.noisy else 0.0
         net = network.make(c.model, (s.side, s.side), s.outputs)
-        made = tasks.build(c, net)
+        made = tasks.make_tasks(c, net)
         every = jnp.ones(len(problem.x), bool)
         x = jnp.asarray(problem.x.reshape(-1, s.side, s.side))
         self.data = {"x": x, "y": jnp.asarray(problem.y)}
@@ -82,7 +82,7 @@ class Ours:
             made,
             self.data,
             batch_size=problem.batch,
-            optimizer=tasks.optimizer(c),
+            optimizer=tasks.make_optimizer(c),
         )
         state = e.init(task.unflatten(jax.tree.map(jnp.asarray, problem.params)))
         self.flatten, self.how = task.flatten, how

@@ -1,11 +1,13 @@
-"""Auto-encoders, dense or convolutional, whose two halves may share their matrices.
+"""Makes dense or convolutional auto-encoders; their two halves may share kernels.
 
     encoder = {"1": {kernel, bias}, ..., "K": ...}    x_{k-1} -> x_k
     decoder = {"1": {kernel, bias}, ..., "K": ...}    x_k -> x_{k-1}
 
-If tied, only one half, the owner, has kernels, and the other one uses their transposes.
+If tied, only one half, the kernel owner, has kernels; the other half uses their
+transposes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -24,27 +26,28 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "linear": lambda z: z,
 }
-# Times Glorot's range: 4 for sigmoid (the paper); He's for relu (ours).
-SCALES = {"sigmoid": 4.0, "tanh": 1.0, "relu": 2.0**0.5, "linear": 1.0}
+# Factors of Glorot's range: 4 for sigmoid (the paper); relu gives He's range (ours).
+INIT_SCALES = {"sigmoid": 4.0, "tanh": 1.0, "relu": 2.0**0.5, "linear": 1.0}
 
-TAPS = 9  # Of a 3x3 kernel.
+KERNEL_AREA = 9  # Entries of a 3x3 kernel.
 
 Half = Literal["encoder", "decoder"]
 
 
 class AutoEncoder(NamedTuple):
-    """Pure functions of (encoder's parameters, decoder's parameters).
+    """Pure functions of the encoder's and the decoder's parameters.
 
-    init: `key -> (encoder, decoder)`.
-    encode: `(encoder, decoder, x [B, ...]) -> [B, code]`.
-    decode: `(encoder, decoder, [B, code]) -> [B, ...]`, of the shape of x.
-    code: the length of the code.
+    Attributes:
+      init: `key -> (encoder, decoder)`.
+      encode: `(encoder, decoder, x [B, ...]) -> [B, D]`.
+      decode: `(encoder, decoder, [B, D]) -> [B, ...]`, of the shape of x.
+      code_size: D, the size of the code.
     """
 
     init: Callable[[jax.Array], tuple[Params, Params]]
     encode: Callable[[Params, Params, jax.Array], jax.Array]
     decode: Callable[[Params, Params, jax.Array], jax.Array]
-    code: int
+    code_size: int
 
 
 def make_dense(
@@ -52,38 +55,38 @@ def make_dense(
     sizes: Sequence[int],
     activation: str,
     output: str,
-    owner: Half | None,
+    kernel_owner: Half | None,
 ) -> AutoEncoder:
-    """From x of a shape (without the batch) -> sizes[0] -> ... -> sizes[-1], and back.
+    """Makes a dense auto-encoder: x -> sizes[0] -> ... -> sizes[-1], and in reverse.
 
     Args:
-      shape: of one x; it is flattened, and the reconstruction has it again.
-      sizes: of the hidden layers; the last is the code's.
-      activation: of the hidden layers, forth and back.
+      shape: the shape of one x, which is flattened, and of its reconstruction.
+      sizes: the sizes of the hidden layers; the last layer is the code.
+      activation: of the hidden layers in both halves.
       output: the activation of the reconstruction.
-      owner: the half that has the matrices; None: both have their own.
+      kernel_owner: the half that has the matrices; None: both halves have their own.
     """
-    all_sizes = (_product(shape), *sizes)
-    acts = [output] + [activation] * (len(sizes) - 1)  # acts[k-1]: that of x_{k-1}.
+    all_sizes = (math.prod(shape), *sizes)
+    acts = [output] + [activation] * (len(sizes) - 1)  # acts[k-1] gives x_{k-1}.
 
     def init(key: jax.Array) -> tuple[Params, Params]:
         encoder, decoder = {}, {}
         for k, (below, above) in enumerate(pairwise(all_sizes), start=1):
-            forth, back = jax.random.split(jax.random.fold_in(key, k))
-            encoder[str(k)] = dense(forth, below, above, SCALES[activation])
-            decoder[str(k)] = dense(back, above, below, SCALES[acts[k - 1]])
-        return _share(encoder, decoder, owner)
+            encoder_key, decoder_key = jax.random.split(jax.random.fold_in(key, k))
+            encoder[str(k)] = dense(encoder_key, below, above, INIT_SCALES[activation])
+            decoder[str(k)] = dense(decoder_key, above, below, INIT_SCALES[acts[k - 1]])
+        return _tie_kernels(encoder, decoder, kernel_owner)
 
     def encode(encoder: Params, decoder: Params, x: jax.Array) -> jax.Array:
         h = x.reshape(len(x), -1)
         for k in range(1, len(all_sizes)):
-            h = ACTIVATIONS[activation](_affine(encoder, decoder, k, h))
+            h = ACTIVATIONS[activation](_dense_layer(encoder, decoder, k, h))
         return h
 
     def decode(encoder: Params, decoder: Params, code: jax.Array) -> jax.Array:
         h = code
         for k in range(len(sizes), 0, -1):
-            h = ACTIVATIONS[acts[k - 1]](_affine(decoder, encoder, k, h))
+            h = ACTIVATIONS[acts[k - 1]](_dense_layer(decoder, encoder, k, h))
         return h.reshape(len(h), *shape)
 
     return AutoEncoder(init, encode, decode, all_sizes[-1])
@@ -95,15 +98,23 @@ def make_conv(
     strides: Sequence[int],
     activation: str,
     output: str,
-    owner: Half | None,
+    kernel_owner: Half | None,
 ) -> AutoEncoder:
-    """Images x of shape [H, W] through 3x3 convolutions, and back by their transposes.
+    """Makes an auto-encoder of 3x3 convolutions and their transposes.
 
-    H and W must be multiples of the product of the strides. The code is the last map,
-    flattened.
+    The code is the flattened output of the last convolution.
+
+    Args:
+      shape: [H, W] of one image x, multiples of the product of the strides.
+      channels: of the convolutions.
+      strides: of the convolutions.
+      activation: of the hidden layers in both halves.
+      output: the activation of the reconstruction.
+      kernel_owner: the half that has the kernels; None: both halves have their own.
     """
-    shrink = _product(strides)
-    end = (shape[0] // shrink, shape[1] // shrink, channels[-1])
+    stride_product = math.prod(strides)
+    height, width = (side // stride_product for side in shape)
+    code_shape = (height, width, channels[-1])
     acts = [output] + [activation] * (len(channels) - 1)
     layers = list(zip(acts, strides, strict=True))
 
@@ -111,76 +122,74 @@ def make_conv(
         encoder, decoder = {}, {}
         for k, (below, above) in enumerate(pairwise((1, *channels)), start=1):
             act, stride = layers[k - 1]
-            forth, back = jax.random.split(jax.random.fold_in(key, k))
-            fan_back = TAPS * above / stride**2
+            encoder_key, decoder_key = jax.random.split(jax.random.fold_in(key, k))
+            fan_in = KERNEL_AREA * below
+            decoder_fan_in = KERNEL_AREA * above / stride**2
             encoder[str(k)] = {
-                "kernel": _kernels(forth, below, above, TAPS * below, activation),
+                "kernel": _init_conv_kernel(
+                    encoder_key, below, above, fan_in, activation
+                ),
                 "bias": jnp.zeros(above),
             }
             decoder[str(k)] = {
-                "kernel": _kernels(back, below, above, fan_back, act),
+                "kernel": _init_conv_kernel(
+                    decoder_key, below, above, decoder_fan_in, act
+                ),
                 "bias": jnp.zeros(below),
             }
-        return _share(encoder, decoder, owner)
+        return _tie_kernels(encoder, decoder, kernel_owner)
 
     def encode(encoder: Params, decoder: Params, x: jax.Array) -> jax.Array:
         h = x[..., None]
         for k, (_, stride) in enumerate(layers, start=1):
-            kernel = _square(_kernel(encoder, decoder, k))
+            kernel = _as_3x3(_kernel(encoder, decoder, k))
             z = conv.conv(h, kernel, stride, padding=1)
             h = ACTIVATIONS[activation](z + encoder[str(k)]["bias"])
         return h.reshape(len(h), -1)
 
     def decode(encoder: Params, decoder: Params, code: jax.Array) -> jax.Array:
-        h = code.reshape(len(code), *end)
+        h = code.reshape(len(code), *code_shape)
         for k, (act, stride) in reversed(list(enumerate(layers, start=1))):
-            kernel = _square(_kernel(decoder, encoder, k))
+            kernel = _as_3x3(_kernel(decoder, encoder, k))
             size = h.shape[1] * stride, h.shape[2] * stride
             z = conv.deconv(h, kernel, stride, 1, size)
             h = ACTIVATIONS[act](z + decoder[str(k)]["bias"])
         return h[..., 0]
 
-    return AutoEncoder(init, encode, decode, _product(end))
+    return AutoEncoder(init, encode, decode, math.prod(code_shape))
 
 
-def _share(
-    encoder: Params, decoder: Params, owner: Half | None
+def _tie_kernels(
+    encoder: Params, decoder: Params, kernel_owner: Half | None
 ) -> tuple[Params, Params]:
-    """Takes its kernels from the half that does not own them."""
+    """Removes the kernels of the half that does not own them."""
     for half, name in ((encoder, "encoder"), (decoder, "decoder")):
-        if owner not in (None, name):
+        if kernel_owner not in (None, name):
             for layer in half.values():
                 del layer["kernel"]
     return encoder, decoder
 
 
 def _kernel(own: Params, other: Params, k: int) -> jax.Array:
-    """The matrix of layer k: its own, or that of the other half."""
+    """Returns the kernel of layer k: its own, or the other half's."""
     return own[str(k)]["kernel"] if "kernel" in own[str(k)] else other[str(k)]["kernel"]
 
 
-def _square(kernel: jax.Array) -> jax.Array:
-    """[3, 3, C, F] from [9 C, F]."""
+def _as_3x3(kernel: jax.Array) -> jax.Array:
+    """Reshapes a kernel [9 C, F] to [3, 3, C, F]."""
     return kernel.reshape(3, 3, -1, kernel.shape[-1])
 
 
-def _affine(own: Params, other: Params, k: int, h: jax.Array) -> jax.Array:
-    """Layer k of a dense half; the other half's matrix is the transpose."""
+def _dense_layer(own: Params, other: Params, k: int, h: jax.Array) -> jax.Array:
+    """Applies layer k of a dense half, before the activation."""
     transposed = "kernel" not in own[str(k)]
     return matmul(h, _kernel(own, other, k), transposed) + own[str(k)]["bias"]
 
 
-def _kernels(
+def _init_conv_kernel(
     key: jax.Array, below: int, above: int, fan_in: float, activation: str
 ) -> jax.Array:
-    """[9 below, above] from U(±scale sqrt(3 / fan_in)); He's range for relu."""
-    bound = SCALES[activation] * (3 / fan_in) ** 0.5
-    shape = (TAPS * below, above)
+    """Draws [9 below, above] from U(±scale sqrt(3 / fan_in)); He's range for relu."""
+    bound = INIT_SCALES[activation] * (3 / fan_in) ** 0.5
+    shape = (KERNEL_AREA * below, above)
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-
-
-def _product(sizes: Sequence[int]) -> int:
-    total = 1
-    for size in sizes:
-        total *= size
-    return total

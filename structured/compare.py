@@ -1,11 +1,11 @@
-"""Trains the variants of system 2 from the same initial weights, with several seeds.
+"""Trains variants of system 2 from the same initial parameters, with several seeds.
 
 python -m structured.compare --config configs/structured/digits.py --workdir runs/c
 
-Each run has a folder of its own, such as runs/c/mlp_in-0; what has finished is not
-trained again. Variants share their compiled programs: there is one for each set of
-tasks that have a weight at the same time, four in all. Leaves table.md, results.csv,
-figures and report.html in the workdir.
+Each run has its own folder, such as runs/c/mlp_in-0; a finished run is not trained
+again. The variants share their compiled programs: one program for each set of tasks
+with a loss weight at the same time, four in all. The workdir gets table.md,
+results.csv, figures and report.html.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from structured import config as configs
 from structured import data, experiment, tasks
 from structured.data import Dataset
 from structured.report import comparison
-from structured.report.comparison import Group
+from structured.report.comparison import VariantRuns
 
 
 def compare(
@@ -30,68 +30,71 @@ def compare(
     folder: str | Path,
     variants: Sequence[str] = tasks.VARIANTS,
     seeds: Sequence[int] = (0, 1, 2),
-) -> dict[str, Group]:
-    """The runs of some variants and seeds, trained or read, by variant.
+) -> dict[str, VariantRuns]:
+    """Trains the runs of some variants and seeds, or reads finished ones.
 
     Args:
-      config: of all the runs but for variant and seed.
-      folder: gets a folder a run, and what all of them come to.
+      config: the config of all runs; variant and seed are replaced.
+      folder: gets a folder for each run, and the comparison.
       variants: some of tasks.VARIANTS, in the order of the table.
-      seeds: of each variant.
+      seeds: the seeds of each variant.
+
+    Returns:
+      The runs by variant.
 
     Raises:
-      mtl.host.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: the user can fix the error; the message says how.
     """
     for name, values in {"variants": variants, "seeds": seeds}.items():
         if not values or len(set(values)) < len(values):
             raise ConfigError(f"{name} must be one or more, each once, not {values}")
-    folder, shared = Path(folder), share_programs()
-    asked = [one_config(config, v, s) for v in variants for s in seeds]
-    for each in asked:
-        configs.check(each)
-    groups = {v: Group([], []) for v in variants}
+    folder, programs = Path(folder), share_programs()
+    run_configs = [run_config(config, v, s) for v in variants for s in seeds]
+    for c in run_configs:
+        configs.check(c)
+    results = {v: VariantRuns([], []) for v in variants}
     datasets: dict[int, Dataset] = {}
-    for each in asked:
-        # The pairs that are left differ from seed to seed where some are hidden.
-        drawn = each.seed if config.data.pairs >= 0 else 0
-        if drawn not in datasets:
-            datasets[drawn] = data.load(each)
-        where = folder / f"{each.variant}-{each.seed}"
-        print(f"{each.variant}, seed {each.seed}", flush=True)
-        run = experiment.train_and_evaluate(each, where, datasets[drawn], shared)
-        groups[each.variant].runs.append(run)
-        groups[each.variant].rows.append(comparison.read_rows(run, where))
-    write_results(folder / "results.csv", groups)
-    workdir.write_text(
-        folder / "table.md", markdown.table(*comparison.table(groups)) + "\n"
-    )
-    comparison.draw(folder, config, next(iter(datasets.values())), groups)
-    return groups
+    for c in run_configs:
+        # The seed also draws the pairs that are kept, if their number is limited.
+        data_seed = c.seed if config.data.pairs >= 0 else 0
+        if data_seed not in datasets:
+            datasets[data_seed] = data.load(c)
+        run_folder = folder / f"{c.variant}-{c.seed}"
+        print(f"{c.variant}, seed {c.seed}", flush=True)
+        dataset = datasets[data_seed]
+        run = experiment.train_and_evaluate(c, run_folder, dataset, programs)
+        results[c.variant].runs.append(run)
+        results[c.variant].logs.append(comparison.read_log(run, run_folder))
+    write_results(folder / "results.csv", results)
+    table = markdown.table(*comparison.make_table(results))
+    workdir.write_text(folder / "table.md", table + "\n")
+    comparison.write_report(folder, config, next(iter(datasets.values())), results)
+    return results
 
 
-def one_config(config: ConfigDict, variant: str, seed: int) -> ConfigDict:
-    """The config of one of the runs."""
+def run_config(config: ConfigDict, variant: str, seed: int) -> ConfigDict:
+    """Returns a copy of the config with another variant and seed."""
     c = ConfigDict(config.to_dict())
     c.variant, c.seed = variant, seed
     return c
 
 
 def share_programs() -> Callable[[Training], CompiledEpoch]:
-    """Gives the first training's programs to all that come after."""
-    made: list[CompiledEpoch] = []
+    """Returns a function that gives the first training's programs to all trainings."""
+    shared: list[CompiledEpoch] = []
 
     def programs(training: Training) -> CompiledEpoch:
-        if not made:
-            made.append(compile_epoch(training))
-        return made[0]
+        if not shared:
+            shared.append(compile_epoch(training))
+        return shared[0]
 
     return programs
 
 
-def write_results(path: Path, groups: dict[str, Group]) -> None:
-    """CSV, a row a run: variant, seed, errors of the best epoch, test metrics."""
+def write_results(path: Path, variants: dict[str, VariantRuns]) -> None:
+    """Writes a CSV row for each run: settings, best epoch, errors, test metrics."""
     rows = []
-    for run in (run for group in groups.values() for run in group.runs):
+    for run in (run for variant in variants.values() for run in variant.runs):
         s = run.summary
         row = {k: s[k] for k in ("variant", "seed", "pairs", "x_only", "y_only")}
         row |= {"best_epoch": s.get("best_epoch"), "seconds": s.get("seconds")}
@@ -101,7 +104,7 @@ def write_results(path: Path, groups: dict[str, Group]) -> None:
 
 
 def launcher(arguments: Sequence[str]) -> str:
-    """Compares as the flags say; returns the table."""
+    """Compares variants from command-line flags and returns the table."""
     launch.no_more(arguments)
     args = flags.FLAGS
     unknown = set(args.variants) - set(tasks.VARIANTS)
@@ -111,15 +114,17 @@ def launcher(arguments: Sequence[str]) -> str:
         seeds = [int(seed) for seed in args.seeds]
     except ValueError as e:
         raise ConfigError(f"--seeds must be whole numbers, not {args.seeds}") from e
-    groups = compare(args.config, args.workdir, args.variants, seeds)
-    head, lines = comparison.table(groups)
-    where = Path(args.workdir) / "report.html"
-    return f"{markdown.table(head, lines)}\n\nFigures and table: {where}"
+    results = compare(args.config, args.workdir, args.variants, seeds)
+    table = markdown.table(*comparison.make_table(results))
+    page = Path(args.workdir) / "report.html"
+    return f"{table}\n\nFigures and table: {page}"
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "The config of all the runs.")
-    flags.DEFINE_string("workdir", None, "Gets a folder a run; new, or to go on with.")
-    flags.DEFINE_list("variants", list(tasks.VARIANTS), "Which variants.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "Which seeds.")
+    config_flags.DEFINE_config_file("config", None, "The config of all runs.")
+    flags.DEFINE_string(
+        "workdir", None, "The folder of all runs; runs in it are resumed."
+    )
+    flags.DEFINE_list("variants", list(tasks.VARIANTS), "The variants to train.")
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "The seeds of each variant.")
     launch.launch(launcher, "config", "workdir")

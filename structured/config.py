@@ -1,4 +1,4 @@
-"""System 2's config: every field, what the paper says of it, and what is our choice."""
+"""The config of system 2: all fields, with the paper's values and our additions."""
 
 import math
 from collections.abc import Sequence
@@ -13,90 +13,145 @@ from structured.faces.points import POINTS
 
 
 def default() -> ConfigDict:
-    """The config of the landmark experiment of arXiv 1504.07550.
+    """Returns the config of the landmark experiment of arXiv 1504.07550.
 
-    "Ours" marks what the paper leaves open.
+    "Ours" marks a field that the paper does not have, or a value that it leaves open.
     """
     c = ConfigDict()
-    c.seed = 0  # Initial weights, order, noise and jitter.
-    c.variant = "mlp_in_out"  # One of tasks.VARIANTS.
+    # Seeds the initial parameters, the order of examples, noise and augmentation.
+    c.seed = 0
+    # One of tasks.VARIANTS.
+    c.variant = "mlp_in_out"
     c.epochs = 1000
     c.batch_size = 10
-    # Algorithm 2; "alternate_then_joint" is the authors' program; also "joint".
+    # "alternate" is Algorithm 2 of the paper, "alternate_then_joint" is the authors'
+    # program, and "joint" updates all tasks in one step.
     c.order = "alternate"
 
     c.data = ConfigDict()
-    c.data.source = "300w"  # One of data.SOURCES.
-    c.data.path = ""  # A folder, or a file for "npz".
-    # Folders; of "the300w_lp" splits, whose photographs are in each other (its module).
+    # One of data.SOURCES.
+    c.data.source = "300w"
+    # A folder, or a file if the source is "npz".
+    c.data.path = ""
+    # Folders of training faces. If the source is "the300w_lp", they are splits, which
+    # share photographs: see its module.
     c.data.train = ("helen/trainset",)
+    # Folders of test faces.
     c.data.test = ("helen/testset",)
-    c.data.unlabelled = ()  # Folders whose faces are used as x alone and as y alone.
-    c.data.pairs = -1  # Ours: the others become x alone and y alone; -1: all stay.
-    c.data.valid = 0.1  # The share of the training pairs that validates,
-    c.data.valid_first = False  # their first ones (LFPW) or their last (ours).
+    # Folders of faces that are used as x alone and as y alone.
+    c.data.unlabelled = ()
+    # Ours: the number of training pairs. Each other pair becomes an x alone and a y
+    # alone. -1 keeps all pairs.
+    c.data.pairs = -1
+    # The share of the training pairs that becomes the validation set.
+    c.data.valid = 0.1
+    # True validates on the first pairs, as for LFPW; False on the last pairs (ours).
+    c.data.valid_first = False
+    # The number of points of a face.
     c.data.points = POINTS
-    c.data.size = 50  # Pixels of x, a side.
-    c.data.margin = 0.0  # Ours: see crops.Crop,
-    c.data.context = 0  # ours,
-    c.data.square = False  # ours.
-    c.data.boxes = ""  # Ours: a CSV file; "" takes the tight boxes of the points.
-    c.data.skip_bad = False  # Leave out faces that cannot be used.
-    c.data.cache = ""  # A folder to keep the crops in; "" keeps none.
+    # The side of x, in pixels.
+    c.data.size = 50
+    # Ours: see crops.Crop.
+    c.data.margin = 0.0
+    # Ours: see crops.Crop.
+    c.data.context = 0
+    # Ours: see crops.Crop.
+    c.data.square = False
+    # Ours: a CSV file of boxes. "" uses the tight boxes of the points.
+    c.data.boxes = ""
+    # True leaves out faces that cannot be used; False raises an error.
+    c.data.skip_bad = False
+    # A folder that keeps the crops. "" keeps none.
+    c.data.cache = ""
 
-    c.jitter = ConfigDict()  # Ours: see jitter.draw.
-    c.jitter.on = False
-    c.jitter.rotation = 10.0
-    c.jitter.scale = 0.05
-    c.jitter.shift = 0.03
-    c.jitter.mirror = True
+    # Ours: all fields; see faces.augmentation.draw_transforms.
+    c.augmentation = ConfigDict()
+    c.augmentation.on = False
+    # The standard deviation of the rotation, in degrees.
+    c.augmentation.rotation = 10.0
+    # The standard deviation of the scale's logarithm.
+    c.augmentation.scale = 0.05
+    # The standard deviation of the shift, as a share of the frame.
+    c.augmentation.shift = 0.03
+    # Whether to mirror each face with probability 1/2.
+    c.augmentation.mirror = True
 
     c.model = ConfigDict()
-    c.model.encoder = "mlp"  # P_in; or "cnn".
-    c.model.input = (1025,)  # P_in's layers, from x to its code ("mlp").
-    c.model.link = (512,)  # m's layers, between the two codes.
-    c.model.output = (64,)  # P_out's layers, from y to its code.
-    c.model.channels = (32, 64, 128)  # Ours: P_in's maps ("cnn"), 3x3 filters,
-    c.model.strides = (2, 2, 2)  # and their strides.
+    # The type of P_in: "mlp" or "cnn".
+    c.model.encoder = "mlp"
+    # The layer sizes of P_in from x to its code, if the encoder is "mlp".
+    c.model.input = (1025,)
+    # The sizes of m's hidden layers, between the two codes.
+    c.model.link = (512,)
+    # The layer sizes of P_out from y to its code.
+    c.model.output = (64,)
+    # Ours: the channels of P_in's 3x3 convolutions, if the encoder is "cnn".
+    c.model.channels = (32, 64, 128)
+    # Ours: the strides of these convolutions.
+    c.model.strides = (2, 2, 2)
+    # The activation of P_in's layers.
     c.model.input_activation = "sigmoid"
+    # The activation of m's hidden layers.
     c.model.link_activation = "sigmoid"
-    c.model.output_activation = "tanh"  # Of the code of y.
-    c.model.x_activation = "sigmoid"  # Of the reconstruction of x.
-    c.model.y_activation = "tanh"  # Of y.
+    # The activation of P_out's layers, the code of y among them.
+    c.model.output_activation = "tanh"
+    # The activation of the reconstruction of x.
+    c.model.x_activation = "sigmoid"
+    # The activation of y.
+    c.model.y_activation = "tanh"
+    # Whether P_in and P'_in share their matrices.
     c.model.tied_input = True
+    # Whether P_out and P'_out share their matrices.
     c.model.tied_output = True
 
-    c.reconstruct_in = _task("sum", l2=1e-2)
-    c.reconstruct_in.noise, c.reconstruct_in.level = "mask", 0.2
-    c.reconstruct_in.center_code = True  # Subtract the mini-batch mean of the code.
-    c.reconstruct_out = _task("sum", l2=1e-2)
-    c.reconstruct_out.noise, c.reconstruct_out.level = "none", 0.0
+    c.reconstruct_in = _task_defaults("sum", l2=1e-2)
+    # One of corruption.KINDS.
+    c.reconstruct_in.noise = "mask"
+    # The share of x's entries that noise changes; if "gaussian", its deviation.
+    c.reconstruct_in.level = 0.2
+    # Whether to subtract the mini-batch mean from the code.
+    c.reconstruct_in.center_code = True
+    c.reconstruct_out = _task_defaults("sum", l2=1e-2)
+    # One of corruption.KINDS.
+    c.reconstruct_out.noise = "none"
+    # The share of y's entries that noise changes; if "gaussian", its deviation.
+    c.reconstruct_out.level = 0.0
+    # Whether to subtract the mini-batch mean from the code.
     c.reconstruct_out.center_code = True
-    c.supervised = _task("mean", l2=0.0)
+    c.supervised = _task_defaults("mean", l2=0.0)
 
     c.schedule = ConfigDict()
-    c.schedule.input = (100.0, 500.0)  # λ_in: 1 up to the first epoch, 0 from the
-    c.schedule.output = (100.0, 700.0)  # second; λ_out.
+    # λ_in is 1 up to the first epoch, and falls linearly to 0 at the second.
+    c.schedule.input = (100.0, 500.0)
+    # λ_out is 1 up to the first epoch, and falls linearly to 0 at the second.
+    c.schedule.output = (100.0, 700.0)
 
     c.optim = ConfigDict()
-    c.optim.name = "sgd"  # Or "adam" (ours).
+    # "sgd", or "adam" (ours).
+    c.optim.name = "sgd"
+    # The learning rate.
     c.optim.rate = 1e-3
     c.optim.momentum = 0.9
-    c.optim.clip = 0.0  # Ours: largest norm of a step's gradient; 0: any.
-    c.optim.decay_epochs = 0  # Ours: the rate falls to 0 over the last so many.
+    # Ours: the largest norm of an update's gradient. 0 does not clip.
+    c.optim.clip = 0.0
+    # Ours: over this number of last epochs, the learning rate falls to 0.
+    c.optim.decay_epochs = 0
 
     c.eval_every = 5
     c.save_every = 100
-    c.patience = 0  # Epochs without a better validation MSE; 0: train to the end.
-    c.precision = "default"  # Of matrix products; "highest" is float32 on any chip.
+    # The number of epochs without a lower validation MSE after which training stops.
+    # 0 trains for all epochs.
+    c.patience = 0
+    # The precision of matrix products. "highest" is float32 on every device.
+    c.precision = "default"
     return c
 
 
 def check(c: ConfigDict) -> None:
-    """Looks at every field before any work.
+    """Checks every field before any work.
 
     Raises:
-      ConfigError: names the field, its value and what it may be.
+      ConfigError: names the field, its value and the allowed values.
     """
     one_of(c, "variant", tasks.VARIANTS)
     one_of(c, "order", spec.ORDERS)
@@ -112,31 +167,35 @@ def check(c: ConfigDict) -> None:
     fits = c.optim.decay_epochs <= c.epochs
     require(fits, c, "optim.decay_epochs", f"at most epochs={c.epochs}")
     for name in ("schedule.input", "schedule.output"):
-        span = get(c, name)
-        fits = len(span) == 2 and span[0] < span[1]
+        epochs = get(c, name)
+        fits = len(epochs) == 2 and epochs[0] < epochs[1]
         require(fits, c, name, "two epochs, the first below the second")
     _check_data(c)
     _check_model(c)
     for name in ("reconstruct_in", "reconstruct_out"):
         _check_task(c, name)
         one_of(c, f"{name}.noise", corruption.KINDS)
-        most = 1.0 if c[name].noise in ("mask", "salt_pepper") else float("inf")
-        fits = 0 <= c[name].level <= most
-        require(fits, c, f"{name}.level", f"from 0 to {most:g}")
+        max_level = 1.0 if c[name].noise in ("mask", "salt_pepper") else float("inf")
+        fits = 0 <= c[name].level <= max_level
+        require(fits, c, f"{name}.level", f"from 0 to {max_level:g}")
     _check_task(c, "supervised")
 
 
-def check_shape(c: ConfigDict, shape: Sequence[int]) -> None:
-    """Looks at what only the data can tell: whether its x, of a shape, suits the model.
+def check_input_shape(c: ConfigDict, shape: Sequence[int]) -> None:
+    """Checks that the strides of convolutions divide the sides of x.
+
+    Args:
+      c: the config of the run.
+      shape: the shape of one x of the data.
 
     Raises:
-      ConfigError: names the field, its value and what it may be.
+      ConfigError: names the field, its value and the allowed values.
     """
     if c.model.encoder == "cnn":
-        whole = math.prod(c.model.strides)
-        fits = len(shape) == 2 and all(side % whole == 0 for side in shape)
-        told = f"such that their product divides the sides of images {tuple(shape)}"
-        require(fits, c, "model.strides", told)
+        stride = math.prod(c.model.strides)
+        fits = len(shape) == 2 and all(side % stride == 0 for side in shape)
+        allowed = f"such that their product divides the sides of images {tuple(shape)}"
+        require(fits, c, "model.strides", allowed)
 
 
 def _check_data(c: ConfigDict) -> None:
@@ -147,24 +206,26 @@ def _check_data(c: ConfigDict) -> None:
     at_least(c, "data.pairs", -1)
     require(c.data.pairs != 0, c, "data.pairs", "1 or more, or -1 for all")
     at_least(c, "data.points", 2)
-    data.crop_of(c)
-    faces = c.data.source in data.FACES
+    data.crop_from_config(c)
+    faces = c.data.source in data.FACE_SOURCES
     fits = faces or not c.data.unlabelled
-    require(fits, c, "data.unlabelled", "empty, for this source is no faces")
+    require(fits, c, "data.unlabelled", "empty: this source has no faces")
     for name in ("data.train", "data.test"):
         require(not faces or len(get(c, name)) > 0, c, name, "one name or more")
     for name in ("data.train", "data.unlabelled"):
         fits = not faces or not set(get(c, name)) & set(c.data.test)
-        require(fits, c, name, "apart from data.test")
+        require(fits, c, name, "without the folders of data.test")
     if c.data.source == "the300w_lp":
-        for name, only in {"boxes": "", "cache": "", "points": POINTS}.items():
-            fits = c.data[name] == only
-            require(fits, c, f"data.{name}", f"{only!r}: the300w_lp has its own")
-    require(faces or not c.jitter.on, c, "jitter.on", "False, for these are no faces")
-    fits = not c.jitter.on or not c.jitter.mirror or c.data.points == POINTS
-    require(fits, c, "jitter.mirror", f"False without {POINTS} points")
+        fixed = {"boxes": "", "cache": "", "points": POINTS}
+        for name, value in fixed.items():
+            fits = c.data[name] == value
+            require(fits, c, f"data.{name}", f"{value!r}: the300w_lp has its own")
+    fits = faces or not c.augmentation.on
+    require(fits, c, "augmentation.on", "False: this source has no faces")
+    fits = not c.augmentation.on or not c.augmentation.mirror or c.data.points == POINTS
+    require(fits, c, "augmentation.mirror", f"False without {POINTS} points")
     for name in ("rotation", "scale", "shift"):
-        at_least(c, f"jitter.{name}", 0)
+        at_least(c, f"augmentation.{name}", 0)
 
 
 def _check_model(c: ConfigDict) -> None:
@@ -179,23 +240,28 @@ def _check_model(c: ConfigDict) -> None:
     if c.model.encoder == "cnn":
         fits = len(c.model.strides) == len(c.model.channels)
         require(fits, c, "model.strides", "as many as model.channels")
-        faces = c.data.source in data.FACES
-        whole = math.prod(c.model.strides)
-        fits = not faces or c.data.size % whole == 0
-        require(fits, c, "data.size", f"a multiple of {whole}, the product of strides")
+        faces = c.data.source in data.FACE_SOURCES
+        stride = math.prod(c.model.strides)
+        fits = not faces or c.data.size % stride == 0
+        require(fits, c, "data.size", f"a multiple of {stride}, the product of strides")
 
 
 def _check_task(c: ConfigDict, name: str) -> None:
-    one_of(c, f"{name}.error", tuple(tasks.ERRORS))
+    one_of(c, f"{name}.error", tuple(tasks.ERROR_FUNCTIONS))
     one_of(c, f"{name}.dimensions", ("sum", "mean"))
     one_of(c, f"{name}.batch", ("sum", "mean"))
     at_least(c, f"{name}.l2", 0)
 
 
-def _task(dimensions: str, l2: float) -> ConfigDict:
+def _task_defaults(dimensions: str, l2: float) -> ConfigDict:
+    """The fields that all tasks have."""
     c = ConfigDict()
-    c.error = "squared"  # Or "absolute" (ours).
-    c.dimensions = dimensions  # How the errors of an example come together,
-    c.batch = "mean"  # and how those of a mini-batch do: "sum" or "mean".
+    # "squared", or "absolute" (ours).
+    c.error = "squared"
+    # Reduces the errors of one example: "sum" or "mean".
+    c.dimensions = dimensions
+    # Reduces the losses of a mini-batch: "sum" or "mean".
+    c.batch = "mean"
+    # The factor of the L2 penalty on the matrices.
     c.l2 = l2
     return c

@@ -1,7 +1,7 @@
-"""System 2's data, examples that may lack x or y: faces, digits or one's own files.
+"""Loads system 2's data: faces, digits or arrays; examples may lack x or y.
 
-The training set is made of pairs, of x alone and of y alone. Validation and test sets
-are pairs.
+A training set holds pairs, examples of x alone and examples of y alone. Validation and
+test sets hold pairs only.
 """
 
 import dataclasses
@@ -21,16 +21,25 @@ from structured.faces.crops import Crop
 from structured.faces.face_dataset import Faces, Problem
 
 SOURCES = ("digits", "300w", "the300w_lp", "npz")
-FACES = ("300w", "the300w_lp")
-ANY = (-np.inf, np.inf)
-REACH = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "linear": ANY}
+FACE_SOURCES = ("300w", "the300w_lp")
+# (lowest, highest) output of each activation.
+OUTPUT_RANGES = {
+    "sigmoid": (0, 1),
+    "tanh": (-1, 1),
+    "relu": (0, np.inf),
+    "linear": (-np.inf, np.inf),
+}
 
 
 class Examples(NamedTuple):
-    """N examples. A row of x or y that is lacking is 0, and its mask False.
+    """N examples. A missing row of x or y is 0, and its mask is False.
 
-    x: float32 [N, ...]; for faces that are jittered, canvases uint8 [N, C, C].
-    y: float32 [N, D]. has_x, has_y: bool [N]. frame: float32 [N, 4], of faces.
+    Attributes:
+      x: float32 [N, ...]; for faces that are augmented, canvases uint8 [N, C, C].
+      y: float32 [N, D].
+      has_x: bool [N].
+      has_y: bool [N].
+      frame: float32 [N, 4], the frames of faces (`crops`).
     """
 
     x: np.ndarray
@@ -41,67 +50,76 @@ class Examples(NamedTuple):
 
     @property
     def pairs(self) -> np.ndarray:
-        """Those that have both, bool [N]."""
+        """The mask of examples with both x and y, bool [N]."""
         return self.has_x & self.has_y
 
-    def rows(self, which: np.ndarray) -> "Examples":
-        """Some of the examples."""
-        return Examples(*(field[which] for field in self))
+    def select(self, rows: np.ndarray) -> "Examples":
+        """Returns the examples of a mask or of indices."""
+        return Examples(*(field[rows] for field in self))
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """What a run trains and is scored on.
+    """The examples of a run.
 
     Attributes:
-      train, valid, test: the examples.
-      faces: of the test set, for metrics in pixels; None if these are no faces.
-      problems: what is wrong with the files.
+      train: pairs, x alone and y alone.
+      validation: pairs.
+      test: pairs.
+      faces: the faces of the test set, for metrics in pixels; None without faces.
+      problems: defects of the files.
     """
 
     train: Examples
-    valid: Examples
+    validation: Examples
     test: Examples
     faces: Faces | None = None
     problems: tuple[Problem, ...] = ()
 
 
-def crop_of(config: ConfigDict) -> Crop:
-    """How the faces of `config.data` are cropped."""
+def crop_from_config(config: ConfigDict) -> Crop:
+    """Returns the crop of `config.data`."""
     c = config.data
     return Crop(c.size, c.margin, c.context, c.square)
 
 
 def load(config: ConfigDict) -> Dataset:
-    """The data set of `config.data`.
+    """Loads the dataset of `config.data`.
 
-    digits: from the upper half of scikit-learn's 1797 digits of 8x8 [4, 8] to the lower
-    half [32], both in [0, 1]: 1000 to train, 297 to validate, 500 to test.
+    digits: x is the upper half of scikit-learn's 1797 8x8 digits, [4, 8], and y is the
+    lower half, [32], both in [0, 1]: 1000 to train, 297 to validate, 500 to test.
 
-    300w: folders of faces; those of `unlabelled` count as x alone and as y alone.
+    300w: folders of faces; the faces of `unlabelled` are used as x alone and y alone.
 
     the300w_lp: a folder of tensorflow-datasets; `train` and `test` name its splits.
 
-    npz: x_train, y_train, x_test, y_test; a row of NaN is one that is lacking. An x of
-    uint8 is grey levels, and is divided by 255.
+    npz: x_train, y_train, x_test, y_test; a row of NaN is missing. An x of type uint8
+    holds grey levels, and is divided by 255.
 
     Raises:
-      DataError: a file is missing or broken, or there is too little in it.
+      ConfigError: the data have fewer pairs than `data.pairs`.
+      DataError: a file is missing or broken, or holds too few examples.
     """
     c = config.data
-    if c.source in FACES:
-        return _faces(config)
-    train, test = _digits() if c.source == "digits" else _npz(c.path)
-    train, valid = split(train, c.valid, c.valid_first, c.path or c.source)
-    return Dataset(hide(train, c.pairs, config.seed), valid, test)
+    if c.source in FACE_SOURCES:
+        return _load_faces(config)
+    train, test = _load_digits() if c.source == "digits" else _load_npz(c.path)
+    where = c.path or c.source
+    train, validation = split_validation(train, c.valid, c.valid_first, where)
+    return Dataset(limit_pairs(train, c.pairs, config.seed), validation, test)
 
 
-def examples(x: np.ndarray, y: np.ndarray, where: str = "") -> Examples:
-    """Examples of x [N, ...] and y [N, D]; a row of NaN is one that is lacking.
+def make_examples(x: np.ndarray, y: np.ndarray, where: str = "") -> Examples:
+    """Makes examples of x [N, ...] and y [N, D]; a row of NaN is missing.
+
+    Args:
+      x: numbers; grey levels of type uint8 are divided by 255.
+      y: numbers.
+      where: names the arrays in an error.
 
     Raises:
-      DataError: shapes that do not fit, a value that is not finite in a row that has
-        others, or a row without both.
+      DataError: the shapes or types do not fit, a row holds both finite values and
+        others, or a row lacks both x and y.
     """
     fits = x.ndim > 1 and y.ndim == 2 and len(x) == len(y) > 0
     if not fits or x.dtype.kind not in "fiu":
@@ -111,56 +129,68 @@ def examples(x: np.ndarray, y: np.ndarray, where: str = "") -> Examples:
         )
     if y.dtype.kind not in "fiu":
         raise DataError(f"{where}: y must hold numbers, not {y.dtype}")
-    has_x, has_y = _there(x, f"{where}: x"), _there(y, f"{where}: y")
+    has_x, has_y = _present_rows(x, f"{where}: x"), _present_rows(y, f"{where}: y")
     empty = np.flatnonzero(~(has_x | has_y))
     if len(empty):
         raise DataError(f"{where}: row {empty[0]} lacks both x and y; leave it out")
-    levels = 255 if x.dtype == np.uint8 else 1
+    max_level = 255 if x.dtype == np.uint8 else 1
     x, y = (np.nan_to_num(a.astype(np.float32)) for a in (x, y))
-    x /= np.float32(levels)
+    x /= np.float32(max_level)
     frame = np.tile(np.array([0, 0, 1, 1], np.float32), (len(x), 1))
     return Examples(x, y, has_x, has_y, frame)
 
 
-def check_ranges(config: ConfigDict, train: Examples) -> None:
-    """Looks whether the outputs can reach their targets; points may leave a frame.
+def check_output_ranges(config: ConfigDict, train: Examples) -> None:
+    """Checks that the output activations can reach their targets.
+
+    Faces are not checked: points may lie outside of their frame.
 
     Raises:
-      ConfigError: names the activation, its range and the data's.
+      ConfigError: names the activation and the range of the data.
     """
-    uses = tasks.USES.get(config.variant, ())
-    rows = {"x": train.x[train.has_x], "y": train.y[train.has_y]}
+    task_names = tasks.VARIANT_TASKS.get(config.variant, ())
+    targets = {"x": train.x[train.has_x], "y": train.y[train.has_y]}
     for name in ("x", "y"):
-        low, high = REACH[config.model[f"{name}_activation"]]
-        if config.data.source in FACES or (name == "x" and "in" not in uses):
+        low, high = OUTPUT_RANGES[config.model[f"{name}_activation"]]
+        unused = name == "x" and "in" not in task_names
+        if config.data.source in FACE_SOURCES or unused:
             continue
-        there = float(rows[name].min()), float(rows[name].max())
-        if uses and not low <= there[0] <= there[1] <= high:
+        least, most = float(targets[name].min()), float(targets[name].max())
+        if task_names and not low <= least <= most <= high:
             field = f"model.{name}_activation"
-            told = f"one that reaches {there[0]:g} to {there[1]:g}, the data's {name}"
-            checks.require(False, config, field, f"{told}, such as 'linear'")
+            allowed = (
+                f"one that reaches {least:g} to {most:g}, the data's {name}, such as "
+                "'linear'"
+            )
+            checks.require(False, config, field, allowed)
 
 
-def _there(array: np.ndarray, where: str) -> np.ndarray:
-    """Which rows are not lacking, bool [N]."""
+def _present_rows(array: np.ndarray, where: str) -> np.ndarray:
+    """The mask of rows that are not all NaN, bool [N]."""
     rows = array.reshape(len(array), -1).astype(np.float32)
-    lacks = np.isnan(rows).all(axis=1)
-    bad = np.flatnonzero(~lacks & ~np.isfinite(rows).all(axis=1))
+    missing = np.isnan(rows).all(axis=1)
+    bad = np.flatnonzero(~missing & ~np.isfinite(rows).all(axis=1))
     if len(bad):
         raise DataError(
             f"{where}: row {bad[0]} has values that are not finite; fill the whole row "
-            "with NaN if it is lacking"
+            "with NaN if it is missing"
         )
-    return np.logical_not(lacks)
+    return np.logical_not(missing)
 
 
-def split(
+def split_validation(
     train: Examples, share: float, first: bool, where: str
 ) -> tuple[Examples, Examples]:
-    """(training, validation): a share of the pairs, the first or the last ones.
+    """Splits examples into training and validation sets.
+
+    Args:
+      train: all examples.
+      share: the share of the pairs that validates.
+      first: whether the first or the last pairs validate.
+      where: names the data in an error.
 
     Raises:
-      DataError: none would be left on one side.
+      DataError: one of the sets would have no pairs.
     """
     pairs = np.flatnonzero(train.pairs)
     count = round(share * len(pairs))
@@ -169,104 +199,114 @@ def split(
             f"data.valid={share:g} of {len(pairs)} pairs in {where} are {count}; both "
             "training and validation need some"
         )
-    held = pairs[:count] if first else pairs[-count:]
-    rest = np.setdiff1d(np.arange(len(train.x)), held)
-    return train.rows(rest), train.rows(held)
+    held_out = pairs[:count] if first else pairs[-count:]
+    rest = np.setdiff1d(np.arange(len(train.x)), held_out)
+    return train.select(rest), train.select(held_out)
 
 
-def hide(train: Examples, pairs: int, seed: int) -> Examples:
-    """Leaves some pairs, drawn at random; the others become x alone and y alone.
+def limit_pairs(train: Examples, pairs: int, seed: int) -> Examples:
+    """Keeps some random pairs; the other pairs become x alone and y alone.
+
+    Args:
+      train: all examples.
+      pairs: the number of pairs to keep; negative keeps all.
+      seed: seeds the draw.
 
     Raises:
-      ConfigError: there are not so many pairs.
+      ConfigError: there are fewer pairs.
     """
-    there = np.flatnonzero(train.pairs)
+    available = np.flatnonzero(train.pairs)
     if pairs < 0:
         return train
-    if pairs > len(there):
-        raise ConfigError(f"data.pairs={pairs}, but there are {len(there)}")
-    drawn = np.random.default_rng(seed).permutation(there)
-    kept = np.union1d(drawn[:pairs], np.flatnonzero(~train.pairs))
-    return join(train.rows(kept), apart(train.rows(np.sort(drawn[pairs:]))))
+    if pairs > len(available):
+        raise ConfigError(f"data.pairs={pairs}, but there are {len(available)}")
+    shuffled = np.random.default_rng(seed).permutation(available)
+    kept = np.union1d(shuffled[:pairs], np.flatnonzero(~train.pairs))
+    others = np.sort(shuffled[pairs:])
+    return concatenate(train.select(kept), separate_pairs(train.select(others)))
 
 
-def apart(e: Examples) -> Examples:
-    """Each pair twice: once as x alone and once as y alone."""
+def separate_pairs(e: Examples) -> Examples:
+    """Turns each pair into two examples: x alone and y alone."""
     none = np.zeros(len(e.x), bool)
     only_x = e._replace(y=np.zeros_like(e.y), has_y=none)
     only_y = e._replace(x=np.zeros_like(e.x), has_x=none)
-    return join(only_x, only_y)
+    return concatenate(only_x, only_y)
 
 
-def join(*parts: Examples) -> Examples:
-    """All the examples of several sets."""
+def concatenate(*parts: Examples) -> Examples:
+    """Joins several sets of examples."""
     return Examples(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
 
 
-def _faces(config: ConfigDict) -> Dataset:
-    c, crop = config.data, crop_of(config)
+def network_input(canvas: np.ndarray, crop: Crop) -> np.ndarray:
+    """Applies `augmentation.network_input` to NumPy canvases [N, C, C]."""
+    return np.asarray(augmentation.network_input(jnp.asarray(canvas), crop))
+
+
+def _load_faces(config: ConfigDict) -> Dataset:
+    c, crop = config.data, crop_from_config(config)
     problems: list[Problem] = []
 
     def read(folders: tuple[str, ...]) -> tuple[Examples, Faces]:
         if c.source == "the300w_lp":
-            found, wrong = the300w_lp.read(
+            faces, new_problems = the300w_lp.read(
                 c.path, "+".join(folders), crop, skip_bad=c.skip_bad
             )
         else:
-            found, wrong = face_dataset.read(
+            faces, new_problems = face_dataset.read(
                 c.path,
                 folders,
                 crop,
-                points=c.points,
+                num_points=c.points,
                 boxes=c.boxes,
                 skip_bad=c.skip_bad,
                 cache=c.cache or None,
             )
-        problems.extend(wrong)
-        return _of_faces(found, crop, config.jitter.on), found
+        problems.extend(new_problems)
+        return _face_examples(faces, crop, config.augmentation.on), faces
 
     train, _ = read(tuple(c.train))
     test, test_faces = read(tuple(c.test))
-    train, valid = split(train, c.valid, c.valid_first, c.path)
-    train = hide(train, c.pairs, config.seed)
+    train, validation = split_validation(train, c.valid, c.valid_first, c.path)
+    train = limit_pairs(train, c.pairs, config.seed)
     if c.unlabelled:
-        train = join(train, apart(read(tuple(c.unlabelled))[0]))
-    if config.jitter.on:
-        valid, test = (e._replace(x=plain(e.x, crop)) for e in (valid, test))
-    return Dataset(train, valid, test, test_faces, tuple(problems))
+        train = concatenate(train, separate_pairs(read(tuple(c.unlabelled))[0]))
+    if config.augmentation.on:
+        validation, test = (
+            e._replace(x=network_input(e.x, crop)) for e in (validation, test)
+        )
+    return Dataset(train, validation, test, test_faces, tuple(problems))
 
 
-def _of_faces(found: Faces, crop: Crop, canvases: bool) -> Examples:
-    """Pairs of crops, or of the canvases that jitter needs, and coordinates."""
-    x = found.canvas if canvases else plain(found.canvas, crop)
-    y = crops.to_frame(found.points, found.frame).astype(np.float32)
-    all_ = np.ones(len(x), bool)
-    return Examples(x, y, all_, all_, found.frame)
+def _face_examples(faces: Faces, crop: Crop, canvases: bool) -> Examples:
+    """Makes pairs of crops, or of canvases for augmentation, and coordinates."""
+    x = faces.canvas if canvases else network_input(faces.canvas, crop)
+    y = crops.to_frame(faces.points, faces.frame).astype(np.float32)
+    present = np.ones(len(x), bool)
+    return Examples(x, y, present, present, faces.frame)
 
 
-def plain(canvas: np.ndarray, crop: Crop) -> np.ndarray:
-    """What the network sees of canvases [N, C, C] without jitter: `jitter.plain`."""
-    return np.asarray(augmentation.plain(jnp.asarray(canvas), crop))
-
-
-def _digits() -> tuple[Examples, Examples]:
+def _load_digits() -> tuple[Examples, Examples]:
+    """Returns 1297 digits to train and validate, and 500 to test."""
     images = sklearn.datasets.load_digits().images
     order = np.random.default_rng(0).permutation(len(images))
     images = (images[order] / 16).astype(np.float32)
-    both = examples(images[:, :4], images[:, 4:].reshape(len(images), -1))
+    digits = make_examples(images[:, :4], images[:, 4:].reshape(len(images), -1))
     rows = np.arange(len(images))
-    return both.rows(rows < 1297), both.rows(rows >= 1297)
+    return digits.select(rows < 1297), digits.select(rows >= 1297)
 
 
-def _npz(path: str) -> tuple[Examples, Examples]:
+def _load_npz(path: str) -> tuple[Examples, Examples]:
+    """Returns the training and test examples of an .npz file."""
     arrays = readers.load_npz(path, ("x_train", "y_train", "x_test", "y_test"))
-    train = examples(arrays["x_train"], arrays["y_train"], f"{path}: train")
-    test = examples(arrays["x_test"], arrays["y_test"], f"{path}: test")
+    train = make_examples(arrays["x_train"], arrays["y_train"], f"{path}: train")
+    test = make_examples(arrays["x_test"], arrays["y_test"], f"{path}: test")
     if not test.pairs.all():
         raise DataError(f"{path}: the test set must be pairs, without NaN")
-    same = [
+    same_shape = [
         a.shape[1:] == b.shape[1:] for a, b in zip(train[:2], test[:2], strict=True)
     ]
-    if not all(same):
+    if not all(same_shape):
         raise DataError(f"{path}: training and test rows have different shapes")
     return train, test

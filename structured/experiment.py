@@ -1,4 +1,4 @@
-"""System 2 from config to result."""
+"""Trains and evaluates one run of system 2."""
 
 import time
 import zlib
@@ -24,11 +24,16 @@ from structured.faces import augmentation, crops, face_dataset, metrics
 from structured.faces.points import POINTS
 from structured.network import Network
 
-EVALUATED = 100  # Examples at a time: a convolution's patches are large.
+EVALUATION_BATCH_SIZE = 100  # Bounds the memory that the patches of convolutions take.
 
 
 class Run(NamedTuple):
-    """A finished run: its summary, and the test set's predictions [N, D]."""
+    """A finished run.
+
+    Attributes:
+      summary: the content of summary.json.
+      predicted: the predictions for the test set, [N, D].
+    """
 
     summary: dict[str, Any]
     predicted: np.ndarray
@@ -40,41 +45,41 @@ def train_and_evaluate(
     dataset: Dataset | None = None,
     programs: Callable[[Training], CompiledEpoch] = compile_epoch,
 ) -> Run:
-    """Trains, or resumes, the run in `folder`, and leaves its summary there.
+    """Trains or resumes the run in `folder`, and writes its summary; returns the run.
 
     A finished run is read, not trained again.
 
     Args:
       config: see `config.default`.
-      folder: see `mtl.host.workdir` for its files; besides, `predictions.npz`, the test
-        set's, and `problems.csv`, what is wrong with the data's files.
-      dataset: what `data.load(config)` gives, if it is at hand.
-      programs: gives the compiled epochs of a training; other runs' can be shared.
+      folder: gets the files of `mtl.host.workdir`, `predictions.npz` of the test set,
+        and `problems.csv` with the defects of the data's files.
+      dataset: the result of `data.load(config)`; None loads it.
+      programs: returns the compiled epochs of a training, which runs can share.
 
     Raises:
-      mtl.host.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: the user can fix the error; the message says how.
     """
     start = time.perf_counter()
     configs.check(config)
     folder = Path(folder)
-    d = dataset or data.load(config)
-    configs.check_shape(config, d.test.x.shape[1:])
-    data.check_ranges(config, d.train)
-    workdir.prepare(folder, config, describe(d))
+    dataset = dataset or data.load(config)
+    configs.check_input_shape(config, dataset.test.x.shape[1:])
+    data.check_output_ranges(config, dataset.train)
+    workdir.prepare(folder, config, describe_dataset(dataset))
     if (folder / "summary.json").exists():
         predicted = load_npz(folder / "predictions.npz", ("predicted",))["predicted"]
         return Run(workdir.read_json(folder / "summary.json"), predicted)
-    face_dataset.write_report(folder / "problems.csv", d.problems)
+    face_dataset.write_problems(folder / "problems.csv", dataset.problems)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
-        summary, predict = _train(config, d, folder, programs)
-        predicted = np.asarray(predict(jnp.asarray(d.test.x)))
+        summary, predict = _train(config, dataset, folder, programs)
+        predicted = np.asarray(predict(jnp.asarray(dataset.test.x)))
     summary |= {
         "variant": config.variant,
         "seed": config.seed,
-        "pairs": int(d.train.pairs.sum()),
-        "x_only": int((~d.train.has_y).sum()),
-        "y_only": int((~d.train.has_x).sum()),
-        "test": score(d, predicted),
+        "pairs": int(dataset.train.pairs.sum()),
+        "x_only": int((~dataset.train.has_y).sum()),
+        "y_only": int((~dataset.train.has_x).sum()),
+        "test": score(dataset, predicted),
         "device": jax.devices()[0].device_kind,
         "total_seconds": round(time.perf_counter() - start, 3),
     }
@@ -83,17 +88,17 @@ def train_and_evaluate(
     return Run(summary, predicted)
 
 
-def plan(config: ConfigDict, dataset: Dataset) -> Training:
-    """The whole of a run as data and pure functions, before any of it is done."""
+def make_training(config: ConfigDict, dataset: Dataset) -> Training:
+    """Makes the data and pure functions of a run, without running them."""
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
     train, net = dataset.train, build_network(config, dataset)
     fields = {"x": train.x, "y": train.y, "has_x": train.has_x, "has_y": train.has_y}
-    if config.jitter.on:
+    if config.augmentation.on:
         fields["frame"] = train.frame
     return Training(
-        tasks=tasks.build(config, net, augment(config)),
-        loss_weights=tasks.weights(config),
-        learning_rates=tasks.rates(config),
+        tasks=tasks.make_tasks(config, net, augment(config)),
+        loss_weights=tasks.loss_weights(config),
+        learning_rates=tasks.learning_rates(config),
         data={k: jnp.asarray(v) for k, v in fields.items()},
         params=net.init(init_key),
         key=train_key,
@@ -101,7 +106,7 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
         monitor="valid/mse",
         batch_size=config.batch_size,
         order=config.order,
-        optimizer=tasks.optimizer(config),
+        optimizer=tasks.make_optimizer(config),
         eval_every=config.eval_every,
         save_every=config.save_every,
         patience=config.patience,
@@ -109,32 +114,34 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
 
 
 def build_network(config: ConfigDict, dataset: Dataset) -> Network:
-    """The network for a data set's shapes."""
+    """Makes the network for the shapes of a dataset."""
     shape, outputs = dataset.test.x.shape[1:], dataset.test.y.shape[1]
     return network.make(config.model, shape, outputs)
 
 
 def augment(config: ConfigDict) -> tasks.Augment | None:
-    """What jitter makes of the rows that a step takes; None if there is none."""
-    if not config.jitter.on:
+    """Returns the augmentation, `(batch, key) -> batch`; None if it is off."""
+    if not config.augmentation.on:
         return None
-    crop = data.crop_of(config)
+    crop = data.crop_from_config(config)
 
-    def look(batch: tasks.Batch, key: jax.Array) -> tasks.Batch:
-        moves = augmentation.draw(key, batch["frame"], config.jitter)
-        x = augmentation.move_images(moves, batch["x"], crop)
-        return batch | {"x": x, "y": augmentation.move_points(moves, batch["y"])}
+    def augment_batch(batch: tasks.Batch, key: jax.Array) -> tasks.Batch:
+        frame = batch["frame"]
+        transforms = augmentation.draw_transforms(key, frame, config.augmentation)
+        x = augmentation.transform_images(transforms, batch["x"], crop)
+        y = augmentation.transform_points(transforms, batch["y"])
+        return batch | {"x": x, "y": y}
 
-    return look
+    return augment_batch
 
 
 def make_predict(net: Network) -> Callable[[Params, jax.Array], jax.Array]:
-    """`(params, x [N, ...]) -> [N, D]`, some examples at a time."""
+    """Returns the compiled main network, `(params, x [N, ...]) -> [N, D]`."""
 
     @jax.jit
     def predict(params: Params, x: jax.Array) -> jax.Array:
-        one = lambda x: net.main(params, x[None])[0]  # noqa: E731
-        return jax.lax.map(one, x, batch_size=EVALUATED)
+        main = lambda x: net.main(params, x[None])[0]  # noqa: E731
+        return jax.lax.map(main, x, batch_size=EVALUATION_BATCH_SIZE)
 
     return predict
 
@@ -142,55 +149,57 @@ def make_predict(net: Network) -> Callable[[Params, jax.Array], jax.Array]:
 def make_evaluate(
     config: ConfigDict, dataset: Dataset, net: Network
 ) -> Callable[[Params], dict[str, jax.Array]]:
-    """`params -> {"train/mse": ..., "valid/mse": ...}`, over the pairs."""
-    train = dataset.train.rows(dataset.train.pairs)
-    if config.jitter.on:
-        train = train._replace(x=data.plain(train.x, data.crop_of(config)))
-    held = {
+    """Returns `params -> {"train/mse": ..., "valid/mse": ...}` over the pairs."""
+    train = dataset.train.select(dataset.train.pairs)
+    if config.augmentation.on:
+        crop = data.crop_from_config(config)
+        train = train._replace(x=data.network_input(train.x, crop))
+    arrays = {
         name: (jnp.asarray(e.x), jnp.asarray(e.y))
-        for name, e in {"train": train, "valid": dataset.valid}.items()
+        for name, e in {"train": train, "valid": dataset.validation}.items()
     }
     predict = make_predict(net)
 
     @jax.jit
-    def measure(params: Params, held: dict[str, Any]) -> dict[str, jax.Array]:
+    def evaluate(params: Params, arrays: dict[str, Any]) -> dict[str, jax.Array]:
         return {
             f"{name}/mse": metrics.mse(predict(params, x), y)
-            for name, (x, y) in held.items()
+            for name, (x, y) in arrays.items()
         }
 
-    return partial(measure, held=held)
+    return partial(evaluate, arrays=arrays)
 
 
 def score(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
-    """Metrics of predictions [N, D] for the test set; see `metrics`."""
-    found = {"mse": metrics.mse(predicted, dataset.test.y)}
+    """Returns the metrics of predictions [N, D] for the test set (`faces.metrics`)."""
+    scores = {"mse": metrics.mse(predicted, dataset.test.y)}
     if dataset.faces is not None:
         truth, frame = dataset.faces.points, dataset.faces.frame
         points = crops.from_frame(predicted, frame)
-        found |= metrics.landmark_report(points, truth)
-    return {name: float(value) for name, value in found.items()}
+        scores |= metrics.landmark_metrics(points, truth)
+    return {name: float(value) for name, value in scores.items()}
 
 
-def errors(dataset: Dataset, predicted: np.ndarray) -> np.ndarray:
-    """Of each test example, [N]: its NRMSE; of what is no face, the root of its MSE.
+def example_errors(dataset: Dataset, predicted: np.ndarray) -> np.ndarray:
+    """Returns the error of each test example [N]: NRMSE, or the root of its MSE.
 
-    Without the eyes of the 68 points the size of their box is the norm.
+    Faces have the NRMSE. It is normalised by the distance of the eyes, and by the size
+    of the points' box if a face does not have 68 points.
     """
     if dataset.faces is None:
         return np.sqrt(np.square(predicted - dataset.test.y).mean(axis=1))
     truth, frame = dataset.faces.points, dataset.faces.frame
     points = crops.from_frame(predicted, frame)
-    known = truth.shape[1] == POINTS
-    scale = metrics.inter_ocular(truth) if known else metrics.box_size(truth)
-    return np.asarray(metrics.nme(points, truth, scale))
+    has_eyes = truth.shape[1] == POINTS
+    normaliser = metrics.inter_ocular(truth) if has_eyes else metrics.box_size(truth)
+    return np.asarray(metrics.nme(points, truth, normaliser))
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """What `data.json` says: shapes, sizes, and a checksum of it all."""
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Returns the content of data.json: shapes, numbers of rows, a checksum."""
     parts: dict[str, Examples] = {
         "train": dataset.train,
-        "valid": dataset.valid,
+        "valid": dataset.validation,
         "test": dataset.test,
     }
     checksum = 0
@@ -210,16 +219,16 @@ def _train(
     folder: Path,
     programs: Callable[[Training], CompiledEpoch],
 ) -> tuple[dict[str, Any], Callable[[jax.Array], jax.Array]]:
-    """What training came to, and x [N, ...] -> y [N, D]."""
+    """Trains; returns the summary and the function x [N, ...] -> y [N, D]."""
     if config.variant == "mean":
-        train, valid = dataset.train, dataset.valid
+        train, validation = dataset.train, dataset.validation
         mean = train.y[train.has_y].mean(axis=0)
         best = {
             "train/mse": float(metrics.mse(mean[None], train.y[train.pairs])),
-            "valid/mse": float(metrics.mse(mean[None], valid.y)),
+            "valid/mse": float(metrics.mse(mean[None], validation.y)),
         }
         return {"best": best}, lambda x: jnp.broadcast_to(mean, (len(x), len(mean)))
-    training = plan(config, dataset)
+    training = make_training(config, dataset)
     result = fit(training, folder, programs(training))
     predict = make_predict(build_network(config, dataset))
     return result.summary, partial(predict, result.best)

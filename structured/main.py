@@ -1,4 +1,4 @@
-"""Trains system 2.
+"""Trains one run of system 2.
 
 python -m structured.main --config configs/structured/digits.py --workdir runs/digits
 """
@@ -13,29 +13,31 @@ from mtl.host import launch
 from structured import config as configs
 from structured import data, experiment
 from structured.report import comparison
-from structured.report.comparison import Group
+from structured.report.comparison import VariantRuns
 
 
 def train(arguments: Sequence[str]) -> str:
-    """Trains as the flags say; returns what it came to, in words."""
+    """Trains from command-line flags and returns a summary."""
     launch.no_more(arguments)
     args = flags.FLAGS
     config, folder = args.config, Path(args.workdir)
     configs.check(config)
     dataset = data.load(config)
     run = experiment.train_and_evaluate(config, folder, dataset)
-    group = Group([run], [comparison.read_rows(run, folder)])
-    comparison.draw(folder, config, dataset, {config.variant: group})
+    runs = VariantRuns([run], [comparison.read_log(run, folder)])
+    comparison.write_report(folder, config, dataset, {config.variant: runs})
     s = run.summary
     scores = ", ".join(f"{k} {v:.4g}" for k, v in sorted(s["test"].items()))
     return (
         f"{s['variant']}, {s['pairs']} pairs, {s['x_only']} x alone, {s['y_only']} y "
         f"alone. On the test set: {scores}.\n"
-        f"{s['total_seconds']:.0f} s on {s['device']}; all of it is in {args.workdir}"
+        f"{s['total_seconds']:.0f} s on {s['device']}; all files are in {args.workdir}"
     )
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "The experiment's config file.")
-    flags.DEFINE_string("workdir", None, "The run's folder: new, or to resume.")
+    config_flags.DEFINE_config_file("config", None, "The config of the run.")
+    flags.DEFINE_string(
+        "workdir", None, "The folder of the run; a run in it is resumed."
+    )
     launch.launch(train, "config", "workdir")

@@ -1,4 +1,4 @@
-"""The five parts of the structured-output network (arXiv 1504.07550).
+"""Makes the structured-output network from five parts (arXiv 1504.07550).
 
     encoder_in   P_in    x -> code of x
     decoder_in   P'_in   code of x -> x
@@ -8,8 +8,8 @@
 
 R_in = decoder_in(encoder_in(x)), R_out = decoder_out(encoder_out(y)), and the main
 network is M(x) = decoder_out(link(encoder_in(x))). Each part is a pure function of all
-the parameters, a dict with a key a part. In a tied auto-encoder the matrices belong to
-the half that the main network uses.
+parameters, a dict with one entry for each part. In a tied auto-encoder, the half that
+the main network uses owns the matrices.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from mtl.engine.task import Params
 from mtl.tasks.network import affine, dense
 from structured.autoencoder import (
     ACTIVATIONS,
-    SCALES,
+    INIT_SCALES,
     AutoEncoder,
     Half,
     make_conv,
@@ -34,7 +34,7 @@ Part = Callable[[Params, jax.Array], jax.Array]
 
 
 class Network(NamedTuple):
-    """`init(key) -> params`, and the parts, `(params, [B, ...]) -> [B, ...]`."""
+    """Pure functions `init(key) -> params` and `part(params, [B, ...]) -> [B, ...]`."""
 
     init: Callable[[jax.Array], Params]
     encoder_in: Part
@@ -44,17 +44,23 @@ class Network(NamedTuple):
     decoder_out: Part
 
     def main(self, params: Params, x: jax.Array) -> jax.Array:
-        """M(x): [B, outputs] from x [B, ...]."""
+        """Applies the main network M to x [B, ...]; returns [B, outputs]."""
         code = self.encoder_in(params, x)
         return self.decoder_out(params, self.link(params, code))
 
 
 def make(model: ConfigDict, shape: Sequence[int], outputs: int) -> Network:
-    """The network of `config.model` for x of a shape, without the batch, and y."""
+    """Makes the network of `config.model`.
+
+    Args:
+      model: `config.model`.
+      shape: the shape of one x.
+      outputs: the size of one y.
+    """
     c = model
     auto_in, auto_out = _input_side(c, shape), _output_side(c, outputs)
-    sizes = (auto_in.code, *c.link, auto_out.code)
-    # The link ends on the code of y, with the activation that this has.
+    sizes = (auto_in.code_size, *c.link, auto_out.code_size)
+    # The link's last layer is the code of y, so it has the code's activation.
     acts = [c.link_activation] * len(c.link) + [c.output_activation]
 
     def init(key: jax.Array) -> Params:
@@ -86,16 +92,16 @@ def make(model: ConfigDict, shape: Sequence[int], outputs: int) -> Network:
 
 def _input_side(c: ConfigDict, shape: Sequence[int]) -> AutoEncoder:
     act, output = c.input_activation, c.x_activation
-    owner: Half | None = "encoder" if c.tied_input else None
+    kernel_owner: Half | None = "encoder" if c.tied_input else None
     if c.encoder == "cnn":
-        return make_conv(shape, c.channels, c.strides, act, output, owner)
-    return make_dense(shape, c.input, act, output, owner)
+        return make_conv(shape, c.channels, c.strides, act, output, kernel_owner)
+    return make_dense(shape, c.input, act, output, kernel_owner)
 
 
 def _output_side(c: ConfigDict, outputs: int) -> AutoEncoder:
-    owner: Half | None = "decoder" if c.tied_output else None
+    kernel_owner: Half | None = "decoder" if c.tied_output else None
     act, output = c.output_activation, c.y_activation
-    return make_dense((outputs,), c.output, act, output, owner)
+    return make_dense((outputs,), c.output, act, output, kernel_owner)
 
 
 def _init_link(key: jax.Array, sizes: Sequence[int], acts: Sequence[str]) -> Params:
@@ -103,5 +109,7 @@ def _init_link(key: jax.Array, sizes: Sequence[int], acts: Sequence[str]) -> Par
     for k, ((below, above), act) in enumerate(
         zip(pairwise(sizes), acts, strict=True), start=1
     ):
-        layers[str(k)] = dense(jax.random.fold_in(key, k), below, above, SCALES[act])
+        layers[str(k)] = dense(
+            jax.random.fold_in(key, k), below, above, INIT_SCALES[act]
+        )
     return layers

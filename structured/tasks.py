@@ -1,10 +1,10 @@
-"""The three tasks of structured output, and the variants as weights over them.
+"""Defines the three tasks of structured output, and the variants by their loss weights.
 
     in          J_in:  reconstruct x, over all examples that have x (F)
     out         J_out: reconstruct y, over all examples that have y (L)
     supervised  J_s:   predict y from x, over the pairs (S)
 
-A variant is the same three tasks with other weights, so that all variants run in one
+All variants have the same three tasks with other loss weights, so that they run in one
 compiled program, from the same initial parameters.
 """
 
@@ -25,133 +25,150 @@ from structured.network import Network
 Batch = dict[str, jax.Array]
 Augment = Callable[[Batch, jax.Array], Batch]
 
-NAMES = ("in", "out", "supervised")
-# Which of the tasks a variant has. "mean" has none: it predicts the mean y.
-USES = {
+TASK_NAMES = ("in", "out", "supervised")
+# The tasks with a loss weight above 0. "mean" has none: it predicts the mean y.
+VARIANT_TASKS = {
     "mlp": ("supervised",),
     "mlp_in": ("in", "supervised"),
     "mlp_out": ("out", "supervised"),
     "mlp_in_out": ("in", "out", "supervised"),
 }
-VARIANTS = ("mean", *USES)
+VARIANTS = ("mean", *VARIANT_TASKS)
 
-ERRORS = {"squared": jnp.square, "absolute": jnp.abs}
+ERROR_FUNCTIONS = {"squared": jnp.square, "absolute": jnp.abs}
 OPTIMIZERS: dict[str, Callable[[ConfigDict], optax.GradientTransformation]] = {
     "sgd": lambda c: optax.sgd(1.0, momentum=c.momentum),
     "adam": lambda c: optax.adam(1.0, b1=c.momentum),
 }
 
 
-def build(
+def make_tasks(
     config: ConfigDict, network: Network, augment: Augment | None = None
 ) -> list[Task]:
-    """The tasks, in the order of their steps.
+    """Makes the tasks, in the order of their updates.
 
     Args:
-      config: of the run.
-      network: its parts.
-      augment: `(batch, key) -> batch`: what becomes of the data's rows before a task
-        sees them. Each step has a key of its own.
+      config: the config of the run.
+      network: the parts of the network.
+      augment: `(batch, key) -> batch`, applied to a task's batch before its loss. Each
+        update has its own key.
     """
     n, c = network, config
-    look: Augment = augment or (lambda batch, key: batch)
+    augment_batch: Augment = augment or (lambda batch, key: batch)
 
     def supervised(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
-        seen = look(batch, key)
-        return distance(c.supervised, n.main(params, seen["x"]), seen["y"])
+        augmented = augment_batch(batch, key)
+        output = n.main(params, augmented["x"])
+        return errors_per_example(c.supervised, output, augmented["y"])
 
     main_parts = ("encoder_in", "link", "decoder_out")
     return [
-        _reconstruct("in", c.reconstruct_in, n.encoder_in, n.decoder_in, look),
-        _reconstruct("out", c.reconstruct_out, n.encoder_out, n.decoder_out, look),
+        _reconstruct("in", c.reconstruct_in, n.encoder_in, n.decoder_in, augment_batch),
+        _reconstruct(
+            "out", c.reconstruct_out, n.encoder_out, n.decoder_out, augment_batch
+        ),
         Task(
             "supervised",
             supervised,
             params=main_parts,
             rows=lambda data: data["has_x"] & data["has_y"],
             reduction=c.supervised.batch,
-            penalty=decay(c.supervised, main_parts),
+            penalty=l2_penalty(c.supervised, main_parts),
         ),
     ]
 
 
-def weights(config: ConfigDict) -> np.ndarray:
-    """[epochs, tasks] importance weights of `config.variant`.
+def loss_weights(config: ConfigDict) -> np.ndarray:
+    """Returns the loss weights of `config.variant`, [epochs, tasks].
 
-    The paper's: λ_sup = 1; λ_in and λ_out 1 up to an epoch, then linearly down to 0.
+    As in the paper, λ_sup is 1; λ_in and λ_out are 1 up to an epoch, and then fall
+    linearly to 0.
     """
     curves = {
-        "in": _fall(*config.schedule.input),
-        "out": _fall(*config.schedule.output),
+        "in": _hold_then_fall(*config.schedule.input),
+        "out": _hold_then_fall(*config.schedule.output),
         "supervised": schedules.constant,
     }
-    table = schedules.table([curves[name] for name in NAMES], config.epochs)
-    return table * [name in USES[config.variant] for name in NAMES]
+    table = schedules.table([curves[name] for name in TASK_NAMES], config.epochs)
+    return table * [name in VARIANT_TASKS[config.variant] for name in TASK_NAMES]
 
 
-def rates(config: ConfigDict) -> np.ndarray:
-    """[epochs] learning rates: constant, then by half a cosine down to 0."""
+def learning_rates(config: ConfigDict) -> np.ndarray:
+    """Returns the learning rates, [epochs]: constant, then half a cosine down to 0."""
     c, epoch = config.optim, np.arange(config.epochs)
     start = config.epochs - c.decay_epochs
-    part = np.clip((epoch - start) / max(c.decay_epochs, 1), 0, 1)
-    return c.rate * (1 + np.cos(np.pi * part)) / 2
+    progress = np.clip((epoch - start) / max(c.decay_epochs, 1), 0, 1)
+    return c.rate * (1 + np.cos(np.pi * progress)) / 2
 
 
-def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """For a rate of 1; each kind of step has a state of its own."""
+def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
+    """Makes the optimizer for a learning rate of 1.
+
+    The engine keeps one optimizer state for each kind of update.
+    """
     c = config.optim
-    made = OPTIMIZERS[c.name](c)
+    optimizer = OPTIMIZERS[c.name](c)
     if c.clip:
-        made = optax.chain(optax.clip_by_global_norm(c.clip), made)
-    return made
+        optimizer = optax.chain(optax.clip_by_global_norm(c.clip), optimizer)
+    return optimizer
 
 
-def distance(c: ConfigDict, output: jax.Array, target: jax.Array) -> jax.Array:
-    """[B] errors of [B, ...]: their squares or sizes, summed or averaged."""
-    errors = ERRORS[c.error](output - target).reshape(len(target), -1)
+def errors_per_example(
+    c: ConfigDict, output: jax.Array, target: jax.Array
+) -> jax.Array:
+    """Returns the squared or absolute errors [B] of outputs [B, ...].
+
+    Args:
+      c: the config of the task: `error`, and `dimensions`, "sum" or "mean".
+      output: [B, ...].
+      target: [B, ...].
+    """
+    errors = ERROR_FUNCTIONS[c.error](output - target).reshape(len(target), -1)
     return errors.sum(axis=1) if c.dimensions == "sum" else errors.mean(axis=1)
 
 
-def decay(c: ConfigDict, parts: tuple[str, ...]) -> Callable | None:
-    """L2 of the matrices of some parts, `params -> c.l2 sum W^2`; None if l2 is 0."""
+def l2_penalty(c: ConfigDict, parts: tuple[str, ...]) -> Callable | None:
+    """Returns `params -> c.l2 sum W^2` over the matrices of parts; None if l2 is 0."""
 
     def penalty(params: Params) -> jax.Array:
-        own = flatten({part: params[part] for part in parts})
-        kernels = [v for name, v in own.items() if name.endswith("kernel")]
+        selected = flatten({part: params[part] for part in parts})
+        kernels = [v for name, v in selected.items() if name.endswith("kernel")]
         return c.l2 * sum(jnp.sum(jnp.square(w)) for w in kernels)
 
     return penalty if c.l2 else None
 
 
 def _reconstruct(
-    name: str, c: ConfigDict, encode: Callable, decode: Callable, look: Augment
+    name: str, c: ConfigDict, encode: Callable, decode: Callable, augment: Augment
 ) -> Task:
+    """Makes the task of a denoising auto-encoder on x ("in") or y ("out")."""
     field = {"in": "x", "out": "y"}[name]
     parts = (f"encoder_{name}", f"decoder_{name}")
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
-        for_look, for_noise = jax.random.split(key)
-        target = look(batch, for_look)[field]
-        given = corruption.corrupt(for_noise, target, c.noise, c.level)
-        code = encode(params, given)
+        augment_key, noise_key = jax.random.split(key)
+        target = augment(batch, augment_key)[field]
+        corrupted = corruption.corrupt(noise_key, target, c.noise, c.level)
+        code = encode(params, corrupted)
         if c.center_code:
-            code = code - _mean(code, batch["valid"])
-        return distance(c, decode(params, code), target)
+            code = code - _masked_mean(code, batch["valid"])
+        return errors_per_example(c, decode(params, code), target)
 
-    rows = partial(_has, field=f"has_{field}")
-    penalty = decay(c, parts)
+    rows = partial(_get_field, field=f"has_{field}")
+    penalty = l2_penalty(c, parts)
     return Task(name, loss, parts, rows, reduction=c.batch, penalty=penalty)
 
 
-def _has(data: Batch, field: str) -> jax.Array:
+def _get_field(data: Batch, field: str) -> jax.Array:
     return data[field]
 
 
-def _mean(code: jax.Array, valid: jax.Array) -> jax.Array:
-    """[D]: the mini-batch mean of the codes [B, D], of the rows that count."""
-    own = jnp.where(valid[:, None], code, 0)
-    return own.sum(axis=0) / jnp.maximum(valid.sum(), 1)
+def _masked_mean(code: jax.Array, mask: jax.Array) -> jax.Array:
+    """The mean [D] of the codes [B, D] of a mini-batch's valid rows [B]."""
+    masked = jnp.where(mask[:, None], code, 0)
+    return masked.sum(axis=0) / jnp.maximum(mask.sum(), 1)
 
 
-def _fall(hold: float, end: float) -> schedules.Schedule:
+def _hold_then_fall(hold: float, end: float) -> schedules.Schedule:
+    """1 up to the epoch `hold`, then linearly down to 0 at the epoch `end`."""
     return lambda epoch: schedules.piecewise(epoch, [(hold, 1.0), (end, 0.0)])

@@ -1,1 +1,1 @@
-"""Experiments of system 2: regularised structured output."""
+"""Configs of system 2: regularised structured output."""

@@ -1,6 +1,6 @@
-"""Completion of scikit-learn's digits (embedded): upper half -> lower half.
+"""Completes scikit-learn's digits (embedded): upper half -> lower half.
 
-Of 1000 training digits 50 are pairs; of the others there is x alone and y alone.
+Of 1000 training digits, 50 are pairs; the others are used as x alone and as y alone.
 
     python -m structured.main --config configs/structured/digits.py --workdir runs/c
 """
@@ -12,14 +12,15 @@ from structured import config
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The config; variant "smoke" trains in seconds."""
+    """Returns the config; the variant "smoke" trains in seconds."""
     checks.check_variant(variant, "smoke")
     c = config.default()
     c.data.source = "digits"
     c.data.pairs = 50
     c.data.valid = 297 / 1297
     c.model.input, c.model.link, c.model.output = (64,), (64,), (32,)
-    c.model.y_activation = "sigmoid"  # Pixels of the lower half, in [0, 1].
+    # The pixels of the lower half are in [0, 1].
+    c.model.y_activation = "sigmoid"
     c.reconstruct_in.l2 = c.reconstruct_out.l2 = 1e-4
     c.batch_size, c.optim.rate = 20, 1e-2
     c.epochs = 300

@@ -1,12 +1,13 @@
-"""arXiv 1504.07550 on HELEN: 68 points from 50x50 grey faces, Algorithm 2.
+"""Trains as arXiv 1504.07550 on HELEN: 68 points from 50x50 grey faces, Algorithm 2.
 
     python -m structured.main --config configs/structured/helen.py \
         --workdir runs/helen --config.data.path=DIR
 
 DIR holds helen/trainset and helen/testset in the 300-W layout; add
-`--config.data.unlabelled="('afw',)"` for unlabelled faces. Variants: `:smoke` trains in
-seconds; `:quick` goes about the same path in a twentieth of the steps: batches of 40,
-200 epochs and 20 times the rate. What they reach is in docs/results/structured.md.
+`--config.data.unlabelled="('afw',)"` for unlabelled faces. The variant `:smoke` trains
+in seconds. The variant `:quick` trains similarly with a twentieth of the updates:
+batches of 40, 200 epochs and 20 times the learning rate. The results are in
+docs/results/structured.md.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +17,7 @@ from structured import config
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The config, or a variant of it."""
+    """Returns the config, or a variant of it: "smoke" or "quick"."""
     checks.check_variant(variant, "smoke", "quick")
     c = config.default()
     if variant == "quick":

@@ -1,7 +1,8 @@
-"""From canvases, crops with some context, to what the network sees: plain or jittered.
+"""Makes the network's input from canvases, with or without augmentation, on the device.
 
-Jitter turns, scales, shifts and mirrors a face about the centre of its frame, image and
-points alike, on the device. Coordinates are the frame's: -0.5 to 0.5 from edge to edge.
+A canvas is the crop of a face with some context on each side (`crops`). Augmentation
+rotates, scales, shifts and mirrors a face about the centre of its frame, image and
+points alike. Coordinates are those of the frame: -0.5 to 0.5 from edge to edge.
 """
 
 from typing import NamedTuple
@@ -12,16 +13,20 @@ from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from structured.faces.crops import Crop
-from structured.faces.points import MIRROR
+from structured.faces.points import MIRROR_ORDER
 
-FLAT = 1e-2  # Grey levels; interpolation makes a flat image less flat than its canvas.
+# Images with a smaller range of grey levels count as flat. It is above 0, because
+# interpolation adds rounding errors to a flat image.
+MIN_GREY_RANGE = 1e-2
 
 
-class Moves(NamedTuple):
-    """What happens to each of B faces.
+class FaceTransforms(NamedTuple):
+    """Affine transforms of B faces: p -> linear p + shift, for points p of the frame.
 
-    linear: [B, 2, 2] and shift: [B, 2] take a point p of the frame to linear p + shift.
-    mirrored: bool[B], whether `linear` mirrors, so that left and right points swap.
+    Attributes:
+      linear: [B, 2, 2].
+      shift: [B, 2].
+      mirrored: bool [B], whether `linear` mirrors, so that left and right points swap.
     """
 
     linear: jax.Array
@@ -29,79 +34,101 @@ class Moves(NamedTuple):
     mirrored: jax.Array
 
 
-def stretch(x: jax.Array) -> jax.Array:
-    """Each image of [B, H, W], in grey levels, to [0, 1]; a flat one becomes 0."""
+def stretch_contrast(x: jax.Array) -> jax.Array:
+    """Maps each image of [B, H, W] from its grey range to [0, 1], a flat image to 0."""
     low = x.min(axis=(1, 2), keepdims=True)
-    span = x.max(axis=(1, 2), keepdims=True) - low
-    return jnp.where(span > FLAT, (x - low) / jnp.maximum(span, FLAT), 0)
+    grey_range = x.max(axis=(1, 2), keepdims=True) - low
+    stretched = (x - low) / jnp.maximum(grey_range, MIN_GREY_RANGE)
+    return jnp.where(grey_range > MIN_GREY_RANGE, stretched, 0)
 
 
-def plain(canvas: jax.Array, crop: Crop) -> jax.Array:
-    """[B, S, S] in [0, 1]: the middle of canvases uint8 [B, C, C], stretched."""
+def network_input(canvas: jax.Array, crop: Crop) -> jax.Array:
+    """Makes inputs without augmentation: the canvases' middles, contrast stretched.
+
+    Args:
+      canvas: uint8 [B, C, C], C = crop.canvas.
+      crop: how the canvases were cut.
+
+    Returns:
+      float32 [B, S, S] in [0, 1], S = crop.size.
+    """
     inner = slice(crop.context, crop.context + crop.size)
-    return stretch(canvas[:, inner, inner].astype(jnp.float32))
+    return stretch_contrast(canvas[:, inner, inner].astype(jnp.float32))
 
 
-def draw(key: jax.Array, frame: jax.Array, jitter: ConfigDict) -> Moves:
-    """Random moves for frames [B, 4], left, top, width, height.
+def draw_transforms(
+    key: jax.Array, frame: jax.Array, config: ConfigDict
+) -> FaceTransforms:
+    """Draws a random transform for each frame.
 
     Args:
       key: a PRNG key.
-      frame: a face turns in the image and not in its frame, which need not be a square.
-      jitter: `rotation` in degrees, `scale` as a share and `shift` in frames are the
-        standard deviations of normal draws; `mirror` mirrors half of the faces.
+      frame: [B, 4], left, top, width, height in pixels. Rotations are those of the
+        image, where a frame need not be a square.
+      config: `config.augmentation`: `rotation` in degrees, `scale` as a share and
+        `shift` in frames are the standard deviations of normal draws; `mirror` mirrors
+        each face with probability 1/2.
     """
     keys = jax.random.split(key, 4)
-    many = len(frame)
-    angle = jnp.deg2rad(jitter.rotation) * jax.random.normal(keys[0], (many,))
-    scale = jnp.exp(jitter.scale * jax.random.normal(keys[1], (many,)))
-    shift = jitter.shift * jax.random.normal(keys[2], (many, 2))
-    mirrored = jax.random.bernoulli(keys[3], 0.5, (many,)) & jitter.mirror
+    count = len(frame)
+    angle = jnp.deg2rad(config.rotation) * jax.random.normal(keys[0], (count,))
+    scale = jnp.exp(config.scale * jax.random.normal(keys[1], (count,)))
+    shift = config.shift * jax.random.normal(keys[2], (count, 2))
+    mirrored = jax.random.bernoulli(keys[3], 0.5, (count,)) & config.mirror
     aspect = frame[:, 2] / frame[:, 3]
     cos, sin = scale * jnp.cos(angle), scale * jnp.sin(angle)
-    side = jnp.where(mirrored, -1.0, 1.0)
+    x_sign = jnp.where(mirrored, -1.0, 1.0)
     linear = jnp.stack(
         [
-            jnp.stack([cos * side, -sin / aspect], axis=-1),
-            jnp.stack([sin * aspect * side, cos], axis=-1),
+            jnp.stack([cos * x_sign, -sin / aspect], axis=-1),
+            jnp.stack([sin * aspect * x_sign, cos], axis=-1),
         ],
         axis=1,
     )
-    return Moves(linear, shift, mirrored)
+    return FaceTransforms(linear, shift, mirrored)
 
 
-def move_points(moves: Moves, y: jax.Array) -> jax.Array:
-    """[B, 2 P] coordinates (x1..xP, y1..yP) of the frame, after the moves."""
+def transform_points(transforms: FaceTransforms, y: jax.Array) -> jax.Array:
+    """Transforms coordinates [B, 2 P] of the frame, (x1 ... xP, y1 ... yP)."""
     xy = jnp.stack(jnp.split(y, 2, axis=1), axis=-1)
-    if xy.shape[1] == len(MIRROR):
-        swapped = xy[:, MIRROR]
-        xy = jnp.where(moves.mirrored[:, None, None], swapped, xy)
-    xy = jnp.einsum("bij,bpj->bpi", moves.linear, xy) + moves.shift[:, None]
+    if xy.shape[1] == len(MIRROR_ORDER):
+        swapped = xy[:, MIRROR_ORDER]
+        xy = jnp.where(transforms.mirrored[:, None, None], swapped, xy)
+    xy = jnp.einsum("bij,bpj->bpi", transforms.linear, xy)
+    xy += transforms.shift[:, None]
     return jnp.concatenate([xy[..., 0], xy[..., 1]], axis=1)
 
 
-def move_images(moves: Moves, canvas: jax.Array, crop: Crop) -> jax.Array:
-    """[B, S, S] in [0, 1]: canvases uint8 [B, C, C] after the moves, stretched.
+def transform_images(
+    transforms: FaceTransforms, canvas: jax.Array, crop: Crop
+) -> jax.Array:
+    """Makes inputs with augmentation; outside of the canvas, its edge is repeated.
 
-    What comes from beyond the canvas repeats its edge.
+    Args:
+      transforms: of B faces.
+      canvas: uint8 [B, C, C], C = crop.canvas.
+      crop: how the canvases were cut.
+
+    Returns:
+      float32 [B, S, S] in [0, 1], S = crop.size.
     """
     extent = 1 + 2 * crop.margin
-    middle = ((jnp.arange(crop.size) + 0.5) / crop.size - 0.5) * extent
-    seen = jnp.stack(jnp.meshgrid(middle, middle), axis=-1)  # [S, S, (x, y)]
-    back = _inverse(moves.linear)
-    away = seen[None] - moves.shift[:, None, None]
-    source = jnp.einsum("bij,bhwj->bhwi", back, away)
+    centres = ((jnp.arange(crop.size) + 0.5) / crop.size - 0.5) * extent
+    target = jnp.stack(jnp.meshgrid(centres, centres), axis=-1)  # [S, S, (x, y)]
+    inverse = _inverse_2x2(transforms.linear)
+    shifted = target[None] - transforms.shift[:, None, None]
+    source = jnp.einsum("bij,bhwj->bhwi", inverse, shifted)
     pixel = (source / extent + 0.5) * crop.size - 0.5 + crop.context
 
-    def one(image: jax.Array, at: jax.Array) -> jax.Array:
-        where = [at[..., 1], at[..., 0]]
-        return map_coordinates(image, where, order=1, mode="nearest")
+    def sample(image: jax.Array, xy: jax.Array) -> jax.Array:
+        rows_columns = [xy[..., 1], xy[..., 0]]
+        return map_coordinates(image, rows_columns, order=1, mode="nearest")
 
-    return stretch(jax.vmap(one)(canvas.astype(jnp.float32), pixel))
+    return stretch_contrast(jax.vmap(sample)(canvas.astype(jnp.float32), pixel))
 
 
-def _inverse(m: jax.Array) -> jax.Array:
-    """Of matrices [B, 2, 2]."""
+def _inverse_2x2(m: jax.Array) -> jax.Array:
+    """The inverses of matrices [B, 2, 2]."""
     a, b, c, d = m[:, 0, 0], m[:, 0, 1], m[:, 1, 0], m[:, 1, 1]
     adjugate = jnp.stack([jnp.stack([d, -b], -1), jnp.stack([-c, a], -1)], axis=1)
     return adjugate / (a * d - b * c)[:, None, None]

@@ -1,11 +1,12 @@
-"""From an image file and a box to the crop that a network sees.
+"""Reads images, and crops them about a box.
 
-Coordinates count pixels from 0, and a whole number is the centre of a pixel, as in the
-.pts files less 1. Pillow puts 0 at the outer edge of the first pixel, so it knows the
-coordinate p as p + 0.5.
+Coordinates count pixels from 0, and a whole number is the centre of a pixel: those of
+.pts files less 1. Pillow puts 0 at the outer edge of the first pixel, so coordinate p
+is p + 0.5 for Pillow.
 
-A *frame* is the box that the coordinates of a face are relative to: its left edge is
--0.5, its right edge 0.5. A box and a frame are (left, top, width, height).
+The *frame* of a face is the box to which its coordinates are relative: its left edge is
+-0.5, its right edge 0.5. A box and a frame are (left, top, width, height) in pixels. A
+*canvas* is the crop of a face with some context, from which augmentation samples.
 """
 
 import dataclasses
@@ -22,20 +23,20 @@ from mtl.host.errors import ConfigError, DataError
 
 Array = TypeVar("Array", np.ndarray, jax.Array)
 
-# Of the original image, under one crop: more is a box gone wrong, and would fill the
-# memory.
-MOST_PIXELS = 2**27
+# The largest number of the original image's pixels in one crop. A larger box is a
+# mistake, and would fill the memory.
+MAX_PIXELS_PER_CROP = 2**27
 
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """What is cut out around a box.
+    """How faces are cropped.
 
     Attributes:
       size: side of the network's input, in pixels. It covers the frame and its margin.
       margin: the share of the frame's width (height) that is added on each side.
-      context: more pixels of the same scale that are kept on each side, for jitter.
-      square: makes the frame a square with the box's longer side, about its centre.
+      context: pixels of the same scale to add on each side, for augmentation.
+      square: makes the frame a square of the box's longer side, about its centre.
     """
 
     size: int = 50
@@ -51,46 +52,46 @@ class Crop:
 
     @property
     def canvas(self) -> int:
-        """Side of what is cut, in pixels."""
+        """Side of the canvas, in pixels."""
         return self.size + 2 * self.context
 
 
 def open_grey(path: str | Path) -> np.ndarray:
-    """A JPEG or PNG file as grey, uint8 [H, W], just as its pixels are stored.
+    """Reads a JPEG or PNG file as grey levels, uint8 [H, W], in the stored orientation.
 
-    A turn that EXIF asks for is not made: the points of 300-W lie on the stored pixels.
-    Transparency is dropped, and of 16 bits the upper 8 are kept.
+    EXIF orientation is ignored: the points of 300-W lie on the stored pixels.
+    Transparency is dropped, and the upper 8 of 16 bits are kept.
 
     Raises:
-      DataError: missing, damaged, cut short, empty, enormous, or of another kind.
+      DataError: the file is missing, damaged, empty, too large, or of another format.
     """
     return _decode(path, str(path))
 
 
 def decode_grey(content: bytes, where: str) -> np.ndarray:
-    """`open_grey` of a file's content; `where` names it in an error."""
+    """Does what `open_grey` does, from a file's content; `where` names it in errors."""
     return _decode(io.BytesIO(content), where)
 
 
 def tight_box(points: np.ndarray) -> np.ndarray:
-    """The tight box of points [P, 2] with corners rounded down, float32 [4].
+    """Returns the tight box of points [P, 2], corners rounded down, float32 [4].
 
-    So the authors cut: int(min), int(max) of x and y.
+    The authors crop to this box: int(min), int(max) of x and y.
 
     Raises:
       ValueError: the box has no width or no height, or a point is not finite.
     """
     low, high = np.floor(points.min(0)), np.floor(points.max(0))
-    return _checked(np.concatenate([low, high - low]))
+    return _check_box(np.concatenate([low, high - low]))
 
 
 def frame(box: np.ndarray, crop: Crop) -> np.ndarray:
-    """The frame of a box [4], float32 [4]: the box itself, or squared if asked.
+    """Returns the frame of a box [4], float32 [4]: the box, or a square if crop.square.
 
     Raises:
       ValueError: the box has no width or no height, or is not finite.
     """
-    corner, sides = _checked(box)[:2], _checked(box)[2:]
+    corner, sides = _check_box(box)[:2], _check_box(box)[2:]
     if not crop.square:
         return np.concatenate([corner, sides])
     side = np.full(2, sides.max())
@@ -98,24 +99,27 @@ def frame(box: np.ndarray, crop: Crop) -> np.ndarray:
 
 
 def cut(grey: np.ndarray, frame: np.ndarray, crop: Crop) -> np.ndarray:
-    """The crop of an image uint8 [H, W] about a frame [4], uint8 [C, C].
+    """Cuts the canvas about a frame [4] out of an image uint8 [H, W].
 
-    C is crop.canvas. Triangle filter, widened when it makes smaller, so that nothing
-    aliases. Where the crop leaves the image, the pixels of its edge go on.
+    The triangle filter widens when it shrinks the image, against aliasing. Outside of
+    the image, the pixels of its edge are repeated.
+
+    Returns:
+      uint8 [C, C], C = crop.canvas.
 
     Raises:
-      ValueError: the crop misses the image altogether, or is enormous.
+      ValueError: the canvas does not meet the image, or is too large.
     """
     height, width = grey.shape
-    columns, x = _span(float(frame[0]), float(frame[2]), width, crop)
-    rows, y = _span(float(frame[1]), float(frame[3]), height, crop)
-    if len(columns) * len(rows) > MOST_PIXELS:
+    columns, x = _pixel_range(float(frame[0]), float(frame[2]), width, crop)
+    rows, y = _pixel_range(float(frame[1]), float(frame[3]), height, crop)
+    if len(columns) * len(rows) > MAX_PIXELS_PER_CROP:
         raise ValueError(
             f"the box covers {len(columns)} x {len(rows)} pixels of an image of "
             f"{width} x {height}"
         )
-    around = grey[np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))]
-    small = Image.fromarray(around).resize(
+    patch = grey[np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))]
+    small = Image.fromarray(patch).resize(
         (crop.canvas, crop.canvas),
         Image.Resampling.BILINEAR,
         box=(x[0], y[0], x[1], y[1]),
@@ -124,17 +128,18 @@ def cut(grey: np.ndarray, frame: np.ndarray, crop: Crop) -> np.ndarray:
 
 
 def to_frame(points: Array, frame: Array) -> Array:
-    """Coordinates relative to a frame: [..., P, 2] and [..., 4] to [..., 2P].
+    """Converts points [..., P, 2] in pixels to coordinates of frames [..., 4].
 
-    They are (x1 ... xP, y1 ... yP), each -0.5 at one edge of the frame, 0.5 at the
-    other.
+    Returns:
+      [..., 2P], (x1 ... xP, y1 ... yP), each -0.5 at one edge of the frame and 0.5 at
+      the other.
     """
     y = (points - frame[..., None, :2]) / frame[..., None, 2:] - 0.5
     return y.swapaxes(-1, -2).reshape(*y.shape[:-2], -1)
 
 
 def from_frame(y: Array, frame: Array) -> Array:
-    """The inverse of `to_frame`: [..., 2P] and [..., 4] to pixels [..., P, 2]."""
+    """Inverts `to_frame`: coordinates [..., 2P] to points [..., P, 2] in pixels."""
     points = y.reshape(*y.shape[:-1], 2, -1).swapaxes(-1, -2)
     return (points + 0.5) * frame[..., None, 2:] + frame[..., None, :2]
 
@@ -142,13 +147,13 @@ def from_frame(y: Array, frame: Array) -> Array:
 def _decode(file: str | Path | io.BytesIO, where: str) -> np.ndarray:
     try:
         with Image.open(file, formats=("JPEG", "PNG")) as image:
-            # A JPEG holds its grey apart: to leave the colours undecoded takes a third
-            # of the time. No size is given, so the scale stays as it is.
+            # A JPEG stores grey levels separately: reading only them takes a third of
+            # the time. Without a size, the scale stays the same.
             image.draft("L", None)
             grey = _grey(image)
     except FileNotFoundError as e:
         raise DataError(f"{where}: no such file") from e
-    except Exception as e:  # Pillow raises anything on a broken file.
+    except Exception as e:  # Pillow raises exceptions of any type on a broken file.
         raise DataError(
             f"{where}: not a whole JPEG or PNG image ({e}); get it again"
         ) from e
@@ -159,17 +164,17 @@ def _decode(file: str | Path | io.BytesIO, where: str) -> np.ndarray:
 
 def _grey(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
-        # 16 bits: Pillow would clip them, not scale them.
+        # Pillow would clip 16 bits to 8.
         return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
     if image.mode == "P":
-        # A palette with transparency is only turned to grey with a warning.
+        # Pillow warns when it converts a palette with transparency to grey.
         image = image.convert("RGBA")
     return np.array(image.convert("L"))
 
 
-def _checked(box: np.ndarray) -> np.ndarray:
+def _check_box(box: np.ndarray) -> np.ndarray:
     box = np.asarray(box, np.float32)
-    # Not `min() <= 0`: NaN must fail as well.
+    # `not (... > 0)`, because NaN must fail too.
     if not (np.isfinite(box).all() and box[2:].min() > 0):
         raise ValueError(
             f"the box (left, top, width, height) = {box.tolist()} must be finite, with "
@@ -178,10 +183,10 @@ def _checked(box: np.ndarray) -> np.ndarray:
     return box
 
 
-def _span(
+def _pixel_range(
     start: float, length: float, limit: int, crop: Crop
 ) -> tuple[range, tuple[float, float]]:
-    """Along one side: the pixels to take, and the crop's edges within them."""
+    """Along one axis: the pixels to cut, and the canvas's edges within them."""
     scale = length * (1 + 2 * crop.margin) / crop.size
     low = start + 0.5 - crop.margin * length - crop.context * scale
     high = low + crop.canvas * scale
@@ -190,10 +195,10 @@ def _span(
             f"the box from {start:g} to {start + length:g} lies outside of the image "
             f"of {limit} pixels"
         )
-    # The filter reaches beyond the edges, by one pixel of the crop.
-    reach = math.ceil(max(scale, 1)) + 1
-    first = math.floor(low) - reach
-    last = math.ceil(high) + reach
-    if last - first > MOST_PIXELS:
+    # The filter uses pixels outside of the edges, up to one pixel of the canvas.
+    padding = math.ceil(max(scale, 1)) + 1
+    first = math.floor(low) - padding
+    last = math.ceil(high) + padding
+    if last - first > MAX_PIXELS_PER_CROP:
         raise ValueError(f"the box is {length:g} pixels long, in an image of {limit}")
     return range(first, last), (low - first, high - first)

@@ -1,6 +1,6 @@
-"""New faces from their files to points, pictures and rows of a table.
+"""Predicts the points of new faces: reads images, writes points and pictures.
 
-`predict` is the program to it.
+The launcher is `structured.predict`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,101 +16,104 @@ from mtl.host import workdir
 from mtl.host.errors import DataError
 from structured.faces import crops, face_files, metrics, overlays
 from structured.faces.crops import Crop
-from structured.faces.face_files import Entry
+from structured.faces.face_files import FaceFiles
 from structured.faces.points import POINTS, read_pts, write_pts
 
-CHUNK = 200  # Images in memory at a time.
+IMAGES_PER_CHUNK = 200  # In memory at a time.
 
 
 class Model(NamedTuple):
-    """A trained run.
+    """A trained network for faces.
 
     Attributes:
-      crop: how its faces were cropped.
-      points: P, how many points a face has.
-      predict: canvases uint8 [N, C, C] to coordinates of their frames [N, 2 P].
+      crop: how its training faces were cropped.
+      num_points: P, the number of points of a face.
+      predict: canvases uint8 [N, C, C] -> coordinates of their frames [N, 2 P].
     """
 
     crop: Crop
-    points: int
+    num_points: int
     predict: Callable[[np.ndarray], np.ndarray]
 
 
 class Face(NamedTuple):
-    """What is known of an image so far; only `wrong` once something is.
+    """A face between reading and writing; after a problem, only `files` and `problem`.
 
     Attributes:
-      entry: its files.
-      source: of the box: "csv", "pts" or "image".
-      box, frame: float [4].
-      canvas: uint8 [C, C], what the network needs.
-      shown: uint8, what its picture shows; None where none is asked for.
+      files: its files.
+      box_source: "csv", "pts" or "image".
+      box: float [4], left, top, width, height in pixels.
+      frame: float [4], likewise.
+      canvas: uint8 [C, C], which the network needs.
+      view: uint8, the background of its picture; None without a picture.
       truth: [P, 2] in pixels from 0; None without a .pts.
-      points: [P, 2], likewise, as predicted.
-      wrong: why it failed, or "".
+      points: [P, 2] in pixels from 0, as predicted.
+      problem: why it failed, or "".
     """
 
-    entry: Entry
-    source: str = ""
+    files: FaceFiles
+    box_source: str = ""
     box: np.ndarray | None = None
     frame: np.ndarray | None = None
     canvas: np.ndarray | None = None
-    shown: np.ndarray | None = None
+    view: np.ndarray | None = None
     truth: np.ndarray | None = None
     points: np.ndarray | None = None
-    wrong: str = ""
+    problem: str = ""
 
 
-def mark(
-    model: Model, todo: Sequence[Entry], out: Path, pictured: bool
+def locate_landmarks(
+    model: Model, files: Sequence[FaceFiles], out: Path, pictures: bool
 ) -> Iterator[Face]:
-    """Faces with their points, once those are written; a chunk at a time.
+    """Predicts and writes the points of faces; yields each face once it is written.
 
     Args:
-      model: finds the points.
-      todo: the images; `name` is the place in `out`.
-      out: the folder, with all that are within it.
-      pictured: whether there are pictures.
+      model: predicts the points.
+      files: the images; `name` is the place of the results in `out`.
+      out: a folder that has all sub-folders of these names.
+      pictures: whether to write pictures.
 
     Raises:
-      WorkdirError: a file cannot be written. All else is told in the face's `wrong`.
+      WorkdirError: a file cannot be written. Other errors become the face's `problem`.
     """
-    # Threads, since Pillow works outside of Python's lock.
+    # Threads suffice, because Pillow works without Python's lock.
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(todo), CHUNK):
-            one = partial(_read, model=model, pictured=pictured)
-            found = list(pool.map(one, todo[start : start + CHUNK]))
-            found = _locate(model, found, min(CHUNK, len(todo)))
-            yield from pool.map(partial(_write, out=out), found)
+        for start in range(0, len(files), IMAGES_PER_CHUNK):
+            read = partial(_read_face, model=model, pictures=pictures)
+            faces = list(pool.map(read, files[start : start + IMAGES_PER_CHUNK]))
+            faces = _predict_points(model, faces, min(IMAGES_PER_CHUNK, len(files)))
+            yield from pool.map(partial(_write_outputs, out=out), faces)
 
 
-def targets(entry: Entry, out: Path) -> tuple[Path, Path]:
-    """Where points and picture of an image go."""
-    place = out / entry.name
-    return place.with_name(f"{place.stem}.pts"), place.with_name(f"{place.stem}.png")
+def output_paths(files: FaceFiles, out: Path) -> tuple[Path, Path]:
+    """Returns the paths of a face's .pts file and of its picture."""
+    path = out / files.name
+    return path.with_name(f"{path.stem}.pts"), path.with_name(f"{path.stem}.png")
 
 
-def header(points: int) -> list[str]:
-    """The names of a row's columns."""
-    xy = [f"{axis}{k}" for axis in "xy" for k in range(1, points + 1)]
+def table_header(num_points: int) -> list[str]:
+    """Returns the column names of landmarks.csv."""
+    xy = [f"{axis}{k}" for axis in "xy" for k in range(1, num_points + 1)]
     return [
-        *("name", "status", "box", *face_files.COLUMNS),
+        *("name", "status", "box", *face_files.BOX_COLUMNS),
         *(*xy, "nme_inter_ocular", "problem"),
     ]
 
 
-def row(face: Face, points: int) -> list[str]:
-    """A row of the table; what is not known is empty."""
+def table_row(face: Face, num_points: int) -> list[str]:
+    """Returns the row of a face in landmarks.csv; unknown values are empty."""
     if face.box is None or face.points is None:
-        blank = [""] * (len(header(points)) - 3)
-        return [face.entry.name, "failed", *blank, face.wrong]
-    # As in the .pts: from 1, and so many digits.
+        blank = [""] * (len(table_header(num_points)) - 3)
+        return [face.files.name, "failed", *blank, face.problem]
+    # Pixels from 1, with 8 decimals, as in the .pts file.
     xy = [f"{v:.8f}" for v in (face.points.astype(np.float64) + 1).T.ravel()]
     box = [str(float(v)) for v in face.box]
-    return [face.entry.name, "predicted", face.source, *box, *xy, _error(face), ""]
+    start = [face.files.name, "predicted", face.box_source]
+    return [*start, *box, *xy, _format_nme(face), ""]
 
 
-def _error(face: Face) -> str:
+def _format_nme(face: Face) -> str:
+    """The normalised mean error; "" without a truth of 68 points."""
     if face.truth is None or len(face.truth) != POINTS:
         return ""
     points, truth = jnp.asarray([face.points]), jnp.asarray([face.truth], jnp.float32)
@@ -118,60 +121,60 @@ def _error(face: Face) -> str:
     return f"{float(error[0]):.6f}"
 
 
-def _read(entry: Entry, model: Model, pictured: bool) -> Face:
-    if entry.wrong or entry.image is None:
-        return Face(entry, wrong=entry.wrong)
+def _read_face(files: FaceFiles, model: Model, pictures: bool) -> Face:
+    if files.problem or files.image is None:
+        return Face(files, problem=files.problem)
     try:
-        truth = read_pts(entry.pts, model.points) if entry.pts else None
-        grey = crops.open_grey(entry.image)
-        source, box = _box(entry, truth, grey)
+        truth = read_pts(files.pts, model.num_points) if files.pts else None
+        grey = crops.open_grey(files.image)
+        box_source, box = _choose_box(files, truth, grey)
         frame = crops.frame(box, model.crop)
         canvas = crops.cut(grey, frame, model.crop)
-        shown = overlays.view(grey, box) if pictured else None
+        view = overlays.crop_view(grey, box) if pictures else None
     except (DataError, ValueError) as e:
-        return Face(entry, wrong=str(e))
-    return Face(entry, source, box, frame, canvas, shown, truth)
+        return Face(files, problem=str(e))
+    return Face(files, box_source, box, frame, canvas, view, truth)
 
 
-def _box(
-    entry: Entry, truth: np.ndarray | None, grey: np.ndarray
+def _choose_box(
+    files: FaceFiles, truth: np.ndarray | None, grey: np.ndarray
 ) -> tuple[str, np.ndarray]:
-    """Who says where the face is, and where."""
-    if entry.box is not None:
-        return "csv", entry.box
+    """Returns the source of a face's box, and the box."""
+    if files.box is not None:
+        return "csv", files.box
     if truth is not None:
         return "pts", crops.tight_box(truth)
     height, width = grey.shape
     return "image", np.array([-0.5, -0.5, width, height])
 
 
-def _locate(model: Model, found: list[Face], size: int) -> list[Face]:
-    """Faces with their points.
+def _predict_points(model: Model, faces: list[Face], batch_size: int) -> list[Face]:
+    """Adds the predicted points to faces.
 
-    The network gets `size` of them, whatever their number, so that it is compiled once.
+    The batch is filled up to `batch_size`, so that the network is compiled once.
     """
-    good = [face for face in found if not face.wrong]
+    good = [face for face in faces if not face.problem]
     if not good:
-        return found
-    canvas = np.zeros((size, model.crop.canvas, model.crop.canvas), np.uint8)
+        return faces
+    canvas = np.zeros((batch_size, model.crop.canvas, model.crop.canvas), np.uint8)
     canvas[: len(good)] = np.array([face.canvas for face in good])
     frame = np.array([face.frame for face in good])
     points = iter(crops.from_frame(model.predict(canvas)[: len(good)], frame))
-    return [f if f.wrong else f._replace(points=next(points)) for f in found]
+    return [f if f.problem else f._replace(points=next(points)) for f in faces]
 
 
-def _write(face: Face, out: Path) -> Face:
-    """Leaves points and picture; what an earlier run left of a face that fails goes."""
-    pts, png = targets(face.entry, out)
+def _write_outputs(face: Face, out: Path) -> Face:
+    """Writes points and picture; removes old files of a face that failed."""
+    pts, png = output_paths(face.files, out)
     if face.points is not None and not np.isfinite(face.points).all():
-        face = Face(face.entry, wrong="the network's points are not finite")
+        face = Face(face.files, problem="the network's points are not finite")
     if face.box is None or face.points is None:
         pts.unlink(missing_ok=True)
         png.unlink(missing_ok=True)
         return face
     write_pts(pts, face.points)
-    if face.shown is not None:
-        drawn = overlays.draw(face.shown, face.box, face.points, face.truth)
-        workdir.write_bytes(png, drawn)
-    # A row needs neither, and they are large.
-    return face._replace(canvas=None, shown=None)
+    if face.view is not None:
+        picture = overlays.draw_points(face.view, face.box, face.points, face.truth)
+        workdir.write_bytes(png, picture)
+    # Frees the images, which the table does not need.
+    return face._replace(canvas=None, view=None)

@@ -1,4 +1,4 @@
-"""Pictures of single faces with their points: many and fast, so by Pillow alone."""
+"""Draws single faces with their points by Pillow, which is faster than matplotlib."""
 
 import io
 
@@ -8,57 +8,70 @@ from PIL import Image, ImageDraw
 from structured.faces import crops
 from structured.faces.crops import Crop
 
-SIDE = 480  # Pixels of a picture.
-VIEW = Crop(SIDE, margin=0.2, square=True)
-BEYOND = 48  # The grey of what lies outside of the image.
-DOT = 3  # The radius of a point, in pixels.
-# As in `figures.faces`; Pillow has no other names for them.
+PICTURE_SIZE_PX = 480
+PICTURE_CROP = Crop(PICTURE_SIZE_PX, margin=0.2, square=True)
+OUTSIDE_GREY = 48  # Grey level outside of the image.
+POINT_RADIUS_PX = 3
+# The colours of `figures.faces`, by values that Pillow knows.
 RED, BLUE, GREEN = "#ff0000", "#00bfff", "#00ff00"
 
 
-def view(grey: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """What a picture shows of an image uint8 [H, W]: a box and some more [SIDE, SIDE].
+def crop_view(grey: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Crops an image uint8 [H, W] about a box with a margin, as a picture's background.
+
+    Returns:
+      uint8 [S, S], S = PICTURE_SIZE_PX.
 
     Raises:
-      ValueError: the box misses the image, or is enormous.
+      ValueError: the box does not meet the image, or is too large.
     """
-    frame = crops.frame(box, VIEW)
-    shown = crops.cut(grey, frame, VIEW)
+    frame = crops.frame(box, PICTURE_CROP)
+    canvas = crops.cut(grey, frame, PICTURE_CROP)
     height, width = grey.shape
     corners = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])
-    low, high = np.rint(_pixels(corners, frame) + 0.5).clip(0, SIDE).astype(int)
-    # Beyond the image the crop repeats its edge, which would look like a broken image.
-    picture = np.full_like(shown, BEYOND)
+    edges = np.rint(_to_picture(corners, frame) + 0.5)
+    low, high = edges.clip(0, PICTURE_SIZE_PX).astype(int)
+    # The crop repeats the image's edge, which would look like a broken image.
+    view = np.full_like(canvas, OUTSIDE_GREY)
     inside = slice(low[1], high[1]), slice(low[0], high[0])
-    picture[inside] = shown[inside]
-    return picture
+    view[inside] = canvas[inside]
+    return view
 
 
-def draw(
-    shown: np.ndarray, box: np.ndarray, points: np.ndarray, truth: np.ndarray | None
+def draw_points(
+    view: np.ndarray, box: np.ndarray, points: np.ndarray, truth: np.ndarray | None
 ) -> bytes:
-    """A PNG of what `view` gave, with points [P, 2], in pixels of the image from 0.
+    """Draws points on a view of `crop_view`.
 
-    With the truth, likewise [P, 2]: blue, and red segments from prediction to truth.
+    Args:
+      view: uint8 [S, S].
+      box: [4], the box of this view.
+      points: [P, 2], in pixels of the image from 0; drawn in green.
+      truth: [P, 2], likewise, or None; drawn in blue, with red segments between them
+        and the points.
+
+    Returns:
+      The bytes of a PNG file.
     """
-    frame = crops.frame(box, VIEW)
-    picture = Image.fromarray(shown).convert("RGB")
+    frame = crops.frame(box, PICTURE_CROP)
+    picture = Image.fromarray(view).convert("RGB")
     canvas = ImageDraw.Draw(picture)
-    dots = [(_pixels(points, frame), GREEN)]
+    coloured = [(_to_picture(points, frame), GREEN)]
     if truth is not None:
-        dots.insert(0, (_pixels(truth, frame), BLUE))
-        for ends in np.stack([xy for xy, _ in dots], axis=1):
+        coloured.insert(0, (_to_picture(truth, frame), BLUE))
+        for ends in np.stack([xy for xy, _ in coloured], axis=1):
             canvas.line(ends.ravel().tolist(), RED, width=2)
-    for xy, color in dots:
+    r = POINT_RADIUS_PX
+    for xy, color in coloured:
         for x, y in xy.tolist():
-            canvas.ellipse((x - DOT, y - DOT, x + DOT, y + DOT), color)
+            canvas.ellipse((x - r, y - r, x + r, y + r), color)
     content = io.BytesIO()
-    # Half the time of the default, and hardly larger.
+    # This level takes half the time of the default, for hardly more bytes.
     picture.save(content, "PNG", compress_level=3)
     return content.getvalue()
 
 
-def _pixels(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Points [P, 2] of the image as pixels of its view; both count from 0."""
-    share = (points - frame[:2]) / frame[2:] + VIEW.margin
-    return share / (1 + 2 * VIEW.margin) * SIDE - 0.5
+def _to_picture(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Converts points [P, 2] from pixels of the image to pixels of its picture."""
+    share = (points - frame[:2]) / frame[2:] + PICTURE_CROP.margin
+    return share / (1 + 2 * PICTURE_CROP.margin) * PICTURE_SIZE_PX - 0.5

@@ -1,4 +1,4 @@
-"""The 68 points of a face, and the .pts files that hold them.
+"""Names the 68 points of a face, and reads and writes .pts files.
 
 A .pts file, as the iBUG group publishes them with 300-W:
 
@@ -8,8 +8,8 @@ A .pts file, as the iBUG group publishes them with 300-W:
     68 lines "x y"
     }
 
-The file counts pixels from 1. Everything here counts from 0: a whole number is the
-centre of a pixel.
+The file counts pixels from 1. This module counts from 0: a whole number is the centre
+of a pixel.
 """
 
 from pathlib import Path
@@ -21,13 +21,13 @@ from mtl.host.workdir import write_text
 
 POINTS = 68
 
-# From 0, where the papers' figures count from 1. The right eye of the person is the one
-# on the left of the image: these names go by the image.
+# Indices from 0; the papers' figures count from 1. Left and right are those of the
+# image: the person's right eye is on the left.
 LEFT_CORNER, RIGHT_CORNER = 36, 45
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
 
-# The pairs that change places in a mirror; the others stay what they are.
-_PAIRS = (
+# Pairs of points that a mirror exchanges.
+_MIRROR_PAIRS = (
     *((i, 16 - i) for i in range(8)),  # the jaw
     *((17 + i, 26 - i) for i in range(5)),  # the brows
     *((31 + i, 35 - i) for i in range(2)),  # the nostrils
@@ -37,29 +37,29 @@ _PAIRS = (
 )
 
 
-def _mirror() -> np.ndarray:
+def _make_mirror_order() -> np.ndarray:
     order = np.arange(POINTS)
-    for a, b in _PAIRS:
+    for a, b in _MIRROR_PAIRS:
         order[a], order[b] = b, a
     return order
 
 
-# int [68]: which point each one becomes when the image is mirrored.
-MIRROR = _mirror()
+# int [68]: the index of each point's mirror image.
+MIRROR_ORDER = _make_mirror_order()
 
 
-def read_pts(path: str | Path, points: int | None = None) -> np.ndarray:
-    """The points of a .pts file, float64 [P, 2] as (x, y) in pixels from 0.
+def read_pts(path: str | Path, num_points: int | None = None) -> np.ndarray:
+    """Reads a .pts file: float64 [P, 2], (x, y) in pixels from 0.
 
     Blank lines, lines that start with "#" or "//", a byte order mark and Windows' line
-    ends are let pass.
+    ends are ignored.
 
     Args:
       path: the file.
-      points: how many points there must be; None takes any number.
+      num_points: the required number of points; None accepts any number.
 
     Raises:
-      DataError: no such file, not of this format, or another number of points.
+      DataError: the file is missing, has another format or another number of points.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -75,23 +75,23 @@ def read_pts(path: str | Path, points: int | None = None) -> np.ndarray:
             "'{' and a last line '}'; get it again"
         )
     start = lines.index("{")
-    said = _count(path, lines[:start])
-    xy = _numbers(path, lines[start + 1 : -1])
-    if len(xy) != said:
+    count = _parse_header(path, lines[:start])
+    xy = _parse_points(path, lines[start + 1 : -1])
+    if len(xy) != count:
         raise DataError(
-            f"{path}: n_points says {said}, but {len(xy)} follow; the file is damaged: "
-            "get it again"
+            f"{path}: n_points says {count}, but {len(xy)} follow; the file is "
+            "damaged: get it again"
         )
-    if points is not None and said != points:
-        raise DataError(f"{path}: it has {said} points, where {points} are needed")
+    if num_points is not None and count != num_points:
+        raise DataError(f"{path}: it has {count} points, where {num_points} are needed")
     return xy - 1
 
 
 def write_pts(path: str | Path, points: np.ndarray) -> None:
-    """Writes points [P, 2], in pixels from 0, as a .pts file; aside, then renames.
+    """Writes points [P, 2], in pixels from 0, as a .pts file, atomically.
 
     Raises:
-      ValueError: another shape, or numbers that are not finite.
+      ValueError: the shape is another one, or a number is not finite.
       WorkdirError: the file cannot be written.
     """
     xy = np.asarray(points, np.float64)
@@ -101,11 +101,11 @@ def write_pts(path: str | Path, points: np.ndarray) -> None:
     write_text(Path(path), f"version: 1\nn_points: {len(xy)}\n{{\n{rows}}}\n")
 
 
-def _count(path: str | Path, lines: list[str]) -> int:
-    """n_points, after a look at the version."""
-    head = {key.strip(): value for key, _, value in (s.partition(":") for s in lines)}
+def _parse_header(path: str | Path, lines: list[str]) -> int:
+    """Checks the version; returns n_points."""
+    fields = {key.strip(): value for key, _, value in (s.partition(":") for s in lines)}
     try:
-        version, count = float(head["version"]), int(head["n_points"])
+        version, count = float(fields["version"]), int(fields["n_points"])
     except (KeyError, ValueError) as e:
         raise DataError(
             f"{path}: a .pts file starts with 'version: 1' and 'n_points: {POINTS}'; "
@@ -119,8 +119,8 @@ def _count(path: str | Path, lines: list[str]) -> int:
     return count
 
 
-def _numbers(path: str | Path, rows: list[str]) -> np.ndarray:
-    """Float64 [P, 2], as they stand in the file."""
+def _parse_points(path: str | Path, rows: list[str]) -> np.ndarray:
+    """Returns the file's numbers, float64 [P, 2]."""
     try:
         xy = np.array([[float(v) for v in row.split()] for row in rows]).reshape(-1, 2)
         if len(xy) == len(rows) and np.isfinite(xy).all():

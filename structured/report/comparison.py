@@ -1,10 +1,9 @@
-"""The figures and the page of runs: of one, or of several variants and seeds."""
+"""Writes the figures and the page of runs: one run, or several variants and seeds."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
@@ -14,16 +13,16 @@ from mtl.host import logs, workdir
 from structured import data, experiment
 from structured.data import Dataset
 from structured.experiment import Run
-from structured.faces import augmentation, crops
+from structured.faces import crops
 from structured.faces.points import POINTS
 from structured.report import figures, html_page
 from structured.report.html_page import Section
 
-SHOWN = 4  # Faces of each kind: best, median, worst.
-DIGITS = 10
+FACES_PER_GROUP = 4  # The groups are best, median and worst.
+MAX_DIGITS = 10  # In the figure of completions.
 
-# Columns of the table, their heads, and what the numbers are multiplied by.
-COLUMNS = {
+# Columns of the table by metric: the heading, and a factor for the values.
+METRIC_COLUMNS = {
     "mse": ("MSE ×1e-3", 1e3),
     "auc_0.5": ("AUC, %", 100),
     "cdf_0.1": ("CDF_0.1, %", 100),
@@ -32,73 +31,99 @@ COLUMNS = {
 }
 
 
-class Group(NamedTuple):
-    """The runs of one variant, a seed each, and the rows of their logs."""
+class VariantRuns(NamedTuple):
+    """The runs of one variant.
+
+    Attributes:
+      runs: one for each seed.
+      logs: the rows of each run's log.
+    """
 
     runs: list[Run]
-    rows: list[list[dict]]
+    logs: list[list[dict]]
 
 
-def read_rows(run: Run, folder: Path) -> list[dict]:
-    """The log of a run; of the mean, which trains nothing, its two errors."""
+def read_log(run: Run, folder: Path) -> list[dict]:
+    """Reads the log of a run; the variant "mean" has no log, but two errors."""
     return logs.read_rows(folder) or [{"epoch": 0} | run.summary["best"]]
 
 
-def table(groups: Mapping[str, Group]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: a line a variant, mean ± standard deviation over the seeds."""
-    first = next(iter(groups.values())).runs[0].summary["test"]
-    shown = {k: v for k, v in COLUMNS.items() if k in first}
+def make_table(
+    variants: Mapping[str, VariantRuns],
+) -> tuple[list[str], list[list[str]]]:
+    """Makes the table of results: mean ± standard deviation over the seeds.
+
+    Args:
+      variants: the runs by variant.
+
+    Returns:
+      The head, and a row for each variant.
+    """
+    first = next(iter(variants.values())).runs[0].summary["test"]
+    columns = {k: v for k, v in METRIC_COLUMNS.items() if k in first}
     head = ["variant", "seeds", "train MSE ×1e-3", "valid MSE ×1e-3"]
-    head += [f"test {name}" for name, _ in shown.values()]
-    lines = []
-    for name, group in groups.items():
-        summaries = [run.summary for run in group.runs]
-        cells = [name, str(len(summaries))]
+    head += [f"test {heading}" for heading, _ in columns.values()]
+    rows = []
+    for name, variant in variants.items():
+        summaries = [run.summary for run in variant.runs]
+        row = [name, str(len(summaries))]
         for key in ("train/mse", "valid/mse"):
-            cells.append(spread([1e3 * s["best"][key] for s in summaries]))
-        for key, (_, scale) in shown.items():
-            cells.append(spread([scale * s["test"][key] for s in summaries]))
-        lines.append(cells)
-    return head, lines
+            row.append(format_mean_std([1e3 * s["best"][key] for s in summaries]))
+        for key, (_, factor) in columns.items():
+            row.append(format_mean_std([factor * s["test"][key] for s in summaries]))
+        rows.append(row)
+    return head, rows
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation; the mean alone if there is one value."""
+def format_mean_std(values: Sequence[float]) -> str:
+    """Formats mean ± standard deviation, or the mean alone of one value."""
     mean = f"{np.mean(values):.2f}"
     return f"{mean} ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else mean
 
 
-def draw(
-    folder: Path, config: ConfigDict, dataset: Dataset, groups: Mapping[str, Group]
+def write_report(
+    folder: Path,
+    config: ConfigDict,
+    dataset: Dataset,
+    variants: Mapping[str, VariantRuns],
 ) -> None:
-    """Writes mse.png, cdf.png, faces.png or completions.png, and report.html."""
-    pictures = {"mse.png": figures.mse_curves({k: g.rows for k, g in groups.items()})}
-    last = list(groups)[-1]
+    """Writes mse.png, cdf.png, faces.png or completions.png, and report.html.
+
+    Args:
+      folder: gets the files.
+      config: the config of the runs.
+      dataset: the dataset of one of the runs.
+      variants: the runs by variant; faces are those of the last variant.
+    """
+    pictures = {"mse.png": figures.mse_curves({k: v.logs for k, v in variants.items()})}
+    last = list(variants)[-1]
     if dataset.faces is not None:
-        known = dataset.faces.points.shape[1] == POINTS
         errors = {
-            name: np.stack([experiment.errors(dataset, r.predicted) for r in g.runs])
-            for name, g in groups.items()
+            name: np.stack(
+                [experiment.example_errors(dataset, run.predicted) for run in v.runs]
+            )
+            for name, v in variants.items()
         }
-        if known:
+        if dataset.faces.points.shape[1] == POINTS:
             pictures["cdf.png"] = figures.cdf_curves(errors)
-        if len(dataset.faces.name) >= 3 * SHOWN:
-            run = groups[last].runs[0]
-            pictures["faces.png"] = _faces(config, dataset, run, errors[last][0])
+        if len(dataset.faces.name) >= 3 * FACES_PER_GROUP:
+            run = variants[last].runs[0]
+            pictures["faces.png"] = _draw_faces(config, dataset, run, errors[last][0])
     elif config.data.source == "digits":
-        pictures["completions.png"] = _completions(dataset, groups)
-    texts = {
+        pictures["completions.png"] = _draw_completions(dataset, variants)
+    captions = {
         "mse.png": "Mean squared error against the epoch, training and validation.",
         "cdf.png": "Share of the test faces below each error (NRMSE).",
         "faces.png": f"Test faces, {last}: red from prediction to truth.",
         "completions.png": "Test digits: upper half given, lower half completed.",
     }
-    sections = [Section("Results", "Of the best epoch by validation.", table(groups))]
+    table = make_table(variants)
+    sections = [Section("Results", "Of the best epoch by validation.", table)]
     for name, figure in pictures.items():
         image = png(figure)
         workdir.write_bytes(folder / name, image)
-        sections.append(Section(texts[name], figure=image, alt=texts[name]))
-    summary = groups[last].runs[0].summary
+        sections.append(Section(captions[name], figure=image, alt=captions[name]))
+    summary = variants[last].runs[0].summary
     intro = (
         f"{summary['pairs']} pairs, {summary['x_only']} x alone, {summary['y_only']} "
         f"y alone. {len(dataset.test.x)} test examples."
@@ -107,32 +132,32 @@ def draw(
     html_page.write(folder / "report.html", title, intro, sections)
 
 
-def _faces(
+def _draw_faces(
     config: ConfigDict, dataset: Dataset, run: Run, errors: np.ndarray
 ) -> Figure:
-    """The best, the median and the worst test faces of a run."""
-    chosen = figures.pick(errors, SHOWN)
-    crop, found = data.crop_of(config), dataset.faces
-    assert found is not None
-    shown = np.asarray(augmentation.plain(jnp.asarray(found.canvas[chosen]), crop))
-    truth = crops.to_frame(found.points[chosen], found.frame[chosen])
-    predicted, true = _pixels(run.predicted[chosen], crop), _pixels(truth, crop)
-    titles = [f"{100 * errors[i]:.1f} %" for i in chosen]
-    return figures.faces(shown, predicted, true, titles)
+    """Draws the best, the median and the worst test faces of a run."""
+    picked = figures.pick_faces(errors, FACES_PER_GROUP)
+    crop, faces = data.crop_from_config(config), dataset.faces
+    assert faces is not None
+    images = data.network_input(faces.canvas[picked], crop)
+    truth = crops.to_frame(faces.points[picked], faces.frame[picked])
+    predicted = _to_pixels(run.predicted[picked], crop)
+    titles = [f"{100 * errors[i]:.1f} %" for i in picked]
+    return figures.faces(images, predicted, _to_pixels(truth, crop), titles)
 
 
-def _pixels(y: np.ndarray, crop: crops.Crop) -> np.ndarray:
-    """[K, P, 2] pixels of the network's input from coordinates [K, 2 P]."""
+def _to_pixels(y: np.ndarray, crop: crops.Crop) -> np.ndarray:
+    """Converts coordinates [K, 2 P] to pixels [K, P, 2] of the network's input."""
     xy = np.stack(np.split(y, 2, axis=1), axis=-1)
     return (xy / (1 + 2 * crop.margin) + 0.5) * crop.size - 0.5
 
 
-def _completions(dataset: Dataset, groups: Mapping[str, Group]) -> Figure:
-    """The first test digits."""
+def _draw_completions(dataset: Dataset, variants: Mapping[str, VariantRuns]) -> Figure:
+    """Draws the first test digits as completed by the first run of each variant."""
     shape = dataset.test.x.shape[1:]
-    lower = {k: g.runs[0].predicted[:DIGITS] for k, g in groups.items()}
+    lower = {k: v.runs[0].predicted[:MAX_DIGITS] for k, v in variants.items()}
     return figures.completions(
-        dataset.test.x[:DIGITS],
-        dataset.test.y[:DIGITS].reshape(-1, *shape),
+        dataset.test.x[:MAX_DIGITS],
+        dataset.test.y[:MAX_DIGITS].reshape(-1, *shape),
         {k: v.reshape(-1, *shape) for k, v in lower.items()},
     )

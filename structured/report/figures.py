@@ -1,4 +1,4 @@
-"""The figures of the experiments: curves, faces, completed digits."""
+"""Draws the figures of the experiments: curves, faces, completed digits."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from mtl import figures
 from structured.faces import metrics
 
-# The groups of faces that `pick` finds, and the order in which `faces` shows them.
-GROUPS = ("best", "median", "worst")
+# The groups of faces that `pick_faces` returns, in the order of the rows of `faces`.
+ERROR_GROUPS = ("best", "median", "worst")
 
 Rows = Sequence[Mapping[str, float]]
 
 
 def mse_curves(runs: Mapping[str, Sequence[Rows]]) -> Figure:
-    """MSE against the epoch, on train and valid: mean over seeds, least to most.
+    """Draws training and validation MSE against the epoch: mean and range over seeds.
 
     Args:
       runs: the rows of each seed's log (`mtl.host.logs.read_rows`) by variant. Rows
@@ -29,12 +29,12 @@ def mse_curves(runs: Mapping[str, Sequence[Rows]]) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     for ax, part in zip(panels, ("train", "valid"), strict=True):
         for i, (name, seeds) in enumerate(runs.items()):
-            _band(ax, seeds, f"{part}/mse", name, f"C{i}")
+            _plot_log(ax, seeds, f"{part}/mse", name, f"C{i}")
         ax.set(title=part, xlabel="epoch", yscale="log")
         figures.tidy(ax, legend=False)
         ax.grid(alpha=0.15, which="minor")
     panels[0].set(ylabel="MSE, box units")
-    # A variant that has no values on train is in the right panel's legend alone.
+    # A variant without training MSE has its line in the right panel.
     lines = {a.get_label(): a for ax in panels for a in ax.lines}
     figure.legend(
         [lines[name] for name in runs if name in lines],
@@ -46,35 +46,41 @@ def mse_curves(runs: Mapping[str, Sequence[Rows]]) -> Figure:
 
 
 def cdf_curves(errors: Mapping[str, np.ndarray]) -> Figure:
-    """CDF of the NRMSE of the faces from 0 to 0.5: mean over seeds, least to most.
+    """Draws the CDF of the NRMSE of faces from 0 to 0.5: mean and range over seeds.
+
+    The legend has the means over seeds of the paper's AUC and CDF_0.1.
 
     Args:
-      errors: NRMSE [S, N] by variant, S seeds, N faces. The legend has means over the
-        seeds of the paper's AUC and CDF_0.1.
+      errors: NRMSE [S, N] by variant, of S seeds and N faces.
     """
     figure = Figure(figsize=(7, 4.8), layout="constrained")
     ax = figure.subplots()
     ax.axvline(0.1, color="0.75", lw=1)
-    cuts = np.linspace(0, 0.5, 501)
+    thresholds = np.linspace(0, 0.5, 501)
     for name, values in errors.items():
-        curves = [metrics.cdf(jnp.asarray(e), jnp.asarray(cuts)) for e in values]
-        area = 100 * np.mean([metrics.auc_paper(jnp.asarray(e)) for e in values])
+        curves = [metrics.cdf(jnp.asarray(e), jnp.asarray(thresholds)) for e in values]
+        auc = 100 * np.mean([metrics.auc_paper(jnp.asarray(e)) for e in values])
         share = 100 * np.mean(np.asarray(values) <= 0.1)
-        label = f"{name}: AUC {area:.2f} %, CDF$_{{0.1}}$ {share:.2f} %"
-        _spread(ax, cuts, 100 * np.array(curves), label)
+        label = f"{name}: AUC {auc:.2f} %, CDF$_{{0.1}}$ {share:.2f} %"
+        _plot_mean_and_range(ax, thresholds, 100 * np.array(curves), label)
     ax.set(xlim=(0, 0.5), ylim=(0, 101), xlabel="NRMSE", ylabel="faces, %")
     figures.tidy(ax, legend=False)
     ax.legend(loc="lower right", fontsize=9)
     return figure
 
 
-def pick(errors: np.ndarray, k: int) -> np.ndarray:
-    """The faces with the k least, k median and k greatest errors [N]: indices [3 k].
+def pick_faces(errors: np.ndarray, k: int) -> np.ndarray:
+    """Picks the faces with the k lowest, k median and k highest errors.
 
-    The errors rise all along; NaN comes last.
+    Args:
+      errors: [N]; NaN counts as the highest error.
+      k: the number of faces in each group.
+
+    Returns:
+      Indices [3 k], in the order of rising errors.
 
     Raises:
-      ValueError: there are less than 3 k faces.
+      ValueError: there are fewer than 3 k faces.
     """
     n = len(errors)
     if n < 3 * k:
@@ -87,30 +93,34 @@ def pick(errors: np.ndarray, k: int) -> np.ndarray:
 def faces(
     images: np.ndarray, predicted: np.ndarray, truth: np.ndarray, titles: Sequence[str]
 ) -> Figure:
-    """Faces with red segments from prediction to truth, in rows best, median, worst.
+    """Draws faces with red segments from prediction to truth: best, median, worst.
 
     Args:
-      images: [K, H, W], 0 to 1, grey; a third of K in each row, as `pick` has them.
-      predicted: [K, P, 2], (x, y) in pixels of these images; the middle of the first
+      images: [K, H, W], grey, 0 to 1; each of the 3 rows shows K / 3 of them.
+      predicted: [K, P, 2], (x, y) in pixels of these images; the centre of the first
         pixel is (0, 0).
       truth: [K, P, 2], likewise.
-      titles: K of them.
+      titles: K titles.
 
     Raises:
       ValueError: K is no multiple of 3.
     """
-    if len(images) % len(GROUPS):
+    if len(images) % len(ERROR_GROUPS):
         raise ValueError(f"{len(images)} faces do not fill 3 rows")
-    columns = len(images) // len(GROUPS)
+    columns = len(images) // len(ERROR_GROUPS)
     figure = Figure(figsize=(2 * columns + 0.6, 6.9), layout="constrained")
-    grid = figure.subplots(len(GROUPS), columns, squeeze=False)
+    grid = figure.subplots(len(ERROR_GROUPS), columns, squeeze=False)
     for ax, *face in zip(grid.flat, images, predicted, truth, titles, strict=True):
-        _face(ax, *face)
-    for ax, name in zip(grid[:, 0], GROUPS, strict=True):
+        _plot_face(ax, *face)
+    for ax, name in zip(grid[:, 0], ERROR_GROUPS, strict=True):
         ax.set_ylabel(name, fontsize=11)
-    dots = grid[0, 0].lines
+    points = grid[0, 0].lines
     figure.legend(
-        handles=dots, loc="outside lower center", ncols=2, frameon=False, markerscale=3
+        handles=points,
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        markerscale=3,
     )
     return figure
 
@@ -118,12 +128,12 @@ def faces(
 def completions(
     given: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray]
 ) -> Figure:
-    """Digits whose upper half is given: the true lower half, then each variant's.
+    """Draws digits with a given upper half: a row of the truth, a row for each variant.
 
     Args:
-      given: [K, h, w], 0 to 1.
-      truth: [K, h2, w], 0 to 1.
-      predictions: [K, h2, w] by variant; what is out of range is clipped.
+      given: upper halves [K, h, w], 0 to 1.
+      truth: lower halves [K, h2, w], 0 to 1.
+      predictions: lower halves [K, h2, w] by variant, clipped to 0 to 1.
     """
     rows = {"truth": truth, **predictions}
     figure = Figure(
@@ -132,52 +142,52 @@ def completions(
     grid = figure.subplots(len(rows), len(given), squeeze=False)
     for line, (name, lower) in zip(grid, rows.items(), strict=True):
         for ax, upper, below in zip(line, given, lower, strict=True):
-            _gray(ax, np.concatenate([upper, np.clip(below, 0, 1)]))
+            _show_grey(ax, np.concatenate([upper, np.clip(below, 0, 1)]))
             ax.axhline(len(upper) - 0.5, color="tab:orange", lw=0.8)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
 
-def _band(ax: Axes, seeds: Sequence[Rows], key: str, name: str, color: str) -> None:
-    """A key's curve over the epochs that all the seeds have, or a constant."""
-    found = [{row["epoch"]: row[key] for row in rows if key in row} for rows in seeds]
-    epochs = sorted(set.intersection(*map(set, found)))
-    values = np.array([[seed[t] for t in epochs] for seed in found])
+def _plot_log(ax: Axes, seeds: Sequence[Rows], key: str, name: str, color: str) -> None:
+    """Plots a key over the epochs that all seeds have; a single value as a constant."""
+    logs = [{row["epoch"]: row[key] for row in rows if key in row} for rows in seeds]
+    epochs = sorted(set.intersection(*map(set, logs)))
+    values = np.array([[log[t] for t in epochs] for log in logs])
     if len(epochs) == 1:
         ax.axhline(values.mean(), label=name, color=color, ls="--", lw=1.5)
     elif epochs:
-        _spread(ax, epochs, values, name, color)
+        _plot_mean_and_range(ax, epochs, values, name, color)
 
 
-def _spread(
+def _plot_mean_and_range(
     ax: Axes,
     x: Sequence[float] | np.ndarray,
     values: np.ndarray,
     label: str,
     color: str | None = None,
 ) -> None:
-    """The mean of curves [S, len(x)], and the band from the least to the most."""
+    """Plots the mean of curves [S, len(x)], and a band from minimum to maximum."""
     (line,) = ax.plot(x, values.mean(axis=0), label=label, lw=1.5, color=color)
-    span = values.min(axis=0), values.max(axis=0)
-    ax.fill_between(x, *span, alpha=0.2, lw=0, color=line.get_color())
+    low, high = values.min(axis=0), values.max(axis=0)
+    ax.fill_between(x, low, high, alpha=0.2, lw=0, color=line.get_color())
 
 
-def _face(
+def _plot_face(
     ax: Axes, image: np.ndarray, predicted: np.ndarray, truth: np.ndarray, title: str
 ) -> None:
-    _gray(ax, image)
+    _show_grey(ax, image)
     segments = np.stack([predicted, truth], axis=1)
     ax.add_collection(LineCollection(list(segments), colors="red", linewidths=1))
     ax.plot(*truth.T, ".", color="deepskyblue", ms=3, label="truth")
     ax.plot(*predicted.T, ".", color="lime", ms=3, label="prediction")
     ax.set_title(title, fontsize=9)
-    # The box is tight, so its outermost points need a margin to be seen.
+    # The outermost points lie on the edge of the tight box, so show a margin.
     (height, width), margin = image.shape, 0.06
     ax.set_xlim(-0.5 - margin * width, width * (1 + margin) - 0.5)
     ax.set_ylim(height * (1 + margin) - 0.5, -0.5 - margin * height)
 
 
-def _gray(ax: Axes, image: np.ndarray) -> None:
+def _show_grey(ax: Axes, image: np.ndarray) -> None:
     ax.imshow(image, cmap="gray", vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""The page over all results, in a browser without a window."""
+"""Tests the page over all results in a headless browser."""
 
 import functools
 import html
@@ -19,12 +19,12 @@ BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
     None,
 )
-ODD = "50% #1?&<b>'é"
+ODD_NAME = "50% #1?&<b>'é"
 HEAD = ["scan", "status", "confidence", "z mm", "slice index", "warnings", "why"]
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
 
-SEEN = """
+PAGE_STATE = """
 (() => ({
   head: [...document.querySelectorAll("th")].map((h) => h.textContent),
   rows: [...document.querySelector("tbody").rows].map(
@@ -41,9 +41,9 @@ SEEN = """
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What predict leaves of three scans, one of them broken."""
+    """Predicts three scans, one of them broken; returns the results' folder."""
     root = tmp_path_factory.mktemp("page")
-    write.write(root / "scans" / ODD, images(trunk()))
+    write.write(root / "scans" / ODD_NAME, images(trunk()))
     write.write(root / "scans" / "noisy", images(trunk()[::-1] * 2))
     write.write(root / "scans" / "broken", images(trunk())[:3])
     calibration = Calibration((0.3,) * model.SIZE, 0.0)
@@ -54,23 +54,23 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browse(results, tmp_path_factory):
-    """Opens the page, clicks on headings, and tells what is to be seen."""
+    """Opens the page, clicks on headings, and returns what it then shows."""
     profile = tmp_path_factory.mktemp("profile")
 
     @functools.cache
-    def seen(*headings):
+    def open_page(*headings):
         clicks = "".join(
             f"document.querySelectorAll('th button')[{HEAD.index(h)}].click();"
             for h in headings
         )
-        # Lazy pictures would not be waited for by the load event.
+        # The load event does not wait for lazy pictures.
         script = f"""<script>
         [...document.images].forEach((image) => image.loading = "eager");
         addEventListener("load", () => {{
             {clicks}
-            const told = document.createElement("pre");
-            told.textContent = JSON.stringify({SEEN});
-            document.documentElement.replaceChildren(told);
+            const state = document.createElement("pre");
+            state.textContent = JSON.stringify({PAGE_STATE});
+            document.documentElement.replaceChildren(state);
         }})</script>"""
         page = results / "probe.html"
         page.write_text((results / "index.html").read_text() + script)
@@ -79,44 +79,46 @@ def browse(results, tmp_path_factory):
         command += [f"--user-data-dir={profile}", "--virtual-time-budget=5000"]
         command += ["--dump-dom", page.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        told = re.search("<pre>(.*)</pre>", done.stdout, re.S)
-        assert told, done.stdout + done.stderr
-        return json.loads(html.unescape(told[1]))
+        state = re.search("<pre>(.*)</pre>", done.stdout, re.S)
+        assert state, done.stdout + done.stderr
+        return json.loads(html.unescape(state[1]))
 
-    return seen
-
-
-def confidences(seen):
-    return [float(row[2] or "-inf") for row in seen["rows"]]
+    return open_page
 
 
-def test_the_page_shows_all_scans_and_the_worst_first(browse):
-    seen = browse()
-    assert seen["head"] == HEAD
-    assert sorted(row[0] for row in seen["rows"]) == sorted([ODD, "broken", "noisy"])
-    assert len(set(confidences(seen))) == 3
-    assert confidences(seen) == sorted(confidences(seen))
-    assert seen["rows"][0][0] == "broken"
-    assert "3 slices are too few" in seen["rows"][0][6]
-    assert seen["sorted"] == [["confidence", "ascending"]]
-    assert seen["wide"] <= 0  # Nothing is cut off, or must be scrolled to.
+def confidences(page):
+    return [float(row[2] or "-inf") for row in page["rows"]]
 
 
-def test_pictures_are_loaded_and_links_lead_to_them(browse):
-    seen = browse()
-    assert len(seen["pictures"]) == 2
-    assert all(width > 0 for width, _ in seen["pictures"]), seen["pictures"]
-    for alt, row in zip(seen["targets"], seen["rows"][1:], strict=True):
+def test_the_page_lists_all_scans_lowest_confidence_first(browse):
+    page = browse()
+    assert page["head"] == HEAD
+    assert sorted(row[0] for row in page["rows"]) == sorted(
+        [ODD_NAME, "broken", "noisy"]
+    )
+    assert len(set(confidences(page))) == 3
+    assert confidences(page) == sorted(confidences(page))
+    assert page["rows"][0][0] == "broken"
+    assert "3 slices are too few" in page["rows"][0][6]
+    assert page["sorted"] == [["confidence", "ascending"]]
+    assert page["wide"] <= 0  # Nothing is cut off or needs scrolling.
+
+
+def test_pictures_load_and_links_target_them(browse):
+    page = browse()
+    assert len(page["pictures"]) == 2
+    assert all(width > 0 for width, _ in page["pictures"]), page["pictures"]
+    for alt, row in zip(page["targets"], page["rows"][1:], strict=True):
         assert alt.startswith(row[0])
 
 
-def test_a_heading_sorts_by_its_column_and_back(browse):
+def test_a_click_on_a_heading_sorts_and_a_second_one_reverses(browse):
     up, down = browse("scan"), browse("scan", "scan")
     names = [row[0] for row in up["rows"]]
     assert names == sorted(names)
     assert up["sorted"] == [["scan", "ascending"]]
     assert [row[0] for row in down["rows"]] == names[::-1]
     assert down["sorted"] == [["scan", "descending"]]
-    best = browse("confidence")
-    assert confidences(best) == sorted(confidences(best), reverse=True)
-    assert best["sorted"] == [["confidence", "descending"]]
+    descending = browse("confidence")
+    assert confidences(descending) == sorted(confidences(descending), reverse=True)
+    assert descending["sorted"] == [["confidence", "descending"]]

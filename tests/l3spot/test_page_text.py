@@ -1,4 +1,4 @@
-"""The page over all results, read as HTML: no browser."""
+"""Tests the page over all results with an HTML parser."""
 
 from html.parser import HTMLParser
 
@@ -16,7 +16,7 @@ ROWS = [
 
 
 class Reader(HTMLParser):
-    """Collects the texts of cells, the sorted headings and the pictures."""
+    """Collects the cells' texts, the sorted headings, the pictures and the links."""
 
     def __init__(self, text):
         super().__init__()
@@ -47,12 +47,12 @@ class Reader(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def rendered():
-    rows = [dict.fromkeys(predict.COLUMNS, "") | row for row in ROWS]
+def rendered(rows=ROWS):
+    rows = [dict.fromkeys(predict.COLUMNS, "") | row for row in rows]
     return html_page.render(rows, "trained on a & b")
 
 
-def test_cells_are_those_of_the_results_the_worst_first():
+def test_rows_show_the_results_lowest_confidence_first():
     read = Reader(rendered())
     assert read.rows == [
         ["scan", "status", "confidence", "z mm", "slice index", "warnings", "why"],
@@ -64,7 +64,7 @@ def test_cells_are_those_of_the_results_the_worst_first():
     assert read.sorted == [(2, "ascending")]
 
 
-def test_each_picture_is_that_of_its_scan_and_failed_ones_have_none():
+def test_each_scan_that_did_not_fail_has_its_picture():
     read = Reader(rendered())
     assert read.images == [
         ("other.png", "other: not in view"),
@@ -74,9 +74,20 @@ def test_each_picture_is_that_of_its_scan_and_failed_ones_have_none():
     assert read.links == ["#other", "#a%26%3Cb%3E%20%231", "#good"]
 
 
-def test_the_head_counts_and_says_from_when_l3_is_found():
+def test_the_intro_has_the_counts_and_the_confidence_threshold():
     text = " ".join(rendered().split())
     assert "<h1>L3 in 4 scans</h1>" in text
     assert "<p>1 failed, 2 found, 1 not in view." in text
     assert "below 0.5 it is said not to be in view" in text
     assert "trained on a &amp; b" in text
+
+
+def test_names_that_are_not_utf8_are_shown_and_linked():
+    """A name holds the byte 0xFF, as Python reads it from a file system."""
+    row = {"scan": "a\udcff", "status": "found", "confidence": 0.9}
+    page = rendered([row])
+    read = Reader(page)
+    assert read.rows[1][0] == "a\ufffd"
+    assert read.links == ["#a%FF"]
+    assert read.images == [("a%FF.png", "a\ufffd: found")]
+    assert page.encode().decode() == page

@@ -1,7 +1,7 @@
-"""Algorithm 2 of arXiv 1504.07550 once more: NumPy, complex128, nothing shared.
+"""A naive Algorithm 2 of arXiv 1504.07550 in NumPy, independent of the packages.
 
-Slow and naive on purpose. A cost is a plain formula of the parameters, a flat dict with
-keys like "encoder_in/1/kernel"; gradients are complex-step derivatives.
+A cost is a formula of complex128 parameters, a flat dict with keys like
+"encoder_in/1/kernel"; gradients are complex-step derivatives.
 """
 
 from typing import NamedTuple
@@ -19,8 +19,9 @@ ACTIVATIONS = {
 
 
 class Side(NamedTuple):
-    """An auto-encoder: the activations of its code and of its reconstruction.
+    """An auto-encoder.
 
+    activation: of its code. output: the activation of its reconstruction.
     strides: of its convolutions; None if it is dense.
     shape: of one x.
     """
@@ -37,7 +38,7 @@ class Side(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a task's errors are, and how they come together."""
+    """The error function of a task, and its reductions."""
 
     error: str
     dimensions: str
@@ -47,40 +48,40 @@ class Cost(NamedTuple):
 
 
 def conv(x, kernel, stride):
-    """[B, H/s, W/s, F] of x [B, H, W, C]: output i looks at rows s i - 1 to s i + 1."""
+    """[B, H/s, W/s, F] of x [B, H, W, C]: output i uses rows s i - 1 to s i + 1."""
     x, kernel = np.asarray(x), np.asarray(kernel)
     b, height, width, channels = x.shape
     out = np.zeros((b, height // stride, width // stride, kernel.shape[1]), complex)
-    for (i, j), (row, column, tap) in _taps(x.shape, stride):
-        weights = kernel[tap * channels : (tap + 1) * channels]
+    for (i, j), (row, column, entry) in _kernel_entries(x.shape, stride):
+        weights = kernel[entry * channels : (entry + 1) * channels]
         out[:, i, j] += x[:, row, column] @ weights
     return out
 
 
 def deconv(y, kernel, stride):
-    """The transpose: what each output of `conv` looked at gets its share back."""
+    """Applies the transpose of `conv`."""
     y, kernel = np.asarray(y), np.asarray(kernel)
     b, height, width, _ = y.shape
     channels = len(kernel) // 9
     x = np.zeros((b, height * stride, width * stride, channels), complex)
-    for (i, j), (row, column, tap) in _taps(x.shape, stride):
-        weights = kernel[tap * channels : (tap + 1) * channels]
+    for (i, j), (row, column, entry) in _kernel_entries(x.shape, stride):
+        weights = kernel[entry * channels : (entry + 1) * channels]
         x[:, row, column] += y[:, i, j] @ weights.T
     return x
 
 
-def _taps(shape, stride):
-    """All ((i, j) of the output, (row, column, number of the tap) of the input)."""
+def _kernel_entries(shape, stride):
+    """Yields ((i, j) of the output, (row, column, kernel entry) of the input)."""
     _, height, width, _ = shape
     for i, j in np.ndindex(height // stride, width // stride):
-        for tap, (down, right) in enumerate(np.ndindex(3, 3)):
+        for entry, (down, right) in enumerate(np.ndindex(3, 3)):
             row, column = stride * i + down - 1, stride * j + right - 1
             if 0 <= row < height and 0 <= column < width:
-                yield (i, j), (row, column, tap)
+                yield (i, j), (row, column, entry)
 
 
 def encode(p, side, x):
-    """The code of x [B, ...], flat."""
+    """Returns the flat code of x [B, ...]."""
     h = x[..., None] if side.strides else x.reshape(len(x), -1)
     for k in range(1, side.depth(p) + 1):
         own, other = f"encoder_{side.name}/{k}", f"decoder_{side.name}/{k}/kernel"
@@ -94,7 +95,7 @@ def encode(p, side, x):
 
 
 def decode(p, side, code):
-    """The reconstruction [B, ...] of codes [B, D]."""
+    """Returns the reconstruction [B, ...] of codes [B, D]."""
     h = code
     if side.strides:
         shrink = np.prod(side.strides)
@@ -119,16 +120,16 @@ def link(p, h, activations):
 
 
 def main(p, x, side_in, side_out, activations):
-    """M(x)."""
+    """Returns M(x)."""
     return decode(p, side_out, link(p, encode(p, side_in, x), activations))
 
 
-def together(p, cost, output, target, parts):
-    """J of the errors [B, ...], and the L2 of the matrices of some parts."""
-    apart = (output - target).reshape(len(target), -1)
+def total_cost(p, cost, output, target, parts):
+    """Returns J of the errors [B, ...] plus the L2 penalty of some parts."""
+    differences = (output - target).reshape(len(target), -1)
     # Not np.abs, which would lose the imaginary part.
-    size = np.where(apart.real < 0, -apart, apart)
-    errors = apart**2 if cost.error == "squared" else size
+    size = np.where(differences.real < 0, -differences, differences)
+    errors = differences**2 if cost.error == "squared" else size
     each = errors.sum(1) if cost.dimensions == "sum" else errors.mean(1)
     total = each.sum() if cost.batch == "sum" else each.mean()
     for name, w in p.items():
@@ -138,22 +139,22 @@ def together(p, cost, output, target, parts):
 
 
 def reconstruction(p, side, cost, given, target):
-    """J_in or J_out of the rows that a mini-batch has of it."""
+    """Returns J_in or J_out of the rows of a mini-batch."""
     code = encode(p, side, given)
     if cost.centred:
         code = code - code.mean(0)
     parts = (f"encoder_{side.name}", f"decoder_{side.name}")
-    return together(p, cost, decode(p, side, code), target, parts)
+    return total_cost(p, cost, decode(p, side, code), target, parts)
 
 
 def supervised(p, cost, side_in, side_out, activations, x, y):
-    """J_s of the pairs of a mini-batch."""
+    """Returns J_s of the pairs of a mini-batch."""
     output = main(p, x, side_in, side_out, activations)
-    return together(p, cost, output, y, ("encoder_in", "link", "decoder_out"))
+    return total_cost(p, cost, output, y, ("encoder_in", "link", "decoder_out"))
 
 
-def step(p, velocity, cost, prefixes, rate, momentum):
-    """SGD with momentum on the parameters under the prefixes; `velocity` is moved."""
+def update(p, velocity, cost, prefixes, rate, momentum):
+    """Updates the parameters under the prefixes by SGD; changes `velocity` in place."""
     names = [k for k in p if k.split("/")[0] in prefixes]
     grads = gradient(cost, p, names)
     for k in names:

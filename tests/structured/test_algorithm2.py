@@ -1,4 +1,4 @@
-"""System 2's tasks in the engine against the naive reference, number by number."""
+"""Compares system 2's tasks in the engine with a naive reference."""
 
 import functools
 import json
@@ -27,8 +27,8 @@ PARTS = {
 }
 UPDATES = {
     "alternate": (("in",), ("out",), ("supervised",)),
-    "alternate_then_joint": (("in",), ("out",), tasks.NAMES),
-    "joint": (tasks.NAMES,),
+    "alternate_then_joint": (("in",), ("out",), tasks.TASK_NAMES),
+    "joint": (tasks.TASK_NAMES,),
 }
 
 
@@ -36,7 +36,7 @@ def small(**fields):
     c = configs.default()
     c.epochs, c.batch_size = EPOCHS, BATCH
     c.model.input, c.model.link, c.model.output = (5,), (4,), (3,)
-    # The input task stops before the last epoch, and the output task after it.
+    # λ_in is 0 before the last epoch, and λ_out is not.
     c.schedule.input, c.schedule.output = (0.0, 2.0), (1.0, 6.0)
     c.optim.rate, c.optim.decay_epochs = 0.05, 2
     c.update_from_flattened_dict(fields)
@@ -48,14 +48,14 @@ def shape_of(c):
 
 
 def problem(c):
-    """Rows that lack x or y are NaN there: who looks at them is found out."""
+    """Makes a problem; missing rows are NaN, so that using one shows."""
     rng = np.random.default_rng(4)
     x = rng.uniform(size=(ROWS, *shape_of(c)))
     y = rng.uniform(-0.5, 0.5, size=(ROWS, OUTPUTS))
     has_x, has_y = np.arange(ROWS) >= 5, (np.arange(ROWS) < 5) | (np.arange(ROWS) > 12)
     x[~has_x], y[~has_y] = np.nan, np.nan
     net = network.make(c.model, shape_of(c), OUTPUTS)
-    # Not its own initial values: biases of 0 would hide that one is lost.
+    # Random values, because initial biases of 0 would hide a missing one.
     shapes = jax.eval_shape(net.init, jax.random.key(0))
     params = jax.tree.map(lambda a: rng.uniform(-0.9, 0.9, a.shape), shapes)
     return net, params, {"x": x, "y": y, "has_x": has_x, "has_y": has_y}
@@ -67,38 +67,38 @@ def epoch_key(epoch):
 
 @functools.cache
 def built(text):
-    """The engine of a config, as text, and its epoch; compiled once for all tests."""
+    """Makes the engine of a config in JSON; compiled once for all tests."""
     c = ConfigDict(json.loads(text))
     e = engine.make_engine(
-        tasks.build(c, problem(c)[0]),
+        tasks.make_tasks(c, problem(c)[0]),
         batch_size=c.batch_size,
-        optimizer=tasks.optimizer(c),
+        optimizer=tasks.make_optimizer(c),
         order=c.order,
     )
     return e, jax.jit(e.epoch, static_argnames="active")
 
 
 def make(c):
-    """The variant is only weights."""
+    """Makes the engine; variants share it, as they differ in loss weights only."""
     c = c.copy_and_resolve_references()
     c.variant = ""
     return built(c.to_json(sort_keys=True))
 
 
 class Naive:
-    """Algorithm 2 by hand; only the draws of order and noise are the engine's.
+    """Algorithm 2 by hand; only the random order and noise come from the engine.
 
     Attributes:
       p: the parameters, flat.
-      velocity: one for each kind of step.
-      seen: for each task, how many rows its steps had, a list.
+      velocity: one for each kind of update.
+      seen: the numbers of rows of each task's updates.
     """
 
     def __init__(self, c, params, data):
         self.c, self.data = c, data
         self.p = {k: np.asarray(v) for k, v in flatten(params).items()}
         self.velocity = [{} for _ in UPDATES[c.order]]
-        self.seen = {name: [] for name in tasks.NAMES}
+        self.seen = {name: [] for name in tasks.TASK_NAMES}
         m = c.model
         strides = tuple(m.strides) if m.encoder == "cnn" else None
         self.sides = {
@@ -108,16 +108,19 @@ class Naive:
         self.link = [m.link_activation] * len(m.link) + [m.output_activation]
 
     def epoch(self, weights, rate, key):
-        """One epoch; the sum of the losses of each task, and of their rows."""
+        """Trains one epoch; returns the sums of losses and of rows by task."""
         shuffle_key, step_key = jax.random.split(key)
         order = np.asarray(batches.shuffle(shuffle_key, ROWS, BATCH))
-        loss, rows = dict.fromkeys(tasks.NAMES, 0.0), dict.fromkeys(tasks.NAMES, 0)
+        loss, rows = (
+            dict.fromkeys(tasks.TASK_NAMES, 0.0),
+            dict.fromkeys(tasks.TASK_NAMES, 0),
+        )
         for number, batch in enumerate(order):
             key = jax.random.fold_in(step_key, number)
             for u, names in enumerate(UPDATES[self.c.order]):
                 costs, size = {}, {}
                 for name in names:
-                    i = tasks.NAMES.index(name)
+                    i = tasks.TASK_NAMES.index(name)
                     of_task = jax.random.fold_in(jax.random.fold_in(key, u), i)
                     size[name] = len(self.rows(name, batch))
                     self.seen[name].append(size[name])
@@ -128,22 +131,22 @@ class Naive:
                 for name, cost in costs.items():
                     mean = self.c[self.section(name)].batch == "mean"
                     plain = cost.keywords["cost"]._replace(l2=0.0)
-                    told = cost(self.p, cost=plain)
-                    loss[name] += told * (size[name] if mean else 1)
+                    value = cost(self.p, cost=plain)
+                    loss[name] += value * (size[name] if mean else 1)
                     rows[name] += size[name]
                 prefixes = {part for name in names for part in PARTS[name]}
 
                 def total(p, costs=costs):
                     return sum(
-                        weights[tasks.NAMES.index(n)] * cost(p)
+                        weights[tasks.TASK_NAMES.index(n)] * cost(p)
                         for n, cost in costs.items()
                     )
 
-                self.p = reference.step(
+                self.p = reference.update(
                     self.p, self.velocity[u], total, prefixes, rate,
                     self.c.optim.momentum,
                 )  # fmt: skip
-        return [loss[n] for n in tasks.NAMES], [rows[n] for n in tasks.NAMES]
+        return [loss[n] for n in tasks.TASK_NAMES], [rows[n] for n in tasks.TASK_NAMES]
 
     def section(self, name):
         return name if name == "supervised" else f"reconstruct_{name}"
@@ -176,7 +179,7 @@ class Naive:
         )
 
     def noisy(self, c, target, key):
-        """The draws are for a full batch, of which the rows are the first."""
+        """Draws noise for a full batch, as the engine does, and uses its first rows."""
         full = (BATCH, *target.shape[1:])
         if c.noise == "gaussian":
             drawn = corruption.corrupt(key, jnp.zeros(full), c.noise, c.level)
@@ -192,10 +195,14 @@ def assert_same(ours, theirs, rtol=1e-9):
 
 
 def follow(c):
-    """Trains by the engine and by hand, and compares after each epoch."""
+    """Trains with the engine and by hand, and compares after each epoch."""
     _, params, data = problem(c)
     (e, epoch), naive = make(c), Naive(c, params, data)
-    state, weights, rates = e.init(params), tasks.weights(c), tasks.rates(c)
+    state, weights, rates = (
+        e.init(params),
+        tasks.loss_weights(c),
+        tasks.learning_rates(c),
+    )
     on_device = jax.tree.map(jnp.asarray, data)
     for t in range(c.epochs):
         row, rate = jnp.asarray(weights[t]), jnp.asarray(rates[t])
@@ -205,12 +212,12 @@ def follow(c):
         np.testing.assert_allclose(metrics.loss, loss, 1e-9)
         assert metrics.rows.tolist() == rows
         assert metrics.finite
-    moved = {
+    trained = {
         k.split("/")[0]
         for k, v in flatten(params).items()
         if np.abs(v - naive.p[k]).max() > 1e-4
     }
-    return moved, naive
+    return trained, naive
 
 
 ALL = {part for parts in PARTS.values() for part in parts}
@@ -272,21 +279,21 @@ ODD = {
 
 @pytest.mark.parametrize("order", spec.ORDERS)
 def test_each_epoch_equals_the_naive_algorithm(x64, order):
-    moved, naive = follow(small(order=order))
-    assert moved == ALL
+    trained, naive = follow(small(order=order))
+    assert trained == ALL
     for sizes in naive.seen.values():
-        # Full batches or nearly, parts of one, and none at all were met.
+        # Batches with many, with few and with no rows of a task occurred.
         assert {0, 1, 2} <= set(sizes) or {2, 3, 4} <= set(sizes)
 
 
 @pytest.mark.parametrize("fields", ODD.values(), ids=ODD)
 def test_another_config_equals_the_naive_algorithm(x64, fields):
-    moved, _ = follow(small(**fields))
-    assert moved == ALL
+    trained, _ = follow(small(**fields))
+    assert trained == ALL
 
 
 @pytest.mark.parametrize(
-    ("variant", "still"),
+    ("variant", "untrained"),
     [
         ("mlp", {"decoder_in", "encoder_out"}),
         ("mlp_in", {"encoder_out"}),
@@ -294,14 +301,14 @@ def test_another_config_equals_the_naive_algorithm(x64, fields):
         ("mlp_in_out", set()),
     ],
 )
-def test_a_variant_moves_its_parts(x64, variant, still):
-    moved, _ = follow(small(variant=variant, order="alternate"))
-    assert moved == ALL - still
+def test_a_variant_trains_its_parts(x64, variant, untrained):
+    trained, _ = follow(small(variant=variant, order="alternate"))
+    assert trained == ALL - untrained
 
 
 @pytest.mark.parametrize("order", spec.ORDERS)
-def test_each_kind_of_step_has_a_velocity_of_its_own(x64, order):
-    """P_in is moved by the steps of two tasks, and each has its own momentum."""
+def test_each_kind_of_update_has_its_own_velocity(x64, order):
+    """Two tasks train P_in, each with its own momentum."""
     c = small(order=order)
     states = make(c)[0].init(problem(c)[1]).optimizer_states
     parts = [{k.split("/")[0] for k in trace_of(s)} for s in states]
@@ -315,12 +322,12 @@ def trace_of(state):
 
 
 @pytest.mark.parametrize("order", spec.ORDERS)
-def test_a_task_that_is_not_active_only_saves_time(x64, order):
+def test_an_inactive_task_changes_no_result(x64, order):
     c, active = small(order=order), (False, True, True)
     _, params, data = problem(c)
     data = jax.tree.map(jnp.asarray, data)
     e, epoch = make(c)
-    # An epoch of all three first, so that each velocity is something to keep.
+    # All three tasks train for an epoch, so that no velocity is 0.
     start, _ = epoch(e.init(params), data, jnp.ones(3), jnp.asarray(0.05), epoch_key(0))
     args = data, jnp.array([0.0, 0.7, 0.9]), jnp.asarray(0.05), epoch_key(1)
     full, expected = epoch(start, *args)
@@ -343,7 +350,7 @@ def test_a_task_that_is_not_active_only_saves_time(x64, order):
 
 
 @pytest.mark.parametrize("order", spec.ORDERS)
-def test_a_joint_step_tells_of_no_task_without_weight(x64, order):
+def test_metrics_leave_out_a_task_without_loss_weight(x64, order):
     c = small(order=order)
     _, params, data = problem(c)
     e, epoch = make(c)

@@ -19,7 +19,7 @@ def done(tmp_path_factory):
     return folder, compare.compare(digits.get_config("smoke"), folder, seeds=(0, 1))
 
 
-def test_leaves_a_row_a_run_and_a_line_a_variant(done):
+def test_files_have_a_row_for_each_run_and_variant(done):
     folder, groups = done
     rows = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
     assert [(r["variant"], r["seed"]) for r in rows] == [
@@ -33,9 +33,9 @@ def test_leaves_a_row_a_run_and_a_line_a_variant(done):
     assert [line.split("|")[1].strip() for line in table[2:]] == list(tasks.VARIANTS)
 
 
-def test_the_table_has_mean_and_deviation(done):
+def test_the_table_has_mean_and_standard_deviation(done):
     _, groups = done
-    head, lines = comparison.table(groups)
+    head, lines = comparison.make_table(groups)
     errors = [1e3 * run.summary["test"]["mse"] for run in groups["mlp_in"].runs]
     mean, spread = sum(errors) / 2, abs(errors[0] - errors[1]) / 2**0.5
     line = dict(zip(head, lines[2], strict=True))
@@ -43,7 +43,7 @@ def test_the_table_has_mean_and_deviation(done):
     assert line["test MSE ×1e-3"] == f"{mean:.2f} ± {spread:.2f}"
 
 
-def test_leaves_figures_and_a_page(done):
+def test_figures_and_a_page_are_written(done):
     folder, _ = done
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 2
@@ -51,30 +51,32 @@ def test_leaves_figures_and_a_page(done):
         assert (folder / name).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_variants_start_from_the_same_weights_and_differ_in_the_end(done):
+def test_variants_start_from_the_same_parameters_and_end_with_others(done):
     _, groups = done
-    plans = {}
+    initial = {}
     for variant in ("mlp", "mlp_in_out"):
-        config = compare.one_config(digits.get_config("smoke"), variant, 1)
-        plans[variant] = experiment.plan(config, experiment.data.load(config)).params
-    mlp, both = plans["mlp"], plans["mlp_in_out"]
+        config = compare.run_config(digits.get_config("smoke"), variant, 1)
+        initial[variant] = experiment.make_training(
+            config, experiment.data.load(config)
+        ).params
+    mlp, both = initial["mlp"], initial["mlp_in_out"]
     for part in mlp:
         for layer, arrays in mlp[part].items():
             for name, array in arrays.items():
                 np.testing.assert_array_equal(array, both[part][layer][name])
-    ends = [g.runs[1].predicted for g in groups.values()]
-    for a, b in itertools.pairwise(ends):
+    predictions = [g.runs[1].predicted for g in groups.values()]
+    for a, b in itertools.pairwise(predictions):
         assert np.abs(a - b).max() > 1e-4
 
 
-def test_a_run_of_a_sweep_is_the_run_alone(done, tmp_path):
+def test_a_run_of_a_comparison_equals_the_run_alone(done, tmp_path):
     _, groups = done
-    config = compare.one_config(digits.get_config("smoke"), "mlp_out", 1)
+    config = compare.run_config(digits.get_config("smoke"), "mlp_out", 1)
     alone = experiment.train_and_evaluate(config, tmp_path)
     np.testing.assert_array_equal(alone.predicted, groups["mlp_out"].runs[1].predicted)
 
 
-def test_finished_runs_are_read_and_not_trained(done, monkeypatch):
+def test_finished_runs_are_read_and_not_trained_again(done, monkeypatch):
     folder, groups = done
 
     def refuse(*_):
@@ -86,7 +88,7 @@ def test_finished_runs_are_read_and_not_trained(done, monkeypatch):
         for a, b in zip(group.runs, again[name].runs, strict=True):
             np.testing.assert_array_equal(a.predicted, b.predicted)
             assert a.summary == b.summary
-        assert group.rows == again[name].rows
+        assert group.logs == again[name].logs
 
 
 def test_a_folder_with_another_config_is_refused(done):
@@ -101,7 +103,7 @@ def test_programs_are_shared(tmp_path):
     shared, made = compare.share_programs(), []
     for seed in (0, 1):
         for variant in ("mlp_in", "mlp_in_out"):
-            config = compare.one_config(digits.get_config("smoke"), variant, seed)
+            config = compare.run_config(digits.get_config("smoke"), variant, seed)
             config.epochs = 1
 
             def keep(training):

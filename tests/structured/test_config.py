@@ -32,12 +32,12 @@ BAD = [
     ("data.valid", -0.1),
     ("data.valid", NAN),
     ("data.points", 0),
-    ("jitter.rotation", -1.0),
-    ("jitter.rotation", NAN),
-    ("jitter.scale", -0.1),
-    ("jitter.scale", NAN),
-    ("jitter.shift", -0.1),
-    ("jitter.shift", NAN),
+    ("augmentation.rotation", -1.0),
+    ("augmentation.rotation", NAN),
+    ("augmentation.scale", -0.1),
+    ("augmentation.scale", NAN),
+    ("augmentation.shift", -0.1),
+    ("augmentation.shift", NAN),
     ("model.encoder", "no_such"),
     ("model.input", ()),
     ("model.input", (0,)),
@@ -97,16 +97,16 @@ BAD = [
     ("patience", -1),
     ("precision", "no_such"),
 ]
-# These are refused as the crop that they make.
+# Crop refuses these.
 CROP = [
     ("data.size", 0),
     ("data.context", -1),
     ("data.margin", -0.5),
     ("data.margin", NAN),
 ]
-# Refused in company of others: see below.
-TOGETHER = {"data.unlabelled", "jitter.on", "jitter.mirror"}
-# Any value of these is one of the two that are allowed, or only the data can tell.
+# Refused only in combination with other fields: see below.
+TOGETHER = {"data.unlabelled", "augmentation.on", "augmentation.mirror"}
+# Every value of these fields is allowed, or can only be checked with the data.
 UNCHECKED = {
     "data.valid_first",
     "data.square",
@@ -121,7 +121,7 @@ UNCHECKED = {
 
 
 def with_values(**values):
-    """The default, of some path, with fields changed: `a__b=1` for config.a.b."""
+    """Returns the default config with a path and changed fields; a__b is config.a.b."""
     c = configs.default()
     c.data.path = "somewhere"
     for name, value in values.items():
@@ -141,7 +141,7 @@ def leaves(c, prefix=""):
 
 
 def assert_refused(c, name, value):
-    """ConfigError that names the field and the value."""
+    """Asserts a ConfigError that names the field and the value."""
     with pytest.raises(
         ConfigError, match=re.escape(f"config.{name}={value!r} must be ")
     ):
@@ -158,13 +158,13 @@ def test_bad_value(name, value):
 
 
 @pytest.mark.parametrize(("name", "value"), CROP, ids=lambda v: str(v))
-def test_a_crop_that_makes_no_sense(name, value):
+def test_a_bad_crop_is_refused(name, value):
     field = name.split(".")[1]
     with pytest.raises(ConfigError, match=re.escape(f"{field}={value!r}")):
         configs.check(with_values(**{name: value}))
 
 
-def test_every_field_has_a_bad_value_here_or_needs_none():
+def test_every_field_is_tested_or_needs_no_test():
     bad = {name for name, _ in BAD + CROP} | TOGETHER
     assert not bad & UNCHECKED
     assert set(leaves(configs.default())) == bad | UNCHECKED
@@ -180,7 +180,7 @@ def test_every_field_has_a_bad_value_here_or_needs_none():
         ("model.input_activation", tuple(autoencoder.ACTIVATIONS)),
         ("model.y_activation", tuple(autoencoder.ACTIVATIONS)),
         ("reconstruct_in.noise", corruption.KINDS),
-        ("reconstruct_out.error", tuple(tasks.ERRORS)),
+        ("reconstruct_out.error", tuple(tasks.ERROR_FUNCTIONS)),
         ("reconstruct_out.dimensions", ("sum", "mean")),
         ("supervised.batch", ("sum", "mean")),
         ("optim.name", tuple(tasks.OPTIMIZERS)),
@@ -188,7 +188,7 @@ def test_every_field_has_a_bad_value_here_or_needs_none():
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
-def test_choices_pass_and_are_told_when_another_is_given(name, allowed):
+def test_choices_pass_and_an_error_lists_them(name, allowed):
     for value in allowed:
         configs.check(with_values(**{name: value}))
     with pytest.raises(ConfigError, match=re.escape(", ".join(allowed))):
@@ -208,33 +208,35 @@ def test_digits_need_no_path():
 
 
 @pytest.mark.parametrize("source", ["digits", "npz"])
-def test_what_is_no_face_has_no_unlabelled_folders_and_no_jitter(source):
+def test_other_data_have_no_unlabelled_folders_and_no_augmentation(source):
     c = with_values(data__source=source, data__unlabelled=("afw",))
     assert_refused(c, "data.unlabelled", ("afw",))
-    c = with_values(data__source=source, jitter__on=True)
-    assert_refused(c, "jitter.on", True)
-    # Folders are of no interest to it.
+    c = with_values(data__source=source, augmentation__on=True)
+    assert_refused(c, "augmentation.on", True)
+    # The folders are not used.
     configs.check(with_values(data__source=source, data__train=(), data__test=()))
 
 
-def test_faces_may_have_both():
-    for source in data.FACES:
+def test_faces_may_have_unlabelled_folders_and_augmentation():
+    for source in data.FACE_SOURCES:
         configs.check(
-            with_values(data__source=source, data__unlabelled=("afw",), jitter__on=True)
+            with_values(
+                data__source=source, data__unlabelled=("afw",), augmentation__on=True
+            )
         )
 
 
-def test_points_of_other_counts_have_no_mirror():
-    c = with_values(jitter__on=True, data__points=5)
-    assert_refused(c, "jitter.mirror", True)
-    c.jitter.mirror = False
+def test_other_numbers_of_points_have_no_mirror():
+    c = with_values(augmentation__on=True, data__points=5)
+    assert_refused(c, "augmentation.mirror", True)
+    c.augmentation.mirror = False
     configs.check(c)
     configs.check(with_values(data__points=5))
 
 
 @pytest.mark.parametrize("task", ["reconstruct_in", "reconstruct_out"])
 @pytest.mark.parametrize("kind", corruption.KINDS)
-def test_a_level_above_1_is_only_for_noise_that_is_no_share(task, kind):
+def test_only_a_standard_deviation_of_noise_may_exceed_1(task, kind):
     c = with_values(**{f"{task}.noise": kind, f"{task}.level": 1.5})
     if kind in ("mask", "salt_pepper"):
         assert_refused(c, f"{task}.level", 1.5)
@@ -242,7 +244,7 @@ def test_a_level_above_1_is_only_for_noise_that_is_no_share(task, kind):
         configs.check(c)
 
 
-def test_convolutions_need_a_stride_each_and_a_size_that_fits():
+def test_convolutions_need_strides_and_a_divisible_size():
     c = with_values(model__encoder="cnn")
     assert_refused(c, "data.size", 50)
     c.data.size = 56
@@ -253,7 +255,7 @@ def test_convolutions_need_a_stride_each_and_a_size_that_fits():
     assert_refused(c, "data.size", 56)
     c.data.size = 57
     configs.check(c)
-    # Without them neither is of interest.
+    # Without convolutions neither is checked.
     configs.check(with_values(model__strides=(2, 1)))
 
 
@@ -273,7 +275,7 @@ def get_config(name, variant=""):
 
 
 def variants(name):
-    """What it says that there is, when asked for another."""
+    """Returns the variants that the error about an unknown one lists."""
     with pytest.raises(ConfigError, match="no variant 'no_such'; there is ") as e:
         get_config(name, "no_such")
     return str(e.value).split("there is ")[1].split(", ")
@@ -304,11 +306,11 @@ def test_shipped_configs_pass(name, variant):
 
 
 @pytest.mark.parametrize(("name", "variant"), ALL)
-def test_the_weights_of_shipped_configs_reach_0(name, variant):
-    """Both auto-encoders train for a while, and end before the epochs do."""
+def test_the_loss_weights_of_shipped_configs_reach_0(name, variant):
+    """Both auto-encoders train at first, and stop before the last epoch."""
     c = get_config(name, variant)
     c.variant = "mlp_in_out"
-    table = tasks.weights(c)
+    table = tasks.loss_weights(c)
     assert (table[0] == 1).all()
     assert table[-1].tolist() == [0, 0, 1]
 
@@ -318,6 +320,6 @@ def test_smoke_is_short(name):
     assert get_config(name, "smoke").epochs <= min(10, get_config(name).epochs / 10)
 
 
-def test_the_papers_own_config():
-    """The file for HELEN departs from the paper in nothing but where the data is."""
+def test_the_helen_config_is_the_papers():
+    """The config file for HELEN has the default values, which are the paper's."""
     assert get_config("helen").to_dict() == configs.default().to_dict()

@@ -15,7 +15,7 @@ from tests.mtl.images import assert_refused, mutations, repeatable
 
 
 def ramp(height=20, width=30):
-    """Another value at each column, and a gradient down."""
+    """Makes an image with a gradient along rows and columns."""
     return (np.arange(width) * 8 + np.arange(height)[:, None]).astype(np.uint8)
 
 
@@ -25,7 +25,7 @@ def saved(tmp_path, image, name="a.png", **options):
     return path
 
 
-def test_grey_png_comes_back(tmp_path):
+def test_a_grey_png_is_read_exactly(tmp_path):
     grey = crops.open_grey(saved(tmp_path, Image.fromarray(ramp())))
     assert grey.dtype == np.uint8
     np.testing.assert_array_equal(grey, ramp())
@@ -43,7 +43,7 @@ def test_black_and_white(tmp_path):
 
 
 def test_palette_with_transparency(tmp_path):
-    """Pillow warns when it turns one to grey, and here warnings are errors."""
+    """Pillow warns at the conversion to grey, and tests turn warnings into errors."""
     image = Image.fromarray(np.array([[0, 1]], np.uint8))
     image = image.convert("P")
     image.putpalette([10, 10, 10, 200, 200, 200])
@@ -73,9 +73,9 @@ def test_modes_of_jpeg(tmp_path, mode):
     )
 
 
-def test_exif_turns_nothing(tmp_path):
+def test_exif_orientation_is_ignored(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # "Turn me by 90 degrees."
+    exif[0x0112] = 6  # Rotate by 90 degrees.
     path = saved(tmp_path, Image.fromarray(ramp()), "a.jpg", exif=exif, quality=98)
     with Image.open(path) as image:
         assert image.getexif()[0x0112] == 6
@@ -95,25 +95,25 @@ def test_exif_turns_nothing(tmp_path):
     ],
     ids=["half", "head", "empty", "html"],
 )
-def test_broken_image(tmp_path, name, damage):
+def test_a_broken_image_is_refused(tmp_path, name, damage):
     noise = np.random.default_rng(0).integers(0, 256, (99, 99), np.uint8)
     path = saved(tmp_path, Image.fromarray(noise), name)
     path.write_bytes(damage(path.read_bytes()))
     assert_refused(lambda: crops.open_grey(path), str(path), "get it again")
 
 
-def test_an_image_of_another_kind(tmp_path):
+def test_another_image_format_is_refused(tmp_path):
     path = saved(tmp_path, Image.fromarray(ramp()), "a.png", format="GIF")
     assert_refused(lambda: crops.open_grey(path), str(path), "JPEG or PNG")
 
 
-def test_no_image(tmp_path):
+def test_a_missing_image_is_named(tmp_path):
     path = tmp_path / "absent.png"
     assert_refused(lambda: crops.open_grey(path), str(path), "no such file")
     assert_refused(lambda: crops.open_grey(tmp_path), str(tmp_path))
 
 
-def test_an_image_without_pixels(tmp_path):
+def test_an_image_without_pixels_is_refused(tmp_path):
     path = saved(tmp_path, Image.fromarray(ramp()))
     content = path.read_bytes()
     assert content[16:24] == bytes([0, 0, 0, 30, 0, 0, 0, 20])
@@ -121,11 +121,11 @@ def test_an_image_without_pixels(tmp_path):
     assert_refused(lambda: crops.open_grey(path), str(path))
 
 
-def test_an_enormous_image_is_named(tmp_path, monkeypatch):
+def test_a_too_large_image_is_refused(tmp_path, monkeypatch):
     path = saved(tmp_path, Image.fromarray(ramp()))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 299)  # Twice that is refused.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 299)  # Pillow refuses twice as many.
     assert_refused(lambda: crops.open_grey(path), str(path), "600 pixels")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 599)  # More than that is warned of.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 599)  # Pillow warns of more.
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_refused(lambda: crops.open_grey(path), str(path), "600 pixels")
@@ -139,7 +139,7 @@ def test_a_mutated_image_is_read_or_refused(tmp_path, mutate, name):
     path = saved(tmp_path, Image.fromarray(ramp()), name)
     path.write_bytes(mutate(path.read_bytes()))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of a damaged part that does not matter.
+        warnings.simplefilter("ignore")  # About unimportant damaged parts.
         try:
             grey = crops.open_grey(path)
         except Exception as e:
@@ -163,7 +163,7 @@ def test_tight_box_rounds_corners_down():
     [[[1, 1], [1.9, 9]], [[1, 1], [9, 1.9]], [[1, 1], [np.nan, 9]]],
     ids=["no width", "no height", "NaN"],
 )
-def test_a_box_of_nothing(points):
+def test_an_empty_box_is_refused(points):
     with pytest.raises(ValueError, match="must be finite, with a width and a height"):
         crops.tight_box(np.array(points))
 
@@ -177,7 +177,7 @@ def test_a_frame_is_the_box_or_its_square():
 
 @pytest.mark.parametrize("box", [[0, 0, 0, 5], [0, 0, 5, -1], [np.inf, 0, 1, 1]])
 @pytest.mark.parametrize("square", [False, True])
-def test_a_frame_of_nothing(box, square):
+def test_an_empty_frame_is_refused(box, square):
     with pytest.raises(ValueError, match="must be finite, with a width and a height"):
         crops.frame(np.array(box), Crop(square=square))
 
@@ -187,13 +187,13 @@ def test_a_frame_of_nothing(box, square):
     [{"size": 0}, {"context": -1}, {"margin": -0.5}, {"margin": float("nan")}],
     ids=str,
 )
-def test_crops_that_make_no_sense(fields):
+def test_bad_crops_are_refused(fields):
     with pytest.raises(ConfigError, match="margin above"):
         Crop(**fields)
 
 
 def centre(image):
-    """Centre of the brightness, (x, y) with 0 at the outer edge of the first pixel."""
+    """Returns the centre of brightness (x, y); 0 is the first pixel's outer edge."""
     weight = image.astype(float)
     y, x = np.indices(image.shape) + 0.5
     return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
@@ -213,8 +213,8 @@ def centre(image):
     ids=str,
 )
 @pytest.mark.parametrize("dot", [(50, 60), (41, 73), (57, 48)])
-def test_a_dot_is_where_its_coordinates_say(crop, dot):
-    """A dot of one pixel, smaller and larger than a pixel of the crop."""
+def test_a_dot_is_at_its_coordinates(crop, dot):
+    """The dot is one pixel, smaller or larger than a pixel of the canvas."""
     grey = np.zeros((120, 110), np.uint8)
     grey[dot[1], dot[0]] = 255
     frame = crops.frame(np.array([30, 40, 40, 48]), crop)
@@ -223,12 +223,12 @@ def test_a_dot_is_where_its_coordinates_say(crop, dot):
     canvas = crops.cut(grey, frame, crop)
     assert canvas.shape == (crop.canvas, crop.canvas)
     assert canvas.dtype == np.uint8
-    # The filter's tails round to 0 on either side, so not exactly.
-    due = share * crop.size + crop.context
-    np.testing.assert_allclose(centre(canvas), due, atol=0.15)
+    # The filter's tails round to 0, so the centre is not exact.
+    expected = share * crop.size + crop.context
+    np.testing.assert_allclose(centre(canvas), expected, atol=0.15)
 
 
-def test_the_context_holds_the_crop_without_it():
+def test_context_surrounds_the_crop_without_context():
     grey = np.random.default_rng(0).integers(0, 256, (120, 110), np.uint8)
     frame = np.array([30.0, 40, 40, 48])
     bare = crops.cut(grey, frame, Crop(20, margin=0.1))
@@ -236,14 +236,14 @@ def test_the_context_holds_the_crop_without_it():
     np.testing.assert_allclose(more[7:-7, 7:-7].astype(int), bare, atol=1)
 
 
-def test_smaller_is_smooth():
-    """A chessboard of single pixels is grey from afar; without a filter it is not."""
+def test_shrinking_does_not_alias():
+    """A chessboard of single pixels becomes grey."""
     board = (np.indices((160, 160)).sum(0) % 2 * 255).astype(np.uint8)
     canvas = crops.cut(board, np.array([20.0, 20, 110, 110]), Crop(11))
     assert np.abs(canvas.astype(int) - 127).max() < 10
 
 
-def test_beyond_the_image_its_edge_goes_on():
+def test_outside_of_the_image_its_edge_is_repeated():
     grey = np.full((10, 10), 100, np.uint8)
     grey[:, 0], grey[:, -1] = 7, 9
     canvas = crops.cut(grey, np.array([-10.0, -10, 30, 30]), Crop(30, context=5))
@@ -258,14 +258,14 @@ def test_beyond_the_image_its_edge_goes_on():
     [[11, 0, 5, 5], [-9, 0, 5, 5], [0, 11, 5, 5], [0, -9, 5, 5]],
     ids=["right", "left", "below", "above"],
 )
-def test_a_frame_beside_the_image(frame):
+def test_a_frame_outside_of_the_image_is_refused(frame):
     with pytest.raises(ValueError, match="outside of the image"):
         crops.cut(ramp(10, 10), np.array(frame, np.float32), Crop(5))
 
 
-def test_an_enormous_frame(monkeypatch):
+def test_a_too_large_frame_is_refused(monkeypatch):
     crops.cut(ramp(), np.array([0, 0, 30, 20], np.float32), Crop(5))
-    monkeypatch.setattr(crops, "MOST_PIXELS", 600)
+    monkeypatch.setattr(crops, "MAX_PIXELS_PER_CROP", 600)
     with pytest.raises(ValueError, match="of an image of 30 x 20"):
         crops.cut(ramp(), np.array([0, 0, 30, 20], np.float32), Crop(5))
 
@@ -279,7 +279,7 @@ def test_coordinates_in_a_frame():
 
 
 @pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
-def test_frames_one_each(lead):
+def test_each_face_has_its_own_frame(lead):
     rng = np.random.default_rng(0)
     points = rng.normal(0, 50, (*lead, 68, 2))
     frame = rng.uniform(10, 90, (*lead, 4))

@@ -1,4 +1,4 @@
-"""The figures carry the data that they are given."""
+"""Tests that the figures show their data."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def rows(values, part="valid"):
 
 
 def test_mse_curves_are_means_over_seeds_with_a_band():
-    # Not all rows have both, and one seed has got further than the other.
+    # Some rows lack a key, and the seeds have different numbers of epochs.
     seeds = [
         rows({1: 0.4, 2: 0.2}) + rows({2: 1, 3: 0.1}, "train"),
         rows({1: 0.2, 2: 0.1}) + rows({2: 3, 3: 0.3, 4: 0.5}, "train"),
@@ -59,7 +59,7 @@ def test_cdf_curves_are_means_over_seeds_with_their_scores():
     assert (x[0], x[-1]) == (0, 0.5)
     steps = {0.04: 0, 0.1: 25, 0.2: 50, 0.3: 75, 0.5: 100}
     assert np.interp(list(steps), x, y) == pytest.approx(list(steps.values()))
-    # Each is seen from the next threshold on, and half of the step before:
+    # Each error counts from the next threshold on, and half of the interval before:
     # (0.4485 + 0.2485 + 0.3485 + 0.0005) / 4 / 0.5.
     (text,) = ax.get_legend().get_texts()
     assert text.get_text() == "MLP: AUC 52.30 %, CDF$_{0.1}$ 25.00 %"
@@ -68,20 +68,22 @@ def test_cdf_curves_are_means_over_seeds_with_their_scores():
     assert set(edges[edges[:, 0] == x[300], 1]) == {50, 100}
 
 
-def test_pick_finds_best_median_and_worst():
+def test_best_median_and_worst_faces_are_picked():
     errors = np.array([5, 0, 9, 3, 7, 1, 8, 2, 6, 4]) / 10
-    np.testing.assert_allclose(errors[figures.pick(errors, 2)] * 10, [0, 1, 4, 5, 8, 9])
-    assert figures.pick(errors[:9], 1).tolist() == [1, 0, 2]
+    np.testing.assert_allclose(
+        errors[figures.pick_faces(errors, 2)] * 10, [0, 1, 4, 5, 8, 9]
+    )
+    assert figures.pick_faces(errors[:9], 1).tolist() == [1, 0, 2]
     odd = np.append(errors, np.nan)
-    assert figures.pick(odd, 1).tolist() == [1, 0, 10]
+    assert figures.pick_faces(odd, 1).tolist() == [1, 0, 10]
 
 
-def test_pick_shows_no_face_twice():
+def test_no_face_is_picked_twice():
     for n in range(9, 14):
-        picked = figures.pick(np.zeros(n), 3)
+        picked = figures.pick_faces(np.zeros(n), 3)
         assert len(set(picked.tolist())) == 9
     with pytest.raises(ValueError, match="8 faces are too few"):
-        figures.pick(np.zeros(8), 3)
+        figures.pick_faces(np.zeros(8), 3)
 
 
 def test_faces_have_segments_from_prediction_to_truth():
@@ -102,7 +104,7 @@ def test_faces_have_segments_from_prediction_to_truth():
         dots = {line.get_label(): line.get_xydata() for line in ax.lines}
         np.testing.assert_array_equal(dots["prediction"], predicted[i])
         np.testing.assert_array_equal(dots["truth"], truth[i])
-        # The image stands upright, all of it in sight.
+        # The image is upright and wholly visible.
         left, right = ax.get_xlim()
         bottom, top = ax.get_ylim()
         assert left < -0.5 < 11.5 < right
@@ -115,7 +117,7 @@ def test_faces_that_do_not_fill_the_rows_are_refused():
         figures.faces(np.zeros((4, 9, 9)), points, points, list("abcd"))
 
 
-def test_completions_put_the_halves_together():
+def test_completions_join_the_halves():
     rng = np.random.default_rng(0)
     given, truth = rng.random((3, 4, 6)), rng.random((3, 2, 6))
     guess = rng.normal(size=truth.shape)
@@ -127,12 +129,12 @@ def test_completions_put_the_halves_together():
         lower = [truth, np.clip(guess, 0, 1)][i // 3][i % 3]
         np.testing.assert_array_equal(image[:4], given[i % 3])
         np.testing.assert_array_equal(image[4:], lower)
-        # Between the last row that is given and the first that is not.
+        # The line is between the given rows and the others.
         assert ax.lines[0].get_ydata() == [3.5, 3.5]
 
 
 def test_figures_can_be_saved(tmp_path):
-    """Layouts are computed, and warn, only when drawn."""
+    """Layouts are computed when a figure is drawn, and could warn."""
     points, half = np.ones((3, 5, 2)), np.zeros((1, 4, 6))
     for figure in (
         figures.mse_curves({"MLP": [rows({1: 0.4, 2: 0.3})]}),

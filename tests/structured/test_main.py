@@ -1,4 +1,4 @@
-"""The launcher, on faces in the layout of 300-W."""
+"""Tests the launcher on faces in the layout of 300-W."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from structured.faces.crops import Crop
 from structured.report import comparison
 from tests.conftest import ROOT
-from tests.structured.test_faces import write_face
+from tests.structured.faces import write_face
 
 
 def launch(*arguments):
@@ -18,7 +18,7 @@ def launch(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_trains_on_faces_once_and_leaves_all_the_figures(tmp_path):
+def test_faces_are_trained_once_and_all_figures_are_written(tmp_path):
     for part, count in (("trainset", 20), ("testset", 12)):
         for i in range(count):
             write_face(tmp_path / "data" / "helen" / part, f"{part}_{i}.png", i)
@@ -41,10 +41,10 @@ def test_trains_on_faces_once_and_leaves_all_the_figures(tmp_path):
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.25])
-def test_pixels_of_the_frames_corners_and_centre(margin):
-    """40 pixels show the frame and a margin of a share of it on each side."""
+def test_pixels_of_corners_and_centre_of_the_frame(margin):
+    """The 40 pixels show the frame and its margin on each side."""
     y = np.array([[-0.5, 0.0, 0.5, -0.5, 0.0, 0.5]])
     edge = 40 * margin / (1 + 2 * margin)
-    due = np.array([edge, 20, 40 - edge]) - 0.5
-    pixels = comparison._pixels(y, Crop(40, margin=margin))
-    np.testing.assert_allclose(pixels, np.stack([due, due], -1)[None])
+    expected = np.array([edge, 20, 40 - edge]) - 0.5
+    pixels = comparison._to_pixels(y, Crop(40, margin=margin))
+    np.testing.assert_allclose(pixels, np.stack([expected, expected], -1)[None])

@@ -1,4 +1,4 @@
-"""Metrics against hand-made cases, plain loops in NumPy, and the paper's mean shape."""
+"""Tests metrics against examples by hand, NumPy loops, and the paper's mean shape."""
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,10 @@ from structured.faces import metrics
 
 
 def shapes(n=40, spread=5.0, points=68, seed=0):
-    """Predictions, truth [n, points, 2] and boxes [n, 4], like faces of 200 pixels."""
+    """Makes predictions, truth [n, points, 2] and boxes [n, 4] of 200-pixel faces."""
     rng = np.random.default_rng(seed)
     truth = rng.uniform(50, 250, (n, points, 2))
-    # From good to bad, so that some errors are on either side of every cut.
+    # Every threshold has errors on both sides.
     predicted = (
         truth + rng.normal(size=truth.shape) * np.linspace(1, spread, n)[:, None, None]
     )
@@ -24,7 +24,7 @@ def shapes(n=40, spread=5.0, points=68, seed=0):
 
 
 def loop_report(predicted, truth, frame):
-    """The report once more: a face, a point, a threshold at a time."""
+    """Computes all metrics by loops over faces, points and thresholds."""
     names = metrics.EYE_NORMALISERS | metrics.BOX_NORMALISERS
     errors = {name: [] for name in names}
     for p, t, (_, _, w, h) in zip(predicted, truth, frame, strict=True):
@@ -60,7 +60,7 @@ def test_mse_by_hand():
     assert first == pytest.approx((0.01 + 0.09) / 2)
 
 
-def test_a_row_left_out_of_the_mse_reaches_neither_value_nor_gradient():
+def test_a_masked_row_changes_neither_mse_nor_gradient():
     truth = jnp.zeros((2, 2))
     predicted = jnp.array([[1.0, 3.0], [jnp.nan, jnp.inf]])
     valid = jnp.array([True, False])
@@ -100,14 +100,14 @@ def test_curve_and_area_by_hand():
     assert metrics.cdf(errors, errors[:1]) == 0.75
 
 
-def test_the_papers_area_stops_a_step_before_the_cut():
+def test_the_papers_area_ends_before_the_threshold():
     assert metrics.auc_paper(jnp.zeros(3)) == pytest.approx(0.998)
     # Seen from 0.251 on, and half of the step before: 0.499 - 0.2505.
     assert metrics.auc_paper(jnp.array([0.2503])) == pytest.approx(0.2485 / 0.5)
     assert metrics.auc_paper(jnp.array([0.4995])) == 0
 
 
-def test_an_error_that_is_nan_is_a_failure():
+def test_a_nan_error_is_a_failure():
     errors = jnp.array([jnp.nan, 0.0])
     assert metrics.cdf(errors, jnp.array([0.1, 9.0])).tolist() == [0.5, 0.5]
     assert metrics.failure_rate(errors, 0.1) == 0.5
@@ -116,9 +116,9 @@ def test_an_error_that_is_nan_is_a_failure():
 
 
 @pytest.mark.parametrize("spread", [5.0, 60.0])
-def test_report_is_that_of_plain_loops(x64, spread):
+def test_metrics_equal_those_of_plain_loops(x64, spread):
     arrays = shapes(spread=spread)
-    report = jax.jit(metrics.landmark_report)(*arrays[:2])
+    report = jax.jit(metrics.landmark_metrics)(*arrays[:2])
     expected = loop_report(*arrays)
     assert report.keys() == expected.keys()
     for name, value in expected.items():
@@ -126,10 +126,10 @@ def test_report_is_that_of_plain_loops(x64, spread):
         assert report[name] == pytest.approx(value, rel=1e-12), name
 
 
-def test_report_in_single_precision():
-    # Small errors stay away from the cuts' rounding: no face is within 1e-5 of one.
+def test_metrics_in_single_precision():
+    # No error is within 1e-5 of a threshold, so that rounding changes no count.
     arrays = shapes(n=200, spread=30.0)
-    report = jax.jit(metrics.landmark_report)(
+    report = jax.jit(metrics.landmark_metrics)(
         *(a.astype("float32") for a in arrays[:2])
     )
     for name, value in loop_report(*arrays).items():
@@ -137,9 +137,9 @@ def test_report_in_single_precision():
         assert report[name] == pytest.approx(value, abs=2e-5, rel=1e-4), name
 
 
-def test_report_without_known_eyes_has_the_boxes_alone():
+def test_other_numbers_of_points_have_metrics_by_box_only():
     arrays = shapes(points=5)
-    report = metrics.landmark_report(*arrays[:2])
+    report = metrics.landmark_metrics(*arrays[:2])
     assert sorted(report) == ["nme_box_diagonal", "nme_box_size"]
     errors = np.linalg.norm(arrays[0] - arrays[1], axis=-1).mean(axis=1)
     size = np.sqrt(arrays[2][:, 2] * arrays[2][:, 3])
@@ -148,7 +148,7 @@ def test_report_without_known_eyes_has_the_boxes_alone():
 
 def test_perfect_predictions():
     _, truth, _ = shapes()
-    for name, value in metrics.landmark_report(truth, truth).items():
+    for name, value in metrics.landmark_metrics(truth, truth).items():
         perfect = float(name.startswith(("auc", "cdf")))
         if name == "auc_0.5":
             perfect = 0.998
@@ -161,19 +161,21 @@ def test_perfect_predictions():
     st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)),
     st.integers(0, 1000),
 )
-def test_nme_knows_neither_scale_nor_place(scale, shift, seed):
+def test_nme_is_invariant_to_scale_and_shift(scale, shift, seed):
     predicted, truth, _ = shapes(n=3, seed=seed)
     with jax.enable_x64(True):
-        moved = [scale * points + np.array(shift) for points in (predicted, truth)]
+        both = [scale * points + np.array(shift) for points in (predicted, truth)]
         names = metrics.EYE_NORMALISERS | metrics.BOX_NORMALISERS
-        sizes = [(f(truth), f(moved[1])) for f in names.values()]
+        sizes = [(f(truth), f(both[1])) for f in names.values()]
         for here, there in sizes:
             np.testing.assert_allclose(
-                metrics.nme(*moved, there), metrics.nme(predicted, truth, here), 1e-9
+                metrics.nme(*both, there),
+                metrics.nme(predicted, truth, here),
+                1e-9,
             )
 
 
-# Two lengths, for each is compiled once.
+# Only two lengths, because each one is compiled.
 errors_of_any_size = st.sampled_from([1, 20]).flatmap(
     lambda n: st.lists(st.floats(0, 2, width=32), min_size=n, max_size=n)
 )
@@ -181,7 +183,7 @@ errors_of_any_size = st.sampled_from([1, 20]).flatmap(
 
 @settings(deadline=None, max_examples=50)
 @given(errors_of_any_size, st.floats(0.01, 1))
-def test_area_is_the_limit_of_the_trapezoids(errors, cut):
+def test_auc_is_the_limit_of_the_trapezoid_rule(errors, cut):
     e = np.array(errors)
     grid = np.linspace(0, cut, 20001)
     curve = (e[:, None] <= grid).mean(axis=0)
@@ -194,14 +196,14 @@ def test_area_is_the_limit_of_the_trapezoids(errors, cut):
 
 
 def read(folder):
-    """All the shapes in a folder: [N, 68, 2]."""
+    """Reads all points in a folder: [N, 68, 2]."""
     texts = [path.read_text() for path in sorted(folder.glob("*.pts"))]
     bodies = [text.partition("{")[2].partition("}")[0] for text in texts]
     return np.array([body.split() for body in bodies], float).reshape(-1, 68, 2)
 
 
 def tight(points):
-    """Left top corner and size of the tight boxes, integers: [N, 1, 2] each."""
+    """Returns corners and sizes of the tight boxes, whole numbers: [N, 1, 2] each."""
     low = np.floor(points.min(axis=1, keepdims=True))
     return low, np.floor(points.max(axis=1, keepdims=True)) - low
 
@@ -214,10 +216,10 @@ def test_the_mean_shape_of_helen_scores_as_in_the_paper(real_data, x64):
     mean = ((train - low) / size - 0.5).mean(axis=0)
     low, size = tight(test)
     predicted = (mean + 0.5) * size + low
-    report = metrics.landmark_report(predicted, test)
+    report = metrics.landmark_metrics(predicted, test)
     assert 100 * report["auc_0.5"] == pytest.approx(64.5, abs=0.2)
     assert 100 * report["cdf_0.1"] == pytest.approx(23.0, abs=0.5)
     errors = metrics.nme(predicted, test, metrics.inter_ocular(test))
-    # What the grid leaves out: the last of 500 steps, where nearly all faces are.
+    # The paper's thresholds leave out the last of 500 intervals.
     lost = 100 * (metrics.auc(errors, 0.5) - report["auc_0.5"])
     assert lost == pytest.approx(0.2, abs=0.01)

@@ -11,7 +11,7 @@ from tests.structured.reference import Side
 
 PARTS = {"encoder_in", "decoder_in", "link", "encoder_out", "decoder_out"}
 SHAPE, OUTPUTS = (8, 4), 6
-# Which half has the matrices of a tied auto-encoder: the one that M uses.
+# (owner of a tied auto-encoder's kernels, other half); M uses the owner.
 OWNERS = {"in": ("encoder_in", "decoder_in"), "out": ("decoder_out", "encoder_out")}
 
 
@@ -28,7 +28,7 @@ def untied(encoder="mlp", **fields):
 
 
 def values(net, seed=0):
-    """Parameters that are all different, no bias 0."""
+    """Returns random parameters, so that no bias is 0."""
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(net.init, jax.random.key(0))
     return jax.tree.map(lambda a: jnp.asarray(rng.normal(0, 0.5, a.shape)), shapes)
@@ -103,7 +103,7 @@ UNITS = [
 @pytest.mark.parametrize("encoder", ["mlp", "cnn"])
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("units", UNITS, ids=str)
-def test_the_parts_equal_a_composition_by_hand(x64, encoder, tied, units):
+def test_the_parts_equal_the_reference(x64, encoder, tied, units):
     c = model(encoder, tied_input=tied, tied_output=tied, **units)
     net, (x, y) = make(c), examples()
     params = values(net)
@@ -111,7 +111,7 @@ def test_the_parts_equal_a_composition_by_hand(x64, encoder, tied, units):
     side_in, side_out = sides(c)
     acts = [c.link_activation, c.link_activation, c.output_activation]
     code_x, code_y = reference.encode(p, side_in, x), reference.encode(p, side_out, y)
-    due = {
+    expected_values = {
         net.encoder_in: (x, code_x),
         net.decoder_in: (code_x.real, reference.decode(p, side_in, code_x)),
         net.link: (code_x.real, reference.link(p, code_x, acts)),
@@ -119,12 +119,12 @@ def test_the_parts_equal_a_composition_by_hand(x64, encoder, tied, units):
         net.decoder_out: (code_y.real, reference.decode(p, side_out, code_y)),
         net.main: (x, reference.main(p, x, side_in, side_out, acts)),
     }
-    for part, (given, expected) in due.items():
+    for part, (given, expected) in expected_values.items():
         np.testing.assert_allclose(part(params, given), expected.real, 1e-10, 1e-12)
 
 
 def test_a_reconstruction_has_the_shape_of_x():
-    """One row, whose x has one dimension or three."""
+    """One row of x has one dimension or three."""
     for shape in ((10,), (2, 3, 2)):
         net = network.make(model(), shape, OUTPUTS)
 
@@ -132,8 +132,8 @@ def test_a_reconstruction_has_the_shape_of_x():
             params = net.init(key)
             return net.decoder_in(params, net.encoder_in(params, x))
 
-        found = jax.eval_shape(back, jax.random.key(0), jnp.ones((1, *shape)))
-        assert found.shape == (1, *shape)
+        shape_of_x = jax.eval_shape(back, jax.random.key(0), jnp.ones((1, *shape)))
+        assert shape_of_x.shape == (1, *shape)
 
 
 # Tied halves
@@ -141,7 +141,7 @@ def test_a_reconstruction_has_the_shape_of_x():
 
 @pytest.mark.parametrize("encoder", ["mlp", "cnn"])
 @pytest.mark.parametrize("side", OWNERS)
-def test_only_the_half_that_the_main_network_uses_has_matrices(encoder, side):
+def test_only_the_half_in_the_main_network_has_matrices(encoder, side):
     c = untied(encoder)
     c[f"tied_{side}put"] = True
     params = flatten(jax.eval_shape(make(c).init, jax.random.key(0)))
@@ -171,7 +171,7 @@ def test_a_change_of_the_shared_matrix_changes_both_halves(encoder, side, layer)
 
 
 def separated(params, encoder):
-    """The same functions with a matrix for each half."""
+    """Returns untied parameters of the same functions."""
     params = jax.tree.map(lambda a: a, params)
     for side, (owner, other) in OWNERS.items():
         for k, layer in params[owner].items():
@@ -203,8 +203,8 @@ def test_tied_gradients_are_the_sum_of_both_halves(x64, encoder):
             one, two = theirs[1][owner][k]["kernel"], theirs[1][other][k]["kernel"]
             two = two.T if side == "out" or encoder == "mlp" else two
             assert min(np.abs(one).max(), np.abs(two).max()) > 1e-3
-            found = ours[1][owner][k]["kernel"]
-            np.testing.assert_allclose(found, one + two, 1e-10, 1e-12)
+            tied_gradient = ours[1][owner][k]["kernel"]
+            np.testing.assert_allclose(tied_gradient, one + two, 1e-10, 1e-12)
             for half in (owner, other):
                 biases = [g[1][half][k]["bias"] for g in (ours, theirs)]
                 np.testing.assert_allclose(*biases, 1e-10, 1e-12)
@@ -214,7 +214,7 @@ def test_tied_gradients_are_the_sum_of_both_halves(x64, encoder):
 
 
 def check_range(kernel, bound):
-    """U(-bound, bound): never outside, near both ends, and of its deviation."""
+    """Checks that a kernel looks like draws from U(-bound, bound)."""
     assert np.abs(kernel).max() <= bound * (1 + 1e-6)
     assert kernel.max() > 0.97 * bound
     assert kernel.min() < -0.97 * bound
@@ -230,8 +230,8 @@ def test_dense_ranges():
     c = untied(input=(60, 50), link=(40, 45), output=(30, 35))
     params = initial(network.make(c, (5, 8), 64))
     kernels = {k: v for k, v in flatten(params).items() if k.endswith("kernel")}
-    due = {
-        # 4 times for what leads to sigmoid units; those of codes of y are tanh.
+    expected_values = {
+        # The factor is 4 for sigmoid units; the codes of y are tanh units.
         "encoder_in/1": (40, 60, 4),
         "encoder_in/2": (60, 50, 4),
         "decoder_in/2": (50, 60, 4),
@@ -244,40 +244,40 @@ def test_dense_ranges():
         "decoder_out/2": (35, 30, 1),
         "decoder_out/1": (30, 64, 1),
     }
-    assert {k.removesuffix("/kernel") for k in kernels} == set(due)
-    for name, (below, above, scale) in due.items():
+    assert {k.removesuffix("/kernel") for k in kernels} == set(expected_values)
+    for name, (below, above, scale) in expected_values.items():
         kernel = np.asarray(kernels[f"{name}/kernel"])
         assert kernel.shape == (below, above)
         check_range(kernel, glorot(below, above, scale))
 
 
-def test_ranges_of_other_units():
+def test_ranges_for_other_activations():
     c = untied(input=(60,), link=(), output=(40,), x_activation="linear")
     c.input_activation, c.output_activation, c.y_activation = "relu", "tanh", "sigmoid"
     params = initial(network.make(c, (50,), 64))
-    due = {
+    expected_values = {
         "encoder_in": (50, 60, 2**0.5),
         "decoder_in": (60, 50, 1),
         "link": (60, 40, 1),
         "encoder_out": (64, 40, 1),
         "decoder_out": (40, 64, 4),
     }
-    for name, shape in due.items():
+    for name, shape in expected_values.items():
         check_range(np.asarray(params[name]["1"]["kernel"]), glorot(*shape))
 
 
-def test_convolutions_start_in_the_range_of_their_units():
+def test_convolutions_start_in_the_range_of_their_activations():
     """sqrt(3 / fan-in), times sqrt(2) for relu (He) and 4 for sigmoid."""
     c = untied("cnn", channels=(32, 16), strides=(2, 1), input_activation="relu")
     params = initial(network.make(c, SHAPE, 2))
-    due = {
+    expected_values = {
         "encoder_in/1": ((9, 32), (6 / 9) ** 0.5),
         "encoder_in/2": ((9 * 32, 16), (6 / (9 * 32)) ** 0.5),
-        # A pixel of what comes back hears 9 taps, at stride 2 a quarter of them.
+        # A pixel of the reconstruction has 9 inputs; at stride 2, a quarter of them.
         "decoder_in/2": ((9 * 32, 16), (6 / (9 * 16)) ** 0.5),
         "decoder_in/1": ((9, 32), 4 * (3 / (9 * 32 / 4)) ** 0.5),
     }
-    for name, (shape, bound) in due.items():
+    for name, (shape, bound) in expected_values.items():
         kernel = np.asarray(flatten(params)[f"{name}/kernel"])
         assert kernel.shape == shape
         check_range(kernel, bound)
@@ -313,16 +313,16 @@ def test_no_two_matrices_start_alike():
 
 
 @pytest.mark.parametrize("owner", [None, "encoder", "decoder"])
-def test_an_auto_encoder_of_convolutions_under_any_owner(owner):
+def test_convolutional_auto_encoders_with_each_kernel_owner(owner):
     made = autoencoder.make_conv((8, 4), (3, 5), (2, 2), "relu", "sigmoid", owner)
     encoder, decoder = initial(made)
-    assert made.code == 2 * 1 * 5
+    assert made.code_size == 2 * 1 * 5
     for name, half in (("encoder", encoder), ("decoder", decoder)):
         has = {"kernel" in layer for layer in half.values()}
         assert has == {owner in (None, name)}
     x = jnp.asarray(np.random.default_rng(5).normal(size=(2, 8, 4)))
     code = made.encode(encoder, decoder, x)
-    assert code.shape == (2, made.code)
+    assert code.shape == (2, made.code_size)
     back = made.decode(encoder, decoder, code)
     assert back.shape == x.shape
     assert 0 < float(back.min()) < float(back.max()) < 1

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hnp
 from structured.faces.points import (
     LEFT_CORNER,
     LEFT_EYE,
-    MIRROR,
+    MIRROR_ORDER,
     RIGHT_CORNER,
     RIGHT_EYE,
     read_pts,
@@ -44,7 +44,7 @@ def test_points_count_from_0(tmp_path):
     ],
     ids=["CRLF", "BOM", "1.0", "spaces", "tab", "comments", "no last newline"],
 )
-def test_ways_to_write_the_same(tmp_path, content):
+def test_variants_of_the_format_are_read(tmp_path, content):
     assert read_pts(pts(tmp_path, content), 3).tolist() == XY
 
 
@@ -75,7 +75,7 @@ def test_a_written_file_counts_from_1(tmp_path):
     [np.zeros((0, 2)), np.zeros(4), np.zeros((2, 3)), np.array([[0, np.nan]])],
     ids=["none", "flat", "three columns", "NaN"],
 )
-def test_what_is_no_points_is_not_written(tmp_path, points):
+def test_bad_points_are_not_written(tmp_path, points):
     with pytest.raises(ValueError, match="finite"):
         write_pts(tmp_path / "a.pts", points)
     assert not list(tmp_path.iterdir())
@@ -107,17 +107,17 @@ def test_what_is_no_points_is_not_written(tmp_path, points):
         ("version: 1\nn_points: -1\n{\n}\n", "-1 points"),
     ],
 )
-def test_malformed(tmp_path, content, problem):
+def test_a_malformed_file_is_refused(tmp_path, content, problem):
     path = pts(tmp_path, content)
     assert_refused(lambda: read_pts(path), str(path), problem)
 
 
-def test_another_number_of_points_than_wanted(tmp_path):
+def test_another_number_of_points_is_refused(tmp_path):
     path = pts(tmp_path, THREE)
     assert_refused(lambda: read_pts(path, 68), str(path), "3 points", "68")
 
 
-def test_no_such_file(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "absent.pts"
     assert_refused(lambda: read_pts(path), str(path), "No such file")
     assert_refused(lambda: read_pts(tmp_path), str(tmp_path), "cannot be read")
@@ -138,14 +138,14 @@ def test_a_mutated_file_is_read_or_refused(tmp_path, mutate):
         assert np.isfinite(points).all()
 
 
-def test_mirrored_twice_is_the_same():
-    assert sorted(MIRROR) == list(range(68))
-    assert MIRROR[MIRROR].tolist() == list(range(68))
+def test_two_mirrors_are_the_identity():
+    assert sorted(MIRROR_ORDER) == list(range(68))
+    assert MIRROR_ORDER[MIRROR_ORDER].tolist() == list(range(68))
     # The points on the axis of the face: chin, ridge and tip of the nose, lips.
-    axis = np.flatnonzero(np.arange(68) == MIRROR)
+    axis = np.flatnonzero(np.arange(68) == MIRROR_ORDER)
     assert axis.tolist() == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]
-    assert MIRROR[LEFT_CORNER] == RIGHT_CORNER
-    assert set(MIRROR[LEFT_EYE]) == set(range(68)[RIGHT_EYE])
+    assert MIRROR_ORDER[LEFT_CORNER] == RIGHT_CORNER
+    assert set(MIRROR_ORDER[LEFT_EYE]) == set(range(68)[RIGHT_EYE])
 
 
 def test_the_mean_face_is_nearly_its_own_mirror_image(real_data):
@@ -156,7 +156,7 @@ def test_the_mean_face_is_nearly_its_own_mirror_image(real_data):
     low, high = faces.min(1, keepdims=True), faces.max(1, keepdims=True)
     mean = ((faces - low) / (high - low)).mean(0)
     mean -= mean.mean(0)
-    mirrored = (mean * [-1, 1])[MIRROR]
-    apart = np.linalg.norm(mirrored[:, None] - mean, axis=-1)
-    assert apart.argmin(1).tolist() == list(range(68))
+    mirrored = (mean * [-1, 1])[MIRROR_ORDER]
+    distances = np.linalg.norm(mirrored[:, None] - mean, axis=-1)
+    assert distances.argmin(1).tolist() == list(range(68))
     assert mirrored[LEFT_EYE].mean(0)[0] < 0 < mirrored[RIGHT_EYE].mean(0)[0]

@@ -19,11 +19,11 @@ from tests.mtl.images import assert_refused
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST = "helen/testset"
-FACES = 7  # Of the test set.
+NUM_TEST_FACES = 7
 
 
 def write_face(place, seed, ending=".jpg"):
-    """An image of 64 x 48 pixels, and 68 points in it."""
+    """Writes an image of 64 x 48 pixels and its 68 points."""
     place.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     grey = Image.fromarray(rng.integers(0, 256, (12, 16), np.uint8)).resize((64, 48))
@@ -32,11 +32,11 @@ def write_face(place, seed, ending=".jpg"):
 
 
 def small(root):
-    """A config with all that a crop can have."""
+    """Returns a config that uses every field of a crop."""
     c = helen.get_config("smoke")
     c.data.path, c.data.size = str(root), 12
     c.data.margin, c.data.context, c.data.square = 0.1, 3, True
-    c.jitter.on = True
+    c.augmentation.on = True
     c.model.input, c.model.link, c.model.output = (16,), (8,), (8,)
     c.epochs, c.eval_every, c.save_every = 2, 2, 2
     c.schedule.input, c.schedule.output = (1.0, 2.0), (1.0, 2.0)
@@ -48,14 +48,14 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("300w")
     for i in range(12):
         write_face(folder / "helen/trainset" / f"a_{i}", i)
-    for i in range(FACES):
+    for i in range(NUM_TEST_FACES):
         write_face(folder / TEST / f"b_{i}", 50 + i, ".png" if i == 3 else ".jpg")
     return folder
 
 
 @pytest.fixture(scope="module")
 def run(root, tmp_path_factory):
-    """A finished run's folder; tests leave it as it is."""
+    """Trains a run and returns its folder, which tests do not change."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     experiment.train_and_evaluate(small(root), folder)
     return folder
@@ -63,7 +63,7 @@ def run(root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(run, root):
-    """Name to [68, 2], in pixels from 0: what the run itself predicted."""
+    """Returns the run's own predictions, [68, 2] in pixels from 0, by name."""
     faces = data.load(small(root)).faces
     y = np.load(run / "predictions.npz")["predicted"]
     names = [Path(name).name for name in faces.name]
@@ -72,7 +72,7 @@ def expected(run, root):
 
 @pytest.fixture
 def images(root, tmp_path):
-    """The test faces, which a test may change."""
+    """Copies the test faces, so that tests may change them."""
     return Path(shutil.copytree(root / TEST, tmp_path / "images"))
 
 
@@ -93,7 +93,7 @@ def rows(out):
 
 
 def points_of(row):
-    """[68, 2] as they stand in a row, from 1."""
+    """Reads the points of a row, [68, 2] in pixels from 1."""
     return np.array([[float(row[f"{a}{k}"]) for a in "xy"] for k in range(1, 69)])
 
 
@@ -114,10 +114,10 @@ def write_boxes(path, lines):
     return str(path)
 
 
-# The program
+# The launcher
 
 
-def test_the_program_passes_a_bad_image_over(run, images, expected, tmp_path):
+def test_the_launcher_predicts_despite_a_bad_image(run, images, expected, tmp_path):
     (images / "deep/er").mkdir(parents=True)
     for ending in (".jpg", ".pts"):
         (images / "b_1").with_suffix(ending).rename(images / f"deep/er/b_1{ending}")
@@ -136,27 +136,27 @@ def test_the_program_passes_a_bad_image_over(run, images, expected, tmp_path):
     drawn = {f"{n}{end}" for n in names for end in (".pts", ".png")}
     assert files(out) == drawn | {"landmarks.csv"}
 
-    found = rows(out)
-    assert set(found) == {"b_3.png", "broken.jpg"} | {
+    table = rows(out)
+    assert set(table) == {"b_3.png", "broken.jpg"} | {
         f"{n}.jpg" for n in names - {"b_3"}
     }
-    failed = found.pop("broken.jpg")
+    failed = table.pop("broken.jpg")
     assert failed["status"] == "failed"
     assert "broken.jpg: not a whole JPEG or PNG" in failed["problem"]
     assert {failed[c] for c in ("box", "left", "x1", "y68", "nme_inter_ocular")} == {""}
-    for name, row in found.items():
+    for name, row in table.items():
         place = (out / name).with_suffix("")
         assert (row["status"], row["problem"]) == ("predicted", "")
         assert row["box"] == ("image" if name == "b_2.jpg" else "pts")
         written = read_pts(place.with_suffix(".pts"), 68)
         np.testing.assert_array_equal(written + 1, points_of(row))
         with Image.open(place.with_suffix(".png")) as picture:
-            assert picture.size == (overlays.SIDE, overlays.SIDE)
+            assert picture.size == (overlays.PICTURE_SIZE_PX, overlays.PICTURE_SIZE_PX)
         if row["box"] == "pts":
             np.testing.assert_allclose(written, expected[place.name], atol=1e-3)
 
 
-def test_the_program_with_boxes_and_without_pictures(run, images, expected, tmp_path):
+def test_the_launcher_with_boxes_and_without_pictures(run, images, expected, tmp_path):
     lines = []
     for path in sorted(images.glob("*.pts")):
         box = crops.tight_box(read_pts(path))
@@ -172,35 +172,39 @@ def test_the_program_with_boxes_and_without_pictures(run, images, expected, tmp_
         "--nopictures",
     )
     assert p.returncode == 0, p.stderr
-    assert p.stdout.startswith(f"{FACES} images with their landmarks in {out}; ")
-    assert files(out) == {f"b_{i}.pts" for i in range(FACES)} | {"landmarks.csv"}
+    assert p.stdout.startswith(
+        f"{NUM_TEST_FACES} images with their landmarks in {out}; "
+    )
+    assert files(out) == {f"b_{i}.pts" for i in range(NUM_TEST_FACES)} | {
+        "landmarks.csv"
+    }
     for name, row in rows(out).items():
         assert (row["box"], row["nme_inter_ocular"]) == ("csv", "")
-        due = expected[Path(name).stem] + 1
-        np.testing.assert_allclose(points_of(row), due, atol=1e-3)
+        expected_points = expected[Path(name).stem] + 1
+        np.testing.assert_allclose(points_of(row), expected_points, atol=1e-3)
 
 
-# What it predicts
+# Predictions
 
 
-def test_predictions_and_errors_are_those_of_the_run(run, images, expected, tmp_path):
-    assert predict.predict(run, images, tmp_path / "out") == (FACES, 0)
-    found = rows(tmp_path / "out")
-    assert list(found) == sorted(found)
-    for name, row in found.items():
-        due = expected[Path(name).stem]
-        np.testing.assert_allclose(points_of(row), due + 1, atol=1e-3)
+def test_predictions_and_errors_equal_those_of_the_run(run, images, expected, tmp_path):
+    assert predict.predict(run, images, tmp_path / "out") == (NUM_TEST_FACES, 0)
+    table = rows(tmp_path / "out")
+    assert list(table) == sorted(table)
+    for name, row in table.items():
+        expected_points = expected[Path(name).stem]
+        np.testing.assert_allclose(points_of(row), expected_points + 1, atol=1e-3)
         truth = read_pts((images / name).with_suffix(".pts"))
         np.testing.assert_array_equal(box_of(row), crops.tight_box(truth))
-        away = np.linalg.norm(due - truth, axis=1).mean()
-        nme = away / np.linalg.norm(truth[36] - truth[45])
+        distance = np.linalg.norm(expected_points - truth, axis=1).mean()
+        nme = distance / np.linalg.norm(truth[36] - truth[45])
         assert float(row["nme_inter_ocular"]) == pytest.approx(nme, rel=1e-4)
     summary = json.loads((run / "summary.json").read_text())
-    mean = np.mean([float(row["nme_inter_ocular"]) for row in found.values()])
+    mean = np.mean([float(row["nme_inter_ocular"]) for row in table.values()])
     assert mean == pytest.approx(summary["test"]["nme_inter_ocular"], rel=1e-4)
 
 
-def test_many_chunks_are_one_program(run, images, tmp_path, monkeypatch):
+def test_many_chunks_share_one_program(run, images, tmp_path, monkeypatch):
     predict.predict(run, images, tmp_path / "one", pictures=False)
     made, make = [], experiment.make_predict
 
@@ -209,9 +213,12 @@ def test_many_chunks_are_one_program(run, images, tmp_path, monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(experiment, "make_predict", remember)
-    monkeypatch.setattr(landmarks, "CHUNK", 3)
+    monkeypatch.setattr(landmarks, "IMAGES_PER_CHUNK", 3)
     (images / "b_1.jpg").write_text("")
-    assert predict.predict(run, images, tmp_path / "many", pictures=False) == (FACES, 1)
+    assert predict.predict(run, images, tmp_path / "many", pictures=False) == (
+        NUM_TEST_FACES,
+        1,
+    )
     assert [program._cache_size() for program in made] == [1]
     one, many = rows(tmp_path / "one"), rows(tmp_path / "many")
     assert list(one) == list(many)
@@ -233,7 +240,7 @@ def test_without_box_or_points_the_face_is_the_whole_image(run, images, tmp_path
     np.testing.assert_array_equal(points_of(again), points_of(row))
 
 
-def test_boxes_go_before_points_and_one_may_lack(run, images, expected, tmp_path):
+def test_boxes_take_precedence_and_a_missing_box_fails(run, images, expected, tmp_path):
     (images / "b_2.JPEG").symlink_to("nowhere")
     (images / "sub").mkdir()
     for name in ("b_1.jpg", "b_0.pts"):
@@ -241,13 +248,13 @@ def test_boxes_go_before_points_and_one_may_lack(run, images, expected, tmp_path
     lines = ["b_0.jpg,5,6,50,40", "sub/b_1.jpg,5,6,50,40", "b_4.jpg,500,6,50,40"]
     boxes = write_boxes(tmp_path / "boxes.csv", lines)
     count, failed = predict.predict(run, images, tmp_path / "out", boxes)
-    assert (count, failed) == (FACES + 1, FACES - 1)
-    found = rows(tmp_path / "out")
+    assert (count, failed) == (NUM_TEST_FACES + 1, NUM_TEST_FACES - 1)
+    table = rows(tmp_path / "out")
     for name in ("b_0.jpg", "sub/b_1.jpg"):
-        assert found[name]["box"] == "csv"
-        assert box_of(found[name]) == [5, 6, 50, 40]
-    assert "boxes.csv has no box for" in found["b_5.jpg"]["problem"]
-    assert "outside of the image" in found["b_4.jpg"]["problem"]
+        assert table[name]["box"] == "csv"
+        assert box_of(table[name]) == [5, 6, 50, 40]
+    assert "boxes.csv has no box for" in table["b_5.jpg"]["problem"]
+    assert "outside of the image" in table["b_4.jpg"]["problem"]
     assert files(tmp_path / "out") == {
         *("b_0.pts", "b_0.png", "sub/b_1.pts", "sub/b_1.png", "landmarks.csv")
     }
@@ -262,7 +269,7 @@ def test_the_table_is_itself_a_file_of_boxes(run, images, tmp_path):
         assert two[name] == row | {"box": "csv"}
 
 
-def test_bad_faces_leave_nothing_of_an_earlier_run(run, images, tmp_path):
+def test_files_of_an_earlier_run_are_removed_for_bad_faces(run, images, tmp_path):
     out = tmp_path / "out"
     predict.predict(run, images, out)
     before = contents(out)
@@ -273,17 +280,17 @@ def test_bad_faces_leave_nothing_of_an_earlier_run(run, images, tmp_path):
     (images / "b_2.pts").write_text("version: 1")
     (images / "b_4.jpg").write_bytes((images / "b_4.jpg").read_bytes()[:300])
     write_pts(images / "b_5.pts", read_pts(images / "b_5.pts") + 1000)
-    assert predict.predict(run, images, out) == (FACES + 1, 6)
+    assert predict.predict(run, images, out) == (NUM_TEST_FACES + 1, 6)
     problems = {
-        "b_0.jpeg": "another image has this name but for its ending",
-        "b_0.jpg": "another image has this name but for its ending",
+        "b_0.jpeg": "another image differs only in its ending",
+        "b_0.jpg": "another image differs only in its ending",
         "b_1.jpg": "b_1.pts: it has 5 points, where 68 are needed",
         "b_2.jpg": "b_2.pts: not a whole .pts file",
         "b_4.jpg": "b_4.jpg: not a whole JPEG or PNG",
         "b_5.jpg": "lies outside of the image",
     }
-    found = rows(out)
-    for name, row in found.items():
+    table = rows(out)
+    for name, row in table.items():
         assert problems.get(name, "") in row["problem"]
         assert row["status"] == ("failed" if name in problems else "predicted")
     good = {f"{n}{end}" for n in ("b_3", "b_6") for end in (".pts", ".png")}
@@ -295,68 +302,32 @@ def test_points_that_are_not_finite_fail(run, images, tmp_path, monkeypatch):
         return lambda params, x: np.full((len(x), 136), np.nan, np.float32)
 
     monkeypatch.setattr(experiment, "make_predict", bad)
-    assert predict.predict(run, images, tmp_path / "out") == (FACES, FACES)
+    assert predict.predict(run, images, tmp_path / "out") == (
+        NUM_TEST_FACES,
+        NUM_TEST_FACES,
+    )
     assert "not finite" in rows(tmp_path / "out")["b_0.jpg"]["problem"]
 
 
-def test_hidden_files_are_let_be_and_any_name_is_kept(run, images, tmp_path):
+def test_hidden_files_are_ignored_and_any_name_is_kept(run, images, tmp_path):
     shutil.copytree(images, images / ".hidden")
     (images / "._b_0.jpg").write_text("Finder leaves such files")
     odd = 'a,"b"\n\udcff.v2'
     for ending in (".jpg", ".pts"):
         (images / f"b_0{ending}").rename(images / f"{odd}{ending}")
     out = tmp_path / "out"
-    assert predict.predict(run, images, out) == (FACES, 0)
+    assert predict.predict(run, images, out) == (NUM_TEST_FACES, 0)
     assert (out / f"{odd}.pts").is_file()
     text = (out / "landmarks.csv").read_bytes().decode(errors="surrogateescape")
     names = [row[0] for row in csv.reader(text.splitlines(keepends=True))]
     assert f"{odd}.jpg" in names
 
 
-# Pictures
-
-
-def colours(png, tmp_path):
-    (tmp_path / "picture.png").write_bytes(png)
-    with Image.open(tmp_path / "picture.png") as picture:
-        return np.asarray(picture).astype(int)
-
-
-def test_a_picture_shows_points_where_they_are(tmp_path):
-    """The image is black, but for a white square about the pixel (30, 20)."""
-    grey = np.zeros((50, 80), np.uint8)
-    grey[18:23, 28:33] = 255
-    box = np.array([10, 5, 50, 30])
-    shown = overlays.view(grey, box)
-    assert shown.shape == (overlays.SIDE, overlays.SIDE)
-    truth = np.array([[30.0, 20.0], [50.0, 30.0]])
-    rgb = colours(overlays.draw(shown, box, truth, None), tmp_path)
-    green = (rgb[..., 1] == 255) & (rgb[..., 0] == 0)
-    white = shown > 127
-    middle = [np.argwhere(part[:, :240]).mean(axis=0) for part in (green, white)]
-    np.testing.assert_allclose(*middle, atol=0.6)
-    above = truth - np.array([0.0, 5.0])
-    both = colours(overlays.draw(shown, box, above, truth), tmp_path)
-    red = np.argwhere((both[..., 0] == 255) & (both[..., 1] == 0))
-    # 5 pixels up, each 480 / (50 * 1.4) of the picture, less the dots.
-    assert np.ptp(red[red[:, 1] < 240][:, 0]) == pytest.approx(34, abs=8)
-
-
-def test_a_picture_is_dull_beyond_the_image():
-    grey = np.full((50, 80), 200, np.uint8)
-    shown = overlays.view(grey, np.array([-0.5, -0.5, 80, 50]))
-    inside = shown == 200
-    assert set(np.unique(shown)) == {overlays.BEYOND, 200}
-    share = inside.mean() * (80 * 1.4) ** 2
-    assert share == pytest.approx(80 * 50, rel=0.02)
-    np.testing.assert_array_equal(inside, inside[::-1, ::-1])
-
-
-# What is refused, before any work
+# Errors before any work
 
 
 def changed(run, folder, **changes):
-    """A copy of the run, with another config."""
+    """Copies the run with another config."""
     shutil.copytree(run, folder)
     config = json.loads((run / "config.json").read_text())
     config["data"] |= {k: v for k, v in changes.items() if k in config["data"]}
@@ -374,37 +345,37 @@ def assert_no_run(folder, images, tmp_path, *parts):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"source": "digits"}, "holds a run on digits; landmarks need"),
         ({"source": "npz"}, "on 300w or the300w_lp"),
-        ({"variant": "mean"}, "the mean shape, which looks at no image"),
+        ({"variant": "mean"}, "predicts the mean shape for every image"),
     ],
 )
-def test_runs_of_other_kinds(run, images, tmp_path, changes, said):
-    assert_no_run(changed(run, tmp_path / "run", **changes), images, tmp_path, said)
+def test_other_runs_are_refused(run, images, tmp_path, changes, message):
+    assert_no_run(changed(run, tmp_path / "run", **changes), images, tmp_path, message)
 
 
-def test_the300w_lp_is_welcome(run, images, tmp_path):
+def test_runs_on_the300w_lp_are_accepted(run, images, tmp_path):
     folder = changed(run, tmp_path / "run", source="the300w_lp")
-    assert predict.predict(folder, images, tmp_path / "out") == (FACES, 0)
+    assert predict.predict(folder, images, tmp_path / "out") == (NUM_TEST_FACES, 0)
 
 
-def test_a_run_that_is_missing_or_of_another_system(images, tmp_path):
+def test_a_missing_run_and_one_of_another_system_are_refused(images, tmp_path):
     assert_no_run(tmp_path / "run", images, tmp_path, "there is no config.json")
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.json").write_text('{"method": "baseline"}')
     assert_no_run(tmp_path / "run", images, tmp_path, "landmarks need")
 
 
-@pytest.mark.parametrize("lacks", ["summary.json", "checkpoints/best"])
-def test_a_run_that_is_not_finished(run, images, tmp_path, lacks):
+@pytest.mark.parametrize("missing", ["summary.json", "checkpoints/best"])
+def test_an_unfinished_run_is_refused(run, images, tmp_path, missing):
     folder = Path(shutil.copytree(run, tmp_path / "run"))
-    (folder / lacks).rename(tmp_path / "away")
+    (folder / missing).rename(tmp_path / "away")
     assert_no_run(folder, images, tmp_path, "not finished; train it to its end")
 
 
-def test_folders_without_images(run, images, tmp_path):
+def test_folders_without_images_are_refused(run, images, tmp_path):
     out = tmp_path / "out"
     absent = tmp_path / "absent"
     assert_refused(lambda: predict.predict(run, absent, out), str(absent), "no folder")
@@ -420,7 +391,7 @@ def test_folders_without_images(run, images, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("out", "said"),
+    ("out", "message"),
     [
         ("images", "is, or lies in, --images"),
         ("images/out", "is, or lies in, --images"),
@@ -431,8 +402,8 @@ def test_folders_without_images(run, images, tmp_path):
         ("boxed", "would replace"),
     ],
 )
-def test_nothing_that_is_read_is_replaced(run, images, tmp_path, out, said):
-    """`away` has the file that a link among the images leads to."""
+def test_no_input_file_is_replaced(run, images, tmp_path, out, message):
+    """`away` has the target of a link among the images."""
     (tmp_path / "link").symlink_to(images)
     (tmp_path / "file").write_text("a file, no folder")
     (tmp_path / "away").mkdir()
@@ -442,12 +413,12 @@ def test_nothing_that_is_read_is_replaced(run, images, tmp_path, out, said):
     lines = [f"{p.name},5,5,40,30" for p in images.iterdir()]
     boxes = write_boxes(tmp_path / "boxed" / "landmarks.csv", lines)
     before = contents(tmp_path)
-    with pytest.raises(WorkdirError, match=said):
+    with pytest.raises(WorkdirError, match=message):
         predict.predict(run, images, tmp_path / out, boxes)
     assert contents(tmp_path) == before
 
 
-def test_a_file_in_the_way_of_a_folder(run, images, tmp_path):
+def test_a_file_with_the_name_of_a_folder_is_refused(run, images, tmp_path):
     (images / "sub").mkdir()
     (images / "b_0.jpg").rename(images / "sub" / "b_0.jpg")
     (tmp_path / "out").mkdir()

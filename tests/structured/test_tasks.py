@@ -30,24 +30,24 @@ def batch(valid=BATCH):
 
 def setup(c, augment=None):
     net = network.make(c.model, SHAPE, OUTPUTS)
-    return tasks.build(c, net, augment), net.init(jax.random.key(0))
+    return tasks.make_tasks(c, net, augment), net.init(jax.random.key(0))
 
 
 def test_names_and_order():
-    assert [t.name for t in setup(small())[0]] == list(tasks.NAMES)
-    assert tasks.NAMES == ("in", "out", "supervised")
+    assert [t.name for t in setup(small())[0]] == list(tasks.TASK_NAMES)
+    assert tasks.TASK_NAMES == ("in", "out", "supervised")
     assert tasks.VARIANTS == ("mean", "mlp", "mlp_in", "mlp_out", "mlp_in_out")
 
 
-def test_strides_that_do_not_fit_the_data_are_told(tmp_path):
-    """Only the data can tell the shape of what is no face; here it is 4 x 8."""
+def test_strides_that_do_not_divide_the_sides_are_refused(tmp_path):
+    """The shape is known from the data only; the digits' halves are 4 x 8."""
     c = digits.get_config("smoke")
     c.model.encoder = "cnn"
     with pytest.raises(ConfigError, match=r"model.strides.*\(4, 8\)"):
         experiment.train_and_evaluate(c, tmp_path / "run")
 
 
-# Weights and rates
+# Loss weights and learning rates
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_strides_that_do_not_fit_the_data_are_told(tmp_path):
         ("mlp_in_out", 1, 1),
     ],
 )
-def test_the_papers_weights(variant, has_in, has_out):
+def test_the_papers_loss_weights(variant, has_in, has_out):
     """1 until epoch 100, then linearly to 0 at 500 (in) and at 700 (out)."""
-    table = tasks.weights(small(variant=variant))
+    table = tasks.loss_weights(small(variant=variant))
     assert table.shape == (1000, 3)
     np.testing.assert_array_equal(table[:, 2], 1)
     np.testing.assert_array_equal(table[:101, 0], has_in)
@@ -76,12 +76,12 @@ def test_the_papers_weights(variant, has_in, has_out):
     np.testing.assert_array_equal(table[700:, 1], 0)
 
 
-def test_the_mean_has_no_weights():
-    assert set(tasks.USES) == set(tasks.VARIANTS) - {"mean"}
+def test_the_mean_has_no_loss_weights():
+    assert set(tasks.VARIANT_TASKS) == set(tasks.VARIANTS) - {"mean"}
 
 
 def test_the_mean_predicts_the_mean_of_all_y(tmp_path):
-    """Of those without x too; it trains nothing."""
+    """The mean includes examples without x; nothing is trained."""
     c = digits.get_config("smoke")
     c.variant = "mean"
     run = experiment.train_and_evaluate(c, tmp_path / "run")
@@ -93,7 +93,7 @@ def test_the_mean_predicts_the_mean_of_all_y(tmp_path):
         float(np.square(d.test.y - mean).mean()), rel=1e-4
     )
     assert run.summary["best"]["valid/mse"] == pytest.approx(
-        float(np.square(d.valid.y - mean).mean()), rel=1e-4
+        float(np.square(d.validation.y - mean).mean()), rel=1e-4
     )
     assert run.summary["best"]["train/mse"] == pytest.approx(
         float(np.square(d.train.y[d.train.pairs] - mean).mean()), rel=1e-4
@@ -104,81 +104,81 @@ def test_the_mean_predicts_the_mean_of_all_y(tmp_path):
 def test_each_variant_starts_from_the_same_parameters():
     c = digits.get_config("smoke")
     d = data.load(c)
-    plans = []
-    for variant in tasks.USES:
+    trainings = []
+    for variant in tasks.VARIANT_TASKS:
         c.variant = variant
-        plans.append(experiment.plan(c, d))
-    first = flatten(plans[0].params)
-    for plan in plans[1:]:
-        assert flatten(plan.params).keys() == first.keys()
-        for name, value in flatten(plan.params).items():
+        trainings.append(experiment.make_training(c, d))
+    first = flatten(trainings[0].params)
+    for training in trainings[1:]:
+        assert flatten(training.params).keys() == first.keys()
+        for name, value in flatten(training.params).items():
             np.testing.assert_array_equal(value, first[name])
-        assert (plan.key == plans[0].key).all()
-    assert len({plan.loss_weights.tobytes() for plan in plans}) == 4
+        assert (training.key == trainings[0].key).all()
+    assert len({training.loss_weights.tobytes() for training in trainings}) == 4
 
 
-def test_rates_are_constant_without_decay():
-    rates = tasks.rates(small(epochs=7))
+def test_learning_rates_are_constant_without_decay():
+    rates = tasks.learning_rates(small(epochs=7))
     np.testing.assert_array_equal(rates, [1e-3] * 7)
 
 
-def test_rates_fall_by_half_a_cosine():
+def test_learning_rates_fall_by_half_a_cosine():
     c = small(**{"epochs": 10, "optim.decay_epochs": 4, "optim.rate": 0.2})
-    due = [0.2] * 7 + [0.2 * (2 + 2**0.5) / 4, 0.1, 0.2 * (2 - 2**0.5) / 4]
-    np.testing.assert_allclose(tasks.rates(c), due, rtol=1e-12)
+    expected = [0.2] * 7 + [0.2 * (2 + 2**0.5) / 4, 0.1, 0.2 * (2 - 2**0.5) / 4]
+    np.testing.assert_allclose(tasks.learning_rates(c), expected, rtol=1e-12)
     c.optim.decay_epochs = 10
-    np.testing.assert_allclose(tasks.rates(c)[[0, 5]], [0.2, 0.1], rtol=1e-12)
+    np.testing.assert_allclose(tasks.learning_rates(c)[[0, 5]], [0.2, 0.1], rtol=1e-12)
 
 
-def moves(c, grads):
-    """What an optimizer adds for a row of gradients, one after the other."""
-    made = tasks.optimizer(c)
-    state, steps = made.init(jnp.zeros(2)), []
+def updates(c, grads):
+    """Returns the updates of an optimizer for gradients one after the other."""
+    made = tasks.make_optimizer(c)
+    state, all_updates = made.init(jnp.zeros(2)), []
     for g in grads:
-        step, state = made.update(jnp.asarray(g), state, jnp.zeros(2))
-        steps.append(step)
-    return np.array(steps)
+        update, state = made.update(jnp.asarray(g), state, jnp.zeros(2))
+        all_updates.append(update)
+    return np.array(all_updates)
 
 
 def test_sgd_has_momentum():
-    steps = moves(small(), [[1.0, 0], [1, 0], [0, 2]])
+    steps = updates(small(), [[1.0, 0], [1, 0], [0, 2]])
     np.testing.assert_allclose(steps, [[-1, 0], [-1.9, 0], [-1.71, -2]], rtol=1e-6)
 
 
 def test_gradients_are_clipped_by_their_norm():
     c = small(**{"optim.clip": 1.0, "optim.momentum": 0.0})
-    steps = moves(c, [[3.0, 4.0], [0.3, 0.4]])
+    steps = updates(c, [[3.0, 4.0], [0.3, 0.4]])
     np.testing.assert_allclose(steps, [[-0.6, -0.8], [-0.3, -0.4]], rtol=1e-6)
 
 
-def test_adam_steps_by_the_rate():
-    steps = moves(small(**{"optim.name": "adam"}), [[1e-2, -5.0]])
+def test_adam_updates_by_the_learning_rate():
+    steps = updates(small(**{"optim.name": "adam"}), [[1e-2, -5.0]])
     np.testing.assert_allclose(steps, [[-1, 1]], rtol=1e-4)
 
 
 # Rows and losses
 
 
-def test_rows_of_each_task():
+def test_each_task_has_its_rows():
     has = {
         "has_x": jnp.array([True, True, False, False]),
         "has_y": jnp.array([True, False, True, False]),
     }
-    found = {t.name: t.rows(has).tolist() for t in setup(small())[0]}
-    assert found == {
+    rows_by_task = {t.name: t.rows(has).tolist() for t in setup(small())[0]}
+    assert rows_by_task == {
         "in": [True, True, False, False],
         "out": [True, False, True, False],
         "supervised": [True, False, False, False],
     }
 
 
-def test_the_reductions_are_those_of_the_config():
+def test_reductions_come_from_the_config():
     c = small(**{"reconstruct_out.batch": "sum"})
     assert [t.reduction for t in setup(c)[0]] == ["mean", "sum", "mean"]
 
 
 def test_a_task_needs_only_its_own_field():
-    """The input task never looks at y, nor the output task at x."""
+    """The input task does not use y, and the output task does not use x."""
     (task_in, task_out, _), params = setup(small())
     rows, key = batch(), jax.random.key(1)
     for task, field in ((task_in, "y"), (task_out, "x")):
@@ -187,19 +187,19 @@ def test_a_task_needs_only_its_own_field():
         np.testing.assert_array_equal(task.loss(params, bare, key), expected)
 
 
-def test_rows_that_are_not_valid_do_not_centre_the_code():
+def test_masked_rows_do_not_change_the_mean_code():
     (task_in, task_out, _), params = setup(small())
     key = jax.random.key(1)
     for task, field in ((task_in, "x"), (task_out, "y")):
         rows = batch(valid=3)
         other = rows | {field: rows[field].at[3:].set(0.9)}
-        found, due = (task.loss(params, b, key)[:3] for b in (rows, other))
-        np.testing.assert_allclose(found, due, rtol=1e-6)
+        losses, expected = (task.loss(params, b, key)[:3] for b in (rows, other))
+        np.testing.assert_allclose(losses, expected, rtol=1e-6)
         all_valid = rows | {"valid": jnp.ones(BATCH, bool)}
-        assert np.abs(task.loss(params, all_valid, key)[:3] - found).max() > 1e-4
+        assert np.abs(task.loss(params, all_valid, key)[:3] - losses).max() > 1e-4
 
 
-def test_noise_is_drawn_anew_for_each_key():
+def test_each_key_draws_other_noise():
     (task_in, task_out, _), params = setup(small())
     rows = batch()
     one, two = (task_in.loss(params, rows, jax.random.key(k)) for k in (1, 2))
@@ -209,38 +209,38 @@ def test_noise_is_drawn_anew_for_each_key():
     np.testing.assert_array_equal(one, two)
 
 
-# What becomes of the rows before a task sees them
+# Augmentation
 
 
 def stretched(rows, key):
-    """x and y by factors of the key."""
+    """Multiplies x and y by random factors."""
     factor = jax.random.uniform(key, (2,), minval=0.5, maxval=1.5)
     return rows | {"x": rows["x"] * factor[0], "y": rows["y"] * factor[1]}
 
 
-def test_augment_changes_x_and_y_by_one_key():
-    """Each loss is that of the changed rows: what is given and what is due."""
+def test_one_key_augments_x_and_y():
+    """Each loss is that of augmented inputs and augmented targets."""
     c = small()
     plain, params = setup(c)
     changed, _ = setup(c, stretched)
     rows, key = batch(), jax.random.key(7)
     keys = jax.random.split(key)[0], jax.random.split(key)[0], key
     for a, b, look in zip(changed, plain, keys, strict=True):
-        due = b.loss(params, stretched(rows, look), key)
-        np.testing.assert_allclose(a.loss(params, rows, key), due, rtol=1e-5)
-        assert np.abs(due - b.loss(params, rows, key)).max() > 1e-3
+        expected = b.loss(params, stretched(rows, look), key)
+        np.testing.assert_allclose(a.loss(params, rows, key), expected, rtol=1e-5)
+        assert np.abs(expected - b.loss(params, rows, key)).max() > 1e-3
         other = a.loss(params, rows, jax.random.key(8))
-        assert np.abs(due - other).max() > 1e-3
+        assert np.abs(expected - other).max() > 1e-3
 
 
-def test_augment_and_noise_have_keys_of_their_own():
+def test_augmentation_and_noise_have_different_keys():
     seen = []
 
-    def look(rows, key):
+    def augment(rows, key):
         seen.append(jax.random.key_data(key).tolist())
         return rows
 
-    made, params = setup(small(), look)
+    made, params = setup(small(), augment)
     key = jax.random.key(7)
     for task in made:
         task.loss(params, batch(), key)

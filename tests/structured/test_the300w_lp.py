@@ -45,7 +45,7 @@ FEATURES = {
 
 
 def face(seed):
-    """An image of noise blocks, and points in pixels from 0."""
+    """Makes an image of noise blocks, and points in pixels from 0."""
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 256, (45, 45, 3), np.uint8)
     return blocks.repeat(10, 0).repeat(10, 1), rng.uniform(50, 400, (68, 2))
@@ -53,7 +53,7 @@ def face(seed):
 
 @pytest.fixture
 def prepared(tmp_path):
-    """A prepared folder of five faces in two shards, written without TensorFlow."""
+    """Writes a prepared folder of five faces in two shards, without TensorFlow."""
     for module in ("tensorflow_datasets", "array_record"):
         pytest.importorskip(module, reason=f"the extra tf brings {module}")
     folder = tmp_path / "the300w_lp" / "1.0.0"
@@ -90,7 +90,7 @@ def write(folder, rows, split="train", features=FEATURES):
 
 
 def example(image, points):
-    """As the builder makes it: MATLAB's coordinates, over the side."""
+    """Encodes a face as the builder does: MATLAB's coordinates divided by the side."""
     from tensorflow_datasets.proto import tf_example_pb2
     from tensorflow_datasets.proto import tf_feature_pb2 as proto
 
@@ -113,30 +113,30 @@ def example(image, points):
 
 
 def test_round_trip(prepared):
-    found, problems = the300w_lp.read(str(prepared), "train", CROP)
+    faces, problems = the300w_lp.read(str(prepared), "train", CROP)
     assert problems == []
-    assert found.canvas.shape == (5, 34, 34)
-    assert found.name.tolist() == [f"the300w_lp/train/00000{i}" for i in range(5)]
+    assert faces.canvas.shape == (5, 34, 34)
+    assert faces.name.tolist() == [f"the300w_lp/train/00000{i}" for i in range(5)]
     for seed in range(5):
         image, points = face(seed)
-        np.testing.assert_allclose(found.points[seed], points, atol=1e-3)
+        np.testing.assert_allclose(faces.points[seed], points, atol=1e-3)
         frame = crops.frame(crops.tight_box(points), CROP)
-        np.testing.assert_array_equal(found.frame[seed], frame)
+        np.testing.assert_array_equal(faces.frame[seed], frame)
         grey = np.asarray(Image.fromarray(image).convert("L"))
-        due = crops.cut(grey, frame, CROP).astype(int)
+        expected = crops.cut(grey, frame, CROP).astype(int)
         # JPEG blurs the edges of the blocks, but another crop would be far off.
-        assert np.abs(found.canvas[seed] - due).mean() < 3
-    assert found.points.dtype == found.frame.dtype == np.float32
+        assert np.abs(faces.canvas[seed] - expected).mean() < 3
+    assert faces.points.dtype == faces.frame.dtype == np.float32
     assert "tensorflow" not in sys.modules
 
 
 def test_part_of_a_split(prepared):
-    found, _ = the300w_lp.read(str(prepared), "train[1:4]", CROP)
-    assert len(found.name) == 3
-    np.testing.assert_allclose(found.points[0], face(1)[1], atol=1e-3)
+    faces, _ = the300w_lp.read(str(prepared), "train[1:4]", CROP)
+    assert len(faces.name) == 3
+    np.testing.assert_allclose(faces.points[0], face(1)[1], atol=1e-3)
 
 
-def test_bad_and_doubtful_faces(prepared):
+def test_bad_faces_and_points_outside_of_the_image(prepared):
     rows = [face(seed) for seed in range(5)]
     rows[1] = (rows[1][0], np.full((68, 2), 9.0))
     rows[3][1][4] = [-5, 200]
@@ -147,10 +147,10 @@ def test_bad_and_doubtful_faces(prepared):
         "the300w_lp/train/000001: the box",
         "data.skip_bad=True",
     )
-    found, problems = the300w_lp.read(str(prepared), "train", CROP, skip_bad=True)
+    faces, problems = the300w_lp.read(str(prepared), "train", CROP, skip_bad=True)
     assert [(p.name[-1], p.fatal) for p in problems] == [("1", True), ("3", False)]
-    assert "number 5" in problems[1].what
-    assert [name[-1] for name in found.name] == ["0", "2", "3", "4"]
+    assert "number 5" in problems[1].message
+    assert [name[-1] for name in faces.name] == ["0", "2", "3", "4"]
 
 
 def test_a_broken_image(prepared):
@@ -159,7 +159,7 @@ def test_a_broken_image(prepared):
     write(prepared, rows)
     _, problems = the300w_lp.read(str(prepared), "train", CROP, skip_bad=True)
     assert [(p.name[-1], p.fatal) for p in problems] == [("2", True)]
-    assert "not a whole JPEG" in problems[0].what
+    assert "not a whole JPEG" in problems[0].message
 
 
 def assert_unreadable(folder, split="train"):

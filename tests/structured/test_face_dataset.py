@@ -11,36 +11,15 @@ from structured.faces.crops import Crop
 from structured.faces.face_dataset import Problem
 from structured.faces.points import read_pts, write_pts
 from tests.mtl.images import assert_refused
-
-CROP = Crop(10, margin=0.1, context=2)
-NAMES = ("a_1.jpg", "b_1.png", "c_1.JPG", "d_1.jpeg")
-
-
-def write_face(folder, name, seed=0, points=None):
-    """An image of 60 x 40 pixels with 68 points in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    grey = rng.integers(0, 256, (40, 60), np.uint8)
-    kind = "png" if name.endswith("png") else "jpeg"
-    Image.fromarray(grey).convert("RGB").save(folder / name, kind)
-    points = rng.uniform([5, 5], [50, 35], (68, 2)) if points is None else points
-    write_pts((folder / name).with_suffix(".pts"), points)
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Four faces in helen/trainset, one in afw."""
-    for seed, name in enumerate(NAMES):
-        write_face(tmp_path / "300w" / "helen" / "trainset", name, seed)
-    write_face(tmp_path / "300w" / "afw", "a_1.jpg", 9)
-    return tmp_path / "300w"
-
-
-HELEN = ("helen/trainset",)
-
-
-def read(root, folders=HELEN, crop=CROP, **options):
-    return face_dataset.read(root, folders, crop, **options)
+from tests.structured.faces import (
+    CROP,
+    HELEN,
+    NAMES,
+    box_rows,
+    read,
+    write_boxes,
+    write_face,
+)
 
 
 def same(a, b):
@@ -51,64 +30,29 @@ def same(a, b):
 
 @pytest.mark.parametrize("workers", [None, 1, 3])
 def test_read(root, workers):
-    found, problems = read(root, workers=workers)
+    faces, problems = read(root, workers=workers)
     assert problems == []
-    assert found.name.tolist() == [f"helen/trainset/{n.split('.')[0]}" for n in NAMES]
-    assert found.canvas.shape == (4, 14, 14)
-    assert found.canvas.dtype == np.uint8
-    assert found.points.shape == (4, 68, 2)
-    assert found.frame.shape == (4, 4)
+    assert faces.name.tolist() == [f"helen/trainset/{n.split('.')[0]}" for n in NAMES]
+    assert faces.canvas.shape == (4, 14, 14)
+    assert faces.canvas.dtype == np.uint8
+    assert faces.points.shape == (4, 68, 2)
+    assert faces.frame.shape == (4, 4)
     for i, name in enumerate(NAMES):
         path = root / HELEN[0] / name
         points = read_pts(path.with_suffix(".pts"))
         frame = crops.frame(crops.tight_box(points), CROP)
-        np.testing.assert_array_equal(found.points[i], points.astype(np.float32))
-        np.testing.assert_array_equal(found.frame[i], frame)
-        due = crops.cut(crops.open_grey(path), frame, CROP)
-        np.testing.assert_array_equal(found.canvas[i], due)
-    assert found.points.dtype == found.frame.dtype == np.float32
-
-
-def test_folders_keep_their_order(root):
-    found, _ = read(root, ("helen/trainset", "afw"))
-    assert found.name.tolist()[3:] == ["helen/trainset/d_1", "afw/a_1"]
-    found, _ = read(root, ("afw", "helen/trainset"))
-    assert found.name.tolist()[:2] == ["afw/a_1", "helen/trainset/a_1"]
-
-
-def test_files_of_other_kinds_are_let_be(root):
-    (root / HELEN[0] / "readme.txt").write_text("hello")
-    (root / HELEN[0] / "._a_1.jpg").write_text("Finder leaves such files")
-    found, problems = read(root)
-    assert len(found.name) == 4
-    assert problems == []
+        np.testing.assert_array_equal(faces.points[i], points.astype(np.float32))
+        np.testing.assert_array_equal(faces.frame[i], frame)
+        expected = crops.cut(crops.open_grey(path), frame, CROP)
+        np.testing.assert_array_equal(faces.canvas[i], expected)
+    assert faces.points.dtype == faces.frame.dtype == np.float32
 
 
 def test_faces_of_five_points(root):
     for name in NAMES:
         path = (root / HELEN[0] / name).with_suffix(".pts")
         write_pts(path, read_pts(path)[:5])
-    assert read(root, points=5)[0].points.shape == (4, 5, 2)
-
-
-def test_missing_folder(root):
-    assert_refused(
-        lambda: read(root, ("helen/testset",)),
-        str(root / "helen/testset"),
-        "is no folder",
-    )
-
-
-def test_folder_without_images(root):
-    (root / "ibug").mkdir()
-    assert_refused(
-        lambda: read(root, ("ibug",)), str(root / "ibug"), "no image", ".png"
-    )
-
-
-@pytest.mark.parametrize("folders", [(), ("afw", "afw")])
-def test_no_folders_and_one_named_twice(root, folders):
-    assert_refused(lambda: read(root, folders), str(root), "each named once")
+    assert read(root, num_points=5)[0].points.shape == (4, 5, 2)
 
 
 def without_pts(folder):
@@ -181,21 +125,21 @@ DAMAGES = [
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_bad_faces_are_named_or_left_out(root, damage):
     whole, _ = read(root)
-    what = damage(root / HELEN[0])
+    message = damage(root / HELEN[0])
     assert_refused(
         lambda: read(root),
         str(root),
         "helen/trainset/b_1: ",
-        what,
+        message,
         "data.skip_bad=True",
     )
-    found, problems = read(root, skip_bad=True)
-    same(found, [column[[0, 2, 3]] for column in whole])
+    faces, problems = read(root, skip_bad=True)
+    same(faces, [column[[0, 2, 3]] for column in whole])
     assert {(p.name, p.fatal) for p in problems} == {("helen/trainset/b_1", True)}
-    assert any(what in p.what for p in problems)
+    assert any(message in p.message for p in problems)
 
 
-def test_ten_of_many_bad_faces_are_named(root):
+def test_an_error_lists_ten_of_many_bad_faces(root):
     for i in range(12):
         write_face(root / HELEN[0], f"x{i:02}.jpg")
         (root / HELEN[0] / f"x{i:02}.pts").unlink()
@@ -206,7 +150,7 @@ def test_ten_of_many_bad_faces_are_named(root):
 
 
 @pytest.mark.parametrize("skip_bad", [False, True])
-def test_no_face_left(root, skip_bad):
+def test_folders_without_a_good_face_are_refused(root, skip_bad):
     (root / "afw" / "a_1.pts").write_text("")
     assert_refused(
         lambda: read(root, ("afw",), skip_bad=skip_bad), "no other face is left", "a_1"
@@ -214,100 +158,22 @@ def test_no_face_left(root, skip_bad):
 
 
 @pytest.mark.parametrize("skip_bad", [False, True])
-def test_points_off_the_image_are_told(root, skip_bad):
+def test_points_outside_of_the_image_are_reported(root, skip_bad):
     path = root / HELEN[0] / "b_1.pts"
     points = read_pts(path)
     points[7], points[9] = [-0.51, 20], [30, 39.51]
-    points[3], points[4] = [-0.5, 20], [59.5, 39.5]  # The very edge is inside.
+    points[3], points[4] = [-0.5, 20], [59.5, 39.5]  # Points on the edge are inside.
     write_pts(path, points)
-    found, problems = read(root, skip_bad=skip_bad)
-    assert len(found.name) == 4
-    assert problems == [Problem("helen/trainset/b_1", problems[0].what, False)]
+    faces, problems = read(root, skip_bad=skip_bad)
+    assert len(faces.name) == 4
+    assert problems == [Problem("helen/trainset/b_1", problems[0].message, False)]
     for part in ("2 of its 68", "number 8", "60 x 40"):
-        assert part in problems[0].what
-
-
-def write_boxes(root, rows, header="name,left,top,width,height"):
-    path = root.parent / "boxes.csv"
-    path.write_text("\n".join([header, *rows]) + "\n")
-    return str(path)
-
-
-def rows(names=NAMES):
-    return [f"{name},{i},2.5,40,30" for i, name in enumerate(names)]
-
-
-def test_boxes_of_a_file(root):
-    rows_of_paths = rows()
-    rows_of_paths[1] = "helen/trainset/b_1.png,1,2.5,40,30"
-    for lines in (rows(), rows_of_paths, rows()[::-1]):
-        found, problems = read(root, boxes=write_boxes(root, lines))
-        assert problems == []
-        assert found.frame.tolist() == [[i, 2.5, 40, 30] for i in range(4)]
-    due = crops.cut(
-        crops.open_grey(root / HELEN[0] / "c_1.JPG"), np.array([2, 2.5, 40, 30]), CROP
-    )
-    np.testing.assert_array_equal(found.canvas[2], due)
-
-
-def test_a_bare_name_in_two_folders_is_no_box(root):
-    both = ("helen/trainset", "afw")
-    boxes = write_boxes(root, rows())
-    assert_refused(
-        lambda: read(root, both, boxes=boxes), "2 faces", boxes, "has no box for", "afw"
-    )
-    lines = [*rows(), "afw/a_1.jpg,9,9,9,9", "helen/trainset/a_1.jpg,8,8,8,8"]
-    found, _ = read(root, both, boxes=write_boxes(root, lines))
-    assert found.frame[[0, 4]].tolist() == [[8, 8, 8, 8], [9, 9, 9, 9]]
-
-
-@pytest.mark.parametrize(
-    ("line", "what"),
-    [
-        (None, "has no box for"),
-        ("b_1.png,1,1,0,30", "a width and a height"),
-        ("b_1.png,1,1,30,-3", "a width and a height"),
-        ("b_1.png,100,1,30,30", "outside of the image"),
-        ("b_1.png,1,1,1e30,30", "the box is 1e+30 pixels long"),
-    ],
-)
-def test_faces_with_a_bad_box(root, line, what):
-    lines = [rows()[0], *([line] if line else []), *rows()[2:]]
-    boxes = write_boxes(root, lines)
-    assert_refused(lambda: read(root, boxes=boxes), "helen/trainset/b_1: ", what)
-    found, problems = read(root, boxes=boxes, skip_bad=True)
-    assert len(found.name) == 3
-    assert [p.fatal for p in problems] == [True]
-
-
-@pytest.mark.parametrize(
-    ("line", "what"),
-    [
-        ("b_1.png,1,1,30", "row 3 has too few cells"),
-        ("b_1.png,1,1,30,30,9", "row 3 has too few cells, or too many"),
-        ("b_1.png,1,one,30,30", "row 3 has 'one', which is no number"),
-        ("b_1.png,1,nan,30,30", "row 3 has 'nan', which is no number"),
-        ("a_1.jpg,1,1,30,30", "a second row, number 3, for a_1.jpg"),
-    ],
-)
-def test_a_bad_file_of_boxes(root, line, what):
-    boxes = write_boxes(root, [rows()[0], line])
-    assert_refused(lambda: read(root, boxes=boxes), boxes, what)
-
-
-def test_a_file_of_boxes_without_a_column_or_missing(root):
-    boxes = write_boxes(root, rows(), "name,left,top,right,bottom")
-    assert_refused(lambda: read(root, boxes=boxes), boxes, "'width'", "first row")
-    (root / "empty.csv").touch()
-    boxes = str(root / "empty.csv")
-    assert_refused(lambda: read(root, boxes=boxes), boxes, "it is empty")
-    boxes = str(root / "absent.csv")
-    assert_refused(lambda: read(root, boxes=boxes), boxes, "cannot be read")
+        assert part in problems[0].message
 
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The images that are opened, by name."""
+    """Returns a list of the names of opened images."""
     names = []
     real = crops.open_grey
 
@@ -319,7 +185,7 @@ def opened(monkeypatch):
     return names
 
 
-def test_the_cache_opens_no_image(root, tmp_path, opened):
+def test_cached_faces_open_no_image(root, tmp_path, opened):
     cache = tmp_path / "runs" / "cache"
     points = read_pts(root / HELEN[0] / "c_1.pts")
     points[5] = [-9, -9]
@@ -333,7 +199,7 @@ def test_the_cache_opens_no_image(root, tmp_path, opened):
     assert opened == []
     same(first[0], second[0])
     assert first[1] == second[1]
-    # What is wrong stays an error when it comes from the cache.
+    # A cached problem is still an error.
     assert_refused(lambda: read(root, cache=cache), "b_1.png has no .pts")
     assert opened == []
     assert len(list(cache.iterdir())) == 1
@@ -391,12 +257,12 @@ def test_another_crop_or_folder_is_read_again(root, tmp_path, opened, options):
 
 
 def test_other_boxes_are_read_again(root, tmp_path, opened):
-    options = {"cache": tmp_path / "cache", "boxes": write_boxes(root, rows())}
+    options = {"cache": tmp_path / "cache", "boxes": write_boxes(root, box_rows())}
     read(root, **options)
     opened.clear()
     read(root, **options)
     assert opened == []
-    write_boxes(root, [*rows()[:3], "d_1.jpeg,0,0,40,30"])
+    write_boxes(root, [*box_rows()[:3], "d_1.jpeg,0,0,40,30"])
     assert read(root, **options)[0].frame[3].tolist() == [0, 0, 40, 30]
 
 
@@ -432,18 +298,18 @@ def test_a_broken_cache_is_made_again(root, tmp_path, opened, damage):
     assert opened == []
 
 
-def test_a_cache_that_cannot_be(root, tmp_path):
+def test_a_cache_that_cannot_be_made_is_named(root, tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(WorkdirError, match=r"data\.cache=.*cannot be made a folder"):
         read(root, cache=tmp_path / "cache")
 
 
-def test_report(tmp_path):
+def test_problems_are_written_as_csv(tmp_path):
     problems = [
         Problem("helen/a", 'x, "y" is\nbad', True),
         Problem("helen/b", "off", False),
     ]
-    face_dataset.write_report(tmp_path / "report.csv", problems)
+    face_dataset.write_problems(tmp_path / "report.csv", problems)
     with open(tmp_path / "report.csv", newline="") as file:
         assert list(csv.reader(file)) == [
             ["name", "fate", "what"],
@@ -451,7 +317,7 @@ def test_report(tmp_path):
             ["helen/b", "kept", "off"],
         ]
     with pytest.raises(WorkdirError, match="cannot write"):
-        face_dataset.write_report(tmp_path / "absent" / "report.csv", problems)
+        face_dataset.write_problems(tmp_path / "absent" / "report.csv", problems)
 
 
 @pytest.mark.parametrize(
@@ -460,13 +326,13 @@ def test_report(tmp_path):
 def test_real_faces(real_data, folder, count):
     if not (real_data / "300w" / folder).is_dir():
         pytest.skip(f"there is no 300w/{folder} in {real_data.name}/")
-    found, problems = read(real_data / "300w", (folder,), Crop())
+    faces, problems = read(real_data / "300w", (folder,), Crop())
     assert problems == []
-    assert found.canvas.shape == (count, 50, 50)
-    assert len(set(found.name)) == count
-    y = crops.to_frame(found.points, found.frame)
+    assert faces.canvas.shape == (count, 50, 50)
+    assert len(set(faces.name)) == count
+    y = crops.to_frame(faces.points, faces.frame)
     # The box is rounded to whole pixels, so a point may be just outside of it.
     assert np.abs(y).max() < 0.52
     assert np.isfinite(y).all()
-    # Most faces are brighter at the cheeks than in the eyes.
-    assert found.canvas.std((1, 2)).min() > 5
+    # Every face has some contrast.
+    assert faces.canvas.std((1, 2)).min() > 5

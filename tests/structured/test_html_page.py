@@ -1,4 +1,4 @@
-"""The report, read back with an HTML parser."""
+"""Tests the report with an HTML parser."""
 
 import base64
 from html.parser import HTMLParser
@@ -11,11 +11,11 @@ from structured.report import html_page
 from structured.report.html_page import Section
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
-NASTY = "<script>alert(\"1\")</script> & 'x' {title}"
+MARKUP = "<script>alert(\"1\")</script> & 'x' {title}"
 
 
 class Reader(HTMLParser):
-    """Keeps elements and texts, and checks that each element is closed in turn."""
+    """Collects elements and texts, and checks that elements are closed in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -59,7 +59,7 @@ def figure():
     return drawn
 
 
-def test_page_says_language_width_and_title(tmp_path):
+def test_the_head_has_language_viewport_and_title(tmp_path):
     page = written(tmp_path)
     assert page.all("html") == [{"lang": "en"}]
     assert {"charset": "utf-8"} in page.all("meta")
@@ -69,7 +69,7 @@ def test_page_says_language_width_and_title(tmp_path):
     assert "prefers-color-scheme: dark" in page.under("style")[0]
 
 
-def test_page_loads_nothing(tmp_path):
+def test_the_page_loads_no_other_file(tmp_path):
     page = written(tmp_path, Section("a", figure=figure(), alt="a line"))
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.elements}
     for _, attributes in page.elements:
@@ -79,35 +79,35 @@ def test_page_loads_nothing(tmp_path):
     assert "@import" not in page.under("style")[0]
 
 
-def test_all_that_is_given_is_escaped(tmp_path):
-    table = ([NASTY], [[NASTY]])
-    section = Section(NASTY, NASTY, table, b"png", NASTY)
-    page = written(tmp_path, section, title=NASTY, intro=NASTY)
+def test_all_values_are_escaped(tmp_path):
+    table = ([MARKUP], [[MARKUP]])
+    section = Section(MARKUP, MARKUP, table, b"png", MARKUP)
+    page = written(tmp_path, section, title=MARKUP, intro=MARKUP)
     assert not page.all("script")
     for tag in ("title", "h1", "h2", "th", "td"):
-        assert page.under(tag) == [NASTY]
-    assert page.under("p") == [NASTY, NASTY]
-    assert page.all("img")[0]["alt"] == NASTY
+        assert page.under(tag) == [MARKUP]
+    assert page.under("p") == [MARKUP, MARKUP]
+    assert page.all("img")[0]["alt"] == MARKUP
 
 
-def test_figures_are_within_the_file(tmp_path):
-    bytes_of = b"\x89PNG any bytes"
+def test_figures_are_embedded_in_the_file(tmp_path):
+    content = b"\x89PNG any bytes"
     page = written(
         tmp_path,
-        Section("a", figure=bytes_of, alt="bytes"),
+        Section("a", figure=content, alt="bytes"),
         Section("b", figure=figure(), alt="a line"),
     )
     kept, drawn = page.all("img")
     assert (kept["alt"], drawn["alt"]) == ("bytes", "a line")
     start = "data:image/png;base64,"
     contents = [base64.b64decode(i["src"].removeprefix(start)) for i in (kept, drawn)]
-    assert contents[0] == bytes_of
+    assert contents[0] == content
     # The width of a PNG is at byte 16: 2 inches at 120 dots.
     assert contents[1][:8] == b"\x89PNG\r\n\x1a\n"
     assert int.from_bytes(contents[1][16:20]) == 240
 
 
-def test_tables_have_their_cells_in_order_and_numbers_flush_right(tmp_path):
+def test_tables_keep_the_order_and_align_numbers_right(tmp_path):
     head = ["variant", "AUC, %", "seeds"]
     rows = [["mean", 64.55, "–"], ["MLP", "76.3 ± 0.1", 3]]
     page = written(tmp_path, Section("Scores", table=(head, rows)))
@@ -118,7 +118,7 @@ def test_tables_have_their_cells_in_order_and_numbers_flush_right(tmp_path):
     assert len(page.all("tr")) == 3
 
 
-def test_sections_come_in_order_and_texts_in_paragraphs(tmp_path):
+def test_sections_keep_their_order_and_texts_have_paragraphs(tmp_path):
     page = written(
         tmp_path, Section("one", "a\nb\n\nc"), Section("two"), intro="d\n \n\ne\n"
     )
@@ -126,23 +126,23 @@ def test_sections_come_in_order_and_texts_in_paragraphs(tmp_path):
     assert page.under("p") == ["d", "e", "a\nb", "c"]
 
 
-def test_a_figure_without_words_is_refused(tmp_path):
+def test_a_figure_without_alt_text_is_refused(tmp_path):
     with pytest.raises(ValueError, match="alt text"):
         written(tmp_path, Section("a", figure=b"png"))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_row_of_another_length_is_refused(tmp_path):
+def test_a_row_with_another_number_of_cells_is_refused(tmp_path):
     with pytest.raises(ValueError, match="1 cells under a head of 2"):
         written(tmp_path, Section("a", table=(["b", "c"], [[1]])))
 
 
-def test_a_report_takes_the_place_of_an_older_one_and_leaves_nothing_else(tmp_path):
+def test_a_report_replaces_an_older_one_and_leaves_no_other_file(tmp_path):
     written(tmp_path, title="old")
     assert written(tmp_path, title="new").under("h1") == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_folder_that_is_missing_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(WorkdirError, match="absent"):
         written(tmp_path / "absent")
