@@ -47,7 +47,7 @@ def test_parameters_and_features_of_the_papers_window(name):
 
 @pytest.mark.parametrize("name", backbones.NAMES)
 def test_features_of_all_phases(name):
-    """Their values: `test_spotting`."""
+    """Their values: `test_window_search`."""
     b = backbones.make(name)
     rows = features_shape(b, 400, 176)[1]
     for step in (max(b.finest, 2), 8, b.stride):

@@ -12,7 +12,7 @@ from l3spot.localize.model import Calibration
 from l3spot.localize.window_search import REACH, Sequence
 from l3spot.projections.mip import Projection
 from l3spot.report import result
-from tests.l3spot.test_dicom_orientation import projection_of
+from tests.l3spot.test_dicom_sr_orientation import projection_of
 
 ROWS, TOP_MM = 240, 500.0
 SLICES_MM = TOP_MM - 0.4 - 3.0 * np.arange(80)[::-1]
