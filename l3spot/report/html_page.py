@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from l3spot.localize.model import SURE
+from l3spot.localize.model import MIN_CONFIDENCE
 
 HEAD = ("scan", "status", "confidence", "z_mm", "slice_index", "warnings", "why")
 NUMBERS = ("confidence", "z_mm", "slice_index")
@@ -89,7 +89,7 @@ def render(rows: Sequence[dict[str, Any]], about: str) -> str:
         count=len(rows),
         summary=html.escape(count),
         about=html.escape(about),
-        sure=SURE,
+        sure=MIN_CONFIDENCE,
         head="".join(map(_heading, HEAD)),
         body="\n".join(map(_row, worst)),
         pictures="\n".join(_picture(r) for r in worst if r["confidence"] != ""),
