@@ -1,8 +1,8 @@
-"""Draws phantoms.png: real projections, each beside phantoms with its field of view.
+"""Draws phantoms.png: real projections beside phantoms with the same field of view.
 
     python -m experiments.draw_phantoms --mips MIPS
 
-MIPS holds the projections of two scans that l3spot.project wrote.
+MIPS is a folder of l3spot.project with the projections of two scans.
 """
 
 import argparse
@@ -14,43 +14,51 @@ from PIL import Image
 
 from experiments import DOCS
 from l3spot.phantom import body, shadow, spine
-from l3spot.phantom.draw import Ranges
+from l3spot.phantom.draw import PhantomRanges
 from l3spot.projections import reader
 from l3spot.projections.montage import grey
 
 
 class View(NamedTuple):
-    """What a scan shows, as far as one can tell; its phantoms show as much.
+    """The field of view of a scan.
 
-    low, high: mm below and above the middle of a vertebra. wide: mm that are drawn.
-    plane: mm, how thick one is. arms: probability that they are raised.
+    Attributes:
+      vertebra: a level of `spine`.
+      low_mm: lower end, above the vertebra's middle.
+      high_mm: upper end, above the vertebra's middle.
+      width_mm: the drawn part.
+      slice_mm: thickness of a slice.
+      arms_up: probability of raised arms.
     """
 
     vertebra: int
-    low: float
-    high: float
-    wide: int
-    plane: float
-    arms: float
+    low_mm: float
+    high_mm: float
+    width_mm: int
+    slice_mm: float
+    arms_up: float
 
 
 VIEWS = {
     "abdomen_portal.zip": View(spine.L3, -88.0, 116.0, 292, 1.0, 0.0),
     "wholebody_head.zip": View(spine.T1, -108.0, 308.0, 440, 4.25, 1.0),
 }
-PHANTOMS, HIGH, GAP = 3, 400, 6  # Phantoms beside each; pixels of a picture.
+PHANTOMS = 3  # Beside each projection.
+HEIGHT_PX, GAP_PX = 400, 6  # Of a picture.
 
 
 def main() -> None:
-    """Draws as the arguments say."""
+    """Draws the figure from command-line arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mips", required=True)
     real = {e.id: e for e in reader.load(parser.parse_args().mips)}
     rows = [_row(real[name], view, jax.random.key(6 + i)) for i, (name, view)
             in enumerate(VIEWS.items())]  # fmt: skip
-    sheet = Image.new("L", (max(r.width for r in rows), len(rows) * (HIGH + GAP)))
+    sheet = Image.new(
+        "L", (max(r.width for r in rows), len(rows) * (HEIGHT_PX + GAP_PX))
+    )
     for i, row in enumerate(rows):
-        sheet.paste(row, (0, i * (HIGH + GAP)))
+        sheet.paste(row, (0, i * (HEIGHT_PX + GAP_PX)))
     sheet.save(DOCS / "phantoms.png")
 
 
@@ -59,30 +67,34 @@ def _row(example: reader.Example, view: View, key: jax.Array) -> Image.Image:
 
     @jax.jit
     def phantom(key: jax.Array) -> jax.Array:
-        person, scan = body.draw(key, Ranges(arms_up=view.arms))
+        person, scan = body.draw(key, PhantomRanges(arms_up=view.arms_up))
         x, _, z = person.blocks.centre[view.vertebra]
         scan = scan._replace(
-            low=z + view.low - view.plane, high=z + view.high, step=1.0, x=x,
-            pixel=0.98, sharpness=1.2, noise=8.0, streaks=0.0, clip=1500.0,
+            low_mm=z + view.low_mm - view.slice_mm, high_mm=z + view.high_mm,
+            slice_mm=1.0, x_mm=x, pixel_mm=0.98, sharpness_mm=1.2, noise_hu=8.0,
+            streaks_hu=0.0, max_hu=1500.0,
         )  # fmt: skip
         return shadow.project(key, person, scan, rows, columns)[0]
 
     keys = jax.random.split(key, PHANTOMS)
-    seen = [_thick(np.asarray(phantom(k)), view.plane) for k in keys]
-    left, wide = (columns - view.wide) // 2, round(HIGH * view.wide / rows)
-    row = Image.new("L", ((PHANTOMS + 1) * (wide + GAP), HIGH))
-    for i, hu in enumerate([example.frontal, *seen]):
-        picture = grey(hu).crop((left, 0, left + view.wide, rows))
-        picture = picture.resize((wide, HIGH), Image.Resampling.BILINEAR)
-        row.paste(picture, (i * (wide + GAP), 0))
+    drawn = [_thick(np.asarray(phantom(k)), view.slice_mm) for k in keys]
+    left, width_px = (
+        (columns - view.width_mm) // 2,
+        round(HEIGHT_PX * view.width_mm / rows),
+    )
+    row = Image.new("L", ((PHANTOMS + 1) * (width_px + GAP_PX), HEIGHT_PX))
+    for i, hu in enumerate([example.frontal, *drawn]):
+        picture = grey(hu).crop((left, 0, left + view.width_mm, rows))
+        picture = picture.resize((width_px, HEIGHT_PX), Image.Resampling.BILINEAR)
+        row.paste(picture, (i * (width_px + GAP_PX), 0))
     return row
 
 
-def _thick(hu: np.ndarray, plane: float) -> np.ndarray:
-    """Rows of 1 mm as thick planes show them: each is a mean, then drawn in between."""
+def _thick(hu: np.ndarray, slice_mm: float) -> np.ndarray:
+    """Averages rows of 1 mm over thick slices, and interpolates them."""
     picture, (rows, columns) = Image.fromarray(hu), hu.shape
-    few = picture.resize((columns, round(rows / plane)), Image.Resampling.BOX)
-    return np.asarray(few.resize((columns, rows), Image.Resampling.BILINEAR))
+    slices = picture.resize((columns, round(rows / slice_mm)), Image.Resampling.BOX)
+    return np.asarray(slices.resize((columns, rows), Image.Resampling.BILINEAR))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Trains with few labels, with and without scans that have none; table and picture.
+"""Trains with few labels, with and without unlabelled scans; writes a table and a plot.
 
     python -m experiments.few_labels --runs runs/few
 
-It takes 45 minutes and resumes an interrupted study.
-
-Leaves results/l3spot_few.csv and .png beside this file, and prints a table.
+It takes 45 minutes. An interrupted study can be resumed. It writes
+docs/results/l3spot_few.csv and .png, and prints a table.
 """
 
 import argparse
@@ -25,7 +24,7 @@ COLUMNS = ("mean_mm", "std_mm", "median_mm", "within_10_mm", "wrong_vertebra")
 
 
 def main() -> None:
-    """Trains what is not done, as the arguments say."""
+    """Trains the runs that are missing, and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", required=True)
     root = Path(parser.parse_args().runs)
@@ -52,7 +51,7 @@ def _run(root: Path, variant: str, labelled: int, seed: int) -> dict[str, Any]:
 
 
 def _cells(rows: list[dict[str, Any]], variant: str, name: str) -> list[list[float]]:
-    """By number of labels, a value a seed."""
+    """Returns for each number of labels the values of all seeds."""
     return [
         [r[name] for r in rows if (r["variant"], r["labelled"]) == (variant, n)]
         for n in LABELLED
@@ -67,9 +66,9 @@ def _draw(rows: list[dict[str, Any]]) -> Figure:
         ("median error, mm", "at another vertebra"),
         strict=True,
     ):
-        for variant, told in NAMES.items():
+        for variant, description in NAMES.items():
             values = np.array(_cells(rows, variant, name))
-            (line,) = ax.plot(LABELLED, values.mean(1), marker="o", label=told)
+            (line,) = ax.plot(LABELLED, values.mean(1), marker="o", label=description)
             for seed in values.T:
                 ax.plot(LABELLED, seed, ".", color=line.get_color(), alpha=0.5)
         ax.set(xscale="log", xlabel="phantoms with a label", ylabel=label)
@@ -83,12 +82,12 @@ def _table(rows: list[dict[str, Any]]) -> str:
     lines = ["| labels | training | error, mm | median | within 10 mm | other bone |"]
     lines.append("|---|---|---|---|---|---|")
     for i, labelled in enumerate(LABELLED):
-        for variant, told in NAMES.items():
+        for variant, description in NAMES.items():
             mean, std, median, within, wrong = (
                 np.mean(_cells(rows, variant, name)[i]) for name in COLUMNS
             )
             lines.append(
-                f"| {labelled} | {told} | {mean:.1f} ± {std:.1f} | {median:.1f} "
+                f"| {labelled} | {description} | {mean:.1f} ± {std:.1f} | {median:.1f} "
                 f"| {100 * within:.0f} % | {100 * wrong:.0f} % |"
             )
     return "\n".join(lines)

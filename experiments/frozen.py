@@ -1,12 +1,11 @@
-"""What frozen filters are worth, random ones and ImageNet's: five folds, few labels.
+"""Compares frozen filters, random ones and ImageNet's: five folds, few labels.
 
     python -m experiments.frozen --runs runs/frozen --weights runs/vgg16.safetensors
 
-The features of all phantoms of configs/l3spot/study.py are computed once, which takes
-nearly all of the time, and kept in RUNS. The dense layer is then what a ridge
-regression finds, so there are no epochs. Folds and validation are those of
-`l3spot.crossval`; validation picks the ridge. Leaves results/l3spot_frozen.csv, and
-models in RUNS.
+The features of all phantoms of configs/l3spot/study.py are computed once and kept in
+RUNS, which takes nearly all of the time. The dense layer is fitted by ridge regression,
+without epochs. Folds and validation sets are those of `l3spot.crossval`; validation
+selects the ridge. It writes docs/results/l3spot_frozen.csv, and models in RUNS.
 """
 
 import argparse
@@ -25,40 +24,46 @@ from experiments import DOCS
 from l3spot.localize import model, preprocess, window_search
 from l3spot.localize.model import Model
 from l3spot.localize.network import Network
-from l3spot.localize.preprocess import MM
-from l3spot.localize.window_search import Spot
+from l3spot.localize.preprocess import MM_PER_PX
+from l3spot.localize.window_search import L3Estimate
 from l3spot.report import metrics
 from l3spot.training import experiment, scoring, split, tasks
-from l3spot.training.dataset import Pool
+from l3spot.training.dataset import ProjectionDataset
 from mtl.data.readers import load_npz
 from mtl.engine.task import Params
 from mtl.host import workdir
 
 VARIANTS = ("alexnet", "vgg16", "vgg16_imagenet")
-FOLDS, STRIPS = 5, 4  # Strips a phantom, drawn once.
-LABELLED = (10, 30, 100, 0)  # 0: all.
+FOLDS = 5
+STRIPS = 4  # Random strips of each phantom.
+LABELLED = (10, 30, 100, 0)  # 0 keeps all labels.
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Names of the arrays in files of features.
+FILE_ARRAYS = ("strips", "away", "weight", "pictures")
 COLUMNS = (
     *("mean_mm", "std_mm", "median_mm", "p95_mm"),
     *("within_5_mm", "within_10_mm", "wrong_vertebra", "compared"),
 )
 
 
-class Seen(NamedTuple):
-    """What frozen filters make of a pool of N scans.
+class Features(NamedTuple):
+    """The features of N scans by frozen filters, and their targets.
 
-    strips: [N, STRIPS, h, w, channels]. away: [N, STRIPS, T], in reaches. weight: as
-    away, of the errors. pictures: of each scan [phases, h, w, channels].
+    Attributes:
+      strips: [N, STRIPS, h, w, channels], of random strips.
+      offset: [N, STRIPS, T], the target, in units of a, clipped.
+      weight: [N, STRIPS, T], of the errors.
+      images: of each whole scan, [phases, h, w, channels].
     """
 
     strips: np.ndarray
-    away: np.ndarray
+    offset: np.ndarray
     weight: np.ndarray
-    pictures: list[np.ndarray]
+    images: list[np.ndarray]
 
 
 def main() -> None:
-    """Does what the arguments say."""
+    """Runs the study from command-line arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--weights", required=True)
@@ -66,7 +71,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for variant in VARIANTS:
         c = study.get_config(variant)
-        c.model.weights = c.model.weights and args.weights
+        c.model.weights_file = c.model.weights_file and args.weights
         rows += _study(c, variant, args.runs)
     out = DOCS / "results" / "l3spot_frozen.csv"
     with out.open("w", newline="", encoding="utf-8") as stream:
@@ -77,131 +82,164 @@ def main() -> None:
 
 
 def _study(c: ConfigDict, variant: str, runs: Path) -> list[dict[str, Any]]:
-    """A row for each number of labels and fold."""
-    whole = experiment.load(c)
-    net, params = experiment.start_from(c)
-    seen = _see(c, net, params["trunk"], whole, runs / variant)
-    phi = _windows(net, seen.strips)
+    """Returns a row for each fold and number of labels."""
+    scans = experiment.load_dataset(c)
+    net, params = experiment.init_network(c)
+    features = _features(c, net, params["trunk"], scans, runs / variant)
+    inputs = _window_inputs(net, features.strips)
     rows = []
-    for fold, (rest, test) in enumerate(split.folds(whole, FOLDS, c.seed)):
+    for fold, (rest, test) in enumerate(split.folds(scans, FOLDS, c.seed)):
         for labelled in LABELLED:
-            c.data.labelled, c.seed = labelled, fold  # Who keeps a label.
-            given = experiment.parts(c, rest, test)
-            heads = _heads(net, seen, phi, given.train.patient)
-            errors = [
-                _errors(c, net, h, seen, whole, given.valid.patient) for h in heads
-            ]
+            c.data.labelled, c.seed = labelled, fold  # The seed selects the labels.
+            datasets = experiment.split_validation(c, rest, test)
+            validation = datasets.validation.patient
+            heads = _fit_heads(net, features, inputs, datasets.train.patient)
+            errors = [_errors(c, net, h, features, scans, validation) for h in heads]
             best = int(np.argmin([e["mean_mm"] for e in errors]))
-            told = _errors(c, net, heads[best], seen, whole, test.patient)
-            if not labelled:  # The model of the last fold stays.
-                made = {"trunk": params["trunk"], "head": heads[best]}
+            test_errors = _errors(c, net, heads[best], features, scans, test.patient)
+            if not labelled:  # The model of the last fold remains.
+                fitted = {"trunk": params["trunk"], "head": heads[best]}
                 path = runs / variant / "model.safetensors"
-                _save(c, net, made, seen, whole, given.valid.patient, path)
+                _save(c, net, fitted, features, scans, validation, path)
             head = {
                 "variant": variant,
-                "labelled": len(given.train.hu),
+                "labelled": len(datasets.train.hu),
                 "fold": fold,
                 "ridge": RIDGES[best],
             }
-            rows.append(head | {k: round(told[k], 4) for k in COLUMNS})
+            rows.append(head | {k: round(test_errors[k], 4) for k in COLUMNS})
     return rows
 
 
-def _see(c: ConfigDict, net: Network, trunk: Params, p: Pool, folder: Path) -> Seen:
-    """The features of all scans, computed unless `folder` has them."""
-    cut = jax.jit(lambda batch, key: tasks.cut(c, net, batch, key))
+def _features(
+    c: ConfigDict, net: Network, trunk: Params, scans: ProjectionDataset, folder: Path
+) -> Features:
+    """Returns the features of all scans; computes those that `folder` lacks."""
+    cut = jax.jit(lambda batch, key: tasks.cut_strips(c, net, batch, key))
     features = jax.jit(lambda x: net.features(trunk, x))
-    pictures = jax.jit(lambda x: net.features(trunk, x[None], c.step))
+    image_features = jax.jit(lambda x: net.features(trunk, x[None], c.window_stride_px))
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
-    for i in range(len(p.hu)):
+    files = []
+    for i in range(len(scans.hu)):
         path = folder / f"{i:04d}.npz"
         if not path.exists():
-            batch = {k: jnp.asarray([getattr(p, k)[i]] * STRIPS) for k in tasks.FIELDS}
+            batch = {
+                k: jnp.asarray([getattr(scans, k)[i]] * STRIPS)
+                for k in tasks.BATCH_FIELDS
+            }
             strips = cut(batch, jax.random.fold_in(jax.random.key(c.seed), i))
-            away = np.asarray(strips.away) / c.reach
-            near = np.where(np.abs(away) < tasks.NEAR, 1.0, c.beyond)
+            offset = np.asarray(strips.offset_mm) / c.max_offset_mm
+            near = np.where(np.abs(offset) < tasks.NEAR_OFFSET, 1.0, c.far_weight)
             workdir.write_npz(
                 path,
                 strips=np.asarray(features(strips.x)),
-                away=np.clip(away, -1, 1),
-                weight=near * np.asarray(strips.inside),
-                pictures=np.asarray(pictures(_picture(c, net, p, i))),
+                away=np.clip(offset, -1, 1),
+                weight=near * np.asarray(strips.counted),
+                pictures=np.asarray(image_features(_image(c, net, scans, i))),
             )
-        made.append(load_npz(path, Seen._fields))
-    strips, away, weight = (np.stack([m[k] for m in made]) for k in Seen._fields[:3])
-    return Seen(strips, away, weight, [m["pictures"] for m in made])
+        files.append(load_npz(path, FILE_ARRAYS))
+    strips, offset, weight = (
+        np.stack([arrays[k] for arrays in files]) for k in FILE_ARRAYS[:3]
+    )
+    return Features(strips, offset, weight, [arrays["pictures"] for arrays in files])
 
 
-def _picture(c: ConfigDict, net: Network, p: Pool, i: int) -> np.ndarray:
-    """[H, WIDTH], as `spotting.look` has it."""
-    shown = preprocess.centred(p.hu[i][: int(p.height[i]) // MM])
-    return window_search.frame(net, preprocess.window(shown, c.low, c.high))
+def _image(c: ConfigDict, net: Network, scans: ProjectionDataset, i: int) -> np.ndarray:
+    """Returns a padded image [H, WIDTH_PX], as in `window_search.window_offsets`."""
+    hu = scans.hu[i][: int(scans.height_mm[i]) // MM_PER_PX]
+    x = preprocess.to_grey(preprocess.crop_to_spine(hu), c.low_hu, c.high_hu)
+    return window_search.pad_image(net, x)
 
 
-def _windows(net: Network, strips: np.ndarray) -> np.ndarray:
-    """[N, STRIPS, T, rows * w * channels], as the dense layer sees them."""
-    rows = net.sides[0]
+def _window_inputs(net: Network, strips: np.ndarray) -> np.ndarray:
+    """Returns the inputs [N, STRIPS, T, rows * w * channels] of the dense layer."""
+    rows = net.window_features[0]
     count = strips.shape[2] - rows + 1
-    cut = [strips[:, :, t : t + rows] for t in range(count)]
-    return np.stack(cut, 2).reshape(*strips.shape[:2], count, -1)
+    windows = [strips[:, :, t : t + rows] for t in range(count)]
+    return np.stack(windows, 2).reshape(*strips.shape[:2], count, -1)
 
 
-def _heads(
-    net: Network, seen: Seen, phi: np.ndarray, scans: np.ndarray
+def _fit_heads(
+    net: Network, features: Features, inputs: np.ndarray, rows: np.ndarray
 ) -> list[Params]:
-    """The dense layer of each ridge, of what was seen of some scans."""
-    x, y, w = (a[scans].reshape(-1, *a.shape[3:]) for a in (phi, *seen[1:3]))
-    counts = w > 0
-    x, y, w = x[counts], y[counts], w[counts]
+    """Fits the dense layer on some scans, for each of RIDGES."""
+    x, y, w = (
+        a[rows].reshape(-1, *a.shape[3:])
+        for a in (inputs, features.offset, features.weight)
+    )
+    counted = w > 0
+    x, y, w = x[counted], y[counted], w[counted]
     size = np.sqrt((x**2).sum(1).mean())
     x = x / size
     gram = x @ x.T + 1  # 1: the bias is a feature as well.
-    made = []
+    heads = []
     for ridge in RIDGES:
-        fitted = KernelRidge(alpha=ridge, kernel="precomputed")
-        dual = fitted.fit(gram, y, sample_weight=w).dual_coef_
-        kernel = (dual @ x / size).reshape(net.sides[0], -1)
-        made.append({"kernel": kernel.astype(np.float32), "bias": dual.sum()})
-    return made
+        regression = KernelRidge(alpha=ridge, kernel="precomputed")
+        dual = regression.fit(gram, y, sample_weight=w).dual_coef_
+        kernel = (dual @ x / size).reshape(net.window_features[0], -1)
+        heads.append({"kernel": kernel.astype(np.float32), "bias": dual.sum()})
+    return heads
 
 
 def _errors(
-    c: ConfigDict, net: Network, head: Params, seen: Seen, p: Pool, scans: np.ndarray
+    c: ConfigDict,
+    net: Network,
+    head: Params,
+    features: Features,
+    scans: ProjectionDataset,
+    rows: np.ndarray,
 ) -> dict[str, float]:
-    """Of the scans that have L3."""
-    found, true = _spots(c, net, head, seen, p, scans), scoring.truth(p)[scans]
-    has = ~np.isnan(true)
-    return metrics.errors(np.array([s.row for s in found])[has], true[has])
+    """Returns the errors of those scans that have L3."""
+    estimates = _estimates(c, net, head, features, scans, rows)
+    true_mm = scoring.true_rows(scans)[rows]
+    in_view = ~np.isnan(true_mm)
+    rows_mm = np.array([e.row_mm for e in estimates])
+    return metrics.errors(rows_mm[in_view], true_mm[in_view])
 
 
-def _spots(
-    c: ConfigDict, net: Network, head: Params, seen: Seen, p: Pool, scans: np.ndarray
-) -> list[Spot]:
-    made = []
-    for i in scans:
-        told = np.asarray(net.tell(head, seen.pictures[i]))
-        found = window_search.sequence(told, int(p.height[i]) // MM, c.step)
-        made.append(window_search.spot(found, float(p.height[i])))
-    return made
+def _estimates(
+    c: ConfigDict,
+    net: Network,
+    head: Params,
+    features: Features,
+    scans: ProjectionDataset,
+    rows: np.ndarray,
+) -> list[L3Estimate]:
+    estimates = []
+    for i in rows:
+        outputs = np.asarray(net.apply_head(head, features.images[i]))
+        height_px = int(scans.height_mm[i]) // MM_PER_PX
+        offsets = window_search.from_phases(outputs, height_px, c.window_stride_px)
+        estimates.append(window_search.locate(offsets, float(scans.height_mm[i])))
+    return estimates
 
 
 def _save(
-    c: ConfigDict, net: Network, params: Params, seen: Seen, p: Pool, scans: np.ndarray,
+    c: ConfigDict,
+    net: Network,
+    params: Params,
+    features: Features,
+    scans: ProjectionDataset,
+    rows: np.ndarray,
     path: Path,
-) -> None:  # fmt: skip
-    """A model for `l3spot.predict`, calibrated on so many scans."""
-    found = _spots(c, net, params["head"], seen, p, scans)
-    away = np.abs(np.array([s.row for s in found]) - scoring.truth(p)[scans])
-    evidence = np.array([s.evidence for s in found])
-    fitted = scoring.calibrate(evidence, away <= scoring.WITHIN)
+) -> None:
+    """Writes a model for `l3spot.predict`, calibrated on some scans."""
+    estimates = _estimates(c, net, params["head"], features, scans, rows)
+    rows_mm = np.array([e.row_mm for e in estimates])
+    error_mm = np.abs(rows_mm - scoring.true_rows(scans)[rows])
+    confidence_features = np.array([e.confidence_features for e in estimates])
+    right = error_mm <= scoring.TOLERANCE_MM
+    calibration = scoring.calibrate(confidence_features, right)
     params = jax.tree.map(np.asarray, params)
-    about = f"a head on frozen filters, {len(p.hu)} phantoms"
-    model.save(path, Model(params, c.low, c.high, fitted, about, net, c.step))
+    about = f"a head on frozen filters, {len(scans.hu)} phantoms"
+    trained = Model(
+        params, c.low_hu, c.high_hu, calibration, about, net, c.window_stride_px
+    )
+    model.save(path, trained)
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Means over the folds, and the standard deviation of the folds' means."""
+    """Formats means over the folds, and the mean of the folds' standard deviations."""
     lines = ["| filters | labels | error, mm | median | within 10 mm | other bone |"]
     lines.append("|---|---|---|---|---|---|")
     for variant, labelled in dict.fromkeys((r["variant"], r["labelled"]) for r in rows):

@@ -1,9 +1,9 @@
-"""Tries the packaged model on variants of a real scan; prints a table.
+"""Evaluates the packaged model on variants of a real scan; prints a table.
 
 python -m experiments.transfer --scan abdomen_portal.zip --l3 67.2     # Half a minute.
 
-The scan as it is, mirrored, cut, with thick slices, noisier, shifted: how far what was
-learnt on phantoms carries. Nothing is tuned on it.
+The variants are mirrored, cut, with thick slices, noisier or shifted. They show how far
+training on phantoms carries over. Nothing is tuned on the scan.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from l3spot.localize import model
 from l3spot.projections import mip
 from l3spot.report import result
 
-NEAR = (30, 60, 100)  # mm from L3 to an end.
-THICK = (3, 5)  # Planes of which one is kept.
-NOISE = (25, 60)  # HU, of each voxel.
-ASIDE = (-60, 60)  # mm along the images' rows.
-TURNS = (-6, 6)  # Degrees, in the images' plane.
+END_DISTANCES_MM = (30, 60, 100)  # From L3 to the scan's end.
+SLICE_FACTORS = (3, 5)  # One slice of so many is kept.
+NOISE_HU = (25, 60)  # Standard deviation, of each voxel.
+SHIFTS_MM = (-60, 60)  # Along the images' rows.
+ROTATIONS_DEG = (-6, 6)  # In the plane of the images.
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -34,47 +34,50 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scan", required=True, help="a folder, zip or NIfTI file")
     parser.add_argument("--l3", required=True, type=float, help="z of its L3, mm, LPS")
-    parser.add_argument("--checkpoint", type=Path, default=model.PACKAGED)
+    parser.add_argument("--checkpoint", type=Path, default=model.PACKAGED_FILE)
     args = parser.parse_args()
     root = Path(args.scan)
     whole, net = scan.choose(scan.read(root), root), model.load(args.checkpoint)
     print("| variant | answer, z in mm | error, mm | confidence |\n|---|---|---|---|")
     for name, volume in variants(whole, args.l3):
-        told = result.find(net, mip.project(volume), volume)
-        seen = volume.z[0] <= args.l3 <= volume.z[-1]
-        place, error = "not in view", ""
-        if told.status == result.IN:
-            place = f"{told.z:.1f}"
-            error = f"{told.z - args.l3:+.1f}" if seen else "false alarm"
-        elif not seen:
+        l3_result = result.find_l3(net, mip.project(volume), volume)
+        in_view = volume.z[0] <= args.l3 <= volume.z[-1]
+        position, error = "not in view", ""
+        if l3_result.status == result.IN_VIEW:
+            position = f"{l3_result.z_mm:.1f}"
+            error = f"{l3_result.z_mm - args.l3:+.1f}" if in_view else "false alarm"
+        elif not in_view:
             error = "right"
-        print(f"| {name} | {place} | {error} | {told.confidence:.2f} |", flush=True)
+        print(
+            f"| {name} | {position} | {error} | {l3_result.confidence:.2f} |",
+            flush=True,
+        )
 
 
 def variants(v: Volume, l3: float) -> Iterator[tuple[str, Volume]]:
-    """What the table has a row for: its name, and the scan."""
+    """Yields the name and the scan of each row of the table."""
     yield "as it is", v
     yield "mirrored", _changed(v, lambda hu: hu[:, ::-1])
-    for mm in NEAR:
+    for mm in END_DISTANCES_MM:
         yield f"cut {mm} mm above L3", _part(v, v.z <= l3 + mm)
         yield f"cut {mm} mm below L3", _part(v, v.z >= l3 - mm)
     for above, below in ((60, 60), (100, 60)):
-        both = (v.z <= l3 + above) & (v.z >= l3 - below)
-        yield f"cut {above} mm above and {below} mm below", _part(v, both)
+        near = (v.z <= l3 + above) & (v.z >= l3 - below)
+        yield f"cut {above} mm above and {below} mm below", _part(v, near)
     yield "cut 30 mm above L3: out of view", _part(v, v.z >= l3 + 30)
     yield "cut 30 mm below L3: out of view", _part(v, v.z <= l3 - 30)
-    for step in THICK:
-        mm = step * float(np.diff(v.z).mean())
-        thin = _part(v, np.arange(len(v.z)) % step == 0)
-        yield f"a slice each {mm:.1f} mm", thin
-    for sigma in NOISE:
+    for factor in SLICE_FACTORS:
+        mm = factor * float(np.diff(v.z).mean())
+        thick = _part(v, np.arange(len(v.z)) % factor == 0)
+        yield f"a slice each {mm:.1f} mm", thick
+    for sigma in NOISE_HU:
         yield f"noise of {sigma} HU", _noisy(v, sigma)
-    wide = v.slices[0].spacing_mm[0]
-    for mm in ASIDE:
-        yield f"{mm:+d} mm to the side", _changed(v, _shift(round(mm / wide)))
-    for angle in TURNS:
-        yield f"turned by {angle:+d}° about its length", _changed(v, _turn(angle))
-    yield "field of view of 200 mm", _changed(v, _crop(round(100 / wide)))
+    pixel_mm = v.slices[0].spacing_mm[0]
+    for mm in SHIFTS_MM:
+        yield f"{mm:+d} mm to the side", _changed(v, _shift(round(mm / pixel_mm)))
+    for angle in ROTATIONS_DEG:
+        yield f"turned by {angle:+d}° about its length", _changed(v, _rotate(angle))
+    yield "field of view of 200 mm", _changed(v, _crop(round(100 / pixel_mm)))
 
 
 def _part(v: Volume, kept: np.ndarray) -> Volume:
@@ -92,7 +95,7 @@ def _changed(v: Volume, change: Change) -> Volume:
 
 
 def _noisy(v: Volume, sigma: float) -> Volume:
-    """Slices are read in any order, so that each has a generator of its own."""
+    """Adds noise, with a generator for each slice: they are read in any order."""
 
     def one(ct_slice: Slice, seed: int) -> Slice:
         rng = np.random.default_rng(seed)
@@ -108,7 +111,7 @@ def _shift(columns: int) -> Change:
     return lambda hu: ndimage.shift(hu, (0, columns), order=0, cval=mip.AIR_HU)
 
 
-def _turn(degrees: float) -> Change:
+def _rotate(degrees: float) -> Change:
     return lambda hu: ndimage.rotate(
         hu, degrees, reshape=False, order=1, cval=mip.AIR_HU
     )

@@ -1,12 +1,12 @@
-"""Cross-validation by patient: each scan is told by a network that never saw it.
+"""Cross-validates by patient: no network is tested on a patient of its training set.
 
 python -m l3spot.crossval --config configs/l3spot/phantom.py --workdir runs/folds
 
 WORKDIR gets a run for each fold (fold0, fold1, ...), predictions.csv with a row for
-each scan, and summary.json. A fold that is done is never redone. Errors are those of
-all scans that have L3, whether the network is sure of them or not (`confident` counts
-those of which it is not as missed), as in the paper's table: mean ± standard deviation
-by fold, and then the means of both.
+each scan, and summary.json. A finished fold is not repeated. Errors cover all scans
+with L3 in view, whatever their confidence; `confident` counts those below the least
+confidence as missed. As in the paper's table, there are the mean ± standard deviation
+of each fold, and the means of both.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from l3spot.localize import model
 from l3spot.report import metrics
 from l3spot.training import config as configs
 from l3spot.training import experiment, scoring, split
-from l3spot.training.dataset import Pool
+from l3spot.training.dataset import ProjectionDataset
 from mtl.host import launch, markdown, workdir
 from mtl.host.errors import ConfigError
 
@@ -32,66 +32,68 @@ def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
     """Trains and tests a network for each fold.
 
     Args:
-      config: of each run; `data.valid` scans of what is not in the fold validate.
+      config: of each run; `data.validation` scans outside the fold validate.
       folder: the workdir.
-      count: folds, 2 or more.
+      count: the number of folds, 2 or more.
 
     Returns:
-      The summary: by fold and in all the errors of `metrics.errors`, rows in mm.
+      The summary: `metrics.errors` of each fold, and their average.
 
     Raises:
-      mtl.host.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: the user can fix it; the message says how.
     """
     configs.check(config)
     if count < 2:
         raise ConfigError(f"--folds={count} must be 2 or more")
     if config.data.test:
-        raise ConfigError("config.data.test must be 0: folds test")
+        raise ConfigError("config.data.test must be 0: the folds are the test sets")
     folder = Path(folder)
-    whole = experiment.load(config)
-    facts = {"folds": count, "scans": len(whole.hu), "of": int(whole.hu.sum())}
+    dataset = experiment.load_dataset(config)
+    facts = {"folds": count, "scans": len(dataset.hu), "of": int(dataset.hu.sum())}
     workdir.prepare(folder, config, facts)
     rows: list[tuple] = []
-    told: list[dict[str, Any]] = []
-    for k, (rest, test) in enumerate(split.folds(whole, count, config.seed)):
-        nothing = split.take(test, np.arange(0))  # The fold is tested below.
-        given = experiment.parts(config, rest, nothing)
-        experiment.train(config, folder / f"fold{k}", given)
-        made, found = _test(folder / f"fold{k}", test)
-        rows += [(k, *row) for row in found]
-        told.append(made)
+    folds: list[dict[str, Any]] = []
+    for k, (rest, test) in enumerate(split.folds(dataset, count, config.seed)):
+        no_test = split.select(test, np.arange(0))  # The fold is tested below.
+        datasets = experiment.split_validation(config, rest, no_test)
+        experiment.train(config, folder / f"fold{k}", datasets)
+        errors, predictions = _test(folder / f"fold{k}", test)
+        rows += [(k, *row) for row in predictions]
+        folds.append(errors)
     workdir.write_csv(folder / "predictions.csv", COLUMNS, rows)
-    summary = {"folds": told, "average": metrics.average(told)}
+    summary = {"folds": folds, "average": metrics.average(folds)}
     workdir.write_json(folder / "summary.json", summary)
     return summary
 
 
-def _test(folder: Path, test: Pool) -> tuple[dict[str, Any], list[tuple]]:
-    """The errors of a fold, and its rows."""
-    predicted, sure = scoring.predict(model.load(folder / "model.safetensors"), test)
-    true = scoring.truth(test)
-    seen = ~np.isnan(true)
-    errors = metrics.errors(predicted[seen], true[seen])
-    confident = scoring.errors(predicted, sure, test)
-    columns = test.patient, np.round(true, 2), np.round(predicted, 2), np.round(sure, 4)
+def _test(folder: Path, test: ProjectionDataset) -> tuple[dict[str, Any], list[tuple]]:
+    """Tests a fold; returns its errors, and its rows of predictions.csv."""
+    trained = model.load(folder / "model.safetensors")
+    predicted, confidence = scoring.predict(trained, test)
+    true = scoring.true_rows(test)
+    in_view = ~np.isnan(true)
+    errors = metrics.errors(predicted[in_view], true[in_view])
+    confident = scoring.confident_errors(predicted, confidence, test)
+    rounded = np.round(true, 2), np.round(predicted, 2), np.round(confidence, 4)
+    columns = test.patient, *rounded
     return errors | {"confident": confident}, list(zip(*columns, strict=True))
 
 
 def table(summary: dict[str, Any]) -> str:
-    """In Markdown."""
+    """Formats the summary as a Markdown table."""
     heads = "fold", "scans", "error, mm", "median", "within 10 mm", "wrong vertebra"
     lines = []
-    named = [*enumerate(summary["folds"]), ("average", summary["average"])]
-    for name, e in named:
+    folds = [*enumerate(summary["folds"]), ("average", summary["average"])]
+    for name, e in folds:
         shares = [f"{100 * e[k]:.1f} %" for k in ("within_10_mm", "wrong_vertebra")]
         spread = f"{e['mean_mm']:.2f} ± {e['std_mm']:.2f}"
-        seen = f"{e['compared']:g}"
-        lines.append([str(name), seen, spread, f"{e['median_mm']:.2f}", *shares])
+        numbers = [f"{e['compared']:g}", spread, f"{e['median_mm']:.2f}"]
+        lines.append([str(name), *numbers, *shares])
     return markdown.table(heads, lines)
 
 
 def launcher(arguments: Sequence[str]) -> str:
-    """Cross-validates as the flags say; returns the table."""
+    """Cross-validates from command-line flags and returns the table."""
     launch.no_more(arguments)
     args = flags.FLAGS
     return table(cross_validate(args.config, args.workdir, args.folds))
@@ -99,6 +101,6 @@ def launcher(arguments: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "The config of each run.")
-    flags.DEFINE_string("workdir", None, "The folder: new, or to resume.")
-    flags.DEFINE_integer("folds", 5, "Parts, each of which tests once.")
+    flags.DEFINE_string("workdir", None, "The folder; runs in it are resumed.")
+    flags.DEFINE_integer("folds", 5, "The number of folds.")
     launch.launch(launcher, "config", "workdir")

@@ -1,12 +1,12 @@
-"""Predictions against labels: how far off, and how often.
+"""Compares predictions with labels.
 
 python -m l3spot.evaluate --results RESULTS/results.csv --labels labels.csv
 python -m l3spot.evaluate --results RESULTS/results.csv --readers a.csv,b.csv,c.csv
 
-labels.csv has the columns scan and z_mm or slice_index, empty where L3 is not in view;
-see `l3spot.labels.csv_labels`. Errors are in mm and in slices, which are mm over the
-distance of the scan's slices. If results or labels have a column fold, there is a row
-for each fold. The first of several readers is the reference for the others and for the
+labels.csv has the columns scan and z_mm or slice_index, which are empty where L3 is not
+in view; see `l3spot.labels.csv_labels`. Errors are in mm and in slices: mm over the
+distance between the scan's slices. If results or labels have a column fold, each fold
+has a row. With several readers, the first is the reference for the others and for the
 program.
 """
 
@@ -21,108 +21,113 @@ from absl import flags
 from l3spot.labels import csv_labels
 from l3spot.labels.csv_labels import Row
 from l3spot.report import metrics, results_file, tables
-from l3spot.report.results_file import Result
+from l3spot.report.results_file import ResultRow
 from mtl.host import launch, workdir
 from mtl.host.errors import ConfigError, DataError
 
 
 def evaluate(results_csv: str | Path, labels_csv: str | Path) -> dict[str, Any]:
-    """The errors of a results.csv.
+    """Compares a results.csv with labels.
 
     Returns:
-      What `metrics.errors` returns; and, with folds, "folds": a list of those,
-      which ends with their average (`metrics.average`).
+      The summary of `metrics.errors`. With folds it has "folds" too: a list of the
+      folds' summaries that ends with their average (`metrics.average`).
 
     Raises:
-      DataError: a file is broken, or they have no scan in common.
+      DataError: a file is broken, or the files have no scan in common.
     """
-    found, rows = (
-        results_file.read(Path(results_csv)),
-        csv_labels.read(Path(labels_csv)),
-    )
-    both = _common(found, {str(labels_csv): rows}, results_csv)
-    told: dict[str, Any] = _compare(_said(found, both), rows, found, both)
-    given = csv_labels.read_column(Path(labels_csv), "fold")
-    fold = {n: found[n].fold or given[n] for n in both}
+    results = results_file.read(Path(results_csv))
+    labels = csv_labels.read(Path(labels_csv))
+    scans = _common_scans(results, {str(labels_csv): labels}, results_csv)
+    summary: dict[str, Any] = _errors(results, labels, scans)
+    label_fold = csv_labels.read_column(Path(labels_csv), "fold")
+    fold = {n: results[n].fold or label_fold[n] for n in scans}
     names = sorted(set(fold.values()) - {""}, key=lambda name: (len(name), name))
-    parts = []
+    folds = []
     for name in names:
-        own = [n for n in both if fold[n] == name]
-        parts.append({"fold": name} | _compare(_said(found, own), rows, found, own))
-    if parts:
-        told["folds"] = [*parts, {"fold": "average"} | metrics.average(parts)]
-    return told
+        fold_scans = [n for n in scans if fold[n] == name]
+        folds.append({"fold": name} | _errors(results, labels, fold_scans))
+    if folds:
+        summary["folds"] = [*folds, {"fold": "average"} | metrics.average(folds)]
+    return summary
 
 
 def compare_readers(
     results_csv: str | Path, readers: Sequence[str | Path]
 ) -> list[dict[str, Any]]:
-    """The errors of other readers and of the program against the first reader.
+    """Compares the other readers and the program with the first reader.
 
     Returns:
-      For each, what `metrics.errors` returns over the scans that all have, and its
-      name as "reader".
+      For each, its name as "reader" and the summary of `metrics.errors` over the scans
+      that all files have.
 
     Raises:
-      DataError: a file is broken, or they have no scan in common.
+      DataError: a file is broken, or the files have no scan in common.
     """
-    found = results_file.read(Path(results_csv))
-    marked = {str(path): csv_labels.read(Path(path)) for path in readers}
-    both = _common(found, marked, results_csv)
-    reference, *others = marked
-    said = {name: _marked(marked[name], found, both) for name in others}
-    said["l3spot"] = _said(found, both)
+    results = results_file.read(Path(results_csv))
+    labels = {str(path): csv_labels.read(Path(path)) for path in readers}
+    scans = _common_scans(results, labels, results_csv)
+    reference, *others = labels
+    true_mm = _label_z(labels[reference], results, scans)
+    z_mm = {name: _label_z(labels[name], results, scans) for name in others}
+    z_mm["l3spot"] = _result_z(results, scans)
+    slice_mm = _slice_mm(results, scans)
     return [
-        {"reader": name} | _compare(z, marked[reference], found, both)
-        for name, z in said.items()
+        {"reader": name} | metrics.errors(z, true_mm, slice_mm)
+        for name, z in z_mm.items()
     ]
 
 
-def _common(
-    found: dict[str, Result], marked: dict[str, dict[str, Row]], where: str | Path
+def _common_scans(
+    results: dict[str, ResultRow],
+    labels: dict[str, dict[str, Row]],
+    results_csv: str | Path,
 ) -> list[str]:
-    """The scans that all have."""
-    both = sorted(found.keys() & set.intersection(*map(set, marked.values())))
-    if not both:
-        raise DataError(f"{where} and {', '.join(marked)} have no scan in common")
-    return both
+    scans = sorted(results.keys() & set.intersection(*map(set, labels.values())))
+    if not scans:
+        raise DataError(f"{results_csv} and {', '.join(labels)} have no scan in common")
+    return scans
 
 
-def _compare(
-    z: np.ndarray, rows: dict[str, Row], found: dict[str, Result], scans: list[str]
+def _errors(
+    results: dict[str, ResultRow], labels: dict[str, Row], scans: list[str]
 ) -> dict[str, float]:
-    step = np.array([found[n].step for n in scans])
-    return metrics.errors(z, _marked(rows, found, scans), step)
+    true_mm = _label_z(labels, results, scans)
+    return metrics.errors(_result_z(results, scans), true_mm, _slice_mm(results, scans))
 
 
-def _said(found: dict[str, Result], scans: list[str]) -> np.ndarray:
-    return np.array([found[n].z for n in scans])
+def _result_z(results: dict[str, ResultRow], scans: list[str]) -> np.ndarray:
+    return np.array([results[n].z_mm for n in scans])
 
 
-def _marked(
-    rows: dict[str, Row], found: dict[str, Result], scans: list[str]
+def _slice_mm(results: dict[str, ResultRow], scans: list[str]) -> np.ndarray:
+    return np.array([results[n].slice_mm for n in scans])
+
+
+def _label_z(
+    labels: dict[str, Row], results: dict[str, ResultRow], scans: list[str]
 ) -> np.ndarray:
-    """Of labels z, mm, NaN where L3 is not in view."""
-    return np.array([_z(rows[n], found[n]) for n in scans])
+    """Returns the labels' z in mm; NaN where L3 is not in view."""
+    return np.array([_z(labels[n], results[n]) for n in scans])
 
 
-def _z(row: Row, result: Result) -> float:
-    """That of a slice supposes that slices are evenly spaced."""
-    if not row.value:
+def _z(label: Row, result: ResultRow) -> float:
+    """Returns a label's z in mm; slices are taken to be evenly spaced."""
+    if not label.value:
         return math.nan
-    if row.column == "z_mm":
-        return float(row.value)
-    known = not math.isnan(result.low + result.step)
-    if row.column == "slice_index" and known:
-        return result.low + int(row.value) * result.step
+    if label.column == "z_mm":
+        return float(label.value)
+    known = not math.isnan(result.low_mm + result.slice_mm)
+    if label.column == "slice_index" and known:
+        return result.low_mm + int(label.value) * result.slice_mm
     raise DataError(
-        f"{row.where}: {row.column} cannot be compared; give z_mm, or slice_index and "
-        "a results.csv that has slice_mm and low_mm"
+        f"{label.where}: {label.column} cannot be compared; give z_mm, or slice_index "
+        "and a results.csv that has slice_mm and low_mm"
     )
 
 
 def launcher(arguments: Sequence[str]) -> str:
-    """Evaluates as the flags say; returns tables.
+    """Evaluates from command-line flags and returns tables.
 
     Raises:
       ConfigError: the flags do not fit together.
@@ -132,17 +137,19 @@ def launcher(arguments: Sequence[str]) -> str:
     readers = args.readers
     if bool(args.labels) == bool(readers) or len(readers) == 1:
         raise ConfigError("give --labels, or two files or more as --readers")
-    told = evaluate(args.results, args.labels or readers[0])
+    summary = evaluate(args.results, args.labels or readers[0])
     if readers:
-        told["readers"] = compare_readers(args.results, readers)
+        summary["readers"] = compare_readers(args.results, readers)
     if args.out:
-        workdir.write_json(Path(args.out), told)
-    return tables.text(told)
+        workdir.write_json(Path(args.out), summary)
+    return tables.text(summary)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("results", None, "The results.csv of l3spot.predict.")
-    flags.DEFINE_string("labels", "", "A CSV with scan and z_mm or slice_index.")
-    flags.DEFINE_list("readers", [], "Several of those; the first is the reference.")
-    flags.DEFINE_string("out", "", "A JSON file that gets the numbers as well.")
+    flags.DEFINE_string("labels", "", "A CSV file with scan and z_mm or slice_index.")
+    flags.DEFINE_list(
+        "readers", [], "Several CSV files with labels; the first is the reference."
+    )
+    flags.DEFINE_string("out", "", "A JSON file for the numbers.")
     launch.launch(launcher, "results")

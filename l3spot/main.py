@@ -1,4 +1,4 @@
-"""Trains system 3.
+"""Trains the network that finds L3 (system 3).
 
 python -m l3spot.main --config configs/l3spot/phantom.py --workdir runs/l3spot
 """
@@ -13,19 +13,19 @@ from mtl.host import launch
 
 
 def train(arguments: Sequence[str]) -> str:
-    """Trains as the flags say; returns what it came to, in words."""
+    """Trains from command-line flags and returns a summary."""
     launch.no_more(arguments)
     args = flags.FLAGS
-    s = experiment.train_and_evaluate(args.config, args.workdir)
-    told = ", ".join(f"{k} {v:.4g}" for k, v in s["confident"].items())
+    summary = experiment.train_and_evaluate(args.config, args.workdir)
+    errors = ", ".join(f"{k} {v:.4g}" for k, v in summary["confident"].items())
     return (
-        f"On the validation set: {told}.\n"
-        f"{s['total_seconds']:.0f} s on {s['device']}; the model is "
+        f"On the validation set: {errors}.\n"
+        f"{summary['total_seconds']:.0f} s on {summary['device']}; the model is "
         f"{args.workdir}/model.safetensors"
     )
 
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "The experiment's config file.")
-    flags.DEFINE_string("workdir", None, "The run's folder: new, or to resume.")
+    flags.DEFINE_string("workdir", None, "The run's folder; a run in it is resumed.")
     launch.launch(train, "config", "workdir")

@@ -1,17 +1,17 @@
-"""Finds L3 in CT scans: which slice it is, and how sure that is.
+"""Finds L3 in CT scans: its slice, its z and a confidence.
 
 python -m l3spot.predict --scans SCANS --out RESULTS
 
 Each sub-folder, zip file and NIfTI file of SCANS is a scan. RESULTS gets results.csv
-with a row for each, found, not in view, or failed and why; and for each scan NAME.json,
-NAME.png to be looked at, and NAME.mrk.json for 3D Slicer. One bad scan does not stop
-the rest; the exit status is 1 if there was one. This is no medical device: look at the
-pictures, worst confidence first.
+with one row for each scan: found, not in view, or failed with the reason. Each scan
+also gets NAME.json, NAME.png to check by eye, and NAME.mrk.json for 3D Slicer. A bad
+scan does not stop the others; the exit status is then 1. This is no medical device:
+check the pictures, lowest confidence first.
 
-Of the headers only UIDs are kept, but with --copy_slice NAME.dcm is the slice's file as
-it was, and with --dicom NAME.sr.dcm (a report) and NAME.sc.dcm (the picture) are of the
-scan's patient and study. A scan that has no DICOM file for each slice, NIfTI or many
-frames in one, gets a warning instead.
+Only UIDs of the headers are written. --copy_slice also copies the slice's file to
+NAME.dcm. --dicom also writes NAME.sr.dcm (a report) and NAME.sc.dcm (the picture) with
+the scan's patient and study. Scans without one DICOM file for each slice (NIfTI,
+multi-frame DICOM) get a warning instead.
 """
 
 import time
@@ -29,7 +29,7 @@ from l3spot.localize.model import Model
 from l3spot.projections import dataset_layouts, mip
 from l3spot.projections.dataset_layouts import Case
 from l3spot.report import dicom_sr, html_page, result
-from l3spot.report.result import Found
+from l3spot.report.result import L3Result
 from mtl.host import launch, workdir
 from mtl.host.errors import DataError
 
@@ -39,15 +39,16 @@ COLUMNS = (
     "seconds",
 )
 FAILED = "failed"
-ENDS = (".json", ".png", ".mrk.json", ".dcm", ".sr.dcm", ".sc.dcm")
+SUFFIXES = (".json", ".png", ".mrk.json", ".dcm", ".sr.dcm", ".sc.dcm")
 
 
-class How(NamedTuple):
-    """What is read, and what is written beyond the results.
+class PredictOptions(NamedTuple):
+    """What is read, and what is written besides the results.
 
-    series: a SeriesInstanceUID or file name, if not the longest volume is wanted.
-    copy_slice: the DICOM file of the slice, with the patient's header.
-    dicom: a report and the picture, of the scan's patient; see `dicom_report`.
+    Attributes:
+      series: a SeriesInstanceUID or file name; "" selects the longest volume.
+      copy_slice: copy the DICOM file of the slice, with the patient's header.
+      dicom: write a report and the picture with the scan's patient; see `dicom_sr`.
     """
 
     series: str = ""
@@ -55,36 +56,36 @@ class How(NamedTuple):
     dicom: bool = False
 
 
-PLAIN = How()
+DEFAULT_OPTIONS = PredictOptions()
 
 
 def predict(
     scans: str | Path,
     out: str | Path,
-    checkpoint: str | Path = model.PACKAGED,
+    checkpoint: str | Path = model.PACKAGED_FILE,
     layout: str = "",
-    how: How = PLAIN,
+    options: PredictOptions = DEFAULT_OPTIONS,
 ) -> list[dict[str, Any]]:
-    """Finds L3 in all the scans of a folder.
+    """Finds L3 in all scans of a folder.
 
     Args:
-      scans: the folder; see `datasets`.
-      out: gets what the module's docstring says.
-      checkpoint: a model that `l3spot.main` left, if not the package's own.
-      layout: of `scans`, if it is not to be told from the folder.
-      how: what is read and written.
+      scans: the folder; see `dataset_layouts`.
+      out: the folder for the results.
+      checkpoint: a model of `l3spot.main`; the default is the packaged one.
+      layout: of `scans`; "" detects it.
+      options: what is read and written.
 
     Returns:
-      The rows of results.csv, z in mm, LPS, of the middle of L3's body; slice_mm is the
-      usual distance of slices, low_mm the z of the lowest.
+      The rows of results.csv. z_mm is that of the middle of L3's body, LPS; slice_mm is
+      the usual distance between slices; low_mm is z of the lowest slice.
 
     Raises:
-      ConfigError: `how` asks for what is not installed.
-      DataError: there is no scan, or no such model.
+      ConfigError: an option needs a package that is not installed.
+      DataError: there are no scans, or the model is missing or broken.
       WorkdirError: `out` lies in `scans`, or cannot be written.
     """
     scans, out = Path(scans), Path(out)
-    if how.dicom:
+    if options.dicom:
         dicom_sr.check()
     net = model.load(Path(checkpoint))
     cases = dataset_layouts.find(scans, layout or dataset_layouts.detect(scans))
@@ -92,93 +93,104 @@ def predict(
     workdir.make(out, f"--out={out}")
     rows: list[dict[str, Any]] = []
     for case in tqdm(cases, unit="scan", disable=None):
-        rows.append(_one(case, out, net, how))
+        rows.append(_predict_scan(case, out, net, options))
         table = [[row[k] for k in COLUMNS] for row in rows]
         workdir.write_csv(out / "results.csv", COLUMNS, table)
     workdir.write_text(out / "index.html", html_page.render(rows, net.about))
     return rows
 
 
-def _one(case: Case, out: Path, net: Model, how: How) -> dict[str, Any]:
-    """The row of a scan, whose files are written."""
+def _predict_scan(
+    case: Case, out: Path, net: Model, options: PredictOptions
+) -> dict[str, Any]:
+    """Finds L3 in a scan, writes its files and returns its row."""
     start = time.perf_counter()
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"scan": case.name}
-    for end in ENDS:
-        (out / f"{case.name}{end}").unlink(missing_ok=True)
+    for suffix in SUFFIXES:
+        (out / f"{case.name}{suffix}").unlink(missing_ok=True)
     try:
-        volume = scan.choose(scan.read(case.path), case.path, how.series)
+        volume = scan.choose(scan.read(case.path), case.path, options.series)
         row |= {
             "series": volume.slices[0].series.series_uid,
             "slice_mm": round(volumes.slice_spacing_mm(volume), 3),
             "low_mm": round(float(volume.z[0]), 3),
             "warnings": "; ".join(volume.warnings),
         }
-        p = mip.project(volume)
+        projection = mip.project(volume)
     except DataError as e:
         why = "; ".join(line.strip() for line in str(e).splitlines())
         seconds = round(time.perf_counter() - start, 2)
         return row | {"status": FAILED, "why": why, "seconds": seconds}
-    spotted = result.find(net, p, volume)
-    row |= result.row_of(spotted, volume)
+    l3_result = result.find_l3(net, projection, volume)
+    row |= result.to_row(l3_result, volume)
     row["seconds"] = round(time.perf_counter() - start, 2)
-    picture = result.draw(case.name, p, spotted)
-    refused = _extras(case.name, out, how, volume, spotted, picture, net.about)
+    png = result.draw_png(case.name, projection, l3_result)
+    refused = _write_dicom(case.name, out, options, volume, l3_result, png, net.about)
     row["warnings"] = "; ".join([*volume.warnings, *refused])
-    result.write(out, case.name, row, p, spotted, picture)
+    result.write_files(out, case.name, row, projection, l3_result, png)
     return row
 
 
-def _extras(
+def _write_dicom(
     name: str,
     out: Path,
-    how: How,
+    options: PredictOptions,
     volume: Volume,
-    spotted: Found,
-    picture: bytes,
+    l3_result: L3Result,
+    png: bytes,
     about: str,
 ) -> list[str]:
-    """Writes what else was asked for; returns why some of it could not be."""
+    """Writes the DICOM files that the options select; returns warnings."""
     try:
-        if how.copy_slice and spotted.status == result.IN:
-            source_file.copy(volume, spotted.plane, out / f"{name}.dcm")
-        if how.dicom:
-            dicom_sr.write(out, name, volume, spotted, picture, about)
+        if options.copy_slice and l3_result.status == result.IN_VIEW:
+            source_file.copy(volume, l3_result.slice_index, out / f"{name}.dcm")
+        if options.dicom:
+            dicom_sr.write(out, name, volume, l3_result, png, about)
     except DataError as e:
         return [str(e)]
     return []
 
 
 def launcher(arguments: Sequence[str]) -> str:
-    """Predicts as the flags say; returns what was found, in words.
+    """Predicts from command-line flags and returns a summary.
 
     Raises:
-      DataError: some scans failed; the others are done.
+      DataError: some scans failed; the results of the others are written.
     """
     launch.no_more(arguments)
     args = flags.FLAGS
-    how = How(args.series, args.copy_slice, args.dicom)
-    rows = predict(args.scans, args.out, args.checkpoint, args.layout, how)
-    count = {s: sum(r["status"] == s for r in rows) for s in (result.IN, result.OUT)}
-    told = f"L3 found in {count[result.IN]} of {len(rows)} scans, not in view in "
-    told += f"{count[result.OUT]}; see {Path(args.out) / 'index.html'}"
-    failed = len(rows) - sum(count.values())
+    options = PredictOptions(args.series, args.copy_slice, args.dicom)
+    rows = predict(args.scans, args.out, args.checkpoint, args.layout, options)
+    statuses = [row["status"] for row in rows]
+    in_view = statuses.count(result.IN_VIEW)
+    not_in_view = statuses.count(result.NOT_IN_VIEW)
+    summary = (
+        f"L3 found in {in_view} of {len(rows)} scans, not in view in {not_in_view}; "
+        f"see {Path(args.out) / 'index.html'}"
+    )
+    failed = len(rows) - in_view - not_in_view
     if failed:
-        raise DataError(f"{failed} scans failed; results.csv says why. {told}")
-    return told
+        raise DataError(f"{failed} scans failed; results.csv says why. {summary}")
+    return summary
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("scans", None, "A folder of scans.")
-    flags.DEFINE_string("out", None, "The folder that gets the results.")
-    flags.DEFINE_string("checkpoint", str(model.PACKAGED), "Another model's file.")
-    flags.DEFINE_string("series", "", "A SeriesInstanceUID or file name.")
+    flags.DEFINE_string("scans", None, "The folder of scans.")
+    flags.DEFINE_string("out", None, "The folder for the results.")
+    flags.DEFINE_string("checkpoint", str(model.PACKAGED_FILE), "The model's file.")
+    flags.DEFINE_string(
+        "series", "", "The SeriesInstanceUID or file name of the volume."
+    )
     flags.DEFINE_enum(
-        "layout", "", ["", *dataset_layouts.LAYOUTS[:-1]], "Of the folder."
+        "layout",
+        "",
+        ["", *dataset_layouts.LAYOUTS[:-1]],
+        "The layout of the folder of scans.",
     )
     flags.DEFINE_bool(
         "copy_slice", False, "Copy the slice's DICOM file, with the patient's header."
     )
     flags.DEFINE_bool(
-        "dicom", False, "Write an SR and a secondary capture, of the scan's patient."
+        "dicom", False, "Write an SR and a secondary capture with the scan's patient."
     )
     launch.launch(launcher, "scans", "out")

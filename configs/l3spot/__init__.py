@@ -1,1 +1,1 @@
-"""Experiments of system 3: the slice of L3."""
+"""Configs of system 3, which finds L3."""

@@ -1,18 +1,18 @@
-"""GoogLeNet (Inception v1) as torchvision has it, without the auxiliary classifiers.
+"""GoogLeNet (Inception v1) as in torchvision, without the auxiliary classifiers.
 
     params = {"conv1": {"conv": {kernel}, "bn": {scale, bias, mean, var}}, ...,
               "inception3a": {"branch1", "branch2_0", "branch2_1", ...: as conv1}, ...,
               and with classes "dense"}
 
-It differs from the paper's: batch normalisation, 3x3 kernels where the paper has 5x5,
-and pools whose last window may hang over the edge.
+It differs from the paper: it has batch normalisation, 3x3 kernels instead of 5x5, and
+pools with a last window that can reach over the edge.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from l3spot.backbones.layers import WHOLE, Conv, Norm, max_pool
+from l3spot.backbones.layers import UNSPLIT, Conv, Norm, max_pool
 
 # Channels of branch1, branch2_0, branch2_1, branch3_0, branch3_1, branch4_1.
 Widths = tuple[int, int, int, int, int, int]
@@ -39,19 +39,19 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, h, w, channels]."""
+        """Returns [B, h, w, channels] of x [B, H, W, C]."""
         x = Conv(self.channels, self.size, self.stride, False, name="conv")(x)
         return nn.relu(Norm(name="bn")(x))
 
 
 class Inception(nn.Module):
-    """Four branches beside each other."""
+    """Four parallel branches."""
 
     widths: Widths
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, h, w, sum of the branches' last widths]."""
+        """Returns [B, h, w, sum of the branches' widths] of x [B, h, w, C]."""
         one, two_0, two_1, three_0, three_1, four = self.widths
         pooled = nn.max_pool(x, (3, 3), padding=((1, 1), (1, 1)))
         branches = (
@@ -64,14 +64,17 @@ class Inception(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """The convolutions; with `classes` above 0 the classifier."""
+    """The trunk; with `classes` above 0 the classifier."""
 
     classes: int = 0
-    step: int = WHOLE
+    output_stride: int = UNSPLIT
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H/32, W/32, 1024], rounded up, or [B, classes], from x [B, H, W, 3]."""
+        """Returns features or logits of x [B, H, W, 3].
+
+        Features are [B, H/32, W/32, 1024], rounded up; logits are [B, classes].
+        """
         x = self._pool(Unit(64, 7, 2, name="conv1")(x), 3, 2)
         x = Unit(64, 1, name="conv2")(x)
         x = self._pool(Unit(192, 3, name="conv3")(x), 3, 4)
@@ -83,5 +86,5 @@ class GoogLeNet(nn.Module):
             return x
         return nn.Dense(self.classes, name="dense")(x.mean(axis=(1, 2)))
 
-    def _pool(self, x: jax.Array, size: int, pixels: int) -> jax.Array:
-        return max_pool(x, size, 2, ceil=True, split=pixels >= self.step)
+    def _pool(self, x: jax.Array, size: int, stride_px: int) -> jax.Array:
+        return max_pool(x, size, 2, ceil=True, split=stride_px >= self.output_stride)

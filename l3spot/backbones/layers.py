@@ -1,4 +1,4 @@
-"""What the backbones are made of. Images are NHWC; pools and pads are PyTorch's."""
+"""Layers of the backbones. Images are NHWC; pools and padding follow PyTorch."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from mtl.engine.cpu import conv as convolution
 
-WIDTH = 4096  # Of the dense layers of AlexNet and VGG.
-WHOLE = 2**30  # A step that no network has: no pool splits.
+DENSE_WIDTH = 4096  # Dense layers of AlexNet and VGG.
+UNSPLIT = 2**30  # An output stride that splits no pool.
 
 
 class Conv(nn.Module):
-    """A square convolution; without `padding` it is centred.
+    """A square convolution; without `padding` the output has the input's size.
 
     Unlike Flax's, its gradients are fast in loops on a CPU (`mtl.engine.cpu.conv`).
     """
@@ -27,11 +27,11 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, h, w, channels] from x [B, H, W, C]."""
-        around = self.size // 2 if self.padding is None else self.padding
+        """Returns [B, h, w, channels] of x [B, H, W, C]."""
+        padding = self.size // 2 if self.padding is None else self.padding
         shape = self.size, self.size, x.shape[-1], self.channels
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        y = convolution.conv(x, kernel, self.stride, around)
+        y = convolution.conv(x, kernel, self.stride, padding)
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, (self.channels,))
         return y
@@ -40,10 +40,11 @@ class Conv(nn.Module):
 def max_pool(
     x: jax.Array, size: int, stride: int, ceil: bool = False, split: bool = False
 ) -> jax.Array:
-    """[B, h, w, C]; with `ceil` a last window may hang over the edge.
+    """Returns the maxima [B, h, w, C] of windows of x [B, H, W, C].
 
-    With `split` [stride * B, h, w, C]: of pools that begin at row 0, then of those that
-    begin at row 1, and so on, where a plain pool keeps the first. Layers after it see
+    With `ceil`, a last window can reach over the edge. With `split`, the result is
+    [stride * B, h, w, C]: a pool that begins at row 0, then one that begins at row 1,
+    and so on, where a plain pool has the first alone. The following layers then compute
     each phase of the image (Giusti et al. 2013, "Fast image scanning with deep
     max-pooling convolutional neural networks").
     """
@@ -53,26 +54,32 @@ def max_pool(
         return jnp.concatenate([y[:, :high] for y in phases])
     if size == stride and not ceil:
         return _blocks(x, size)
-    spare = [-(n - size) % stride if ceil else 0 for n in x.shape[1:3]]
-    over = [(0, s) for s in spare]
-    return nn.max_pool(x, (size, size), (stride, stride), padding=over)
+    missing = [-(n - size) % stride if ceil else 0 for n in x.shape[1:3]]
+    edges = [(0, n) for n in missing]
+    return nn.max_pool(x, (size, size), (stride, stride), padding=edges)
 
 
 def _blocks(x: jax.Array, size: int) -> jax.Array:
-    """Maxima of blocks that do not overlap; XLA's windows are slow to go back."""
+    """Returns the maxima of blocks that do not overlap.
+
+    The gradient of XLA's window maximum is slow.
+    """
     b, h, w, c = x.shape
     x = x[:, : h - h % size, : w - w % size]
     return x.reshape(b, h // size, size, w // size, size, c).max((2, 4))
 
 
 def average_pool(x: jax.Array, size: int) -> jax.Array:
-    """[B, size, size, C]: PyTorch's adaptive pool, whose windows may overlap."""
+    """Returns means [B, size, size, C] of windows of x [B, H, W, C].
+
+    It is PyTorch's adaptive pool; its windows can overlap.
+    """
     rows, columns = (jnp.asarray(_shares(n, size), x.dtype) for n in x.shape[1:3])
     return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
 
 
 def _shares(count: int, size: int) -> np.ndarray:
-    """[size, count]: row i averages what lies between i and i + 1 `size`ths."""
+    """Returns weights [size, count]: row i averages the i-th part of `count` rows."""
     shares = np.zeros((size, count))
     for i in range(size):
         first, end = i * count // size, -(-(i + 1) * count // size)
@@ -81,24 +88,24 @@ def _shares(count: int, size: int) -> np.ndarray:
 
 
 def dense_head(x: jax.Array, size: int, classes: int) -> jax.Array:
-    """[B, classes] logits, by the three dense layers of AlexNet and VGG."""
+    """Returns logits [B, classes] by the three dense layers of AlexNet and VGG."""
     x = average_pool(x, size).reshape(len(x), -1)
     for k in (1, 2):
-        x = nn.relu(nn.Dense(WIDTH, name=f"dense{k}")(x))
+        x = nn.relu(nn.Dense(DENSE_WIDTH, name=f"dense{k}")(x))
     return nn.Dense(classes, name="dense3")(x)
 
 
 class Norm(nn.Module):
-    """Batch normalisation as at test time; its statistics are constants.
+    """Batch normalisation with constant statistics, as at test time.
 
-    They lie among the parameters, and have no gradient.
+    The statistics are among the parameters and have no gradient.
     """
 
     epsilon: float = 1e-3
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[..., C] from x [..., C]."""
+        """Returns [..., C] of x [..., C]."""
         ones, zeros = nn.initializers.ones, nn.initializers.zeros
         shape: Sequence[int] = x.shape[-1:]
         scale = self.param("scale", ones, shape)

@@ -1,4 +1,4 @@
-"""How an image in [0, 1] becomes what a network was trained on."""
+"""Normalises images in [0, 1] to the input that a network was trained on."""
 
 import json
 from typing import NamedTuple
@@ -8,10 +8,13 @@ import jax.numpy as jnp
 
 
 class Normalisation(NamedTuple):
-    """Channels, what white is, and mean and standard deviation of each channel.
+    """Channels, the value of white, and mean and standard deviation of each channel.
 
-    channels: "grey", "RGB" or "BGR".
-    white: 1, or 255 where mean and std are those of bytes.
+    Attributes:
+      channels: "grey", "RGB" or "BGR".
+      white: 1, or 255 if mean and std are those of bytes.
+      mean: of each channel.
+      std: of each channel.
     """
 
     channels: str
@@ -20,9 +23,9 @@ class Normalisation(NamedTuple):
     std: tuple[float, ...]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[..., channels] from x [..., 1], or RGB [..., 3], in [0, 1].
+        """Returns [..., channels] of grey x [..., 1] or RGB x [..., 3] in [0, 1].
 
-        A grey image is the same in each channel, before mean and std are taken.
+        A grey image is repeated in each channel, before mean and std are applied.
         """
         x = jnp.asarray(x)
         if self.channels == "BGR":
@@ -31,31 +34,31 @@ class Normalisation(NamedTuple):
         return (x * self.white - mean) / std
 
     def to_json(self) -> str:
-        """As `from_json` reads it."""
+        """Returns JSON for `from_json`."""
         return json.dumps(self._asdict())
 
 
 def from_json(text: str) -> Normalisation:
-    """What `to_json` wrote.
+    """Reads the JSON of `to_json`.
 
     Raises:
-      ValueError: it is something else.
+      ValueError: the text is no such JSON.
     """
     try:
-        c = json.loads(text)
-        mean, std = (tuple(map(float, c[k])) for k in ("mean", "std"))
-        made = Normalisation(c["channels"], float(c["white"]), mean, std)
+        fields = json.loads(text)
+        mean, std = (tuple(map(float, fields[k])) for k in ("mean", "std"))
+        parsed = Normalisation(fields["channels"], float(fields["white"]), mean, std)
     except (KeyError, TypeError) as e:
         raise ValueError(f"no normalisation: {text}") from e
-    count = {"grey": 1, "RGB": 3, "BGR": 3}.get(made.channels)
-    if not len(made.mean) == len(made.std) == count or 0 in made.std:
+    count = {"grey": 1, "RGB": 3, "BGR": 3}.get(parsed.channels)
+    if not len(parsed.mean) == len(parsed.std) == count or 0 in parsed.std:
         raise ValueError(f"no normalisation: {text}")
-    return made
+    return parsed
 
 
-PLAIN = Normalisation("grey", 1.0, (0.0,), (1.0,))
+GREY = Normalisation("grey", 1.0, (0.0,), (1.0,))
 IMAGENET = Normalisation("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# torchvision takes ImageNet's mean and std and turns them into these (transform_input).
-HALVES = Normalisation("RGB", 1.0, (0.5,) * 3, (0.5,) * 3)
-# Keras's VGG, as Caffe's.
+# torchvision's GoogLeNet converts ImageNet's mean and std to these (transform_input).
+HALF = Normalisation("RGB", 1.0, (0.5,) * 3, (0.5,) * 3)
+# Keras and Caffe use it for VGG.
 CAFFE = Normalisation("BGR", 255.0, (103.939, 116.779, 123.68), (1.0,) * 3)

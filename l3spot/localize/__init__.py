@@ -1,1 +1,1 @@
-"""From a projection to L3, and the packaged model."""
+"""Finds L3 in a projection; holds the packaged model."""

@@ -1,12 +1,12 @@
-"""A trained model: its parameters, its window of HU, and how sure it may be.
+"""A trained model: network, parameters, HU window and calibrated confidence.
 
-`load()` gives the one in the package, which was trained on phantoms alone; see
+`load()` returns the packaged model, which was trained on phantoms alone; see
 docs/model_card.md. It is no medical device.
 """
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,89 +17,127 @@ from l3spot.backbones import normalisation
 from l3spot.backbones.pretrained import safetensors_file
 from l3spot.localize import window_search
 from l3spot.localize.network import CNN4, Network
-from l3spot.localize.window_search import Sequence
+from l3spot.localize.window_search import WindowOffsets
 from mtl.engine.task import Params
 from mtl.host.errors import DataError
 
 KIND = "l3spot model"
-PACKAGED = Path(__file__).with_name("phantoms.safetensors")
-SIZE = 5  # Numbers of evidence.
-SURE = 0.5  # Confidence from which L3 is said to be in view.
+PACKAGED_FILE = Path(__file__).with_name("phantoms.safetensors")
+FEATURE_COUNT = 5  # The number of confidence features.
+MIN_CONFIDENCE = 0.5  # L3 is reported as in view from this confidence on.
+# Keys of the file's metadata, and the fields of `Model` that they hold.
+STORED = {
+    "low": "low_hu",
+    "high": "high_hu",
+    "about": "about",
+    "step": "stride_px",
+    "mirror": "mirror",
+}
 
 
 class Calibration(NamedTuple):
-    """Logistic regression: `SIZE` weights of evidence, and a bias."""
+    """Logistic regression of `FEATURE_COUNT` confidence features.
 
-    weights: tuple[float, ...]
+    Attributes:
+      coefficients: one for each feature.
+      bias: the constant term.
+    """
+
+    coefficients: tuple[float, ...]
     bias: float
 
-    def __call__(self, evidence: np.ndarray) -> float:
-        """The probability that L3 is in view and within 10 mm of what was found."""
-        return float(expit(np.dot(self.weights, evidence) + self.bias))
+    def __call__(self, features: np.ndarray) -> float:
+        """Returns the probability that L3 is in view, within 10 mm of the estimate."""
+        return float(expit(np.dot(self.coefficients, features) + self.bias))
 
 
-UNSURE = Calibration((0.0,) * SIZE, 0.0)
+UNCALIBRATED = Calibration((0.0,) * FEATURE_COUNT, 0.0)
 
 
 class Model(NamedTuple):
-    """params: see `network`. low, high: HU that are black and white.
+    """A network and all that its use requires.
 
-    about: how it was trained. network: what the parameters are of.
-    step: pixels between windows. mirror: whether mirror images are looked at as well.
+    Attributes:
+      params: see `network`.
+      low_hu: the HU that become black.
+      high_hu: the HU that become white.
+      calibration: computes the confidence.
+      about: how the model was trained.
+      network: of the parameters.
+      stride_px: between windows.
+      mirror: average the estimates for an image and for its mirror image.
     """
 
     params: Params
-    low: float
-    high: float
+    low_hu: float
+    high_hu: float
     calibration: Calibration
     about: str
     network: Network = CNN4
-    step: int = window_search.STEP
+    stride_px: int = window_search.STRIDE_PX
     mirror: bool = False
 
-    def look(self, x: np.ndarray) -> Sequence:
-        """All windows of a picture [R, WIDTH] in [0, 1]."""
-        return window_search.look(self.network, self.params, x, self.step, self.mirror)
+    def window_offsets(self, x: np.ndarray) -> WindowOffsets:
+        """Estimates the offset of L3 for all windows of x [R, WIDTH_PX] in [0, 1]."""
+        return window_search.window_offsets(
+            self.network, self.params, x, self.stride_px, self.mirror
+        )
 
 
 def save(path: Path, model: Model) -> None:
-    """Writes safetensors aside, then renames.
+    """Writes a model as a safetensors file, atomically.
+
+    The network's dtype is not stored: it holds for training alone.
 
     Raises:
-      WorkdirError: it cannot be written.
+      WorkdirError: the file cannot be written.
     """
-    rest = model._asdict() | {"calibration": model.calibration._asdict()}
-    del rest["params"]
-    rest["network"] = {
+    metadata = {key: getattr(model, field) for key, field in STORED.items()}
+    metadata["calibration"] = {
+        "weights": model.calibration.coefficients,
+        "bias": model.calibration.bias,
+    }
+    metadata["network"] = {
         "name": model.network.name,
         "input": model.network.input.to_json(),
     }
-    # What it computed in while training does not bind who uses it.
-    safetensors_file.save(path, KIND, model.params, {"model": json.dumps(rest)})
+    safetensors_file.save(path, KIND, model.params, {"model": json.dumps(metadata)})
 
 
-def load(path: Path = PACKAGED) -> Model:
-    """The model of a file.
+def load(path: Path = PACKAGED_FILE) -> Model:
+    """Reads a model.
 
     Raises:
-      DataError: there is no such file, it is broken, or no such model.
+      DataError: the file is missing, is broken or holds no model of this version.
     """
     params, metadata = safetensors_file.load(path, KIND)
     try:
-        rest = json.loads(metadata["model"])
-        fitted = rest.pop("calibration")
-        calibration = Calibration(tuple(fitted["weights"]), float(fitted["bias"]))
-        network = _network(**rest.pop("network"))
-        model = Model(**rest, params=params, calibration=calibration, network=network)
-        due = jax.eval_shape(network.init, jax.random.key(0))
-        if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, due):
-            raise ValueError(f"it has not the layers of {network.name}")
-        good = model.low < model.high and model.step in window_search.steps(network)
-        if len(calibration.weights) != SIZE or not good:
-            raise ValueError("its numbers make no sense")
+        model = _from_metadata(params, json.loads(metadata["model"]))
+        _check(model)
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(f"{path} is no model of this version ({e})") from e
     return model
+
+
+def _from_metadata(params: Params, stored: dict[str, Any]) -> Model:
+    fitted = stored.pop("calibration")
+    calibration = Calibration(tuple(fitted["weights"]), float(fitted["bias"]))
+    network = _network(**stored.pop("network"))
+    fields = {STORED[key]: value for key, value in stored.items()}
+    return Model(params=params, calibration=calibration, network=network, **fields)
+
+
+def _check(model: Model) -> None:
+    network = model.network
+    expected = jax.eval_shape(network.init, jax.random.key(0))
+    if jax.tree.map(np.shape, model.params) != jax.tree.map(np.shape, expected):
+        raise ValueError(f"its parameters do not fit {network.name}")
+    if (
+        not model.low_hu < model.high_hu
+        or model.stride_px not in window_search.strides(network)
+        or len(model.calibration.coefficients) != FEATURE_COUNT
+    ):
+        raise ValueError("its HU window, stride or calibration is not valid")
 
 
 def _network(name: str, input: str) -> Network:

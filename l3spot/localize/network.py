@@ -1,9 +1,10 @@
-"""The network that tells how far L3 is, for all windows of a picture at once.
+"""The network that estimates the offset of L3 for all windows of an image at once.
 
-A window is `HEIGHT` pixels high and as wide as the picture. A trunk of convolutions
-makes features of the whole picture, one row for each `stride` pixels, and a dense layer
-sees those of a window: windows that overlap share the trunk. The features near a
-window's edge know what is beyond it, where a window of its own would end in zeros.
+A window is `HEIGHT_PX` high and as wide as the image. A trunk of convolutions computes
+features of the whole image, one row of features for each `stride` pixels. A dense layer
+is applied to the features of each window. Overlapping windows share the trunk, so the
+features near a window's edge also depend on pixels outside the window, where a window
+that is computed on its own has zeros.
 
     params = {"trunk": the backbone's, "head": {kernel [rows, w * channels], bias []}}
 """
@@ -16,9 +17,9 @@ import jax.numpy as jnp
 
 from l3spot import backbones
 from l3spot.backbones import Backbone, normalisation
-from l3spot.backbones.layers import WHOLE
+from l3spot.backbones.layers import UNSPLIT
 from l3spot.backbones.normalisation import Normalisation
-from l3spot.localize.preprocess import HEIGHT, WIDTH
+from l3spot.localize.preprocess import HEIGHT_PX, WIDTH_PX
 from mtl.engine.task import Params
 
 DTYPES = ("float32", "bfloat16")
@@ -26,40 +27,40 @@ DTYPES = ("float32", "bfloat16")
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A backbone and one dense layer; what it is, without parameters.
+    """A backbone with one dense layer, without parameters.
 
     Attributes:
       name: of the backbone, one of `backbones.NAMES`.
-      input: what the trunk's input must be.
-      dtype: that the trunk computes in; parameters and outputs are float32.
+      input: the normalisation of the trunk's input.
+      dtype: of the trunk's computations; parameters and outputs are float32.
     """
 
     name: str = "cnn4"
-    input: Normalisation = normalisation.PLAIN
+    input: Normalisation = normalisation.GREY
     dtype: str = "float32"
 
     @property
     def backbone(self) -> Backbone:
-        """The convolutions."""
+        """The trunk's convolutions."""
         return backbones.make(self.name)
 
     @property
     def stride(self) -> int:
-        """Pixels from a row of features to the next, and so between windows."""
+        """Pixels from one row of features to the next."""
         return self.backbone.stride
 
     @cached_property
-    def sides(self) -> tuple[int, int]:
-        """Rows and columns of the features of a window."""
-        x = jax.ShapeDtypeStruct((1, HEIGHT, WIDTH), jnp.float32)
+    def window_features(self) -> tuple[int, int]:
+        """Rows and columns of the features of one window."""
+        x = jax.ShapeDtypeStruct((1, HEIGHT_PX, WIDTH_PX), jnp.float32)
         trunk = jax.eval_shape(self.backbone.init, jax.random.key(0))
         _, rows, columns, _ = jax.eval_shape(self.features, trunk, x).shape
         return rows, columns
 
     def init(self, key: jax.Array, trunk: Params | None = None) -> Params:
-        """Random parameters, or with a trunk that is given."""
+        """Returns random parameters; `trunk` replaces the trunk's."""
         trunk_key, head = jax.random.split(key)
-        rows, columns = self.sides
+        rows, columns = self.window_features
         size = columns * self.backbone.channels
         kernel = jax.random.normal(head, (rows, size)) * (rows * size) ** -0.5
         return {
@@ -68,27 +69,43 @@ class Network:
         }
 
     def outputs(self, params: Params, x: jax.Array) -> jax.Array:
-        """[B, T], for windows whose first rows are 0, stride, ... of x [B, H, WIDTH].
+        """Returns the offsets [B, T] for windows at rows 0, stride, ... of an image.
 
-        In units of the reach a: 1 says that L3 is a below the window's middle.
+        Args:
+          params: see the module.
+          x: [B, H, WIDTH_PX] in [0, 1].
+
+        Returns:
+          Offsets in units of a (`window_search.MAX_OFFSET_MM`): 1 means that L3 is a
+          below the window's centre.
         """
-        return self.tell(params["head"], self.features(params["trunk"], x))
+        return self.apply_head(params["head"], self.features(params["trunk"], x))
 
-    def phases(self, params: Params, x: jax.Array, step: int) -> jax.Array:
-        """[stride / step, T]: as `outputs`, of x [H, WIDTH] from row 0, `step`, ..."""
-        y = self.features(params["trunk"], x[None], step)
-        return self.tell(params["head"], y)
+    def outputs_by_phase(
+        self, params: Params, x: jax.Array, output_stride: int
+    ) -> jax.Array:
+        """Returns offsets [stride / output_stride, T] of one image x [H, WIDTH_PX].
 
-    def features(self, trunk: Params, x: jax.Array, step: int = WHOLE) -> jax.Array:
-        """[B, h, w, channels] of x [B, H, W] in [0, 1]; see `Backbone.features`."""
-        given = self.input(x[..., None]).astype(self.dtype)
+        Row p holds `outputs` of the image from row p * output_stride on.
+        """
+        y = self.features(params["trunk"], x[None], output_stride)
+        return self.apply_head(params["head"], y)
+
+    def features(
+        self, trunk: Params, x: jax.Array, output_stride: int = UNSPLIT
+    ) -> jax.Array:
+        """Returns features [B, h, w, channels] of x [B, H, W] in [0, 1].
+
+        See `Backbone.features` for `output_stride`.
+        """
+        normalised = self.input(x[..., None]).astype(self.dtype)
         cast = jax.tree.map(lambda p: p.astype(self.dtype), trunk)
-        return self.backbone.features(cast, given, step).astype(x.dtype)
+        return self.backbone.features(cast, normalised, output_stride).astype(x.dtype)
 
-    def tell(self, head: Params, y: jax.Array) -> jax.Array:
-        """[B, T] of features [B, h, w, channels]."""
-        size = self.sides[0]
-        # [B, h, rows]: what each row of features adds as each row of a window.
+    def apply_head(self, head: Params, y: jax.Array) -> jax.Array:
+        """Returns the offsets [B, T] of features [B, h, w, channels]."""
+        size = self.window_features[0]
+        # [B, h, rows]: the contribution of each feature row as each row of a window.
         rows = y.reshape(*y.shape[:2], -1) @ head["kernel"].T
         count = y.shape[1] - size + 1
         total = sum(rows[:, i : i + count, i] for i in range(size))
@@ -99,5 +116,5 @@ CNN4 = Network()
 
 
 def make(name: str, dtype: str = "float32") -> Network:
-    """The network on a backbone, with the input that the backbone is made for."""
+    """Returns the network on a backbone, with that backbone's normalisation."""
     return Network(name, backbones.make(name).normalisation, dtype)

@@ -1,44 +1,46 @@
-"""From a projection to the picture that the packaged network looks at.
+"""Turns a projection in HU into the image that the network takes.
 
-Pixels are `MM` wide and high; the spine is about in the middle. A row of the picture is
-told by its edge: row r of a projection with 1 mm rows spans r to r + 1 mm.
+The image has pixels of `MM_PER_PX` mm, and the spine lies near its middle column. Rows
+are measured at their upper edge: row r of a projection with 1 mm rows spans r to
+r + 1 mm.
 """
 
 import numpy as np
 
-MM = 2  # Millimetres of a pixel.
-WIDTH = 176  # Pixels across that the network sees.
-HEIGHT = 192  # Pixels of a window: 384 mm; the paper has 400.
-MARGIN = 16  # Pixels more on either side, for shifts in training.
-AIR = -1024
-BONE = 250  # HU; where the spine is follows from what is denser.
+MM_PER_PX = 2
+WIDTH_PX = 176  # The width of the network's image.
+HEIGHT_PX = 192  # The height of a window: 384 mm. The paper has 400 mm.
+MARGIN_PX = 16  # Training images have this margin on each side, for random shifts.
+AIR_HU = -1024
+BONE_HU = 250  # The position of the spine is estimated from denser pixels.
 
 
-def coarse(hu: np.ndarray) -> np.ndarray:
-    """[R/2, C/2] from a projection of 1 mm pixels [R, C]: the larger of neighbours."""
-    odd = [(0, n % MM) for n in hu.shape]
-    hu = np.pad(hu, odd, constant_values=AIR)
-    rows, columns = (n // MM for n in hu.shape)
-    return hu.reshape(rows, MM, columns, MM).max((1, 3))
+def downsample(hu: np.ndarray) -> np.ndarray:
+    """Returns HU [R/2, C/2] of 2 mm pixels: the maximum of each 2x2 block of [R, C]."""
+    odd = [(0, n % MM_PER_PX) for n in hu.shape]
+    hu = np.pad(hu, odd, constant_values=AIR_HU)
+    rows, columns = (n // MM_PER_PX for n in hu.shape)
+    return hu.reshape(rows, MM_PER_PX, columns, MM_PER_PX).max((1, 3))
 
 
-def centred(hu: np.ndarray, width: int = WIDTH) -> np.ndarray:
-    """[R, width] from [R, C], cut or filled with air around the middle of the bone."""
-    bone = np.clip(hu.astype(np.float32) - BONE, 0, 750).sum(0)
-    cut = min(hu.shape[1], 2 * width)
-    # The middle of the mass, of the columns that hold the most: arms count little.
-    total = np.convolve(bone, np.ones(min(cut, WIDTH)), "same")
-    near = np.abs(np.arange(len(bone)) - total.argmax()) <= WIDTH // 2
+def crop_to_spine(hu: np.ndarray, width_px: int = WIDTH_PX) -> np.ndarray:
+    """Crops HU [R, C] to [R, width_px] around the spine, or pads them with air."""
+    bone = np.clip(hu.astype(np.float32) - BONE_HU, 0, 750).sum(0)
+    search_px = min(hu.shape[1], 2 * width_px)
+    # The centre of mass is taken over the densest WIDTH_PX columns, so that raised arms
+    # have little influence.
+    total = np.convolve(bone, np.ones(min(search_px, WIDTH_PX)), "same")
+    near = np.abs(np.arange(len(bone)) - total.argmax()) <= WIDTH_PX // 2
     weight = bone * near
     middle = len(bone) / 2
     if weight.sum():
         middle = float((weight * np.arange(len(bone))).sum() / weight.sum())
-    first = round(middle - width / 2)
-    wide = np.pad(hu, ((0, 0), (width, width)), constant_values=AIR)
-    start = min(max(first + width, 0), wide.shape[1] - width)
-    return wide[:, start : start + width]
+    first = round(middle - width_px / 2)
+    padded = np.pad(hu, ((0, 0), (width_px, width_px)), constant_values=AIR_HU)
+    start = min(max(first + width_px, 0), padded.shape[1] - width_px)
+    return padded[:, start : start + width_px]
 
 
-def window(hu: np.ndarray, low: float, high: float) -> np.ndarray:
-    """float32 in [0, 1]: HU from low to high."""
-    return np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1)
+def to_grey(hu: np.ndarray, low_hu: float, high_hu: float) -> np.ndarray:
+    """Maps HU from low_hu to high_hu to float32 grey values from 0 to 1, clipped."""
+    return np.clip((hu.astype(np.float32) - low_hu) / (high_hu - low_hu), 0, 1)

@@ -1,10 +1,11 @@
-"""From a picture to L3: all windows, the correlation with a ramp, and how sure it is.
+"""Finds L3 in an image with a sliding window.
 
-A window tells how far L3 is below its middle, in mm. Going down over L3, what windows
-tell falls with slope -1 through zero, so L3 is where their sequence correlates best
-with such a ramp (paper, section 3.3), and exactly where the windows near vote. What is
-further than the reach a is trained to be a or -a, so above and below L3 the sequence is
-flat, and the ramp, whose mean is zero, sees nothing there.
+The network estimates for each window the offset of L3 from the window's centre, in mm.
+From window to window, downwards across L3, the offset falls with slope -1 through zero.
+L3 is where the window offsets correlate best with such a ramp (paper, section 3.3). The
+windows near the peak then vote on the exact row. Training clips offsets to a and -a
+(`MAX_OFFSET_MM`). Offsets are therefore constant far above and far below L3, where the
+zero-mean ramp gives no correlation.
 """
 
 from functools import partial
@@ -15,135 +16,161 @@ import numpy as np
 from scipy import signal, stats
 
 from l3spot.localize.network import Network
-from l3spot.localize.preprocess import HEIGHT, MM
+from l3spot.localize.preprocess import HEIGHT_PX, MM_PER_PX
 from mtl.engine.task import Params
 
-REACH = 50.0  # a, mm.
-STEP = 2  # Pixels from a window to the next.
-COARSEST = 8  # With more, too few windows vote.
-AROUND = int(REACH / MM)  # Pixels beyond a picture at which windows have their middle.
-GROUP = 128  # Pixels by which pictures are filled up.
+MAX_OFFSET_MM = 50.0  # a in the paper.
+STRIDE_PX = 2  # From one window to the next.
+MAX_STRIDE_PX = 8  # With a larger stride, too few windows vote.
+BORDER_PX = int(MAX_OFFSET_MM / MM_PER_PX)  # Window centres may lie so far outside.
+HEIGHT_MULTIPLE_PX = 128  # Padded heights are rounded up, to compile fewer programs.
 
 
-class Sequence(NamedTuple):
-    """row: float64 [N], the windows' middles, mm from the top, evenly spaced.
+class WindowOffsets(NamedTuple):
+    """The network's estimates for all windows of an image.
 
-    away: float64 [N], how far L3 is below each, mm.
+    Attributes:
+      row_mm: float64 [N], the windows' centres below the top, evenly spaced.
+      offset_mm: float64 [N], L3 below each centre.
     """
 
-    row: np.ndarray
-    away: np.ndarray
+    row_mm: np.ndarray
+    offset_mm: np.ndarray
 
 
-class Spot(NamedTuple):
-    """Where L3 is, if anywhere.
+class L3Estimate(NamedTuple):
+    """The most likely row of L3, and how far it can be trusted.
 
-    row: mm from the top of the projection. evidence: float64 [5], see `evidence`.
-    correlation: float64 [N], at the windows' middles; a perfect ramp has 1.
+    Attributes:
+      row_mm: L3 below the top of the projection.
+      confidence_features: float64 [5], see `confidence_features`.
+      correlation: float64 [N], at the windows' centres; 1 for a perfect ramp.
     """
 
-    row: float
-    evidence: np.ndarray
+    row_mm: float
+    confidence_features: np.ndarray
     correlation: np.ndarray
 
 
-def steps(network: Network) -> tuple[int, ...]:
-    """The steps that a network can take, pixels."""
+def strides(network: Network) -> tuple[int, ...]:
+    """Returns the window strides in pixels that a network supports."""
     b = network.backbone
-    return tuple(s for s in range(b.finest, COARSEST + 1) if b.stride % s == 0)
+    smallest = b.min_output_stride
+    return tuple(s for s in range(smallest, MAX_STRIDE_PX + 1) if b.stride % s == 0)
 
 
-def look(
+def window_offsets(
     network: Network,
     params: Params,
     x: np.ndarray,
-    step: int = STEP,
+    stride_px: int = STRIDE_PX,
     mirror: bool = False,
-) -> Sequence:
-    """All windows of a picture [R, WIDTH] in [0, 1], one of `steps` apart.
+) -> WindowOffsets:
+    """Estimates the offset of L3 for all windows of an image.
 
-    Middles run from `REACH` above the picture to `REACH` below it; what is beyond the
-    picture is black. All phases of the trunk's stride share one pass over the picture.
-    With `mirror` they tell the mean of what they see in it and in its mirror image.
+    Window centres run from `MAX_OFFSET_MM` above the image to `MAX_OFFSET_MM` below it.
+    Pixels outside the image are black. One pass of the trunk serves all windows.
+
+    Args:
+      network: of the parameters.
+      params: see `network`.
+      x: [R, WIDTH_PX] in [0, 1].
+      stride_px: between windows, one of `strides`.
+      mirror: average the estimates for the image and for its mirror image.
     """
-    wide = frame(network, x)
-    views = (wide, wide[:, ::-1]) if mirror else (wide,)
-    told = [np.asarray(_phases(network, params, v, step)) for v in views]
-    return sequence(np.mean(told, 0), len(x), step)
+    padded = pad_image(network, x)
+    views = (padded, padded[:, ::-1]) if mirror else (padded,)
+    phases = [np.asarray(_outputs(network, params, v, stride_px)) for v in views]
+    return from_phases(np.mean(phases, 0), len(x), stride_px)
 
 
-_phases = partial(jax.jit, static_argnums=(0, 3))(Network.phases)
+_outputs = partial(jax.jit, static_argnums=(0, 3))(Network.outputs_by_phase)
 
 
-def frame(network: Network, x: np.ndarray) -> np.ndarray:
-    """A picture [R, WIDTH] with all around it that windows see, float32 [H, WIDTH]."""
-    count = -(-(len(x) + 2 * AROUND) // network.stride) + 1
-    group = GROUP // network.stride
-    count = -(-count // group) * group
-    # A stride more, for pools that split lack some rows.
-    wide = np.zeros((HEIGHT + network.stride * (count + 1), x.shape[1]), np.float32)
-    above = HEIGHT // 2 + AROUND
-    wide[above : above + len(x)] = x
-    return wide
+def pad_image(network: Network, x: np.ndarray) -> np.ndarray:
+    """Pads an image [R, WIDTH_PX] for all its windows; float32 [H, WIDTH_PX]."""
+    count = -(-(len(x) + 2 * BORDER_PX) // network.stride) + 1
+    multiple = HEIGHT_MULTIPLE_PX // network.stride
+    count = -(-count // multiple) * multiple
+    # One more stride makes up for the rows that split pools lose.
+    rows = HEIGHT_PX + network.stride * (count + 1)
+    padded = np.zeros((rows, x.shape[1]), np.float32)
+    above = HEIGHT_PX // 2 + BORDER_PX
+    padded[above : above + len(x)] = x
+    return padded
 
 
-def sequence(told: np.ndarray, height: int, step: int) -> Sequence:
-    """The windows [phases, T] of a framed picture of so many rows, in reaches."""
-    row = MM * (step * np.arange(told.size) - AROUND).astype(float)
-    kept = row <= MM * height + REACH
-    return Sequence(row[kept], REACH * told.T.ravel()[kept].astype(float))
+def from_phases(phases: np.ndarray, height_px: int, stride_px: int) -> WindowOffsets:
+    """Orders network outputs by row, and converts them to mm.
 
-
-def correlate(sequence: Sequence, reach: float = REACH) -> np.ndarray:
-    """The correlation [N] of a sequence with the ramp, 1 for a perfect one.
-
-    A dot product over the ramp's length, over a^2 / 3, which is that of a perfect ramp
-    with itself. Beyond its ends the sequence goes on as it ends.
+    Args:
+      phases: [P, T] outputs for a padded image, in units of `MAX_OFFSET_MM`.
+      height_px: rows of the image without its padding.
+      stride_px: between windows.
     """
-    spacing = sequence.row[1] - sequence.row[0]
-    half = int(reach / spacing)
-    ramp = -spacing * np.arange(-half, half + 1)
-    padded = np.pad(sequence.away, half, mode="edge")
+    row_mm = MM_PER_PX * (stride_px * np.arange(phases.size) - BORDER_PX).astype(float)
+    kept = row_mm <= MM_PER_PX * height_px + MAX_OFFSET_MM
+    offset_mm = MAX_OFFSET_MM * phases.T.ravel()[kept].astype(float)
+    return WindowOffsets(row_mm[kept], offset_mm)
+
+
+def correlate(
+    offsets: WindowOffsets, max_offset_mm: float = MAX_OFFSET_MM
+) -> np.ndarray:
+    """Returns the correlation [N] of window offsets with the ramp, 1 if perfect.
+
+    It is their dot product over the length of the ramp, divided by that of the ramp
+    with itself. The offsets are extended with their first and last values.
+    """
+    spacing_mm = offsets.row_mm[1] - offsets.row_mm[0]
+    half = int(max_offset_mm / spacing_mm)
+    ramp = -spacing_mm * np.arange(-half, half + 1)
+    padded = np.pad(offsets.offset_mm, half, mode="edge")
     return signal.correlate(padded, ramp, "valid") / (ramp @ ramp)
 
 
-def spot(sequence: Sequence, height: float) -> Spot:
-    """L3 of a scan of so many mm."""
-    correlation = correlate(sequence)
-    inside = (sequence.row >= 0) & (sequence.row <= height)
-    best = int(np.where(inside, correlation, -np.inf).argmax())
-    row = float(np.clip(_vote(sequence, sequence.row[best]), 0, height))
-    return Spot(row, evidence(sequence, correlation, best, row), correlation)
+def locate(offsets: WindowOffsets, height_mm: float) -> L3Estimate:
+    """Estimates the row of L3 within an image of the given height."""
+    correlation = correlate(offsets)
+    inside = (offsets.row_mm >= 0) & (offsets.row_mm <= height_mm)
+    peak = int(np.where(inside, correlation, -np.inf).argmax())
+    row_mm = float(np.clip(_vote(offsets, offsets.row_mm[peak]), 0, height_mm))
+    features = confidence_features(offsets, correlation, peak, row_mm)
+    return L3Estimate(row_mm, features, correlation)
 
 
-def _vote(sequence: Sequence, row: float) -> float:
-    """The mean of where the windows near say that L3 is, of the middle half of them.
+def _vote(offsets: WindowOffsets, row_mm: float) -> float:
+    """Returns the trimmed mean of the rows that nearby windows estimate.
 
-    The correlation's peak is flat, for a ramp that is moved a little is still a ramp:
-    noise of 3 mm moves it by more. It tells which windows are near, and they vote; but
-    for nothing that lies beyond all windows, near which there is none.
+    A shifted ramp still correlates well, so the correlation has a flat peak, and noise
+    shifts it by more than 3 mm. The peak therefore only selects the nearby windows,
+    and the middle half of their estimates is averaged. The result is clipped to the
+    range of the windows, so that there are nearby windows in the second round.
     """
     for _ in range(2):
-        near = np.abs(sequence.row - row) <= REACH / 2
-        told = stats.trim_mean((sequence.row + sequence.away)[near], 0.25)
-        row = float(np.clip(told, sequence.row[0], sequence.row[-1]))
-    return row
+        near = np.abs(offsets.row_mm - row_mm) <= MAX_OFFSET_MM / 2
+        votes = (offsets.row_mm + offsets.offset_mm)[near]
+        mean = stats.trim_mean(votes, 0.25)
+        row_mm = float(np.clip(mean, offsets.row_mm[0], offsets.row_mm[-1]))
+    return row_mm
 
 
-def evidence(
-    sequence: Sequence, correlation: np.ndarray, best: int, row: float
+def confidence_features(
+    offsets: WindowOffsets, correlation: np.ndarray, peak: int, row_mm: float
 ) -> np.ndarray:
-    """What tells whether L3 is there: five numbers, about 0 to 1 each.
+    """Returns five numbers, each about 0 to 1, that predict whether L3 is at row_mm.
 
-    The peak's height; the next one's, two reaches away or more; how far the sequence is
-    from the ideal one, flat, ramp, flat; the spread of the votes of the windows near;
-    and how near an end of the sequence it is.
+    They are the height of the peak; the highest correlation beyond 2 a; the
+    mean difference between the offsets and ideal ones (constant, ramp, constant), over
+    a; the standard deviation of the nearby windows' votes, over a; and the distance to
+    the nearer end of the windows, over 2 a, at most 1. a is `MAX_OFFSET_MM`.
     """
-    far = np.abs(sequence.row - row) > 2 * REACH
+    far = np.abs(offsets.row_mm - row_mm) > 2 * MAX_OFFSET_MM
     second = correlation[far].max() if far.any() else 0.0
-    ideal = np.clip(row - sequence.row, -REACH, REACH)
-    wrong = np.abs(sequence.away - ideal).mean() / REACH
-    near = np.abs(sequence.row - row) <= REACH / 2
-    spread = (sequence.row + sequence.away)[near].std() / REACH
-    end = min(row - sequence.row[0], sequence.row[-1] - row) / (2 * REACH)
-    return np.array([correlation[best], second, wrong, spread, min(end, 1.0)])
+    ideal_mm = np.clip(row_mm - offsets.row_mm, -MAX_OFFSET_MM, MAX_OFFSET_MM)
+    misfit = np.abs(offsets.offset_mm - ideal_mm).mean() / MAX_OFFSET_MM
+    near = np.abs(offsets.row_mm - row_mm) <= MAX_OFFSET_MM / 2
+    spread = (offsets.row_mm + offsets.offset_mm)[near].std() / MAX_OFFSET_MM
+    first_mm, last_mm = offsets.row_mm[0], offsets.row_mm[-1]
+    end = min(row_mm - first_mm, last_mm - row_mm) / (2 * MAX_OFFSET_MM)
+    return np.array([correlation[peak], second, misfit, spread, min(end, 1.0)])

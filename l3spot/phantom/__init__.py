@@ -1,1 +1,1 @@
-"""Parametric human trunks: drawn at random, seen as CT volumes or as projections."""
+"""Random parametric human trunks, rendered as CT volumes or as projections."""

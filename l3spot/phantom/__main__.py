@@ -2,9 +2,9 @@
 
 python -m l3spot.phantom --n 20 --out PHANTOMS
 
-A phantom that is there already is not made again, so a killed run goes on where it
-stopped. The labels are z of the middle of the L3 body, mm; empty where it is not in
-view. To project them:
+Existing phantoms are not written again, so an interrupted run can be resumed. Labels
+are z of the middle of the L3 body in mm; they are empty where L3 is not in view. To
+project the phantoms:
 
 python -m l3spot.project --scans PHANTOMS --labels PHANTOMS/labels.csv --out MIPS
 """
@@ -17,7 +17,7 @@ from absl import flags
 from tqdm import tqdm
 
 from l3spot.phantom import series
-from l3spot.phantom.draw import Ranges
+from l3spot.phantom.draw import PhantomRanges
 from mtl.host import launch, workdir
 from mtl.host.errors import ConfigError, WorkdirError
 
@@ -26,16 +26,16 @@ def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]
     """Writes n phantoms.
 
     Args:
-      out: gets a folder for each, and labels.csv.
-      n: how many.
-      seed: another one gives others.
-      size: pixels a side of a plane; fewer are larger.
+      out: the folder for the phantoms and labels.csv.
+      n: the number of phantoms.
+      seed: of the random numbers.
+      size: pixels a side of a slice; fewer pixels are larger.
 
     Returns:
       The rows of labels.csv: name, and z in mm or "".
 
     Raises:
-      ConfigError: a number makes no sense.
+      ConfigError: an argument is out of its range.
       WorkdirError: `out` holds other phantoms or files, or cannot be written.
     """
     out = Path(out)
@@ -45,14 +45,14 @@ def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]
             "from 0 to 4294967295"
         )
     workdir.make(out, f"--out={out}")
-    path, ranges = out / ".how.json", Ranges()
+    path, ranges = out / ".how.json", PhantomRanges()
     if not path.exists() and any(out.iterdir()):
         raise WorkdirError(f"--out={out} holds other files; take a folder of its own")
-    how = {"seed": seed, "size": size, "ranges": repr(ranges)}
-    workdir.same(path, how, f"--out={out}")
-    there = sum(p.is_dir() for p in out.glob("phantom-*"))
+    settings = {"seed": seed, "size": size, "ranges": ranges.to_text()}
+    workdir.same(path, settings, f"--out={out}")
+    existing = sum(p.is_dir() for p in out.glob("phantom-*"))
     rows = []
-    for i in tqdm(range(max(n, there)), unit="phantom", disable=None):
+    for i in tqdm(range(max(n, existing)), unit="phantom", disable=None):
         name = f"phantom-{i:04d}"
         z = series.write(out / name, seed, i, ranges, size)
         rows.append([name, "" if math.isnan(z) else z])
@@ -61,17 +61,19 @@ def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]
 
 
 def launcher(arguments: Sequence[str]) -> str:
-    """Writes what the flags say; returns what was left where, in words."""
+    """Writes phantoms from command-line flags and returns a summary."""
     launch.no_more(arguments)
     args = flags.FLAGS
     rows = write(args.out, args.n, args.seed, args.size)
-    seen = sum(z != "" for _, z in rows)
-    return f"{len(rows)} phantoms in {args.out}, L3 in view of {seen}; see labels.csv"
+    in_view = sum(z != "" for _, z in rows)
+    return (
+        f"{len(rows)} phantoms in {args.out}, L3 in view of {in_view}; see labels.csv"
+    )
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("n", 20, "How many.")
-    flags.DEFINE_string("out", None, "The folder that gets them.")
-    flags.DEFINE_integer("seed", 0, "Another one gives others.")
-    flags.DEFINE_integer("size", 512, "Pixels a side of a plane.")
+    flags.DEFINE_integer("n", 20, "The number of phantoms.")
+    flags.DEFINE_string("out", None, "The folder for the phantoms.")
+    flags.DEFINE_integer("seed", 0, "The seed of the random numbers.")
+    flags.DEFINE_integer("size", 512, "Pixels a side of a slice.")
     launch.launch(launcher, "out")

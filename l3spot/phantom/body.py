@@ -1,4 +1,4 @@
-"""A body and how it is scanned: one description, for both renderers."""
+"""A random body and a random scan of it, for both renderers."""
 
 from typing import NamedTuple
 
@@ -16,37 +16,52 @@ from l3spot.phantom import (
     thorax,
     trunk,
 )
-from l3spot.phantom.draw import Draw, Ranges
+from l3spot.phantom.draw import Draw, PhantomRanges
 from l3spot.phantom.shapes import Blocks, Capsules, Ellipsoids
 from l3spot.phantom.trunk import Trunk
-from l3spot.phantom.tubes import join
+from l3spot.phantom.tubes import concatenate
 
 
 class Scan(NamedTuple):
-    """How a body is scanned; scalars, mm and HU.
+    """How a body is scanned; scalars.
 
-    low, high: ends of the field of view, above the middle of L3's body.
-    step: between planes. pixel: of a plane. sharpness: from air to a rim.
-    noise: of a plane. streaks: where the body is widest. clip: the highest HU.
-    x, y: the middle of the field of view.
+    Attributes:
+      low_mm: lower end of the field of view, above the middle of L3's body.
+      high_mm: upper end of the field of view, above the middle of L3's body.
+      slice_mm: distance between slices.
+      pixel_mm: size of a slice's pixel.
+      sharpness_mm: distance from air to the full HU of a rim.
+      noise_hu: standard deviation of a slice's noise.
+      streaks_hu: standard deviation of streaks where the body is widest.
+      max_hu: the highest HU that the scanner stores.
+      x_mm: middle of the field of view, to the left.
+      y_mm: middle of the field of view, to the back.
     """
 
-    low: Array
-    high: Array
-    step: Array
-    pixel: Array
-    sharpness: Array
-    noise: Array
-    streaks: Array
-    clip: Array
-    x: Array
-    y: Array
+    low_mm: Array
+    high_mm: Array
+    slice_mm: Array
+    pixel_mm: Array
+    sharpness_mm: Array
+    noise_hu: Array
+    streaks_hu: Array
+    max_hu: Array
+    x_mm: Array
+    y_mm: Array
 
 
 class Body(NamedTuple):
-    """Left, back and head are positive, as in DICOM; L3's body has its middle at 0.
+    """The solids of a body, in mm from the middle of L3's body.
 
-    fine: capsules that reach no further than 40 mm; wide: the others.
+    Left, back and head are positive, as in DICOM.
+
+    Attributes:
+      trunk: skin, fat and muscle.
+      organs: solid organs.
+      hollow: lungs and gas.
+      blocks: vertebral bodies.
+      fine: capsules with an extent of at most 40 mm.
+      wide: all other capsules.
     """
 
     trunk: Trunk
@@ -57,22 +72,22 @@ class Body(NamedTuple):
     wide: Capsules
 
 
-def draw(key: Array, ranges: Ranges) -> tuple[Body, Scan]:
-    """A body and a scan of it, at random."""
-    # Head and shoulder blades have draws of their own, so that trunks do not depend on
-    # how many those are.
+def draw(key: Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
+    """Draws a random body and a random scan of it."""
+    # Head and shoulder blades have their own random numbers, so that the trunk does not
+    # depend on their count.
     d, other = Draw(key, ranges), Draw(jax.random.fold_in(key, 1), ranges)
-    bone, girth, fat = d(*ranges.bone), d(*ranges.girth), d(*ranges.fat)
+    bone, girth, fat = d(*ranges.bone_density), d(*ranges.girth), d(*ranges.fat_mm)
     up = d.chance(ranges.arms_up)
-    column = spine.stand(d)
-    shape = trunk.around(d, column, girth, fat)
+    column = spine.make_spine(d)
+    shape = trunk.make_trunk(d, column, girth, fat)
     solid, hollow = organs.organs(d, column, shape)
     arms, flesh, acromion = shoulders.arms(d, other, column, bone, up, shape.muscle)
     hips, legs = pelvis.pelvis(d, column, bone, shape.muscle)
     skull, face = head.head(other, column, bone, shape.muscle)
     arches = spine.arches(d, column, bone)
     cage, notch = thorax.cage(d, column, bone, girth)
-    fine = join([
+    fine = concatenate([
         arches,
         *cage,
         *arms,
@@ -80,31 +95,33 @@ def draw(key: Array, ranges: Ranges) -> tuple[Body, Scan]:
         *hips,
         *face,
         *organs.vessels(d, column, shape),
-        *foreign.foreign(d, column, shape),
+        *foreign.foreign_bodies(d, column, shape),
     ])  # fmt: skip
     blocks = spine.bodies(d, column, bone)
-    body = Body(shape, solid, hollow, blocks, fine, join([*flesh, *legs, *skull]))
+    body = Body(
+        shape, solid, hollow, blocks, fine, concatenate([*flesh, *legs, *skull])
+    )
     return body, _scan(d, body)
 
 
 def _scan(d: Draw, body: Body) -> Scan:
     r = d.ranges
-    out = d.chance(r.without)
-    length = jnp.exp(d(*jnp.log(jnp.array(r.length))))
-    # In view with at least 15 mm of it, anywhere in the scan; or else beyond an end.
-    low = -15 - d(0, 1) * jnp.maximum(length - 30, 0)
-    beyond = jnp.where(d.chance(0.5), d(15, 200), -length - d(15, 120))
-    low = jnp.where(out, beyond, low)
-    low = jnp.clip(low, -480.0, None)
-    high = jnp.clip(low + length, None, 680.0)
-    low = jnp.minimum(low, high - r.length[0])
-    step = jnp.exp(d(*jnp.log(jnp.array(r.step))))
-    pixel = d(*r.pixel)
-    centre, _, _ = trunk.at_height(body.trunk, (low + high) / 2)
+    without_l3 = d.chance(r.without_l3)
+    length_mm = jnp.exp(d(*jnp.log(jnp.array(r.length_mm))))
+    # L3 is anywhere in the scan, 15 mm or more from its ends, or beyond an end.
+    low_mm = -15 - d(0, 1) * jnp.maximum(length_mm - 30, 0)
+    beyond_mm = jnp.where(d.chance(0.5), d(15, 200), -length_mm - d(15, 120))
+    low_mm = jnp.where(without_l3, beyond_mm, low_mm)
+    low_mm = jnp.clip(low_mm, -480.0, None)
+    high_mm = jnp.clip(low_mm + length_mm, None, 680.0)
+    low_mm = jnp.minimum(low_mm, high_mm - r.length_mm[0])
+    slice_mm = jnp.exp(d(*jnp.log(jnp.array(r.slice_mm))))
+    pixel_mm = d(*r.pixel_mm)
+    centre, _, _ = trunk.at_height(body.trunk, (low_mm + high_mm) / 2)
     return Scan(
-        low, high, step, pixel,
-        jnp.maximum(d(*r.sharpness), 0.3 * step),
-        d(*r.noise), d(*r.streaks) * d.chance(0.5),
-        jnp.where(d.chance(r.clip), 1023.0, 3071.0),
+        low_mm, high_mm, slice_mm, pixel_mm,
+        jnp.maximum(d(*r.sharpness_mm), 0.3 * slice_mm),
+        d(*r.noise_hu), d(*r.streaks_hu) * d.chance(0.5),
+        jnp.where(d.chance(r.clipped_share), 1023.0, 3071.0),
         centre[0] + d(-20, 20), centre[1] + d(-15, 15),
     )  # fmt: skip

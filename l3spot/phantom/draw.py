@@ -1,4 +1,4 @@
-"""What is drawn at random, and from which ranges."""
+"""Random numbers, and the ranges of all that is random in a phantom."""
 
 import dataclasses
 import math
@@ -7,42 +7,90 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-Range = tuple[float, float]
-POOL = 8192  # Numbers of each kind that a body takes at most.
+Interval = tuple[float, float]
+MAX_DRAWS = 8192  # Uniform numbers, and normal ones, for a body.
+# Files of phantoms hold their ranges with these names of fields.
+STORED_NAMES = {
+    "lean_rad": "lean",
+    "roll_rad": "roll",
+    "scoliosis_rad": "scoliosis",
+    "disc_height": "disc",
+    "bone_density": "bone",
+    "fat_mm": "fat",
+    "head_size": "head",
+    "head_nod_rad": "nod",
+    "head_tilt_rad": "tip",
+    "shoulder_blade_rad": "blade",
+    "oral_contrast": "oral",
+    "bowel_gas": "gas",
+    "implant": "metal",
+    "calcified_cartilage": "calcified",
+    "slice_mm": "step",
+    "pixel_mm": "pixel",
+    "noise_hu": "noise",
+    "streaks_hu": "streaks",
+    "sharpness_mm": "sharpness",
+    "clipped_share": "clip",
+    "length_mm": "length",
+    "without_l3": "without",
+}
 
 
 @dataclasses.dataclass(frozen=True)
-class Ranges:
-    """Ranges of uniform draws, probabilities, standard deviations; all are our choice.
+class PhantomRanges:
+    """Ranges of uniform draws, probabilities and standard deviations; our choice.
 
-    Body. size: of all lengths, 1 is an average adult. curve: of lordosis and kyphosis.
-    lean, roll: of the whole spine, radians. scoliosis: standard deviation of the tilt
-    of vertebrae, radians; a tenth have four times that. disc: height, 1 is healthy.
-    bone: density. fat: mm below the skin. girth: of the trunk.
-    head: size, beside the body's. nod: of the head, back, radians; tip: to a side.
-    blade: turn of the shoulder blades of raised arms, radians.
-    Probabilities. sixth_lumbar, sacralised: of L6, of an L5 that is fused. ribs_11,
-    ribs_13: of so many pairs. fracture: of a vertebra. arms_up. contrast: of vessels
-    and organs; oral: in the bowel; gas: of each pocket; metal: of each implant;
-    calcified: of rib cartilage; tooth, filling: of each tooth.
-    Scan. step: mm between planes. pixel: mm. noise: HU, of a plane. streaks: HU, where
-    the body is widest. sharpness: mm from air to rim. clip: of scanners of 12 bits that
-    end at 1023 HU. length: mm; without: share of scans that L3 is not in view of.
+    Attributes:
+      size: factor of all lengths; 1 is an average adult.
+      curve: factor of lordosis and kyphosis.
+      lean_rad: angle of the whole spine to the back.
+      roll_rad: angle of the whole spine to the side.
+      scoliosis_rad: standard deviation of the vertebrae's tilt; a tenth have four times
+        that.
+      disc_height: factor of the discs' height; 1 is healthy.
+      bone_density: factor of the bones' HU.
+      fat_mm: fat below the skin.
+      girth: factor of the trunk's width.
+      head_size: factor of the head's size.
+      head_nod_rad: angle of the head to the back.
+      head_tilt_rad: angle of the head to a side.
+      shoulder_blade_rad: rotation of the shoulder blades of raised arms.
+      sixth_lumbar: probability of an L6.
+      sacralised: probability of an L5 that is fused with the sacrum.
+      ribs_11: probability of 11 pairs of ribs.
+      ribs_13: probability of 13 pairs of ribs.
+      fracture: probability for each vertebra.
+      arms_up: probability of raised arms.
+      contrast: probability of contrast agent in vessels and organs.
+      oral_contrast: probability of contrast agent in the bowel.
+      bowel_gas: probability for each pocket.
+      implant: probability for each implant.
+      calcified_cartilage: probability of calcified rib cartilage.
+      tooth: probability for each tooth.
+      filling: probability for each tooth.
+      slice_mm: distance between slices.
+      pixel_mm: size of a slice's pixel.
+      noise_hu: standard deviation of a slice's noise.
+      streaks_hu: standard deviation of streaks where the body is widest.
+      sharpness_mm: distance from air to the full HU of a rim.
+      clipped_share: probability of a scanner of 12 bits that ends at 1023 HU.
+      length_mm: height of the scan.
+      without_l3: probability that L3 is not in view.
     """
 
-    size: Range = (0.86, 1.14)
-    curve: Range = (0.3, 1.7)
-    lean: Range = (-0.06, 0.06)
-    roll: Range = (-0.06, 0.06)
-    scoliosis: float = 0.035
-    disc: Range = (0.55, 1.15)
-    bone: Range = (0.55, 1.35)
-    fat: Range = (6.0, 50.0)
-    girth: Range = (0.88, 1.2)
-    head: Range = (0.95, 1.05)
-    nod: Range = (-0.08, 0.24)
-    tip: Range = (-0.07, 0.07)
-    blade: Range = (0.4, 0.65)
+    size: Interval = (0.86, 1.14)
+    curve: Interval = (0.3, 1.7)
+    lean_rad: Interval = (-0.06, 0.06)
+    roll_rad: Interval = (-0.06, 0.06)
+    scoliosis_rad: float = 0.035
+    disc_height: Interval = (0.55, 1.15)
+    bone_density: Interval = (0.55, 1.35)
+    fat_mm: Interval = (6.0, 50.0)
+    girth: Interval = (0.88, 1.2)
+    head_size: Interval = (0.95, 1.05)
+    head_nod_rad: Interval = (-0.08, 0.24)
+    head_tilt_rad: Interval = (-0.07, 0.07)
+    shoulder_blade_rad: Interval = (0.4, 0.65)
     sixth_lumbar: float = 0.04
     sacralised: float = 0.05
     ribs_11: float = 0.04
@@ -50,56 +98,68 @@ class Ranges:
     fracture: float = 0.02
     arms_up: float = 0.7
     contrast: float = 0.6
-    oral: float = 0.25
-    gas: float = 0.5
-    metal: float = 0.06
-    calcified: float = 0.5
+    oral_contrast: float = 0.25
+    bowel_gas: float = 0.5
+    implant: float = 0.06
+    calcified_cartilage: float = 0.5
     tooth: float = 0.85
     filling: float = 0.1
-    step: Range = (0.8, 5.0)
-    pixel: Range = (0.6, 0.98)
-    noise: Range = (6.0, 35.0)
-    streaks: Range = (0.0, 40.0)
-    sharpness: Range = (0.7, 1.3)
-    clip: float = 0.2
-    length: Range = (180.0, 800.0)
-    without: float = 0.15
+    slice_mm: Interval = (0.8, 5.0)
+    pixel_mm: Interval = (0.6, 0.98)
+    noise_hu: Interval = (6.0, 35.0)
+    streaks_hu: Interval = (0.0, 40.0)
+    sharpness_mm: Interval = (0.7, 1.3)
+    clipped_share: float = 0.2
+    length_mm: Interval = (180.0, 800.0)
+    without_l3: float = 0.15
+
+    def to_text(self) -> str:
+        """Returns the ranges as text, to compare them with those of a file."""
+        values = (
+            f"{STORED_NAMES.get(name, name)}={value!r}"
+            for name, value in dataclasses.asdict(self).items()
+        )
+        return f"Ranges({', '.join(values)})"
 
 
 class Draw:
-    """Draws numbers from ranges, one after the other.
+    """Draws random numbers one after the other.
 
-    All are drawn at once, for a program with a generator at each draw takes a minute
+    They are computed at once: a program with one generator for each draw takes a minute
     to compile.
     """
 
-    def __init__(self, key: Array, ranges: Ranges) -> None:
+    def __init__(self, key: Array, ranges: PhantomRanges) -> None:
         self.ranges = ranges
-        flat, bell = jax.random.split(key)
-        self._uniform = jax.random.uniform(flat, (POOL,))
-        self._normal = jax.random.normal(bell, (POOL,))
+        uniform_key, normal_key = jax.random.split(key)
+        self._uniform = jax.random.uniform(uniform_key, (MAX_DRAWS,))
+        self._normal = jax.random.normal(normal_key, (MAX_DRAWS,))
         self._taken = 0
 
     def __call__(
         self, low: float | Array, high: float | Array, shape: tuple[int, ...] = ()
     ) -> Array:
-        """Uniform."""
+        """Draws uniform numbers."""
         return low + (high - low) * self._take(self._uniform, shape)
 
     def normal(self, shape: tuple[int, ...] = ()) -> Array:
-        """Of unit variance."""
+        """Draws normal numbers of unit variance."""
         return self._take(self._normal, shape)
 
     def chance(self, probability: float | Array, shape: tuple[int, ...] = ()) -> Array:
-        """Whether something with a probability happens."""
+        """Draws whether an event of the given probability happens."""
         return self._take(self._uniform, shape) < probability
 
-    def sometimes(self, probability: float, rim: float | Array, absent: float) -> Array:
-        """rim, or what says that it is absent."""
-        return jnp.where(self.chance(probability, jnp.shape(rim)), rim, absent)
+    def sometimes(
+        self, probability: float, rim_hu: float | Array, absent_hu: float
+    ) -> Array:
+        """Returns rim_hu with the given probability, and absent_hu otherwise."""
+        return jnp.where(self.chance(probability, jnp.shape(rim_hu)), rim_hu, absent_hu)
 
-    def _take(self, pool: Array, shape: tuple[int, ...]) -> Array:
+    def _take(self, numbers: Array, shape: tuple[int, ...]) -> Array:
         start, self._taken = self._taken, self._taken + math.prod(shape)
-        if self._taken > POOL:
-            raise ValueError(f"more than {POOL} numbers are drawn; make POOL larger")
-        return pool[start : self._taken].reshape(shape)
+        if self._taken > MAX_DRAWS:
+            raise ValueError(
+                f"more than {MAX_DRAWS} numbers are drawn; increase MAX_DRAWS"
+            )
+        return numbers[start : self._taken].reshape(shape)

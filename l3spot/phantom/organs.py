@@ -1,4 +1,4 @@
-"""Organs, vessels, and what is hollow."""
+"""Organs, vessels, lungs and gas."""
 
 from functools import partial
 
@@ -7,14 +7,14 @@ import numpy as np
 from jax import Array
 
 from l3spot.phantom.draw import Draw
-from l3spot.phantom.shapes import ABSENT, Capsules, Ellipsoids, Matter
+from l3spot.phantom.shapes import ABSENT_HU, Capsules, Ellipsoids, Matter
 from l3spot.phantom.spine import L3, T1, Spine
 from l3spot.phantom.trunk import Trunk, at_height
-from l3spot.phantom.tubes import ball, both, bow, refine, tube
+from l3spot.phantom.tubes import ball, mirror_pair, polyline, refine, tube
 
 
 def organs(draw: Draw, spine: Spine, trunk: Trunk) -> tuple[Ellipsoids, Ellipsoids]:
-    """Solid organs, and hollow ones: lungs and gas."""
+    """Returns solid organs, and hollow ones: lungs and gas."""
     size = spine.half[L3, 0] / 23
     phase = draw.chance(draw.ranges.contrast)
     late = phase & draw.chance(0.35)
@@ -22,14 +22,15 @@ def organs(draw: Draw, spine: Spine, trunk: Trunk) -> tuple[Ellipsoids, Ellipsoi
     def hu(low: float, high: float, with_low: float, with_high: float) -> Array:
         return jnp.where(phase, draw(with_low, with_high), draw(low, high))
 
-    # x, y from the trunk's middle in half-widths and half-depths; z; half-axes; HU.
+    # x and y from the trunk's middle in half-widths and half-depths, z and half-axes in
+    # mm, HU.
     liver, spleen = hu(45, 68, 80, 140), hu(42, 55, 90, 150)
     kidney = hu(28, 40, 120, 260)
     pelvis = jnp.where(late, draw(500, 1100), kidney + 20)
     bladder = jnp.where(late & draw.chance(0.6), draw(200, 1000), draw(5, 20))
     heart = hu(35, 50, 90, 220)
     left, right = draw(-25, 35), draw(-55, 15)
-    none = ABSENT
+    none = ABSENT_HU
     solid = [
         (-0.45, -0.1, 150, 95, 75, 75, liver), (-0.15, -0.35, 170, 80, 55, 45, liver),
         (0.68, 0.25, 160, 32, 45, 52, spleen), (0.12, -0.35, 265, 58, 52, 58, heart),
@@ -40,7 +41,7 @@ def organs(draw: Draw, spine: Spine, trunk: Trunk) -> tuple[Ellipsoids, Ellipsoi
         (-0.2, 0.62, -60, 26, 24, 95, trunk.muscle + 8),
         (0.2, 0.62, -60, 26, 24, 95, trunk.muscle + 8),
     ]  # fmt: skip
-    gas = draw.ranges.gas
+    gas = draw.ranges.bowel_gas
     hollow = [
         (-0.52, 0.02, 290, 62, 82, 105, -860.0), (0.52, 0.02, 290, 58, 80, 105, -860.0),
         (0.35, -0.35, 130, 40, 25, 28, draw.sometimes(gas, -950.0, none)),
@@ -74,7 +75,7 @@ def _ellipsoids(draw: Draw, rows: list, trunk: Trunk, size: Array) -> Ellipsoids
 
 
 def vessels(draw: Draw, spine: Spine, trunk: Trunk) -> list[Capsules]:
-    """Aorta, caval vein and their branches; calcified with age."""
+    """Returns aorta, vena cava and their branches, and calcifications."""
     size = spine.half[L3, 0] / 23
     phase = draw.chance(draw.ranges.contrast)
     artery = jnp.where(phase, draw(120, 380), draw(35, 50))
@@ -84,17 +85,17 @@ def vessels(draw: Draw, spine: Spine, trunk: Trunk) -> list[Capsules]:
     )
     aorta = front + jnp.array([12.0, 0, 0]) * size + draw.normal(front.shape) * 1.5
     fork = aorta[0]
-    groin = spine.sacrum + both(bow((75, -60, -90))) * size
-    middle = spine.sacrum + both(bow((40, 0, -30))) * size
+    groin = spine.sacrum + mirror_pair(polyline((75, -60, -90))) * size
+    middle = spine.sacrum + mirror_pair(polyline((40, 0, -30))) * size
     iliac = refine(
         jnp.stack([jnp.broadcast_to(fork, (2, 3)), middle[:, 0], groin[:, 0]], 1), 6
     )
-    kidneys = fork + both(bow((52, 30, 72))) * size
+    kidneys = fork + mirror_pair(polyline((52, 30, 72))) * size
     root = jnp.broadcast_to(fork + jnp.array([0.0, 0, 70]) * size, (2, 1, 3))
     renal = jnp.concatenate([root, (root + kidneys) / 2 - 4, kidneys], 1)
-    plaque = draw.chance(0.5) * draw(0.0, 0.5)
+    plaque_share = draw.chance(0.5) * draw(0.0, 0.5)
     walls = jnp.concatenate([aorta[:6], iliac.reshape(-1, 3)])
-    chalk = walls + draw.normal(walls.shape) * 5 * size
+    plaques = walls + draw.normal(walls.shape) * 5 * size
     filled = partial(tube, core=1.0, side=0.0, grain=0.05)
     mesentery = _tree(draw, fork + jnp.array([10.0, -40, 20]) * size, size)
     return [
@@ -104,13 +105,14 @@ def vessels(draw: Draw, spine: Spine, trunk: Trunk) -> list[Capsules]:
         filled(iliac + np.array([-9.0, 8, -6]), 6 * size, vein),
         filled(refine(renal, 2), 3.2 * size, artery),
         filled(mesentery, jnp.linspace(2.6, 0.8, mesentery.shape[1]), 0.8 * artery),
-        ball(chalk, draw(1, 3.5, chalk.shape[:1]), draw(250, 900, chalk.shape[:1]),
-             grain=0.2, there=draw.chance(plaque, chalk.shape[:1])),
+        ball(plaques, draw(1, 3.5, plaques.shape[:1]),
+             draw(250, 900, plaques.shape[:1]), grain=0.2,
+             present=draw.chance(plaque_share, plaques.shape[:1])),
     ]  # fmt: skip
 
 
 def _tree(draw: Draw, root: Array, size: Array) -> Array:
-    """Branches [8, points, 3] of the vessels of the bowel."""
+    """Returns branches [8, points, 3] of the mesenteric vessels."""
     angle = jnp.linspace(-2.4, 0.9, 8) + 0.2 * draw.normal((8,))
     reach = size * draw(50, 110, (8,))
     end = jnp.stack([reach * jnp.cos(angle), draw(-30, 5, (8,)),

@@ -7,42 +7,42 @@ from jax import Array
 from l3spot.phantom.draw import Draw
 from l3spot.phantom.shapes import Capsules
 from l3spot.phantom.spine import Spine
-from l3spot.phantom.tubes import ball, both, bow, refine, tube
+from l3spot.phantom.tubes import ball, mirror_pair, polyline, refine, tube
 
-FAN = 20  # Rays of an iliac wing.
+WING_RAYS = 20  # Of an iliac wing.
 
 
 def pelvis(
     draw: Draw, spine: Spine, bone: Array, soft: Array
 ) -> tuple[list[Capsules], list[Capsules]]:
-    """Sacrum, hip bones and the upper ends of the thigh bones; and the thighs' flesh.
+    """Returns sacrum, hip bones and upper femurs; and the thighs' flesh.
 
-    Points are given from the middle of S1's upper plate: left, back, up, mm.
+    Points are left, back and up from the middle of S1's upper plate, in mm.
     """
     size = spine.half[-1, 0] / 26.5
     wide = size * draw(0.92, 1.1)
     scale = jnp.array([wide, size, size * draw(0.92, 1.08)])
-    # The pelvis turns less than S1's plate does: its own frame is the body's.
+    # The pelvis is tilted less than S1's plate, so its axes are the body's.
     at = spine.sacrum
 
     def put(points: Array) -> Array:
-        return at + both(points * scale)
+        return at + mirror_pair(points * scale)
 
-    high = draw(-14, 16)  # How high the crests stand; L4 on average.
-    crest = refine(bow(
+    high = draw(-14, 16)  # Height of the crests; at L4 on average.
+    crest = refine(polyline(
         (40, 52, 2), (58, 50, 20 + high), (88, 26, 36 + high), (112, -8, 26 + high),
         (126, -44, -10 + high / 2), (122, -56, -34),
     ), 3)  # fmt: skip
-    foot = bow((86, 4, -92))
-    fan = jnp.linspace(0, crest.shape[0] - 1, FAN).astype(int)
-    near = (0.15 * crest[fan] + 0.85 * foot) + draw.normal((FAN, 3)) * 2
+    foot = polyline((86, 4, -92))
+    fan = jnp.linspace(0, crest.shape[0] - 1, WING_RAYS).astype(int)
+    near = (0.15 * crest[fan] + 0.85 * foot) + draw.normal((WING_RAYS, 3)) * 2
     wing = jnp.stack([crest[fan], 0.5 * (crest[fan] + near), near], 1)
     wing = wing.at[:, 1].add(jnp.array([-3.0, 6.0, 0.0]))
     thin = jnp.array([6.0, 10.0, 9.0]) * size
-    hip = put(bow((92, 4, -92)))[:, 0]
-    ramus = refine(bow((78, -22, -104), (44, -48, -110), (12, -56, -122)), 3)
-    lower = refine(bow((14, -52, -130), (34, -30, -152), (60, 8, -158)), 3)
-    seat = refine(bow((60, 8, -158), (70, 14, -128), (80, 14, -104)), 3)
+    hip = put(polyline((92, 4, -92)))[:, 0]
+    ramus = refine(polyline((78, -22, -104), (44, -48, -110), (12, -56, -122)), 3)
+    lower = refine(polyline((14, -52, -130), (34, -30, -152), (60, 8, -158)), 3)
+    seat = refine(polyline((60, 8, -158), (70, 14, -128), (80, 14, -104)), 3)
     rim = bone * draw(0.9, 1.15)
     wings = put(refine(wing, 2))
     thighs, flesh = _thighs(draw, hip, size, rim, soft)
@@ -59,7 +59,7 @@ def pelvis(
 
 
 def _sacrum(draw: Draw, spine: Spine, size: Array, bone: Array) -> list[Capsules]:
-    """Five fused vertebrae, the wings beside them, the ridge behind."""
+    """Returns five fused vertebrae, the wings beside them and the ridge behind."""
     curve = size * draw(0.6, 1.3) * jnp.array([0.0, 0, 1, 6, 16])
     rows = jnp.arange(5.0)
     y, z = size * (8 + 14 * rows) - curve, -size * (14 + 22 * rows)
@@ -68,7 +68,7 @@ def _sacrum(draw: Draw, spine: Spine, size: Array, bone: Array) -> list[Capsules
     thick = size * jnp.array([13.0, 12, 10, 9, 7])[:, None]
     ends = [jnp.linspace(50, 28, 4), jnp.linspace(22, 44, 4), jnp.linspace(-8, -78, 4)]
     roots = middle[:4] - spine.sacrum + np.array([14.0, 4, 4])
-    ala = both(jnp.stack([roots, size * jnp.stack(ends, -1)], 1))
+    ala = mirror_pair(jnp.stack([roots, size * jnp.stack(ends, -1)], 1))
     ridge = middle[:4] + jnp.array([0.0, 24.0, -4.0]) * size
     return [
         tube(jnp.stack([middle - out, middle + out], 1), thick, bone * draw(480, 620),
@@ -82,7 +82,7 @@ def _sacrum(draw: Draw, spine: Spine, size: Array, bone: Array) -> list[Capsules
 def _thighs(
     draw: Draw, hip: Array, size: Array, rim: Array, soft: Array
 ) -> tuple[list[Capsules], list[Capsules]]:
-    """Thigh bones below hip joints [2, 3], and their flesh. One may be an implant."""
+    """Returns femurs below hip joints [2, 3], some with an implant, and their flesh."""
     out = jnp.array([[1.0], [-1.0]]) * np.array([1.0, 0.0, 0.0])
     neck = hip + size * (out * 36 + np.array([0.0, 4.0, -28.0]))
     knob = hip + size * (out * 43 + np.array([0.0, 8.0, -14.0]))
@@ -90,7 +90,7 @@ def _thighs(
         [neck + size * (out * (4 - 7 * i) + np.array([0.0, 2.0, -22.0 - 40 * i]))
          for i in range(5)], 1,
     )  # fmt: skip
-    metal = draw.chance(draw.ranges.metal, (2,))
+    metal = draw.chance(draw.ranges.implant, (2,))
     head = jnp.where(metal, 3000.0, 620.0 * rim)
     return [
         ball(hip, 23.5 * size, head, core=0.55, cortex=3, side=0.3, grain=0.12),
@@ -100,7 +100,7 @@ def _thighs(
              jnp.array([17.0, 17, 15, 14, 13.5, 13.5]) * size, 1250 * rim,
              core=0.1, cortex=6, side=0.3),
         tube(jnp.stack([hip, neck, shaft[:, 3]], 1), 6 * size, 3000.0, core=1.0,
-             side=0.0, grain=0.0, there=metal[:, None]),
+             side=0.0, grain=0.0, present=metal[:, None]),
     ], [
         tube(jnp.stack([hip, *shaft.swapaxes(0, 1)[1:]], 1) - size * out[:, None] * 12,
              jnp.array([60.0, 78, 80, 78, 74]) * size * draw(0.85, 1.15), soft,

@@ -1,4 +1,4 @@
-"""Projections of many phantoms, for training."""
+"""Draws projections of many phantoms, for training."""
 
 from functools import partial
 from typing import NamedTuple
@@ -8,39 +8,48 @@ import numpy as np
 from tqdm import tqdm
 
 from l3spot.phantom import body, shadow
-from l3spot.phantom.draw import Ranges
+from l3spot.phantom.draw import PhantomRanges
 
-ROWS, COLUMNS = 800, 416  # mm that a picture spans.
+ROWS_MM, COLUMNS_MM = 800, 416  # Of a picture.
 
 
 class Pictures(NamedTuple):
-    """Frontal projections, the head up, 1 mm a pixel, each at the top of its picture.
+    """Frontal projections with 1 mm pixels, the head up, each at the top of its image.
 
-    hu: int16 [N, ROWS, COLUMNS], air below the scan. height: int32 [N], rows of the
-    scan. l3: float32 [N], the row of the middle of L3's body, outside of the scan where
-    it is not in view.
+    Attributes:
+      hu: int16 [N, ROWS_MM, COLUMNS_MM], air below the scan.
+      height_px: int32 [N], rows of the scan.
+      l3_px: float32 [N], the row of the middle of L3's body; it lies outside the scan
+        where L3 is not in view.
     """
 
     hu: np.ndarray
-    height: np.ndarray
-    l3: np.ndarray
+    height_px: np.ndarray
+    l3_px: np.ndarray
 
 
-def draw(seed: int, first: int, count: int, ranges: Ranges) -> Pictures:
-    """Phantoms first, first + 1, ... of a seed; a third of a second each on a core."""
-    hu = np.zeros((count, ROWS, COLUMNS), np.int16)
-    height, l3 = np.zeros(count, np.int32), np.zeros(count, np.float32)
+def draw(seed: int, first: int, count: int, ranges: PhantomRanges) -> Pictures:
+    """Draws the phantoms first, first + 1, ... of a seed.
+
+    Each takes a third of a second on one core.
+    """
+    hu = np.zeros((count, ROWS_MM, COLUMNS_MM), np.int16)
+    height_px, l3_px = np.zeros(count, np.int32), np.zeros(count, np.float32)
     one = jax.jit(partial(_one, ranges=ranges))
     for i in tqdm(range(count), unit="phantom", disable=None):
         key = jax.random.fold_in(jax.random.key(seed), first + i)
-        picture, l3[i], scan = one(key)
+        picture, l3_px[i], scan = one(key)
         hu[i] = np.rint(picture)
-        long = np.floor((scan.high - scan.low) / scan.step) * scan.step
-        height[i] = min(int(long) + 1, ROWS)
-    return Pictures(hu, height, l3)
+        length_mm = (
+            np.floor((scan.high_mm - scan.low_mm) / scan.slice_mm) * scan.slice_mm
+        )
+        height_px[i] = min(int(length_mm) + 1, ROWS_MM)
+    return Pictures(hu, height_px, l3_px)
 
 
-def _one(key: jax.Array, ranges: Ranges) -> tuple[jax.Array, jax.Array, body.Scan]:
-    who, what, _ = jax.random.split(key, 3)
-    person, scan = body.draw(who, ranges)
-    return *shadow.project(what, person, scan, ROWS, COLUMNS), scan
+def _one(
+    key: jax.Array, ranges: PhantomRanges
+) -> tuple[jax.Array, jax.Array, body.Scan]:
+    body_key, image_key, _ = jax.random.split(key, 3)
+    person, scan = body.draw(body_key, ranges)
+    return *shadow.project(image_key, person, scan, ROWS_MM, COLUMNS_MM), scan

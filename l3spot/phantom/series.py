@@ -1,4 +1,4 @@
-"""Phantoms as DICOM series, as a scanner would leave them."""
+"""Writes phantoms as DICOM series."""
 
 import os
 import shutil
@@ -11,54 +11,58 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from l3spot.phantom import body, solid
-from l3spot.phantom.draw import Ranges
+from l3spot.phantom.draw import PhantomRanges
 from mtl.host.errors import WorkdirError
 
-INTERCEPT = -1024  # HU of the stored value 0.
+INTERCEPT_HU = -1024  # HU of the stored value 0.
 
 
-def write(folder: Path, seed: int, number: int, ranges: Ranges, size: int) -> float:
-    """Writes one phantom as a folder of DICOM files, aside, then renames.
+def write(
+    folder: Path, seed: int, number: int, ranges: PhantomRanges, size: int
+) -> float:
+    """Writes one phantom as a folder of DICOM files, atomically.
 
     Args:
-      folder: what the series will be; left alone if it is there already.
-      seed: of all of them.
-      number: of this one.
-      ranges: that it is drawn from.
-      size: pixels a side of a plane.
+      folder: of the series; if it exists, nothing is written.
+      seed: of all phantoms.
+      number: of this phantom.
+      ranges: of the random numbers.
+      size: pixels a side of a slice.
 
     Returns:
-      z of the middle of L3's body, mm, LPS; NaN if that is not in view.
+      z of the middle of L3's body, mm, LPS; NaN if L3 is not in view.
 
     Raises:
-      WorkdirError: it cannot be written.
+      WorkdirError: a file cannot be written.
     """
     key = jax.random.fold_in(jax.random.key(seed), number)
-    who, what, where = jax.random.split(key, 3)
-    person, scan = _draw(who, ranges)
-    # A scanner counts from where its table stood.
-    origin = round(float(jax.random.uniform(where, minval=-900, maxval=300)), 1)
-    last = scan.low + scan.step * np.floor((scan.high - scan.low) / scan.step)
+    body_key, image_key, table_key = jax.random.split(key, 3)
+    person, scan = _draw(body_key, ranges)
+    # A scanner's z is relative to a position of its table.
+    origin_mm = round(float(jax.random.uniform(table_key, minval=-900, maxval=300)), 1)
+    last_mm = scan.low_mm + scan.slice_mm * np.floor(
+        (scan.high_mm - scan.low_mm) / scan.slice_mm
+    )
     if not folder.exists():
-        aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
             common = _common(f"{seed}.{number}.{size}", number, scan, size)
-            planes = solid.planes(what, person, scan, size)
-            for i, (z, hu) in enumerate(planes):
-                _save(aside / f"IM{i:05d}.dcm", common, i, z + origin, scan, hu)
-            aside.rename(folder)
+            slices = solid.slices(image_key, person, scan, size)
+            for i, (z, hu) in enumerate(slices):
+                _save(temporary / f"IM{i:05d}.dcm", common, i, z + origin_mm, scan, hu)
+            temporary.rename(folder)
         except OSError as e:
             raise WorkdirError(f"cannot write {folder}: {e.strerror}") from e
-    return origin if scan.low <= 0 <= last else float("nan")
+    return origin_mm if scan.low_mm <= 0 <= last_mm else float("nan")
 
 
 _draw = jax.jit(body.draw, static_argnums=1)
 
 
 def _common(source: str, number: int, scan: body.Scan, size: int) -> Dataset:
-    """What all the images of a series share."""
+    """Returns the attributes that all slices of a series share."""
     ds = Dataset()
     ds.SOPClassUID, ds.Modality = CTImageStorage, "CT"
     ds.PatientName, ds.PatientID = f"Phantom^{number}", f"phantom-{number}"
@@ -70,15 +74,15 @@ def _common(source: str, number: int, scan: body.Scan, size: int) -> Dataset:
     ds.SeriesInstanceUID = generate_uid(entropy_srcs=[source, "series"])
     ds.FrameOfReferenceUID = generate_uid(entropy_srcs=[source, "frame"])
     ds.SeriesNumber, ds.AcquisitionNumber, ds.KVP = 1, 1, "120"
-    pixel = float(scan.pixel) * 512 / size
+    pixel = float(scan.pixel_mm) * 512 / size
     ds.PixelSpacing = [f"{pixel:.6f}"] * 2
-    ds.SliceThickness = f"{float(scan.step):.4f}"
+    ds.SliceThickness = f"{float(scan.slice_mm):.4f}"
     ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     ds.Rows = ds.Columns = size
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
     ds.PixelRepresentation = 0
-    ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1, INTERCEPT, "HU"
+    ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1, INTERCEPT_HU, "HU"
     return ds
 
 
@@ -94,7 +98,7 @@ def _save(
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     ds.InstanceNumber = i + 1
     half = (ds.Rows - 1) / 2 * float(ds.PixelSpacing[0])
-    corner = float(scan.x) - half, float(scan.y) - half, z
+    corner = float(scan.x_mm) - half, float(scan.y_mm) - half, z
     ds.ImagePositionPatient = [f"{v:.4f}" for v in corner]
-    ds.PixelData = (hu - INTERCEPT).clip(0, 4095).astype("<u2").tobytes()
+    ds.PixelData = (hu - INTERCEPT_HU).clip(0, 4095).astype("<u2").tobytes()
     pydicom.dcmwrite(path, ds, enforce_file_format=True)

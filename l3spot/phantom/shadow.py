@@ -1,8 +1,8 @@
-"""The frontal projection of a body, on the device, without its volume.
+"""Renders the frontal projection of a body on the device, without its volume.
 
-The largest value along y of each solid follows from its largest depth along y, so each
-is painted onto the picture in a small window. Noise is that of the largest of so many
-pixels: of two walls of muscle, or of what little bone is as bright as the brightest.
+Each solid's maximum along y follows from its largest depth along y, so each is painted
+in a small window of the image. Noise is the maximum of several normal numbers: of the
+pixels of two muscle walls, or of the few brightest pixels of bone.
 """
 
 from collections.abc import Callable
@@ -16,18 +16,24 @@ from jax import Array
 
 from l3spot.phantom import shapes, trunk
 from l3spot.phantom.body import Body, Scan
-from l3spot.phantom.shapes import AIR, Blocks, Capsules
+from l3spot.phantom.shapes import AIR_HU, Blocks, Capsules
 
-FINE, WIDE, BLOCK = 72, 230, 80  # mm: windows that hold a capsule or a block.
-LEAST_STEP = 0.8  # mm between planes, for which windows have rows enough.
-WIDEST = 640  # mm across a field of view.
-KNOTS = 10  # Of a streak, across the picture.
-PEAK = 2.5  # Pixels of bone, of a line, that are about as bright as the brightest.
-CELL = 1.4  # mm along y in which noise is nearly the same.
+# Windows that are large enough for a capsule or a block.
+FINE_WINDOW_MM, WIDE_WINDOW_MM, BLOCK_WINDOW_MM = 72, 230, 80
+MIN_SLICE_MM = 0.8  # Windows have enough rows for this distance between slices.
+MAX_WIDTH_MM = 640  # Of a field of view.
+STREAK_KNOTS = 10  # Of a streak, across the image.
+PEAK_PIXELS = 2.5  # Pixels of a line of bone that are about as bright as its maximum.
+NOISE_CELL_MM = 1.4  # Noise is nearly constant along y over this length.
 
 
 class Canvas(NamedTuple):
-    """Where pixels are: z [R] falling or rising, x [C]; mm."""
+    """Positions of the pixels.
+
+    Attributes:
+      x: [C] mm.
+      z: [R] mm, falling or rising.
+    """
 
     x: Array
     z: Array
@@ -36,102 +42,105 @@ class Canvas(NamedTuple):
 def project(
     key: Array, body: Body, scan: Scan, rows: int, columns: int
 ) -> tuple[Array, Array]:
-    """A frontal projection, the head up.
+    """Renders a frontal projection, the head up.
 
     Args:
       key: of texture and noise.
-      body: what is seen.
-      scan: how.
-      rows: of the picture, 1 mm each; the scan begins at the top.
-      columns: of the picture, 1 mm each; the scan is in the middle.
+      body: the body.
+      scan: how it is scanned.
+      rows: of the image, 1 mm each; the scan begins at the top.
+      columns: of the image, 1 mm each; the scan is in the middle.
 
     Returns:
-      HU [rows, columns], AIR where there is no scan; and L3's row, which may lie
-      outside.
+      HU [rows, columns], air outside the scan; and L3's row, which can lie outside.
     """
-    x = scan.x + jnp.arange(columns) - (columns - 1) / 2
-    planes = int(rows / LEAST_STEP) + 1
-    z = scan.low + scan.step * jnp.arange(planes)
-    last = jnp.floor((scan.high - scan.low) / scan.step)
+    x = scan.x_mm + jnp.arange(columns) - (columns - 1) / 2
+    slices = int(rows / MIN_SLICE_MM) + 1
+    z = scan.low_mm + scan.slice_mm * jnp.arange(slices)
+    last = jnp.floor((scan.high_mm - scan.low_mm) / scan.slice_mm)
     hu = noisy(key, body, scan, Canvas(x, z))
-    top = scan.low + last * scan.step
-    want = top - jnp.arange(rows)
-    at = (want - scan.low) / scan.step
-    below = jnp.clip(jnp.floor(at), 0, planes - 2).astype(int)
+    top = scan.low_mm + last * scan.slice_mm
+    wanted = top - jnp.arange(rows)
+    at = (wanted - scan.low_mm) / scan.slice_mm
+    below = jnp.clip(jnp.floor(at), 0, slices - 2).astype(int)
     share = jnp.clip(at - below, 0, 1)[:, None]
     seen = (1 - share) * hu[below] + share * hu[below + 1]
-    inside = jnp.abs(x - scan.x) <= 256 * scan.pixel
-    seen = jnp.where((at >= 0)[:, None] & inside, seen, shapes.AIR - 24)
+    inside = jnp.abs(x - scan.x_mm) <= 256 * scan.pixel_mm
+    seen = jnp.where((at >= 0)[:, None] & inside, seen, shapes.AIR_HU - 24)
     return seen, top
 
 
 def noisy(key: Array, body: Body, scan: Scan, canvas: Canvas) -> Array:
-    """HU [R, C] at the planes of a scan."""
+    """Returns HU [R, C] at the slices of a scan."""
     keys = jax.random.split(key, 4)
     shape = canvas.z.size, canvas.x.size
     grain = texture(keys[0], scan, len(canvas.z), canvas.x)
-    flesh, bone = clean(body, scan, canvas, grain)
+    flesh, bone = noiseless(body, scan, canvas, grain)
     plain, streak = deviation(body, scan, canvas.z)
     whole = jnp.hypot(plain, streak)[:, None]
 
     def field(k: Array) -> Array:
         fine, long = jax.random.split(k)
-        g = plain[:, None] * smooth(jax.random.normal(fine, shape), 0.6, 1)
+        g = plain[:, None] * smooth_noise(jax.random.normal(fine, shape), 0.6, 1)
         return (g + streak[:, None] * streaks(long, shape)) / jnp.maximum(whole, 1e-6)
 
-    soft_hu = flesh + whole * largest(field(keys[1]), 2 * trunk.WALL / CELL)
-    bone_hu = bone + whole * largest(field(keys[2]), PEAK)
+    soft_hu = flesh + whole * max_of_normals(
+        field(keys[1]), 2 * trunk.WALL_MM / NOISE_CELL_MM
+    )
+    bone_hu = bone + whole * max_of_normals(field(keys[2]), PEAK_PIXELS)
     hu = jnp.where(flesh > -500, jnp.maximum(soft_hu, bone_hu), flesh)
-    return jnp.clip(hu, -1024, scan.clip)
+    return jnp.clip(hu, -1024, scan.max_hu)
 
 
-def clean(body: Body, scan: Scan, canvas: Canvas, grain: Array) -> tuple[Array, Array]:
-    """Flesh and bone, HU [R, C] each, without noise."""
-    w, x, z = scan.sharpness, canvas.x[None, :], canvas.z[:, None]
+def noiseless(
+    body: Body, scan: Scan, canvas: Canvas, grain: Array
+) -> tuple[Array, Array]:
+    """Returns HU [R, C] of flesh and of bone, without noise."""
+    w, x, z = scan.sharpness_mm, canvas.x[None, :], canvas.z[:, None]
     flesh = trunk.value(body.trunk, x, None, z, w)
 
     def organ(hu: Array, e: shapes.Ellipsoids) -> tuple[Array, None]:
         s = shapes.ellipsoid_depth(e, x + 0 * z, None, z + 0 * x)
-        matter = shapes.shade(e.matter, jnp.zeros(()), grain)
-        return jnp.maximum(hu, shapes.seen(matter, s, 3 * w)), None
+        matter = shapes.modulate(e.matter, jnp.zeros(()), grain)
+        return jnp.maximum(hu, shapes.max_along_ray(matter, s, 3 * w)), None
 
     flesh, _ = jax.lax.scan(organ, flesh, body.organs)
     tube, brick = partial(capsule, w=w), partial(block, w=w)
-    flesh = _paint(flesh, grain, body.wide, tube, canvas, WIDE, scan)
-    bone = jnp.full_like(flesh, AIR)
-    bone = _paint(bone, grain, body.fine, tube, canvas, FINE, scan)
-    return flesh, _paint(bone, grain, body.blocks, brick, canvas, BLOCK, scan)
+    flesh = _paint(flesh, grain, body.wide, tube, canvas, WIDE_WINDOW_MM, scan)
+    bone = jnp.full_like(flesh, AIR_HU)
+    bone = _paint(bone, grain, body.fine, tube, canvas, FINE_WINDOW_MM, scan)
+    return flesh, _paint(bone, grain, body.blocks, brick, canvas, BLOCK_WINDOW_MM, scan)
 
 
 def capsule(c: Capsules, x: Array, z: Array, grain: Array, w: Array) -> Array:
-    """HU that is seen of one."""
+    """Returns the largest HU of a capsule along y."""
     s = shapes.capsule_depth(c, x, None, z)
-    matter = shapes.shade(c.matter, shapes.capsule_share(c, x, z), grain)
-    return shapes.seen(matter, s, w)
+    matter = shapes.modulate(c.matter, shapes.capsule_share(c, x, z), grain)
+    return shapes.max_along_ray(matter, s, w)
 
 
 def block(b: Blocks, x: Array, z: Array, grain: Array, w: Array) -> Array:
-    """HU that is seen of one."""
+    """Returns the largest HU of a block along y."""
     s = shapes.block_depth(b, x, None, z)
-    matter = shapes.shade(shapes.plated(b, x, z), jnp.zeros(()), grain)
-    return shapes.seen(matter, s, w)
+    matter = shapes.modulate(shapes.block_matter(b, x, z), jnp.zeros(()), grain)
+    return shapes.max_along_ray(matter, s, w)
 
 
 def _paint(
     hu: Array,
     grain: Array,
     items: Capsules | Blocks,
-    look: Callable,
+    render: Callable,
     canvas: Canvas,
     window: int,
     scan: Scan,
 ) -> Array:
-    """The largest of a picture and of what is seen of each item, in its window."""
-    size = min(int(window / LEAST_STEP), hu.shape[0]), min(window, hu.shape[1])
+    """Returns the maximum of an image and of each item, within the item's window."""
+    size = min(int(window / MIN_SLICE_MM), hu.shape[0]), min(window, hu.shape[1])
 
     def one(hu: Array, item: Any) -> tuple[Array, None]:
         middle = shapes.middle(item)
-        i = (middle[2] - canvas.z[0]) / scan.step - window / 2 / scan.step
+        i = (middle[2] - canvas.z[0]) / scan.slice_mm - window / 2 / scan.slice_mm
         j = middle[0] - canvas.x[0] - window / 2
         at = [
             jnp.clip(jnp.floor(v), 0, n - s).astype(int)
@@ -140,47 +149,47 @@ def _paint(
         x = jax.lax.dynamic_slice(canvas.x, at[1:], size[1:])[None, :]
         z = jax.lax.dynamic_slice(canvas.z, at[:1], size[:1])[:, None]
         old, rough = (jax.lax.dynamic_slice(a, at, size) for a in (hu, grain))
-        new = jnp.maximum(old, look(item, x, z, rough))
+        new = jnp.maximum(old, render(item, x, z, rough))
         return jax.lax.dynamic_update_slice(hu, new, at), None
 
     return jax.lax.scan(one, hu, items)[0]
 
 
-def texture(key: Array, scan: Scan, planes: int, x: Array) -> Array:
-    """A field [planes, C] of unit variance, over about 2 mm, at x mm.
+def texture(key: Array, scan: Scan, slices: int, x: Array) -> Array:
+    """Returns a field [slices, C] of unit variance, smooth over about 2 mm, at x mm.
 
-    It belongs to the body and the planes' heights, not to what is drawn of them.
+    It depends on the body and the slices' z only, not on the renderer.
     """
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(planes))
-    g = jax.vmap(lambda k: jax.random.normal(k, (WIDEST,)))(keys)
-    # Thick planes do not share it, thin ones do.
-    share = jnp.exp(-scan.step / 2.0)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(slices))
+    g = jax.vmap(lambda k: jax.random.normal(k, (MAX_WIDTH_MM,)))(keys)
+    # Thin slices have similar texture, thick slices do not.
+    share = jnp.exp(-scan.slice_mm / 2.0)
 
-    def next_plane(last: Array, new: Array) -> tuple[Array, Array]:
+    def next_slice(last: Array, new: Array) -> tuple[Array, Array]:
         now = share * last + jnp.sqrt(1 - share**2) * new
         return now, now
 
-    g = jax.lax.scan(next_plane, g[0], smooth(g, 1.3, 1))[1]
-    at = jnp.clip(x - scan.x + (WIDEST - 1) / 2, 0, WIDEST - 1)
-    low = jnp.clip(jnp.floor(at), 0, WIDEST - 2).astype(int)
+    g = jax.lax.scan(next_slice, g[0], smooth_noise(g, 1.3, 1))[1]
+    at = jnp.clip(x - scan.x_mm + (MAX_WIDTH_MM - 1) / 2, 0, MAX_WIDTH_MM - 1)
+    low = jnp.clip(jnp.floor(at), 0, MAX_WIDTH_MM - 2).astype(int)
     return g[:, low] + (at - low) * (g[:, low + 1] - g[:, low])
 
 
 def deviation(body: Body, scan: Scan, z: Array) -> tuple[Array, Array]:
-    """Standard deviations of noise and of streaks at heights z, HU."""
+    """Returns standard deviations of noise and of streaks at heights z, in HU."""
     _, _, skin = trunk.at_height(body.trunk, z)
     wide = skin[..., 0] / 165
-    return scan.noise * jnp.exp(0.8 * (wide - 1)), scan.streaks * wide**4
+    return scan.noise_hu * jnp.exp(0.8 * (wide - 1)), scan.streaks_hu * wide**4
 
 
-def largest(g: Array, count: Array | float) -> Array:
-    """The largest of so many normal numbers, from the normal number g."""
+def max_of_normals(g: Array, count: Array | float) -> Array:
+    """Maps a normal number to the maximum of `count` normal numbers."""
     p = jnp.exp(jax.scipy.special.log_ndtr(g) / count)
     return jax.scipy.special.ndtri(jnp.clip(p, 1e-6, 1 - 1e-6))
 
 
-def smooth(g: Array, sigma: float, axis: int) -> Array:
-    """Filtered along an axis by a Gaussian, of unit variance again."""
+def smooth_noise(g: Array, sigma: float, axis: int) -> Array:
+    """Filters noise along an axis by a Gaussian, and restores unit variance."""
     reach = int(3 * sigma) + 1
     kernel = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
     kernel = kernel / np.sqrt((kernel**2).sum())
@@ -194,10 +203,10 @@ def smooth(g: Array, sigma: float, axis: int) -> Array:
 
 
 def streaks(key: Array, shape: tuple[int, ...]) -> Array:
-    """Noise of unit variance [..., C] that changes slowly along the last axis."""
-    knots = jax.random.normal(key, (*shape[:-1], KNOTS + 1))
-    at = np.linspace(0, KNOTS, shape[-1])
-    low = np.minimum(at.astype(int), KNOTS - 1)
+    """Returns slow noise [..., C] of unit variance along the last axis."""
+    knots = jax.random.normal(key, (*shape[:-1], STREAK_KNOTS + 1))
+    at = np.linspace(0, STREAK_KNOTS, shape[-1])
+    low = np.minimum(at.astype(int), STREAK_KNOTS - 1)
     share = at - low
     mixed = (1 - share) * knots[..., low] + share * knots[..., low + 1]
     return mixed / np.sqrt((1 - share) ** 2 + share**2)

@@ -1,13 +1,12 @@
-"""The solids that a body is made of, and their maximum along a line of sight.
+"""The solids of a body, and their maximum along a line of sight.
 
-Each solid has a depth s(x, y, z) in mm, positive inside. Its value rises over its skin
-from the air's to `rim` HU at s = w, where w is the sharpness of the scan, and falls to
-`core` over the cortex. As that depends on y through s alone, the largest value along y
-follows from the largest depth, which each solid knows: a projection needs no volume.
-What is modulated (cortex that is seen from its side, end plates, texture) is modulated
-by functions of x and z, which such a maximum leaves alone.
+Each solid has a depth s(x, y, z) in mm, positive inside. Its HU rise from air's to
+`rim` at s = w, the sharpness of the scan, and fall to `core` over the cortex. Since HU
+depend on y through s alone, the maximum along y follows from the largest depth, which
+each solid knows: a projection needs no volume. Cortex seen from its side, end plates
+and texture are functions of x and z, which do not affect this maximum.
 
-Shapes: [...] stands for the points; a solid's own numbers are scalars here.
+Shapes: [...] stands for the points; the arrays of one solid are scalars here.
 """
 
 from collections.abc import Callable
@@ -17,33 +16,39 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-AIR = -1000.0  # HU.
-ABSENT = -3000.0  # The rim of what is not there: below air, whatever its texture.
-ROUND = 6.0  # Exponent of the superellipsoids that vertebral bodies are.
-SEARCH = 16  # Steps for the largest depth of one along y: to 0.7^16 of its size.
+AIR_HU = -1000.0
+ABSENT_HU = -3000.0  # The rim of absent solids: below air for any texture.
+BLOCK_EXPONENT = 6.0  # Of superellipsoids.
+SEARCH_STEPS = 16  # For the largest depth along y: to 0.7^16 of the size.
 
 
 class Matter(NamedTuple):
-    """What a solid is made of; [N] each.
+    """The material of solids; [N] each.
 
-    rim, core: HU of the cortex and of what is inside.
-    cortex: mm that it is thick.
-    side: share of the rim that is lost where the cortex is seen from the front.
-    grain: relative standard deviation of its texture.
+    Attributes:
+      rim_hu: of the cortex.
+      core_hu: inside the cortex.
+      cortex_mm: thickness of the cortex.
+      side_loss: share of the rim that is lost where the cortex is seen from the front.
+      grain: relative standard deviation of the texture.
     """
 
-    rim: Array
-    core: Array
-    cortex: Array
-    side: Array
+    rim_hu: Array
+    core_hu: Array
+    cortex_mm: Array
+    side_loss: Array
     grain: Array
 
 
 class Capsules(NamedTuple):
-    """Segments with a radius: ribs, processes, limbs, vessels, balls; [N, 3] and [N].
+    """Segments with a radius: ribs, processes, limbs, vessels, balls.
 
-    start, end: mm. radius: mm at both ends, [N, 2]. tall: height over depth of the
-    cross-section. A rim of `ABSENT` takes one away.
+    Attributes:
+      start: [N, 3] mm.
+      end: [N, 3] mm.
+      radius: [N, 2] mm, at both ends.
+      tall: [N], height over depth of the cross-section.
+      matter: [N]; a rim of `ABSENT_HU` removes a capsule.
     """
 
     start: Array
@@ -56,9 +61,13 @@ class Capsules(NamedTuple):
 class Blocks(NamedTuple):
     """Superellipsoids, round from above and flat at both ends: vertebral bodies.
 
-    centre: [N, 3] mm. axes: [N, 3, 3], rows are unit vectors to the left, to the back
-    and to the head. half: [N, 3] mm. waist: share by which they are thinner midway.
-    plate: share of the rim that is lost away from the end plates.
+    Attributes:
+      centre: [N, 3] mm.
+      axes: [N, 3, 3], rows are unit vectors to the left, to the back and to the head.
+      half: [N, 3] mm, half-axes.
+      waist: [N], share by which they are thinner halfway.
+      plate: [N], share of the rim that is lost away from the end plates.
+      matter: [N].
     """
 
     centre: Array
@@ -70,7 +79,14 @@ class Blocks(NamedTuple):
 
 
 class Ellipsoids(NamedTuple):
-    """Organs, lungs, gas: [N, 3] mm, axes as in `Blocks`."""
+    """Organs, lungs, gas.
+
+    Attributes:
+      centre: [N, 3] mm.
+      axes: [N, 3, 3], as in `Blocks`.
+      half: [N, 3] mm, half-axes.
+      matter: [N].
+    """
 
     centre: Array
     axes: Array
@@ -78,36 +94,38 @@ class Ellipsoids(NamedTuple):
     matter: Matter
 
 
-def rise(s: Array, w: ArrayLike) -> Array:
-    """From 0 at depth -w to 1 at depth w, smoothly."""
+def smooth_step(s: Array, w: ArrayLike) -> Array:
+    """Rises smoothly from 0 at depth -w to 1 at depth w."""
     t = jnp.clip((s + w) / (2 * w), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def shade(matter: Matter, share: Array, texture: Array) -> Matter:
-    """Matter whose rim and core are images: they vary over x and z.
+def modulate(matter: Matter, share: Array, texture: Array) -> Matter:
+    """Returns matter with images as rim and core, which vary over x and z.
 
-    share: of the way from the outline, 0, to the middle, 1, seen from the front.
-    texture: of unit variance.
+    Args:
+      matter: of one solid.
+      share: from 0 at the outline to 1 in the middle, seen from the front.
+      texture: of unit variance.
     """
-    m = (1 - matter.side * jnp.clip(share, 0, 1)) * (1 + matter.grain * texture)
-    return matter._replace(rim=matter.rim * m, core=matter.core * m)
+    m = (1 - matter.side_loss * jnp.clip(share, 0, 1)) * (1 + matter.grain * texture)
+    return matter._replace(rim_hu=matter.rim_hu * m, core_hu=matter.core_hu * m)
 
 
 def value(matter: Matter, s: Array, w: Array) -> Array:
-    """HU at depth s."""
-    half = jnp.maximum(matter.cortex / 2, 0.25)
-    fall = (matter.rim - matter.core) * rise(s - w - half, half)
-    return seen(matter, s, w) - fall
+    """Returns the HU at depth s."""
+    half = jnp.maximum(matter.cortex_mm / 2, 0.25)
+    fall = (matter.rim_hu - matter.core_hu) * smooth_step(s - w - half, half)
+    return max_along_ray(matter, s, w) - fall
 
 
-def seen(matter: Matter, s: Array, w: Array) -> Array:
-    """The largest HU along a line whose largest depth is s."""
-    return AIR + (matter.rim - AIR) * rise(s, w)
+def max_along_ray(matter: Matter, s: Array, w: Array) -> Array:
+    """Returns the largest HU along a line with the largest depth s."""
+    return AIR_HU + (matter.rim_hu - AIR_HU) * smooth_step(s, w)
 
 
 def capsule_depth(c: Capsules, x: Array, y: Array | None, z: Array) -> Array:
-    """Depth [...] of points; with no y, the largest along y."""
+    """Returns the depth [...] of points; without y, the largest along y."""
     keep = jnp.array([1.0, 0.0 if y is None else 1.0, 1.0]) / jnp.stack(
         [jnp.ones_like(c.tall), jnp.ones_like(c.tall), c.tall]
     )
@@ -115,26 +133,26 @@ def capsule_depth(c: Capsules, x: Array, y: Array | None, z: Array) -> Array:
     p = [(x - a[0]), 0.0 if y is None else (y - a[1]), z / c.tall - a[2]]
     along = p[0] * d[0] + p[1] * d[1] + p[2] * d[2]
     t = jnp.clip(along / jnp.maximum(d @ d, 1e-6), 0, 1)
-    away = sum((q - t * e) ** 2 for q, e in zip(p, d, strict=True))
-    return c.radius[0] + t * (c.radius[1] - c.radius[0]) - jnp.sqrt(away)
+    distance = sum((q - t * e) ** 2 for q, e in zip(p, d, strict=True))
+    return c.radius[0] + t * (c.radius[1] - c.radius[0]) - jnp.sqrt(distance)
 
 
 def capsule_share(c: Capsules, x: Array, z: Array) -> Array:
-    """Of the way from a capsule's side to its axis, seen from the front.
+    """Returns the position from a capsule's side (0) to its axis (1), from the front.
 
-    Its ends count as its middle: the next capsule of a line goes on there.
+    Its ends count as its middle, because the next capsule of a line continues there.
     """
     a = [c.start[0], c.start[2] / c.tall]
     d = [c.end[0] - c.start[0], c.end[2] / c.tall - a[1]]
     p = [x - a[0], z / c.tall - a[1]]
-    long = jnp.hypot(*d)
-    aside = jnp.abs(p[0] * d[1] - p[1] * d[0]) / jnp.maximum(long, 1e-3)
-    away = jnp.where(long > 0.5, aside, jnp.hypot(*p))
-    return 1 - away / c.radius.max()
+    length = jnp.hypot(*d)
+    lateral = jnp.abs(p[0] * d[1] - p[1] * d[0]) / jnp.maximum(length, 1e-3)
+    distance = jnp.where(length > 0.5, lateral, jnp.hypot(*p))
+    return 1 - distance / c.radius.max()
 
 
 def ellipsoid_depth(e: Ellipsoids, x: Array, y: Array | None, z: Array) -> Array:
-    """Depth [...] of points, roughly: in units of the least half-axis."""
+    """Returns the approximate depth [...] of points, scaled by the least half-axis."""
     m = e.axes / e.half[:, None]  # To the unit ball.
     columns = m.T
     flat = (
@@ -150,7 +168,7 @@ def ellipsoid_depth(e: Ellipsoids, x: Array, y: Array | None, z: Array) -> Array
 
 
 def block_depth(b: Blocks, x: Array, y: Array | None, z: Array) -> Array:
-    """Depth [...] of points, roughly: in units of the least half-axis."""
+    """Returns the approximate depth [...] of points, scaled by the least half-axis."""
     dx, dz = x - b.centre[0], z - b.centre[2]
     level = block_level(b, x, z)
     half = b.half[0] * (1 - b.waist * jnp.clip(1 - level**2, 0, 1))
@@ -158,25 +176,25 @@ def block_depth(b: Blocks, x: Array, y: Array | None, z: Array) -> Array:
     def size(dy: Array) -> Array:
         u, v, w = (a[0] * dx + a[1] * dy + a[2] * dz for a in b.axes)
         disc = (u / half) ** 2 + (v / b.half[1]) ** 2
-        return disc ** (ROUND / 2) + jnp.abs(w / b.half[2]) ** ROUND
+        return disc ** (BLOCK_EXPONENT / 2) + jnp.abs(w / b.half[2]) ** BLOCK_EXPONENT
 
     if y is not None:
         least = size(y - b.centre[1])
     else:
-        least = size(_lowest(size, jnp.full_like(dx + dz, 1.3) * b.half[1]))
-    return (1 - least ** (1 / ROUND)) * b.half.min()
+        least = size(_argmin(size, jnp.full_like(dx + dz, 1.3) * b.half[1]))
+    return (1 - least ** (1 / BLOCK_EXPONENT)) * b.half.min()
 
 
 def block_level(b: Blocks, x: Array, z: Array) -> Array:
-    """Height within a block, -1 to 1 from plate to plate, seen from the front."""
+    """Returns the height within a block, from -1 to 1, seen from the front."""
     tilt = b.axes[2, 0] / jnp.maximum(b.axes[2, 2], 0.2)
     return (z - b.centre[2] + tilt * (x - b.centre[0])) / b.half[2]
 
 
-def _lowest(size: Callable[[Array], Array], reach: Array) -> Array:
-    """Where a function of y that has one minimum has it, within reach of 0."""
+def _argmin(size: Callable[[Array], Array], reach: Array) -> Array:
+    """Returns the minimum of a unimodal function of y within [-reach, reach]."""
     low, high = -reach, reach
-    for _ in range(SEARCH):
+    for _ in range(SEARCH_STEPS):
         third = (high - low) / 3
         left = size(low + third) < size(high - third)
         low = jnp.where(left, low, low + third)
@@ -184,19 +202,19 @@ def _lowest(size: Callable[[Array], Array], reach: Array) -> Array:
     return (low + high) / 2
 
 
-def plated(b: Blocks, x: Array, z: Array) -> Matter:
-    """A block's matter, whose rim is brightest at both end plates."""
+def block_matter(b: Blocks, x: Array, z: Array) -> Matter:
+    """Returns a block's matter; its rim is brightest at both end plates."""
     bright = 1 - b.plate * (1 - jnp.clip(jnp.abs(block_level(b, x, z)), 0, 1) ** 4)
-    return b.matter._replace(rim=b.matter.rim * bright)
+    return b.matter._replace(rim_hu=b.matter.rim_hu * bright)
 
 
 def middle(item: Capsules | Blocks | Ellipsoids) -> Array:
-    """[..., 3], about which it lies."""
+    """Returns the middle [..., 3] in mm."""
     return (item.start + item.end) / 2 if isinstance(item, Capsules) else item.centre
 
 
-def reach(item: Capsules | Blocks) -> Array:
-    """[...], mm from its middle beyond which there is nothing of it."""
+def extent(item: Capsules | Blocks) -> Array:
+    """Returns a bound [...] in mm on the distance of its points from its middle."""
     if isinstance(item, Blocks):
         return (item.half**2).sum(-1) ** 0.5
     half = ((item.end - item.start) ** 2).sum(-1) ** 0.5 / 2

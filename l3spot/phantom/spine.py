@@ -1,8 +1,8 @@
-"""The spine: where its vertebrae are, and what each is made of.
+"""The spine: positions, sizes and material of its vertebrae.
 
-Levels count from C1 = 0; T1 = 7, T12 = 18, L1 = 19, L3 = 21, L5 = 23, and L6 = 24 where
-there is one. Sizes are those of adults, in mm, by level; between levels that are named
-they are interpolated.
+Levels count from C1 = 0; T1 = 7, T12 = 18, L1 = 19, L3 = 21, L5 = 23, and L6 = 24 in
+some bodies. Sizes are those of adults by level, in mm; levels without a size are
+interpolated.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from l3spot.phantom.draw import Draw
-from l3spot.phantom.shapes import ABSENT, Blocks, Capsules, Matter
+from l3spot.phantom.shapes import ABSENT_HU, Blocks, Capsules, Matter
 
 LEVELS = 25
 C7, T1, T12, L1, L3, L5, L6 = 6, 7, 18, 19, 21, 23, 24
@@ -24,81 +24,87 @@ def _by_level(**at: float) -> np.ndarray:
     return np.interp(np.arange(LEVELS), where, list(at.values()))
 
 
-HEIGHT = _by_level(C1=12, C3=13, C7=14, T1=16, T6=20, T12=25, L1=27, L4=29, L6=28)
-DISC = _by_level(C1=4, C7=5.5, T1=4, T6=4, T12=6.5, L1=7.5, L4=10.5, L6=9.5)
-WIDTH = _by_level(C1=22, C7=28, T1=29, T5=27, T12=41, L1=42, L3=46, L5=52, L6=53)
-DEPTH = _by_level(C1=15, C7=17, T1=18, T6=26, T12=31, L1=32, L5=36, L6=36)
-# Share of a right angle by which the spine leans back, going up; lying on the back.
-LEAN = _by_level(
+HEIGHT_MM = _by_level(C1=12, C3=13, C7=14, T1=16, T6=20, T12=25, L1=27, L4=29, L6=28)
+DISC_MM = _by_level(C1=4, C7=5.5, T1=4, T6=4, T12=6.5, L1=7.5, L4=10.5, L6=9.5)
+WIDTH_MM = _by_level(C1=22, C7=28, T1=29, T5=27, T12=41, L1=42, L3=46, L5=52, L6=53)
+DEPTH_MM = _by_level(C1=15, C7=17, T1=18, T6=26, T12=31, L1=32, L5=36, L6=36)
+# Angle of the spine to the back, upwards, in right angles, in supine position.
+LEAN_SHARE = _by_level(
     C1=0.1, C4=0.0, C7=-0.3, T3=-0.25, T7=0.0, T10=0.15, T12=0.2, L1=0.17, L3=0.0,
     L4=-0.15, L5=-0.3, L6=-0.38,
 )  # fmt: skip
-SPINOUS_DOWN = _by_level(C1=3, C7=8, T1=14, T6=32, T10=18, T12=8, L1=6, L5=5, L6=4)
-SPINOUS_LONG = _by_level(C1=18, C7=36, T1=34, T6=34, T12=30, L1=33, L3=34, L5=25, L6=20)
-ACROSS_OUT = _by_level(
+SPINOUS_DROP_MM = _by_level(C1=3, C7=8, T1=14, T6=32, T10=18, T12=8, L1=6, L5=5, L6=4)
+SPINOUS_LENGTH_MM = _by_level(
+    C1=18, C7=36, T1=34, T6=34, T12=30, L1=33, L3=34, L5=25, L6=20
+)
+TRANSVERSE_OUT_MM = _by_level(
     C1=35, C2=26, C6=27, C7=32, T1=37, T6=30, T10=27, T12=22, L1=34, L3=44, L5=43
 )
-ACROSS_BACK = _by_level(C1=2, C7=10, T1=18, T6=24, T12=20, L1=12, L5=8, L6=6)
-ACROSS_UP = _by_level(C1=0, C7=2, T1=6, T6=4, T12=2, L1=4, L3=2, L5=8, L6=10)
-# Density of arches; those of the neck are finer than a scan's voxels.
-FIRM = _by_level(C1=0.7, C6=0.75, T1=1.0, L6=1.0)
-FACET = _by_level(C1=20, C6=19, C7=16, T1=12, T9=10, T12=13, L1=14, L5=22, L6=23)
+TRANSVERSE_BACK_MM = _by_level(C1=2, C7=10, T1=18, T6=24, T12=20, L1=12, L5=8, L6=6)
+TRANSVERSE_UP_MM = _by_level(C1=0, C7=2, T1=6, T6=4, T12=2, L1=4, L3=2, L5=8, L6=10)
+# Density of arches; those of the neck are thinner than a scan's voxels.
+ARCH_DENSITY = _by_level(C1=0.7, C6=0.75, T1=1.0, L6=1.0)
+FACET_MM = _by_level(C1=20, C6=19, C7=16, T1=12, T9=10, T12=13, L1=14, L5=22, L6=23)
 
 
 class Spine(NamedTuple):
-    """centre: [L, 3] of the vertebral bodies, mm, L3's is 0.
+    """Vertebrae of a body, in mm from L3's middle.
 
-    axes: [L, 3, 3], rows to the left, to the back, to the head. half: [L, 3] mm.
-    there: bool [L]. sacrum: [3], the middle of S1's upper end plate.
+    Attributes:
+      centre: [L, 3] mm, of the vertebral bodies.
+      axes: [L, 3, 3], rows are unit vectors to the left, to the back and to the head.
+      half: [L, 3] mm, half-axes.
+      present: bool [L].
+      sacrum: [3] mm, the middle of S1's upper end plate.
     """
 
     centre: Array
     axes: Array
     half: Array
-    there: Array
+    present: Array
     sacrum: Array
 
 
-def turn(lean: Array, tilt: Array) -> Array:
-    """Rows to the left, back and head of a frame that leans back and tilts left."""
+def rotation(lean: Array, tilt: Array) -> Array:
+    """Returns the axes (left, back, head) of a frame that leans back and tilts left."""
     c, s, k, t = jnp.cos(lean), jnp.sin(lean), jnp.cos(tilt), jnp.sin(tilt)
     up = jnp.stack([t * c, s, k * c], -1)
     left = jnp.stack([k, jnp.zeros_like(k), -t], -1)
     return jnp.stack([left, jnp.cross(up, left), up], -2)
 
 
-def stand(draw: Draw) -> Spine:
-    """A spine, with its curvature and transitional anatomy."""
+def make_spine(draw: Draw) -> Spine:
+    """Draws a spine, with its curvature and transitional anatomy."""
     r, size = draw.ranges, draw(*draw.ranges.size)
-    there = jnp.ones(LEVELS, bool).at[L6].set(draw.chance(r.sixth_lumbar))
-    fused = draw.chance(r.sacralised) & ~there[L6]
-    height = size * HEIGHT * (1 + 0.03 * draw.normal((LEVELS,)))
-    disc = size * DISC * draw(*r.disc) * draw(0.8, 1.1, (LEVELS,))
+    present = jnp.ones(LEVELS, bool).at[L6].set(draw.chance(r.sixth_lumbar))
+    fused = draw.chance(r.sacralised) & ~present[L6]
+    height = size * HEIGHT_MM * (1 + 0.03 * draw.normal((LEVELS,)))
+    disc = size * DISC_MM * draw(*r.disc_height) * draw(0.8, 1.1, (LEVELS,))
     disc = disc.at[L5].multiply(jnp.where(fused, 0.3, 1.0))
     wide = size * draw(0.92, 1.08)
-    half = jnp.stack([wide * WIDTH, wide * DEPTH, height], -1) / 2
+    half = jnp.stack([wide * WIDTH_MM, wide * DEPTH_MM, height], -1) / 2
     wedge = draw.chance(r.fracture, (LEVELS,)) & (np.arange(LEVELS) > T1)
     half = half.at[:, 2].multiply(jnp.where(wedge, draw(0.6, 0.9, (LEVELS,)), 1.0))
-    lean = jnp.pi / 2 * draw(*r.curve) * LEAN + draw(*r.lean)
-    bend = draw.normal() * r.scoliosis * (1 + 3 * draw.chance(0.1))
+    lean = jnp.pi / 2 * draw(*r.curve) * LEAN_SHARE + draw(*r.lean_rad)
+    bend = draw.normal() * r.scoliosis_rad * (1 + 3 * draw.chance(0.1))
     wave = 2 * jnp.pi * (jnp.arange(LEVELS) / draw(9, 20) + draw(0, 1))
-    tilt = bend * jnp.sin(wave) + draw(*r.roll)
-    axes = turn(lean, tilt)
+    tilt = bend * jnp.sin(wave) + draw(*r.roll_rad)
+    axes = rotation(lean, tilt)
     # From the sacrum up: half of a body, its disc, half of the next.
-    reach = jnp.where(there, 2 * half[:, 2] + disc, 0.0)
+    reach = jnp.where(present, 2 * half[:, 2] + disc, 0.0)
     steps = reach[:, None] * axes[:, 2]
-    top = jnp.cumsum(steps[::-1], 0)[::-1]  # Of each, above S1's plate.
+    top = jnp.cumsum(steps[::-1], 0)[::-1]  # Of each disc, above S1's plate.
     centre = top - half[:, 2:] * axes[:, 2]
     origin = centre[L3]
-    return Spine(centre - origin, axes, half, there, -origin)
+    return Spine(centre - origin, axes, half, present, -origin)
 
 
 def bodies(draw: Draw, spine: Spine, bone: Array) -> Blocks:
-    """The vertebral bodies; bone: density, 1 is a healthy adult's."""
+    """Returns the vertebral bodies; `bone` is the density, 1 for a healthy adult."""
     n = (LEVELS,)
     rim = bone * draw(0.85, 1.15, n) * draw(700, 1200)
-    # C1 has no body to speak of, and what is not there has none.
-    rim = jnp.where(spine.there & (np.arange(LEVELS) > 0), rim, ABSENT)
+    # C1 and absent vertebrae have no body.
+    rim = jnp.where(spine.present & (np.arange(LEVELS) > 0), rim, ABSENT_HU)
     core = bone * draw(130, 260) + draw(-20, 20, n)
     matter = Matter(
         rim, core, jnp.full(n, 2.2), jnp.zeros(n), jnp.full(n, draw(0.08, 0.2))
@@ -110,43 +116,43 @@ def bodies(draw: Draw, spine: Spine, bone: Array) -> Blocks:
 
 
 def arches(draw: Draw, spine: Spine, bone: Array) -> Capsules:
-    """Pedicles, laminae, articular, transverse and spinous processes."""
+    """Returns pedicles, laminae, articular, transverse and spinous processes."""
     parts = [_processes(draw, spine, side) for side in (-1.0, 1.0)]
     parts.append(_spinous(draw, spine))
     start, end, radius, tall, dense = (
         jnp.concatenate([p[i] for p in parts]) for i in range(5)
     )
     n = start.shape[:1]
-    there, firm = (jnp.tile(v, n[0] // LEVELS) for v in (spine.there, FIRM))
+    present, firm = (jnp.tile(v, n[0] // LEVELS) for v in (spine.present, ARCH_DENSITY))
     rim = bone * firm * dense * draw(0.85, 1.15, n) * draw(800, 1300)
-    rim = jnp.where(there, rim, ABSENT)
+    rim = jnp.where(present, rim, ABSENT_HU)
     flat = jnp.full(n, draw(0.15, 0.35))
     matter = Matter(rim, 0.4 * rim, jnp.full(n, 1.5), flat, jnp.full(n, 0.14))
     return Capsules(start, end, radius, tall, matter)
 
 
 def joint(spine: Spine, side: float) -> Array:
-    """[L, 3]: the tips of the transverse processes, where ribs touch them."""
-    tip = np.stack([side * ACROSS_OUT, ACROSS_BACK, ACROSS_UP], -1)
+    """Returns the tips [L, 3] of the transverse processes, where ribs touch them."""
+    tip = np.stack([side * TRANSVERSE_OUT_MM, TRANSVERSE_BACK_MM, TRANSVERSE_UP_MM], -1)
     behind = spine.half * np.array([0.0, 1.0, 0.0])
-    scale = spine.half[:, :1] / (WIDTH / 2)[:, None]
+    scale = spine.half[:, :1] / (WIDTH_MM / 2)[:, None]
     return _place(spine, scale * tip + behind)
 
 
 def _place(spine: Spine, local: Array) -> Array:
-    """From each vertebra's frame [L, 3] to the body's."""
+    """Converts points [L, 3] of each vertebra's frame to the body's."""
     return spine.centre + jnp.einsum("li,lij->lj", local, spine.axes)
 
 
 def _processes(draw: Draw, spine: Spine, side: float) -> tuple[Array, ...]:
     a, b, h = spine.half.T
-    scale = a / (WIDTH / 2)
+    scale = a / (WIDTH_MM / 2)
 
     def at(x: Array, y: Array, z: Array) -> Array:
         spread = jnp.broadcast_arrays(side * x, y, z, a)[:3]
         return _place(spine, jnp.stack(spread, -1))
 
-    x = scale * FACET
+    x = scale * FACET_MM
     root, arch = at(0.62 * a, 0.8 * b, 0.35 * h), at(0.85 * x, b + 9 * scale, 0.25 * h)
     base = at(3.0 + 0 * a, b + 22 * scale, -0.4 * h)
     up, down = at(1.05 * x, b + 9 * scale, h), at(0.85 * x, b + 14 * scale, -1.05 * h)
@@ -156,7 +162,7 @@ def _processes(draw: Draw, spine: Spine, side: float) -> tuple[Array, ...]:
     def radii(first: float, last: float) -> Array:
         return scale[:, None] * draw(0.85, 1.15, (LEVELS, 1)) * jnp.array([first, last])
 
-    # From, to, radii, height over depth, density.
+    # Start, end, radii, height over depth, density.
     out = [
         (root, root, radii(6.0, 6.0), 1.25 * ones, 0.9 * ones),
         (root, arch, radii(4.2, 4.0), 1.5 * ones, 0.9 * ones),
@@ -171,9 +177,9 @@ def _processes(draw: Draw, spine: Spine, side: float) -> tuple[Array, ...]:
 
 def _spinous(draw: Draw, spine: Spine) -> tuple[Array, ...]:
     a, b, h = spine.half.T
-    scale = a / (WIDTH / 2)
+    scale = a / (WIDTH_MM / 2)
     zero = jnp.zeros(LEVELS)
-    back, low = scale * SPINOUS_LONG, scale * SPINOUS_DOWN
+    back, low = scale * SPINOUS_LENGTH_MM, scale * SPINOUS_DROP_MM
     base = _place(spine, jnp.stack([zero, b + 20 * scale, -0.3 * h], -1))
     tip = jnp.stack(
         [2 * draw.normal((LEVELS,)), b + 18 * scale + back, -0.3 * h - low], -1

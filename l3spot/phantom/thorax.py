@@ -1,4 +1,4 @@
-"""Ribs, their cartilage, and the sternum."""
+"""Ribs, their cartilage and the sternum."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,39 +9,41 @@ from l3spot.phantom.shapes import Capsules
 from l3spot.phantom.spine import L1, T1, T12, Spine, joint
 from l3spot.phantom.tubes import refine, tube
 
-PAIRS = 13  # The last is on L1, where there is one.
-# Of the first to the thirteenth pair, mm and degrees from the back: half the width of
-# the chest, how far round the rib goes, how much it falls, how thick it is.
-WIDE = np.array([53, 84, 107, 121, 130, 136, 139, 140, 139, 135, 126, 104, 68.0])
-ROUND = np.array([150, 152, 152, 150, 146, 142, 138, 130, 120, 112, 92, 58, 30.0])
-FALL = np.array([35, 55, 70, 82, 90, 98, 104, 108, 112, 118, 125, 105, 45.0])
-THICK = np.array([4.5, 4.5, 4.6, 4.8, 4.9, 5, 5, 5, 4.9, 4.7, 4.4, 3.8, 2.5])
-STEPS = 12  # Points that a rib bends at.
-FRAGMENTS = 7  # Calcified bits of a cartilage.
+RIB_PAIRS = 13  # The last pair, if present, is on L1.
+# For each pair: half the width of the chest, the angle from the back to the rib's end,
+# the descent from its vertebra to its end, and its radius.
+RIB_OUT_MM = np.array([53, 84, 107, 121, 130, 136, 139, 140, 139, 135, 126, 104, 68.0])
+RIB_ARC_DEG = np.array([150, 152, 152, 150, 146, 142, 138, 130, 120, 112, 92, 58, 30.0])
+RIB_DROP_MM = np.array([35, 55, 70, 82, 90, 98, 104, 108, 112, 118, 125, 105, 45.0])
+RIB_RADIUS_MM = np.array([4.5, 4.5, 4.6, 4.8, 4.9, 5, 5, 5, 4.9, 4.7, 4.4, 3.8, 2.5])
+RIB_POINTS = 12  # Of a rib's line, before refinement.
+CARTILAGE_PIECES = 7  # Of each cartilage.
 
 
 def cage(
     draw: Draw, spine: Spine, bone: Array, girth: Array
 ) -> tuple[list[Capsules], Array]:
-    """Ribs, calcified cartilage and sternum; and where its upper end is."""
+    """Returns ribs, calcified cartilage and sternum; and the sternal notch [3]."""
     size = spine.half[T12, 0] / 20.5
     levels = np.r_[T1 : T12 + 1, L1]
     pairs = 12 - draw.chance(draw.ranges.ribs_11) * 1
     pairs = jnp.where(draw.chance(draw.ranges.ribs_13), 13, pairs)
-    there = (np.arange(PAIRS) < pairs)[:, None]
+    present = (np.arange(RIB_PAIRS) < pairs)[:, None]
     lines = _lines(draw, spine, levels, size, girth)
-    rim = bone * draw(520, 800) * draw(0.88, 1.12, (2, PAIRS, 1))
-    thick = size * THICK[:, None] * draw(0.85, 1.15) * _uneven(draw, lines, 0.12)
+    rim = bone * draw(520, 800) * draw(0.88, 1.12, (2, RIB_PAIRS, 1))
+    thick = (
+        size * RIB_RADIUS_MM[:, None] * draw(0.85, 1.15) * _uneven(draw, lines, 0.12)
+    )
     ribs = tube(
         lines, thick, rim * _uneven(draw, lines, 0.15)[..., 1:], tall=draw(1.2, 1.6),
-        side=0.5, grain=0.1, core=0.5, there=there,
+        side=0.5, grain=0.1, core=0.5, present=present,
     )  # fmt: skip
     front, notch = _front(draw, lines, size, bone)
     return [ribs, *front], notch
 
 
 def _uneven(draw: Draw, lines: Array, much: float) -> Array:
-    """About 1, [2, pairs, points], changing slowly along the lines."""
+    """Returns factors [2, pairs, points] about 1 that change slowly along the lines."""
     share = jnp.linspace(0, 1, lines.shape[2])
     waves = draw(2, 9, (*lines.shape[:2], 1)) * share + draw(
         0, 7, (*lines.shape[:2], 1)
@@ -52,15 +54,15 @@ def _uneven(draw: Draw, lines: Array, much: float) -> Array:
 def _lines(
     draw: Draw, spine: Spine, levels: np.ndarray, size: Array, girth: Array
 ) -> Array:
-    """[2, pairs, points, 3], each from its vertebra to the front."""
+    """Returns lines [2, pairs, points, 3], each from its vertebra to the front."""
     stiff = 0.5 + 0.5 * girth
-    wide = size * stiff * WIDE * (1 + 0.02 * draw.normal())
-    deep = size * stiff * 0.78 * np.maximum(WIDE, 85) * draw(0.9, 1.12)
-    end = jnp.radians(ROUND * draw(0.9, 1.06))
-    # Of ribs that end in the flank, lengths differ most; the twelfth may be a stump.
+    wide = size * stiff * RIB_OUT_MM * (1 + 0.02 * draw.normal())
+    deep = size * stiff * 0.78 * np.maximum(RIB_OUT_MM, 85) * draw(0.9, 1.12)
+    end = jnp.radians(RIB_ARC_DEG * draw(0.9, 1.06))
+    # Floating ribs vary most in length; the twelfth can be a stump.
     end = end.at[10:].multiply(draw(jnp.array([0.75, 0.4, 0.4]), 1.3, (3,)))
-    angle = jnp.linspace(0.32, 1, STEPS) * end[:, None]
-    fall = size * FALL * draw(0.75, 1.25)
+    angle = jnp.linspace(0.32, 1, RIB_POINTS) * end[:, None]
+    fall = size * RIB_DROP_MM * draw(0.75, 1.25)
     share = (1 - jnp.cos(angle * np.pi / (2.2 * jnp.maximum(end[:, None], 1)))) ** 0.75
     lines = []
     for side in (1.0, -1.0):
@@ -73,7 +75,7 @@ def _lines(
         behind = middle[:, 1] + spine.half[levels, 1] + 38 * size
         x = middle[:, :1] + side * wide[:, None] * jnp.sin(angle)
         y = behind[:, None] - deep[:, None] * (1 - jnp.cos(angle))
-        z = middle[:, 2:] - fall[:, None] * share + 2 * draw.normal((PAIRS, 1))
+        z = middle[:, 2:] - fall[:, None] * share + 2 * draw.normal((RIB_PAIRS, 1))
         arc = jnp.stack([x, y, z], -1)
         start = jnp.stack([root, neck + np.array([0.0, 2.0, 0.0])], 1)
         lines.append(jnp.concatenate([start, arc], 1))
@@ -83,7 +85,7 @@ def _lines(
 def _front(
     draw: Draw, lines: Array, size: Array, bone: Array
 ) -> tuple[list[Capsules], Array]:
-    """Cartilage from the ends of ribs 2 to 10 to the sternum, and that; its notch."""
+    """Returns cartilage of ribs 2 to 10 and the sternum; and the sternal notch [3]."""
     ends = lines[:, 1:10, -1]
     x = ends[..., 0].mean()
     front = ends[..., 1].min() - 4 * size
@@ -93,16 +95,16 @@ def _front(
     share = jnp.clip((top - ends[..., 2:] - 10 * size) / (175 * size), 0.1, 0.97)
     at = notch + share * (tip - notch) + jnp.zeros_like(ends)
     at = at.at[..., 0].add(jnp.array([[14.0], [-14.0]]) * size)
-    # Cartilage leaves a rib downwards and comes up to the sternum.
+    # Cartilage descends from the rib and rises to the sternum.
     low = (ends + at) / 2 - jnp.array([0.0, 4.0, 14.0]) * size
-    path = refine(jnp.stack([ends, low, at], 2), FRAGMENTS)
-    old = draw.ranges.calcified
+    path = refine(jnp.stack([ends, low, at], 2), CARTILAGE_PIECES)
+    old = draw.ranges.calcified_cartilage
     grade = draw.chance(old) * draw(0.2, 0.85)
-    there = draw.chance(grade, (*path.shape[:2], path.shape[2] - 1))
-    moved = path + draw.normal(path.shape) * np.array([2.0, 1.5, 2.5])
+    present = draw.chance(grade, (*path.shape[:2], path.shape[2] - 1))
+    shifted = path + draw.normal(path.shape) * np.array([2.0, 1.5, 2.5])
     bits = tube(
-        moved, size * draw(1.5, 3.6, path.shape[:3]), draw(350, 1100, there.shape),
-        core=0.9, side=0.0, grain=0.25, there=there,
+        shifted, size * draw(1.5, 3.6, path.shape[:3]), draw(350, 1100, present.shape),
+        core=0.9, side=0.0, grain=0.25, present=present,
     )  # fmt: skip
     waist = notch + 0.28 * (tip - notch)
     broad = jnp.array([17.0, 10.0, 15.0]) * size

@@ -1,4 +1,4 @@
-"""The trunk's outline: skin, fat, muscle."""
+"""The outline of the trunk: skin, fat and muscle."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,11 @@ from jax import Array
 from scipy.interpolate import PchipInterpolator
 
 from l3spot.phantom.draw import Draw
-from l3spot.phantom.shapes import AIR, rise
+from l3spot.phantom.shapes import AIR_HU, smooth_step
 from l3spot.phantom.spine import L3, Spine
 
-# Height above L3, half the width and half the depth of the trunk of an average adult,
-# without its fat; arms apart. Then how much of the fat is there. The neck
-# ends in the head, which is another's.
+# Height above L3, half width and half depth of an average adult's trunk without fat and
+# arms, in mm; then the relative thickness of the fat. The head is not included.
 KNOTS = np.array([
     (-345, 3, 3, 0.0), (-330, 40, 60, 0.5), (-290, 135, 85, 0.7), (-230, 160, 100, 1.0),
     (-150, 156, 104, 1.0), (-80, 142, 98, 1.1), (-20, 132, 92, 1.0),
@@ -24,16 +23,21 @@ KNOTS = np.array([
 _heights = np.arange(-345.0, 491, 10)
 OUTLINE = np.c_[
     _heights, PchipInterpolator(KNOTS[:, 0], KNOTS[:, 1:])(_heights)
-]  # Without corners.
-SKIN = -5.0  # HU.
-WALL = 16.0  # mm of muscle around the inside.
+]  # Smooth.
+SKIN_HU = -5.0
+WALL_MM = 16.0  # Thickness of muscle around the inside.
 
 
 class Trunk(NamedTuple):
-    """The body's outline: two ellipses at each height, of the flesh and of the skin.
+    """The outline: two ellipses at each height, of the flesh and of the skin.
 
-    height: [K] mm. middle: [K, 2] x and y of their centre. flesh, skin: [K, 2] half
-    width and half depth. muscle, fat: HU.
+    Attributes:
+      height: [K] mm.
+      middle: [K, 2] mm, x and y of the centre.
+      flesh: [K, 2] mm, half width and half depth.
+      skin: [K, 2] mm, half width and half depth.
+      muscle: HU.
+      fat: HU.
     """
 
     height: Array
@@ -45,7 +49,7 @@ class Trunk(NamedTuple):
 
 
 def at_height(trunk: Trunk, z: Array) -> tuple[Array, Array, Array]:
-    """middle, flesh and skin [..., 2] at heights z [...]."""
+    """Returns middle, flesh and skin [..., 2] at heights z [...]."""
 
     def one(values: Array) -> Array:
         return jnp.stack(
@@ -56,7 +60,7 @@ def at_height(trunk: Trunk, z: Array) -> tuple[Array, Array, Array]:
 
 
 def value(t: Trunk, x: Array, y: Array | None, z: Array, w: Array) -> Array:
-    """HU [...] of points: skin, fat, muscle, fat within; with no y, the largest."""
+    """Returns HU [...] of points; without y, the largest along y."""
     middle, flesh, skin = at_height(t, z)
     u, v = x - middle[..., 0], 0.0 if y is None else y - middle[..., 1]
 
@@ -66,20 +70,20 @@ def value(t: Trunk, x: Array, y: Array | None, z: Array, w: Array) -> Array:
 
     beyond = jnp.maximum(t.height[0] - z, z - t.height[-1])
     s, f = (depth(a) - jnp.maximum(beyond, 0) for a in (skin, flesh))
-    outer = AIR + (SKIN - AIR) * rise(s, w)
-    inner = AIR + (t.muscle - AIR) * rise(f, w)
+    outer = AIR_HU + (SKIN_HU - AIR_HU) * smooth_step(s, w)
+    inner = AIR_HU + (t.muscle - AIR_HU) * smooth_step(f, w)
     if y is None:
         return jnp.maximum(outer, inner)
-    outer = outer - (SKIN - t.fat) * rise(s - w - 1, 1.0)
-    within = inner - (t.muscle - t.fat) * rise(f - w - WALL, 2.0)
+    outer = outer - (SKIN_HU - t.fat) * smooth_step(s - w - 1, 1.0)
+    within = inner - (t.muscle - t.fat) * smooth_step(f - w - WALL_MM, 2.0)
     return jnp.maximum(outer, within)
 
 
-def around(draw: Draw, spine: Spine, girth: Array, fat: Array) -> Trunk:
-    """An outline around a spine."""
+def make_trunk(draw: Draw, spine: Spine, girth: Array, fat: Array) -> Trunk:
+    """Draws an outline around a spine."""
     size = spine.half[L3, 0] / 23
     z, a, b, share = OUTLINE.T
-    # Belly and hips vary by more than chest and neck do.
+    # Belly and hips vary more than chest and neck.
     wide = 1 + (girth - 1) * np.interp(z, [-150, 50, 350, 450], [0.8, 1, 1, 0.2])
     belly = 1 + draw(0.0, 0.35) * jnp.exp(-(((z - draw(-60, 60)) / 130.0) ** 2))
     waves = draw(0, 2 * np.pi, (2, 2, 1)) + z / np.array([[55.0], [90.0]])

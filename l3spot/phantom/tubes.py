@@ -1,4 +1,4 @@
-"""Lines and balls of `Capsules`, and how they are put together."""
+"""Builds `Capsules` from lines and balls."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from l3spot.phantom.shapes import ABSENT, Capsules, Matter
+from l3spot.phantom.shapes import ABSENT_HU, Capsules, Matter
 
 
 def tube(
@@ -20,18 +20,28 @@ def tube(
     side: ArrayLike = 0.3,
     tall: ArrayLike = 1.0,
     grain: ArrayLike = 0.1,
-    there: ArrayLike = True,
+    present: ArrayLike = True,
 ) -> Capsules:
-    """A line through points [..., K, 3]: K - 1 capsules for each.
+    """Returns lines through points [..., K, 3] as K - 1 capsules each.
 
-    radius: mm, at the points; rim: HU of the segments; core: share of rim; rest as in
-    `Capsules` and `Matter`. All spread over the points' leading axes.
+    All arguments are broadcast over the points' leading axes.
+
+    Args:
+      points: [..., K, 3] mm.
+      radius: mm, at the points.
+      rim: HU of the segments.
+      core: share of the rim's HU.
+      cortex: mm.
+      side: see `Matter.side_loss`.
+      tall: see `Capsules.tall`.
+      grain: see `Matter.grain`.
+      present: whether a segment exists.
     """
     size = points.shape[:-1]
     r = jnp.broadcast_to(jnp.asarray(radius, float), size)
-    few = (*size[:-1], size[-1] - 1)
-    rims = jnp.broadcast_to(jnp.asarray(rim, float), few)
-    rims = jnp.where(jnp.broadcast_to(there, few), rims, ABSENT)
+    segments = (*size[:-1], size[-1] - 1)
+    rims = jnp.broadcast_to(jnp.asarray(rim, float), segments)
+    rims = jnp.where(jnp.broadcast_to(present, segments), rims, ABSENT_HU)
     n = rims.size
 
     def full(v: ArrayLike) -> Array:
@@ -51,37 +61,38 @@ def ball(
     centre: Array,
     radius: ArrayLike,
     rim: ArrayLike,
-    there: ArrayLike = True,
+    present: ArrayLike = True,
     **matter: ArrayLike,
 ) -> Capsules:
-    """Balls at [..., 3]; the rest as in `tube`."""
+    """Returns balls at [..., 3] mm; other arguments as in `tube`."""
     size = centre.shape[:-1]
-    radius, rim, there = (
-        jnp.broadcast_to(jnp.asarray(v), size)[..., None] for v in (radius, rim, there)
+    radius, rim, present = (
+        jnp.broadcast_to(jnp.asarray(v), size)[..., None]
+        for v in (radius, rim, present)
     )
-    twice = jnp.stack([centre, centre], -2)
-    return tube(twice, radius, rim, there=there, **matter)
+    ends = jnp.stack([centre, centre], -2)
+    return tube(ends, radius, rim, present=present, **matter)
 
 
-def join(parts: Sequence[Capsules]) -> Capsules:
-    """All of them."""
+def concatenate(parts: Sequence[Capsules]) -> Capsules:
+    """Concatenates capsules."""
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
-def both(points: Array) -> Array:
-    """Points [..., 3] of the left side, and mirrored: [2, ..., 3]."""
+def mirror_pair(points: Array) -> Array:
+    """Returns points [..., 3] of the left side and of the right: [2, ..., 3]."""
     return jnp.stack([points, points * jnp.array([-1.0, 1.0, 1.0])])
 
 
-def bow(*points: Sequence[float | Array]) -> Array:
-    """[K, 3] of points that hold numbers and scalars."""
+def polyline(*points: Sequence[float | Array]) -> Array:
+    """Returns points [K, 3] from numbers and scalar arrays."""
     return jnp.array([[jnp.asarray(v, float) for v in p] for p in points])
 
 
 def refine(points: Array, times: int) -> Array:
-    """A line [..., K, 3] bent smoothly: `times` points for each segment, and the last.
+    """Returns a smooth line with `times` points for each segment of [..., K, 3].
 
-    Catmull-Rom, so it goes through the points.
+    It is a Catmull-Rom spline, which passes through the points.
     """
     first = 2 * points[..., :1, :] - points[..., 1:2, :]
     last = 2 * points[..., -1:, :] - points[..., -2:-1, :]

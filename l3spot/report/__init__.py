@@ -1,1 +1,1 @@
-"""Results of a scan as files, pages and tables."""
+"""Results of scans, their files and their errors."""

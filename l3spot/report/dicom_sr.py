@@ -1,9 +1,9 @@
-"""What was found, as DICOM objects for an archive: a report and the picture.
+"""Writes the result of a scan as DICOM objects for an archive: an SR and a capture.
 
-The report is a Comprehensive SR by template TID 1500: the finding L3 vertebra, its z in
-mm, and the slice's image; the picture is a secondary capture. Both say whose they are
-and of which study, as the scan does, for an archive would refuse them otherwise. They
-are preliminary and not verified. By highdicom, which is an extra.
+The report is a Comprehensive SR (template TID 1500) with the finding L3 vertebra, its z
+in mm and a reference to the slice. The picture is a secondary capture. Both copy the
+patient and study of the scan, since an archive refuses them otherwise. They are marked
+as preliminary and not verified. highdicom, an optional dependency, builds them.
 """
 
 import importlib.metadata
@@ -23,31 +23,46 @@ from l3spot.ct import dicom, source_file
 from l3spot.ct.slices import ScanFile
 from l3spot.ct.volumes import Volume
 from l3spot.report import result
-from l3spot.report.result import Found
+from l3spot.report.result import L3Result
 from mtl.host import workdir
 from mtl.host.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from highdicom.base import SOPClass
 
-WHOSE = (
+PATIENT_AND_STUDY = (
     *("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate"),
     *("PatientSex", "StudyDate", "StudyTime", "StudyID", "StudyDescription"),
     *("AccessionNumber", "ReferringPhysicianName", "SpecificCharacterSet"),
 )
-NAMED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-BLANK = (
+REFERENCE_UIDS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+)
+EMPTY_FIELDS = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
-MAKER = "evolving-mtl"
-SERIES = {"sr": 9301, "sc": 9302}  # Numbers that scanners hardly use.
-# What pydicom and highdicom raise on headers that are odd.
-ODD = (*dicom.READ_ERRORS, AttributeError, LookupError, TypeError, ArithmeticError)
+MANUFACTURER = "evolving-mtl"
+SERIES_NUMBERS = {"sr": 9301, "sc": 9302}  # Scanners hardly use these.
+# pydicom and highdicom raise these on unusual headers.
+HEADER_ERRORS = (
+    *dicom.READ_ERRORS,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+)
 
 
 def check() -> None:
-    """Raises ConfigError if highdicom is not installed."""
+    """Checks that highdicom is installed.
+
+    Raises:
+      ConfigError: it is not.
+    """
     if importlib.util.find_spec("highdicom") is None:
         raise ConfigError(
             "--dicom needs highdicom, which is not installed: pip install "
@@ -56,92 +71,99 @@ def check() -> None:
 
 
 def write(
-    out: Path, name: str, volume: Volume, spotted: Found, picture: bytes, about: str
+    out: Path, name: str, volume: Volume, l3_result: L3Result, png: bytes, about: str
 ) -> None:
-    """NAME.sc.dcm, and NAME.sr.dcm if L3 is in view.
+    """Writes NAME.sc.dcm, and NAME.sr.dcm if L3 is in view.
 
     Args:
       out: the folder.
-      name: of the scan.
+      name: the scan's.
       volume: the scan.
-      spotted: what was found in it.
-      picture: a PNG.
+      l3_result: the result of the scan.
+      png: the picture.
       about: how the model was trained.
 
     Raises:
-      DataError: no DICOM file holds the slice alone, or its header makes no sense.
+      DataError: no DICOM file holds the slice alone, or its header is not valid.
       WorkdirError: a file cannot be written.
     """
-    file = source_file.find(volume, spotted.plane)
+    file = source_file.find(volume, l3_result.slice_index)
     try:
-        source = _header(file)
-        made = {"sc": _capture(source, picture)}
-        if spotted.status == result.IN:
-            made["sr"] = _report(source, spotted.z, about)
-        content = {end: _content(one, source) for end, one in made.items()}
-    except ODD as e:
+        source = _read_header(file)
+        made = {"sc": _secondary_capture(source, png)}
+        if l3_result.status == result.IN_VIEW:
+            made["sr"] = _report(source, l3_result.z_mm, about)
+        content = {end: _file_bytes(one, source) for end, one in made.items()}
+    except HEADER_ERRORS as e:
         why = " ".join(str(e).split())
         raise DataError(f"{file}: its header gives no DICOM report ({why})") from e
     for end, whole in content.items():
         workdir.write_bytes(out / f"{name}.{end}.dcm", whole)
 
 
-def _header(file: ScanFile) -> Dataset:
-    """What a slice says of itself, its patient and study, and nothing else."""
+def _read_header(file: ScanFile) -> Dataset:
+    """Reads the UIDs, the patient and the study of a slice."""
     with file.open() as stream:
-        head = pydicom.dcmread(
-            stream, stop_before_pixels=True, force=True, specific_tags=[*WHOSE, *NAMED]
+        header = pydicom.dcmread(
+            stream,
+            stop_before_pixels=True,
+            force=True,
+            specific_tags=[*PATIENT_AND_STUDY, *REFERENCE_UIDS],
         )
-    lacking = [name for name in NAMED if not head.get(name)]
-    if lacking:
-        raise ValueError(f"it lacks {', '.join(lacking)}")
-    return head
+    missing = [name for name in REFERENCE_UIDS if not header.get(name)]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    return header
 
 
-def _reference(source: Dataset) -> Dataset:
-    """The slice without the patient; highdicom would judge how names are spelled."""
+def _without_patient(source: Dataset) -> Dataset:
+    """Returns the slice's UIDs without the patient.
+
+    highdicom rejects some spellings of patient names.
+    """
     reference = Dataset()
-    for name in BLANK:
+    for name in EMPTY_FIELDS:
         setattr(reference, name, "")
-    for name in NAMED:
+    for name in REFERENCE_UIDS:
         setattr(reference, name, source[name].value)
     return reference
 
 
-def _common(end: str) -> dict[str, Any]:
+def _common_fields(end: str) -> dict[str, Any]:
     return {
         "series_instance_uid": generate_uid(),
-        "series_number": SERIES[end],
+        "series_number": SERIES_NUMBERS[end],
         "sop_instance_uid": generate_uid(),
         "instance_number": 1,
-        "manufacturer": MAKER,
+        "manufacturer": MANUFACTURER,
         "manufacturer_model_name": "l3spot",
-        "software_versions": importlib.metadata.version(MAKER),
+        "software_versions": importlib.metadata.version(MANUFACTURER),
         "series_description": "L3 slice, not verified",
     }
 
 
-def _capture(source: Dataset, picture: bytes) -> "SOPClass":
-    """The picture, whose projection has the patient's left to the right."""
+def _secondary_capture(source: Dataset, png: bytes) -> "SOPClass":
+    """Returns the picture as a capture; the patient's left is at its right."""
     from highdicom.sc import SCImage
 
-    pixels = np.array(Image.open(io.BytesIO(picture)).convert("RGB"))
+    pixels = np.array(Image.open(io.BytesIO(png)).convert("RGB"))
     made = SCImage.from_ref_dataset(
-        _reference(source), pixels, photometric_interpretation="RGB", bits_allocated=8,
+        _without_patient(source), pixels,
+        photometric_interpretation="RGB", bits_allocated=8,
         coordinate_system="PATIENT", patient_orientation=("L", "F"),
-        transfer_syntax_uid=ExplicitVRLittleEndian, **_common("sc"),
+        transfer_syntax_uid=ExplicitVRLittleEndian, **_common_fields("sc"),
     )  # fmt: skip
-    made.BodyPartExamined = "LSPINE"  # Else an archive may ask for its side.
+    made.BodyPartExamined = "LSPINE"  # Some archives require a laterality otherwise.
     return made
 
 
-def _report(source: Dataset, z: float, about: str) -> "SOPClass":
-    """L3, its z, the slice, and what found it."""
+def _report(source: Dataset, z_mm: float, about: str) -> "SOPClass":
+    """Returns the report: L3, its z, the slice and the algorithm."""
     from highdicom import sr
 
     kind, uid = source.SOPClassUID, source.SOPInstanceUID
     place = sr.Measurement(
-        name=codes.DCM.ImagePositionPatientZ, value=round(z, 2),
+        name=codes.DCM.ImagePositionPatientZ, value=round(z_mm, 2),
         unit=codes.UCUM.Millimeter,
         referenced_images=[sr.SourceImageForMeasurement(kind, uid)],
     )  # fmt: skip
@@ -151,12 +173,12 @@ def _report(source: Dataset, z: float, about: str) -> "SOPClass":
         finding_sites=[sr.FindingSite(codes.SCT.L3Vertebra)],
         source_images=[sr.SourceImageForMeasurementGroup(kind, uid)],
         algorithm_id=sr.AlgorithmIdentification(
-            "l3spot", importlib.metadata.version(MAKER), [about]
+            "l3spot", importlib.metadata.version(MANUFACTURER), [about]
         ),
     )  # fmt: skip
     device = sr.DeviceObserverIdentifyingAttributes(
-        uid=generate_uid(entropy_srcs=[MAKER, about]), name="l3spot",
-        manufacturer_name=MAKER, model_name="l3spot",
+        uid=generate_uid(entropy_srcs=[MANUFACTURER, about]), name="l3spot",
+        manufacturer_name=MANUFACTURER, model_name="l3spot",
     )  # fmt: skip
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(
@@ -166,13 +188,13 @@ def _report(source: Dataset, z: float, about: str) -> "SOPClass":
         imaging_measurements=[l3],
     )
     return sr.ComprehensiveSR(
-        [_reference(source)], content, is_complete=True, **_common("sr")
+        [_without_patient(source)], content, is_complete=True, **_common_fields("sr")
     )
 
 
-def _content(made: "SOPClass", source: Dataset) -> bytes:
-    """The bytes of its file, of the patient and study that the source names."""
-    for name in WHOSE:
+def _file_bytes(made: "SOPClass", source: Dataset) -> bytes:
+    """Returns the file of an object, with the source's patient and study."""
+    for name in PATIENT_AND_STUDY:
         if name in source:
             made.add(source[name])
     stream = io.BytesIO()

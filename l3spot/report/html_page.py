@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from l3spot.localize.model import SURE
+from l3spot.localize.model import MIN_CONFIDENCE
 from mtl.host import html
 
 # Columns of the table, from results.csv, with the CSS classes of their cells.
@@ -36,7 +36,7 @@ def render(rows: Sequence[dict[str, Any]], about: str) -> str:
         "l3spot/report/index.html",
         title=f"L3 in {len(rows)} scans",
         counts=", ".join(counts),
-        min_confidence=f"{SURE:g}",
+        min_confidence=f"{MIN_CONFIDENCE:g}",
         about=about,
         columns=[dict(name=k, css_class=v) for k, v in COLUMN_CLASSES.items()],
         rows=[row | {"url": _url(row["scan"])} for row in worst_first],

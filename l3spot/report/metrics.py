@@ -1,66 +1,71 @@
-"""Errors of predicted positions, in mm and in slices, and their average over folds."""
+"""Errors of predicted positions in mm and in slices, and their average over folds."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-# An error of more than half a lumbar vertebra and its disc is at another vertebra.
+# A larger error is more than half the height of a lumbar vertebra and its disc.
 WRONG_VERTEBRA_MM = 18.0
 COUNTS = ("scans", "compared")
 
 
 def errors(
-    predicted: np.ndarray, true: np.ndarray, step: np.ndarray | None = None
+    predicted_mm: np.ndarray, true_mm: np.ndarray, slice_mm: np.ndarray | None = None
 ) -> dict[str, float]:
-    """What errors come to.
+    """Summarises the errors of predicted positions.
 
     Args:
-      predicted: [N] z in mm; NaN where L3 was said not to be in view.
-      true: [N] z in mm; NaN where it is not.
-      step: [N] mm between slices; NaN where it is not known.
+      predicted_mm: [N] z; NaN where the prediction is that L3 is not in view.
+      true_mm: [N] z; NaN where L3 is not in view.
+      slice_mm: [N] distance between slices; NaN where it is unknown.
 
     Returns:
-      Over scans that have L3 and for which it was found: mean, standard deviation,
-      median, 95th percentile and largest of the absolute error in mm, and in slices if
-      all steps are known, and shares within 5 and 10 mm and at another vertebra. Of
-      those that have it, the share that was missed; of those that lack it, the share
-      for which it was "found".
+      The number of scans, and of scans that are compared: those with L3 in view for
+      which a position is predicted. Over these, the mean, standard deviation, median,
+      95th percentile and maximum of the absolute error in mm; the shares within 5 mm,
+      within 10 mm and at another vertebra; and the errors in slices if all distances
+      between slices are known. "missed" is the share of scans with L3 for which none is
+      predicted, "false_alarms" the share of scans without L3 for which one is.
     """
-    has, said = ~np.isnan(true), ~np.isnan(predicted)
-    away = np.abs(predicted - true)[has & said]
-    told: dict[str, float] = {"scans": len(true), "compared": len(away)}
-    if len(away):
-        told |= _spread(away, "mm")
-        told |= {
-            "within_5_mm": (away <= 5).mean(), "within_10_mm": (away <= 10).mean(),
-            "wrong_vertebra": (away > WRONG_VERTEBRA_MM).mean(),
-        }  # fmt: skip
-        if step is not None and not np.isnan(step[has & said]).any():
-            told |= _spread(away / step[has & said], "slices")
-    if has.any():
-        told["missed"] = float((~said[has]).mean())
-    if (~has).any():
-        told["false_alarms"] = float(said[~has].mean())
-    return {name: float(value) for name, value in told.items()}
+    in_view, predicted = ~np.isnan(true_mm), ~np.isnan(predicted_mm)
+    compared = in_view & predicted
+    error_mm = np.abs(predicted_mm - true_mm)[compared]
+    summary: dict[str, float] = {"scans": len(true_mm), "compared": len(error_mm)}
+    if len(error_mm):
+        summary |= _spread(error_mm, "mm")
+        summary |= {
+            "within_5_mm": (error_mm <= 5).mean(),
+            "within_10_mm": (error_mm <= 10).mean(),
+            "wrong_vertebra": (error_mm > WRONG_VERTEBRA_MM).mean(),
+        }
+        if slice_mm is not None and not np.isnan(slice_mm[compared]).any():
+            summary |= _spread(error_mm / slice_mm[compared], "slices")
+    if in_view.any():
+        summary["missed"] = float((~predicted[in_view]).mean())
+    if (~in_view).any():
+        summary["false_alarms"] = float(predicted[~in_view].mean())
+    return {name: float(value) for name, value in summary.items()}
 
 
-def _spread(away: np.ndarray, unit: str) -> dict[str, float]:
+def _spread(error: np.ndarray, unit: str) -> dict[str, float]:
     return {
-        f"mean_{unit}": away.mean(), f"std_{unit}": away.std(),
-        f"median_{unit}": np.median(away), f"p95_{unit}": np.percentile(away, 95),
-        f"max_{unit}": away.max(),
-    }  # fmt: skip
+        f"mean_{unit}": error.mean(),
+        f"std_{unit}": error.std(),
+        f"median_{unit}": np.median(error),
+        f"p95_{unit}": np.percentile(error, 95),
+        f"max_{unit}": error.max(),
+    }
 
 
 def average(folds: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The mean of the folds' means, that of their standard deviations, and so on.
+    """Averages each number over the folds, standard deviations included.
 
-    Scans are summed; what not all folds have is left out.
+    Numbers of scans are summed. Numbers that some folds lack are left out.
     """
-    told = {k: sum(f[k] for f in folds) for k in COUNTS}
+    sums = {k: sum(f[k] for f in folds) for k in COUNTS}
     numbers = [k for k in folds[0] if k not in COUNTS and _is_number(folds, k)]
-    return told | {k: float(np.mean([f[k] for f in folds])) for k in numbers}
+    return sums | {k: float(np.mean([f[k] for f in folds])) for k in numbers}
 
 
 def _is_number(folds: Sequence[dict[str, Any]], key: str) -> bool:

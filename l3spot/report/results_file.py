@@ -1,4 +1,4 @@
-"""What `l3spot.predict` found, read back from its results.csv."""
+"""Reads results.csv, which `l3spot.predict` writes."""
 
 import csv
 import math
@@ -8,24 +8,27 @@ from typing import NamedTuple
 from mtl.host.errors import DataError
 
 
-class Result(NamedTuple):
-    """Of a scan; NaN is what is not known.
+class ResultRow(NamedTuple):
+    """The result of a scan; unknown numbers are NaN.
 
-    z: mm; NaN if L3 was said not to be in view. step: mm between slices. low: z of the
-    lowest slice, mm. fold: "" if there is none.
+    Attributes:
+      z_mm: of L3; NaN if the result is that L3 is not in view.
+      slice_mm: the distance between slices.
+      low_mm: z of the lowest slice.
+      fold: the fold's name, or "".
     """
 
-    z: float
-    step: float
-    low: float
+    z_mm: float
+    slice_mm: float
+    low_mm: float
     fold: str
 
 
-def read(path: Path) -> dict[str, Result]:
-    """The rows by scan; failed scans are left out.
+def read(path: Path) -> dict[str, ResultRow]:
+    """Returns the rows by scan, without those of failed scans.
 
     Raises:
-      DataError: it is no results.csv.
+      DataError: the file is no results.csv.
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
@@ -37,8 +40,9 @@ def read(path: Path) -> dict[str, Result]:
         ) from e
 
 
-def _result(row: dict[str, str]) -> Result:
-    step, low = (float(row.get(name) or math.nan) for name in ("slice_mm", "low_mm"))
-    if step <= 0:
-        raise ValueError(f"slice_mm={step:g}")
-    return Result(float(row["z_mm"] or math.nan), step, low, row.get("fold") or "")
+def _result(row: dict[str, str]) -> ResultRow:
+    slice_mm, low_mm = (float(row.get(k) or math.nan) for k in ("slice_mm", "low_mm"))
+    if slice_mm <= 0:
+        raise ValueError(f"slice_mm={slice_mm:g}")
+    z_mm = float(row["z_mm"] or math.nan)
+    return ResultRow(z_mm, slice_mm, low_mm, row.get("fold") or "")

@@ -1,4 +1,4 @@
-"""What `l3spot.evaluate` measured, as text in aligned columns."""
+"""Formats the numbers of `l3spot.evaluate` as text in aligned columns."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,19 +7,19 @@ UNITS = ("slices", "mm")
 TABLES = ("folds", "readers")
 
 
-def text(told: dict[str, Any]) -> str:
-    """The numbers, one a line; then a table by fold and one by reader, if asked for."""
-    numbers = [[k, f"{v:.4g}"] for k, v in told.items() if k not in TABLES]
+def text(summary: dict[str, Any]) -> str:
+    """Formats the numbers, one a line, then the tables by fold and by reader if any."""
+    numbers = [[k, f"{v:.4g}"] for k, v in summary.items() if k not in TABLES]
     parts = [aligned(numbers)]
-    parts += [_table(name[:-1], rows) for name, rows in told.items() if name in TABLES]
+    parts += [_table(k[:-1], rows) for k, rows in summary.items() if k in TABLES]
     return "\n\n".join(parts)
 
 
-def _table(what: str, rows: Sequence[dict[str, Any]]) -> str:
-    """Mean ± standard deviation of the absolute error, a row a fold or reader."""
-    head = [what, "scans", "compared", *UNITS]
+def _table(group: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Formats mean ± standard deviation of the absolute error, a row for each group."""
+    head = [group, "scans", "compared", *UNITS]
     cells = [
-        [str(row[what]), str(int(row["scans"])), str(int(row["compared"]))]
+        [str(row[group]), str(int(row["scans"])), str(int(row["compared"]))]
         + [_spread(row, unit) for unit in UNITS]
         for row in rows
     ]
@@ -33,7 +33,7 @@ def _spread(row: dict[str, Any], unit: str) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they must be, the first to the left, others to the right."""
+    """Pads cells to columns of equal width; the first is left-aligned, others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

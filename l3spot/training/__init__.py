@@ -1,1 +1,1 @@
-"""Training of the network that finds L3."""
+"""Trains the network that finds L3."""

@@ -1,9 +1,9 @@
-"""Cuts strips of windows out of pictures and varies them, on the device.
+"""Random augmentation: cuts strips of windows out of scans and changes them.
 
-Pictures come as HU, so that the window of HU is drawn as well. What is drawn is wide on
-purpose: networks that saw phantoms alone must not rely on how phantoms look. A strip is
-bent (`_bend`), gets what people have in them and on them (`_fill`), and is shown as a
-scanner and a reader would (`_look`).
+It runs on the device, on HU, so that the HU window is random too. The ranges are wide:
+networks that are trained on phantoms alone must not depend on details of phantoms. A
+strip is deformed (`_deform`), gets objects and artefacts (`_add_objects`), and is
+converted to grey values with noise (`_to_noisy_grey`).
 """
 
 import math
@@ -13,62 +13,75 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-from l3spot.localize.preprocess import AIR, HEIGHT, MARGIN, MM, WIDTH
+from l3spot.localize.preprocess import AIR_HU, HEIGHT_PX, MARGIN_PX, MM_PER_PX, WIDTH_PX
 
-BEYOND = 25  # Pixels beyond a scan's ends at which windows still have their middle.
-LEAST = 50.0  # Pixels that cuts leave of a scan.
-THINGS = 12  # At most, in a strip.
-ARTEFACTS = 4  # Rows with streaks, at most.
+BEYOND_PX = 25  # Windows count if their centre lies so far beyond a scan's ends.
+MIN_SCAN_PX = 50.0  # Random cuts leave at least so many rows of a scan.
+MAX_OBJECTS = 12  # In a strip.
+MAX_STREAKS = 4  # Bands of streaks in a strip.
 
 
-class Range(NamedTuple):
-    """Ranges of uniform draws; our choice.
+class AugmentationRanges(NamedTuple):
+    """Ranges of the random changes; uniform, and our choice.
 
-    Place. near: share of strips that L3 is in. cut: share of scans that are cut at a
-    row, above or below; sides: at columns as well, of those.
-    Shape. scale: of height and width, each. tilt: radians. stretch: how much lengths
-    change along the spine. sway: how far the spine leaves its line, pixels.
-    Things. things: the largest share of `THINGS` that are there: contrast, chalk,
-    metal, wires, an arm. lift: HU of soft tissue and table, at least, in half the
-    strips. streaks: of rows that are noisy, HU.
-    Look. low, span: HU of black, and up to white. gamma: exponent of grey. noise, haze:
-    standard deviations of noise a pixel and of brightness that changes slowly.
-    boxes: greatest side of what is hidden, pixels.
+    Attributes:
+      l3_share: share of strips with L3 in them.
+      cut_share: share of scans that are cut at a row, above or below.
+      side_cut_share: share of scans that are cut at columns.
+      scale: factors of height and of width, drawn separately.
+      tilt_rad: largest rotation in the image.
+      stretch: largest relative change of lengths along the spine.
+      sway_px: largest displacement of the spine to a side.
+      object_share: largest share of `MAX_OBJECTS` that are drawn, such as contrast
+        agent, calcifications, metal, wires or an arm.
+      body_floor_hu: in half of the strips, the least HU of the body, for soft tissue or
+        a table behind it.
+      streak_hu: largest standard deviation of noise in streaks.
+      low_hu: HU that become black.
+      window_hu: HU from black to white.
+      gamma: exponents of the grey values.
+      noise: largest standard deviation of pixel noise, in grey values.
+      shading: largest standard deviation of slow changes of brightness.
+      box_px: largest side of hidden boxes.
     """
 
-    near: float = 0.7
-    cut: float = 0.5
-    sides: float = 0.25
+    l3_share: float = 0.7
+    cut_share: float = 0.5
+    side_cut_share: float = 0.25
     scale: tuple[float, float] = (0.8, 1.2)
-    tilt: float = 0.1
+    tilt_rad: float = 0.1
     stretch: float = 0.15
-    sway: float = 6.0
-    things: float = 0.8
-    lift: tuple[float, float] = (-150.0, 200.0)
-    streaks: float = 150.0
-    low: tuple[float, float] = (-150.0, 250.0)
-    span: tuple[float, float] = (500.0, 1400.0)
+    sway_px: float = 6.0
+    object_share: float = 0.8
+    body_floor_hu: tuple[float, float] = (-150.0, 200.0)
+    streak_hu: float = 150.0
+    low_hu: tuple[float, float] = (-150.0, 250.0)
+    window_hu: tuple[float, float] = (500.0, 1400.0)
     gamma: tuple[float, float] = (0.6, 1.6)
     noise: float = 0.06
-    haze: float = 0.25
-    boxes: int = 40
+    shading: float = 0.25
+    box_px: int = 40
 
 
 class Strip(NamedTuple):
-    """x: [rows, WIDTH] in [0, 1]. clean: x as it was before it was spoilt.
+    """A random strip of T windows.
 
-    away: [T], L3's row less each window's middle, mm.
-    inside: bool [T], whether the window's middle is in the scan, or `BEYOND` beyond it.
+    Attributes:
+      x: [rows, WIDTH_PX] in [0, 1], the network's input.
+      clean: [rows, WIDTH_PX] in [0, 1], x without blur, noise and hidden boxes.
+      offset_mm: [T], L3 below each window's centre.
+      counted: bool [T], whether the window's centre lies in the scan, or at most
+        `BEYOND_PX` beyond it.
     """
 
     x: jax.Array
     clean: jax.Array
-    away: jax.Array
-    inside: jax.Array
+    offset_mm: jax.Array
+    counted: jax.Array
 
 
 class _Draw:
-    """Uniform numbers, one draw after the other, of keys that were split at once."""
+    """Draws random numbers, each with the next key."""
 
     def __init__(self, key: jax.Array) -> None:
         self._keys = iter(jax.random.split(key, 48))
@@ -79,7 +92,7 @@ class _Draw:
         return jax.random.uniform(next(self._keys), shape, minval=low, maxval=high)
 
     def log(self, low: float, high: float, shape: tuple[int, ...] = ()) -> jax.Array:
-        """As often between 1 and 2 as between 2 and 4."""
+        """Draws log-uniform numbers."""
         return jnp.exp(self(math.log(low), math.log(high), shape))
 
     def normal(self, shape: tuple[int, ...]) -> jax.Array:
@@ -91,179 +104,201 @@ class _Draw:
         return self(0, 1, shape) < share
 
 
-def strip(
-    key: jax.Array, hu: jax.Array, height: jax.Array, l3: jax.Array, windows: int,
-    stride: int, r: Range,
+def random_strip(
+    key: jax.Array, hu: jax.Array, height_mm: jax.Array, l3_mm: jax.Array, windows: int,
+    stride_px: int, ranges: AugmentationRanges,
 ) -> Strip:  # fmt: skip
-    """A strip of so many windows.
+    """Cuts a random strip of windows out of a scan, and changes it.
 
     Args:
-      key: of all that is drawn.
-      hu: [R, WIDTH + 2 MARGIN], at the top of which is the scan.
-      height: rows of the scan, mm.
-      l3: L3's row, mm; it may lie outside, or be NaN where nobody knows.
+      key: of the random numbers.
+      hu: [R, WIDTH_PX + 2 MARGIN_PX]; the scan begins at the top.
+      height_mm: of the scan.
+      l3_mm: L3 below the top; it can lie outside the scan, and is NaN without a label.
       windows: T.
-      stride: pixels from one to the next.
-      r: ranges.
+      stride_px: between windows.
+      ranges: of the changes.
     """
     d = _Draw(key)
-    rows = HEIGHT + stride * (windows - 1)
-    place = _place(d, height, l3, r)
-    still, top, end = place.still, place.top, place.end
-    near = d.chance(r.near) & (still > top) & (still < end)
+    rows = HEIGHT_PX + stride_px * (windows - 1)
+    extent = _extent(d, height_mm, l3_mm, ranges)
+    fixed, top, end = extent.fixed, extent.top, extent.end
+    with_l3 = d.chance(ranges.l3_share) & (fixed > top) & (fixed < end)
     share = d(0, 1)
     first = jnp.where(
-        near,
-        still - stride * (-1 + share * (windows + 1)),
-        top + share * jnp.maximum(end - top - stride * (windows - 1), 0),
+        with_l3,
+        fixed - stride_px * (-1 + share * (windows + 1)),
+        top + share * jnp.maximum(end - top - stride_px * (windows - 1), 0),
     )
-    first = jnp.clip(first, top - BEYOND, end + BEYOND - stride * (windows - 1))
-    first = jnp.floor(first)
-    at = first - HEIGHT // 2 + jnp.arange(rows)  # In the picture, or beyond it.
-    seen, there = _scene(d, hu, height, place, at, r)
-    x, clean = _look(d, seen, there, r)
-    middles = first + stride * jnp.arange(windows)
-    inside = (middles >= top - BEYOND) & (middles <= end + BEYOND)
-    return Strip(x, clean, l3 - MM * middles, inside)
+    last = end + BEYOND_PX - stride_px * (windows - 1)
+    first = jnp.floor(jnp.clip(first, top - BEYOND_PX, last))
+    rows_px = first - HEIGHT_PX // 2 + jnp.arange(rows)
+    strip_hu, scanned = _changed_rows(d, hu, height_mm, extent, rows_px, ranges)
+    x, clean = _to_noisy_grey(d, strip_hu, scanned, ranges)
+    centres = first + stride_px * jnp.arange(windows)
+    counted = (centres >= top - BEYOND_PX) & (centres <= end + BEYOND_PX)
+    return Strip(x, clean, l3_mm - MM_PER_PX * centres, counted)
 
 
-def scan(
-    key: jax.Array, hu: jax.Array, height: jax.Array, l3: jax.Array, r: Range
+def random_scan(
+    key: jax.Array,
+    hu: jax.Array,
+    height_mm: jax.Array,
+    l3_mm: jax.Array,
+    ranges: AugmentationRanges,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """A whole scan, bent, cut and filled as strips are.
+    """Changes a whole scan as `random_strip` does, without noise.
 
     Args:
-      key: of all that is drawn.
-      hu: see `strip`; as are the others.
-      height: rows, mm.
-      l3: row, mm.
-      r: ranges.
+      key: of the random numbers.
+      hu: see `random_strip`, also for the other arguments.
+      height_mm: of the scan.
+      l3_mm: L3 below the top.
+      ranges: of the changes.
 
     Returns:
-      HU [R, WIDTH], height and l3 as they are now. What is below R rows is cut.
+      HU [R, WIDTH_PX], and the new height_mm and l3_mm. Rows after R are cut.
     """
     d = _Draw(key)
-    place = _place(d, height, l3, r)
-    seen, _ = _scene(d, hu, height, place, place.top + jnp.arange(len(hu)), r)
-    high = jnp.minimum(place.end - place.top, len(hu))
-    return seen, MM * high, l3 - MM * place.top
+    extent = _extent(d, height_mm, l3_mm, ranges)
+    rows_px = extent.top + jnp.arange(len(hu))
+    scan_hu, _ = _changed_rows(d, hu, height_mm, extent, rows_px, ranges)
+    height_px = jnp.minimum(extent.end - extent.top, len(hu))
+    return scan_hu, MM_PER_PX * height_px, l3_mm - MM_PER_PX * extent.top
 
 
-class _Place(NamedTuple):
-    """Where a scan's ends come to lie, when all but the row `still` is scaled; rows."""
+class _Extent(NamedTuple):
+    """First row and end of a scan after scaling and cuts, in pixels.
 
-    still: jax.Array
+    Scaling leaves the row `fixed` in its place.
+    """
+
+    fixed: jax.Array
     scale: jax.Array
     top: jax.Array
     end: jax.Array
 
 
-def _place(d: _Draw, height: jax.Array, l3: jax.Array, r: Range) -> _Place:
-    still = jnp.where(jnp.isnan(l3), height / 2, l3) / MM
-    scale = d(*r.scale)
-    top, end = still * (1 - scale), still + scale * (height / MM - still)
-    return _Place(still, scale, *_ends(d, top, end, r))
+def _extent(
+    d: _Draw, height_mm: jax.Array, l3_mm: jax.Array, ranges: AugmentationRanges
+) -> _Extent:
+    fixed = jnp.where(jnp.isnan(l3_mm), height_mm / 2, l3_mm) / MM_PER_PX
+    scale = d(*ranges.scale)
+    top, end = fixed * (1 - scale), fixed + scale * (height_mm / MM_PER_PX - fixed)
+    return _Extent(fixed, scale, *_cut_rows(d, top, end, ranges))
 
 
-def _scene(
-    d: _Draw, hu: jax.Array, height: jax.Array, place: _Place, at: jax.Array, r: Range
+def _changed_rows(
+    d: _Draw,
+    hu: jax.Array,
+    height_mm: jax.Array,
+    extent: _Extent,
+    rows_px: jax.Array,
+    ranges: AugmentationRanges,
 ) -> tuple[jax.Array, jax.Array]:
-    """HU [rows, WIDTH] at some rows, and where there is a scan."""
-    down = at - place.still
-    seen = _bend(d, hu, height / MM, down, place.still, place.scale, r)
-    there = ((at >= place.top) & (at < place.end))[:, None] & _between(d, r)
-    return jnp.where(there, _fill(d, seen, r), AIR), there
+    """Returns HU [rows, WIDTH_PX] of a changed scan, and where the scan is."""
+    below = rows_px - extent.fixed
+    height_px = height_mm / MM_PER_PX
+    deformed = _deform(d, hu, height_px, below, extent.fixed, extent.scale, ranges)
+    in_rows = (rows_px >= extent.top) & (rows_px < extent.end)
+    scanned = in_rows[:, None] & _visible_columns(d, ranges)
+    return jnp.where(scanned, _add_objects(d, deformed, ranges), AIR_HU), scanned
 
 
-def _ends(
-    d: _Draw, top: jax.Array, end: jax.Array, r: Range
+def _cut_rows(
+    d: _Draw, top: jax.Array, end: jax.Array, ranges: AugmentationRanges
 ) -> tuple[jax.Array, jax.Array]:
-    """First row and end of the scan, some of which are cut."""
-    spare = jnp.maximum(end - top - LEAST, 0)
-    above, below = d(0, 1, (2,)) * spare * d.chance(r.cut)
-    choice = d.chance(0.5)
+    """Cuts some scans; returns their first row and end."""
+    spare = jnp.maximum(end - top - MIN_SCAN_PX, 0)
+    above, below = d(0, 1, (2,)) * spare * d.chance(ranges.cut_share)
+    cut_above = d.chance(0.5)
     return (
-        jnp.floor(jnp.where(choice, top + above, top)),
-        jnp.floor(jnp.where(choice, end, end - below)),
+        jnp.floor(jnp.where(cut_above, top + above, top)),
+        jnp.floor(jnp.where(cut_above, end, end - below)),
     )
 
 
-def _between(d: _Draw, r: Range) -> jax.Array:
-    """Columns in the field of view, [1, WIDTH]."""
-    half = jnp.where(d.chance(r.sides), d(22, WIDTH / 2, (2,)), WIDTH)
-    j = jnp.arange(WIDTH) - WIDTH / 2
+def _visible_columns(d: _Draw, ranges: AugmentationRanges) -> jax.Array:
+    """Returns the columns in the field of view, bool [1, WIDTH_PX]."""
+    half = jnp.where(
+        d.chance(ranges.side_cut_share), d(22, WIDTH_PX / 2, (2,)), WIDTH_PX
+    )
+    j = jnp.arange(WIDTH_PX) - WIDTH_PX / 2
     return ((j > -half[0]) & (j < half[1]))[None]
 
 
-def _bend(
-    d: _Draw, hu: jax.Array, height: jax.Array, down: jax.Array, still: jax.Array,
-    scale: jax.Array, r: Range,
+def _deform(
+    d: _Draw, hu: jax.Array, height_px: jax.Array, below: jax.Array, fixed: jax.Array,
+    scale: jax.Array, ranges: AugmentationRanges,
 ) -> jax.Array:  # fmt: skip
-    """float32 [rows, WIDTH], `down` rows below the one that stays still.
+    """Deforms a scan; returns HU [rows, WIDTH_PX] at rows `below` the fixed one.
 
-    Scaled, mirrored, tilted; wider on one side, as of a body that is turned about its
-    length; vertebrae longer here and shorter there, and the spine to the side.
+    The scan is scaled, mirrored and tilted. One side gets wider, as in a body that is
+    rotated about its length. Vertebrae get longer or shorter, and the spine sways.
     """
-    along = d(0.04, 0.12, (2,)) * down[:, None]  # [rows, 2], of two waves.
+    wave_angle = d(0.04, 0.12, (2,)) * below[:, None]  # [rows, 2], of two waves.
     phase = d(0, 2 * jnp.pi, (2,))
-    long, aside = (jnp.sin(along + phase) - jnp.sin(phase)).T
-    i = still + down / scale + d(-1, 1) * r.stretch / 0.12 * long
-    j = jnp.arange(WIDTH) - (WIDTH - 1) / 2
-    turned = d(-1, 1) * 0.15
-    across = j * (1 + turned * jnp.sign(j)) / d(*r.scale)
+    stretch, sway = (jnp.sin(wave_angle + phase) - jnp.sin(phase)).T
+    i = fixed + below / scale + d(-1, 1) * ranges.stretch / 0.12 * stretch
+    j = jnp.arange(WIDTH_PX) - (WIDTH_PX - 1) / 2
+    rotation = d(-1, 1) * 0.15
+    across = j * (1 + rotation * jnp.sign(j)) / d(*ranges.scale)
     across = across * jnp.where(d.chance(0.5), 1, -1)
-    tilt = d(-1, 1) * r.tilt
-    across = across + d(-MARGIN, MARGIN)  # Of the spine, about which it is tilted.
-    middle = MARGIN + (WIDTH - 1) / 2
+    tilt = d(-1, 1) * ranges.tilt_rad
+    across = across + d(-MARGIN_PX, MARGIN_PX)  # The tilt is about the spine.
+    middle = MARGIN_PX + (WIDTH_PX - 1) / 2
     i = i[:, None] + tilt * across
-    j = middle + across - (tilt * down - d(-1, 1) * r.sway * aside)[:, None]
-    # A scan ends in a plane, however it is bent.
-    i = jnp.clip(i, 0, jnp.minimum(height, len(hu)) - 1)
-    # Of integers, map_coordinates rounds.
-    return map_coordinates(hu.astype(jnp.float32), [i, j], 1, "constant", AIR)
+    j = middle + across - (tilt * below - d(-1, 1) * ranges.sway_px * sway)[:, None]
+    # The scan still ends at straight rows.
+    i = jnp.clip(i, 0, jnp.minimum(height_px, len(hu)) - 1)
+    # map_coordinates would round integers.
+    return map_coordinates(hu.astype(jnp.float32), [i, j], 1, "constant", AIR_HU)
 
 
-def _fill(d: _Draw, hu: jax.Array, r: Range) -> jax.Array:
-    """Dense things, a table or thick soft tissue, rows full of streaks."""
+def _add_objects(d: _Draw, hu: jax.Array, ranges: AugmentationRanges) -> jax.Array:
+    """Adds dense ellipses, a table or thick soft tissue, and bands of streaks."""
     rows = len(hu)
     i, j = jnp.indices(hu.shape, sparse=True)
-    wide = d.log(0.7, 12, (THINGS,))
-    long = jnp.maximum(d.log(1, 60, (THINGS,)), wide)
-    dense = d.log(150, 3000, (THINGS,))
-    there = d.chance(r.things * d(0, 1) ** 2, (THINGS,))
-    angle = d(0, jnp.pi, (THINGS,))
+    width = d.log(0.7, 12, (MAX_OBJECTS,))
+    length = jnp.maximum(d.log(1, 60, (MAX_OBJECTS,)), width)
+    object_hu = d.log(150, 3000, (MAX_OBJECTS,))
+    present = d.chance(ranges.object_share * d(0, 1) ** 2, (MAX_OBJECTS,))
+    angle = d(0, jnp.pi, (MAX_OBJECTS,))
     cos, sin = jnp.cos(angle), jnp.sin(angle)
-    row, column = d(0, rows, (THINGS,)), WIDTH / 2 + 35 * d.normal((THINGS,))
-    for n in range(THINGS):
+    row, column = (
+        d(0, rows, (MAX_OBJECTS,)),
+        WIDTH_PX / 2 + 35 * d.normal((MAX_OBJECTS,)),
+    )
+    for n in range(MAX_OBJECTS):
         u, v = i - row[n], j - column[n]
-        out = ((u * cos[n] + v * sin[n]) / long[n]) ** 2
-        out = out + ((v * cos[n] - u * sin[n]) / wide[n]) ** 2
-        new = dense[n] * there[n] * jnp.clip((1 - out) * wide[n], 0, 1)
-        hu = jnp.maximum(hu, jnp.where(out < 1, new, AIR))
-    # Of a table all that is seen is behind the body, and wider.
-    lift = jnp.where(d.chance(0.5), d(*r.lift), AIR)
-    centre, spread = d(0, rows, (ARTEFACTS,)), d.log(3, 30, (ARTEFACTS,))
-    bands = jnp.exp(-(((i - centre) / spread) ** 2)) * d.chance(0.2, (ARTEFACTS,))
+        radius2 = ((u * cos[n] + v * sin[n]) / length[n]) ** 2
+        radius2 = radius2 + ((v * cos[n] - u * sin[n]) / width[n]) ** 2
+        new = object_hu[n] * present[n] * jnp.clip((1 - radius2) * width[n], 0, 1)
+        hu = jnp.maximum(hu, jnp.where(radius2 < 1, new, AIR_HU))
+    # A table is visible behind the body only, because it is wider.
+    floor_hu = jnp.where(d.chance(0.5), d(*ranges.body_floor_hu), AIR_HU)
+    centre, spread = d(0, rows, (MAX_STREAKS,)), d.log(3, 30, (MAX_STREAKS,))
+    bands = jnp.exp(-(((i - centre) / spread) ** 2)) * d.chance(0.2, (MAX_STREAKS,))
     noise = jnp.abs(d.normal((rows, 1)) + jnp.repeat(d.normal((rows, 22)), 8, 1))
-    noise = noise * bands.max(1, keepdims=True) * d(0, r.streaks)
-    return jnp.maximum(hu, jnp.where(hu > -500, lift, AIR)) + noise
+    noise = noise * bands.max(1, keepdims=True) * d(0, ranges.streak_hu)
+    return jnp.maximum(hu, jnp.where(hu > -500, floor_hu, AIR_HU)) + noise
 
 
-def _look(
-    d: _Draw, hu: jax.Array, there: jax.Array, r: Range
+def _to_noisy_grey(
+    d: _Draw, hu: jax.Array, scanned: jax.Array, ranges: AugmentationRanges
 ) -> tuple[jax.Array, jax.Array]:
-    """HU to grey in a window that is drawn: spoilt in many ways, and clean."""
-    low = d(*r.low)
-    clean = x = jnp.clip((hu - low) / d(*r.span), 0, 1)
-    blur = d(-0.8, 1)  # Below 0 it sharpens, as some kernels of scanners do.
-    around = _mean(x, 0)  # Thick planes blur along the body alone.
-    around = jnp.where(d.chance(0.5), around, _mean(around, 1))
-    x = jnp.clip(x + blur * jnp.abs(blur) * (around - x), 0, 1) ** d(*r.gamma)
-    haze = d.normal((5, 4)) * d(0, r.haze)
-    x = x * (1 + jax.image.resize(haze, x.shape, "linear"))
-    rough = d(0, r.noise) + d(0, 2 * r.noise) * x  # Bone is mottled.
-    x = x + rough * d.normal(x.shape) * there
-    size = d(0, r.boxes, (3, 2)) * d.chance(0.3, (3, 1))
+    """Converts HU to grey values in a random HU window, with noise and without."""
+    low = d(*ranges.low_hu)
+    clean = x = jnp.clip((hu - low) / d(*ranges.window_hu), 0, 1)
+    blur = d(-0.8, 1)  # Negative values sharpen, as some reconstruction kernels do.
+    smooth = _mean_of_three(x, 0)  # Thick slices blur along the body alone.
+    smooth = jnp.where(d.chance(0.5), smooth, _mean_of_three(smooth, 1))
+    x = jnp.clip(x + blur * jnp.abs(blur) * (smooth - x), 0, 1) ** d(*ranges.gamma)
+    shading = d.normal((5, 4)) * d(0, ranges.shading)
+    x = x * (1 + jax.image.resize(shading, x.shape, "linear"))
+    deviation = d(0, ranges.noise) + d(0, 2 * ranges.noise) * x  # Bone has texture.
+    x = x + deviation * d.normal(x.shape) * scanned
+    size = d(0, ranges.box_px, (3, 2)) * d.chance(0.3, (3, 1))
     corner = d(0, 1, (3, 2)) * jnp.array(x.shape)
     grey = d(0, 1, (3,))
     i, j = jnp.indices(x.shape, sparse=True)
@@ -275,6 +310,6 @@ def _look(
     return jnp.clip(x, 0, 1), clean
 
 
-def _mean(x: jax.Array, axis: int) -> jax.Array:
-    """Of each pixel and its two neighbours along an axis."""
+def _mean_of_three(x: jax.Array, axis: int) -> jax.Array:
+    """Averages each pixel with its two neighbours along an axis."""
     return (x + jnp.roll(x, 1, axis) + jnp.roll(x, -1, axis)) / 3

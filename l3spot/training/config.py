@@ -1,4 +1,4 @@
-"""System 3's config: every field; what the paper leaves open is our choice."""
+"""The config of system 3: all fields, their defaults and their limits."""
 
 from ml_collections import ConfigDict
 
@@ -11,70 +11,80 @@ SOURCES = ("phantoms", "projections")
 
 
 def default() -> ConfigDict:
-    """CNN4 on phantoms. But for the reach, all of it is ours."""
+    """Returns the config of CNN4 on phantoms.
+
+    Only max_offset_mm is the paper's; all other values are ours.
+    """
     c = ConfigDict()
-    c.seed = 0  # Initial weights, order, what jitter draws, and who keeps a label.
+    # Seeds initial parameters, order of scans, augmentation and choice of labels.
+    c.seed = 0
     c.epochs = 16
     c.batch_size = 16
-    c.precision = "default"  # Of matrix products, one of PRECISIONS.
+    c.precision = "default"  # Precision of matrix products, one of PRECISIONS.
 
     c.model = ConfigDict()
     c.model.backbone = "cnn4"  # One of backbones.NAMES.
-    c.model.weights = ""  # A file of l3spot.convert; "": random filters.
-    c.model.frozen = False  # Whether the trunk stays as it is; the paper trains it.
-    c.model.dtype = "float32"  # That the trunk computes in, or "bfloat16".
+    c.model.weights_file = ""  # A file of l3spot.convert; "" draws random parameters.
+    c.model.frozen = False  # True does not train the trunk; the paper trains it.
+    c.model.dtype = "float32"  # The trunk's computations; "bfloat16" is possible.
 
     c.data = ConfigDict()
-    # Phantoms, drawn once, or what l3spot.project left.
-    c.data.source = "phantoms"
-    c.data.path = "runs/phantoms"  # The folder that keeps or has them.
-    c.data.patients = ""  # CSV: scan, patient. "": each projection is of another one.
-    c.data.seed = 7  # Of phantoms.
-    c.data.count = 3000  # Phantoms.
-    c.data.test = 0  # The last so many test,
-    c.data.valid = 300  # and of the others the last so many validate and calibrate.
-    c.data.labelled = 0  # Scans that keep their label in training; 0: all.
-    c.data.unlabelled = 0  # Scans without that train as well; -1: all that are left.
-    c.data.strips = 0  # Scans with a label are repeated to so many strips an epoch.
+    c.data.source = "phantoms"  # "projections" are those of l3spot.project.
+    c.data.path = "runs/phantoms"  # The folder of the phantoms or projections.
+    # A CSV file with the columns scan and patient; "" gives each scan its own patient.
+    c.data.patients = ""
+    c.data.seed = 7  # Seeds the phantoms.
+    c.data.count = 3000  # Number of phantoms.
+    c.data.test = 0  # Size of the test set, taken from the end.
+    # Size of the validation set, taken from the end of the remaining scans. It also
+    # calibrates the confidence.
+    c.data.validation = 300
+    c.data.labelled = 0  # Number of training scans that keep their label; 0 keeps all.
+    c.data.unlabelled = 0  # Number of training scans without a label; -1 uses all.
+    # Scans with a label are repeated to at least so many strips in an epoch.
+    c.data.strips = 0
 
-    # Of a strip, a stride apart: 32 mm with CNN4, 64 mm with the others.
+    # Windows of a strip. They are a stride apart: 32 mm with CNN4 and Res4, 64 mm with
+    # the others.
     c.windows = 8
-    c.jitter = ConfigDict(augmentation.Range()._asdict())
-    # HU that are black and white at test time; training draws them (`jitter`).
-    c.low, c.high = 50.0, 950.0
-    c.step = window_search.STEP  # Pixels, of 2 mm, from window to window at test time.
-    c.mirror = False  # Whether mirror images are looked at as well, at test time.
-    # The paper trains on windows within the reach alone (0); here others learn that L3
-    # is a or more above or below, with this weight.
-    c.beyond = 0.3
-    c.reach = window_search.REACH  # a, mm: 50 in the paper; not to be changed.
-    c.huber = 0.3  # Errors, in reaches, from which the loss is linear.
+    c.augmentation = ConfigDict(augmentation.AugmentationRanges()._asdict())
+    c.low_hu = 50.0  # Black at test time; augmentation draws it in training.
+    c.high_hu = 950.0  # White at test time; augmentation draws it in training.
+    c.window_stride_px = window_search.STRIDE_PX  # At test time; a pixel has 2 mm.
+    # At test time, average the estimates for an image and for its mirror image.
+    c.mirror = False
+    # Loss weight of windows far from L3. The paper trains on near windows alone (0).
+    c.far_weight = 0.3
+    c.max_offset_mm = window_search.MAX_OFFSET_MM  # a, the paper's; it is fixed.
+    c.huber_delta = 0.3  # The loss is linear above it, in units of a.
 
-    # The task that needs no label: its weight w, beside 1 - w of the main one.
+    # Reconstruction has the loss weight w, and localization 1 - w.
     c.reconstruct = ConfigDict()
-    c.reconstruct.schedule = tasks.NONE  # One of tasks.SCHEDULES.
-    c.reconstruct.value = 0.5  # constant
-    c.reconstruct.t1 = 8.0  # stairs, abridged; epochs.
-    c.reconstruct.sigma = 4.0  # exponential
-    c.reconstruct.scale = 1.0  # Of its loss, also in the logs.
+    c.reconstruct.schedule = tasks.NO_SCHEDULE  # One of tasks.SCHEDULES.
+    c.reconstruct.value = 0.5  # w of "constant".
+    c.reconstruct.t1 = 8.0  # Epochs, of "stairs" and "abridged".
+    c.reconstruct.sigma = 4.0  # Epochs, of "exponential".
+    c.reconstruct.scale = 1.0  # Factor of the reconstruction loss, also in the logs.
 
     c.optim = ConfigDict()
-    c.optim.rate = 2e-3  # Adam's, after a warm-up, falling as a half cosine.
-    c.optim.trunk = 1.0  # Times that of all else.
+    # Adam's learning rate after the warm-up; it then falls as a half cosine.
+    c.optim.rate = 2e-3
+    c.optim.trunk = 1.0  # Factor of the learning rate for the trunk.
     c.optim.warm_up = 1  # Epochs.
-    c.optim.decay = 1e-4  # Of weights, decoupled.
-    c.optim.clip = 1.0  # Norm of the gradient.
-    c.eval_every = 4
-    c.save_every = 1
-    c.patience = 0  # Epochs without a better validation error; 0: train to the end.
+    c.optim.decay = 1e-4  # Decoupled weight decay.
+    c.optim.clip = 1.0  # Largest norm of the gradient.
+    c.eval_every = 4  # Epochs.
+    c.save_every = 1  # Epochs.
+    # Epochs without a better validation error before training stops; 0 never stops.
+    c.patience = 0
     return c
 
 
 def check(c: ConfigDict) -> None:
-    """Looks at all fields before any work.
+    """Checks all fields of a config.
 
     Raises:
-      ConfigError: one makes no sense.
+      ConfigError: a value is not valid.
     """
     one_of(c, "data.source", SOURCES)
     one_of(c, "precision", PRECISIONS)
@@ -83,30 +93,39 @@ def check(c: ConfigDict) -> None:
     one_of(c, "reconstruct.schedule", tasks.SCHEDULES)
     for name, least in {
         "seed": 0, "epochs": 1, "batch_size": 1, "windows": 1, "data.count": 2,
-        "data.valid": 1, "data.test": 0, "data.labelled": 0, "data.unlabelled": -1,
-        "data.strips": 0, "eval_every": 1, "save_every": 1, "patience": 0,
-        "optim.warm_up": 0, "optim.trunk": 0, "beyond": 0,
+        "data.validation": 1, "data.test": 0, "data.labelled": 0,
+        "data.unlabelled": -1, "data.strips": 0, "eval_every": 1, "save_every": 1,
+        "patience": 0, "optim.warm_up": 0, "optim.trunk": 0, "far_weight": 0,
     }.items():  # fmt: skip
         at_least(c, name, least)
     for name in (
-        *("optim.rate", "optim.clip", "huber", "reconstruct.scale"),
+        *("optim.rate", "optim.clip", "huber_delta", "reconstruct.scale"),
         *("reconstruct.t1", "reconstruct.sigma"),
     ):
         require(get(c, name) > 0, c, name, "above 0")
-    held = c.data.valid + c.data.test
-    require(held < c.data.count, c, "data.valid", "below data.count - data.test")
-    require(c.low < c.high, c, "low", "below config.high")
-    require(c.reach == window_search.REACH, c, "reach", f"{window_search.REACH:g}")
-    one_of(c, "step", window_search.steps(network.make(c.model.backbone)))
+    held_out = c.data.validation + c.data.test
+    limit = "below data.count - data.test"
+    require(held_out < c.data.count, c, "data.validation", limit)
+    require(c.low_hu < c.high_hu, c, "low_hu", "below config.high_hu")
+    fixed = window_search.MAX_OFFSET_MM
+    require(c.max_offset_mm == fixed, c, "max_offset_mm", f"{fixed:g}")
+    supported = window_search.strides(network.make(c.model.backbone))
+    one_of(c, "window_stride_px", supported)
     require(0 < c.reconstruct.value < 1, c, "reconstruct.value", "between 0 and 1")
-    own = c.model.backbone not in backbones.PRETRAINED
+    pretrained = c.model.backbone in backbones.PRETRAINED
     require(
-        not (own and c.model.weights),
+        pretrained or not c.model.weights_file,
         c,
-        "model.weights",
+        "model.weights_file",
         f"empty for {c.model.backbone}",
     )
-    alone = c.reconstruct.schedule == tasks.NONE
-    require(alone or not c.model.frozen, c, "model.frozen", "False with reconstruction")
-    require(c.data.unlabelled == 0 or not alone, c, "data.unlabelled",
-            "0 without a schedule of config.reconstruct")  # fmt: skip
+    one_task = c.reconstruct.schedule == tasks.NO_SCHEDULE
+    require(
+        one_task or not c.model.frozen, c, "model.frozen", "False with reconstruction"
+    )
+    require(
+        c.data.unlabelled == 0 or not one_task,
+        c,
+        "data.unlabelled",
+        "0 without a schedule of config.reconstruct",
+    )

@@ -1,4 +1,4 @@
-"""Pictures to train on: phantoms, drawn once and kept, or projections with labels."""
+"""Datasets of projections: phantoms, drawn once and kept, or labelled scans."""
 
 import csv
 from collections.abc import Sequence
@@ -10,95 +10,116 @@ import jax
 import numpy as np
 
 from l3spot.labels import csv_labels
-from l3spot.localize.preprocess import AIR, MARGIN, WIDTH, centred, coarse
+from l3spot.localize.preprocess import (
+    AIR_HU,
+    MARGIN_PX,
+    WIDTH_PX,
+    crop_to_spine,
+    downsample,
+)
 from l3spot.phantom import pictures
-from l3spot.phantom.draw import Ranges
+from l3spot.phantom.draw import PhantomRanges
 from l3spot.projections.reader import Example
 from l3spot.training import augmentation
 from mtl.data.readers import load_npz
 from mtl.host import workdir
 from mtl.host.errors import DataError
 
-ROWS = 400  # Pixels of a picture, 800 mm.
-CHUNK = 250  # Phantoms a file.
-WIDE = WIDTH + 2 * MARGIN
-KEPT = ("hu", "height", "l3")  # Of phantoms, in files.
+IMAGE_ROWS = 400  # 800 mm.
+IMAGE_COLUMNS = WIDTH_PX + 2 * MARGIN_PX
+PHANTOMS_PER_FILE = 250
+FILE_ARRAYS = ("hu", "height", "l3")  # Names of the arrays in phantom files.
 
 
-class Pool(NamedTuple):
-    """hu: int16 [N, ROWS, WIDE], each scan at the top of its picture, 2 mm a pixel.
+class ProjectionDataset(NamedTuple):
+    """Images of N scans with labels.
 
-    height: float32 [N], mm of the scan. l3: float32 [N], the row of L3's middle, mm;
-    it lies outside of the scan where L3 is not in view, and is NaN where nobody knows.
-    patient: int32 [N], the same for scans of the same patient.
+    Attributes:
+      hu: int16 [N, IMAGE_ROWS, IMAGE_COLUMNS] with 2 mm pixels. Each scan begins at the
+        top of its image.
+      height_mm: float32 [N], the height of each scan.
+      l3_mm: float32 [N], L3 below the top of the scan. It lies outside the scan where
+        L3 is not in view, and is NaN for scans without a label.
+      patient: int32 [N], the same number for all scans of a patient.
     """
 
     hu: np.ndarray
-    height: np.ndarray
-    l3: np.ndarray
+    height_mm: np.ndarray
+    l3_mm: np.ndarray
     patient: np.ndarray
 
 
-def phantoms(folder: str | Path, seed: int, count: int) -> Pool:
-    """The first so many phantoms of a seed, drawn unless `folder` has them.
+def phantoms(folder: str | Path, seed: int, count: int) -> ProjectionDataset:
+    """Returns the first `count` phantoms of a seed; draws those that `folder` lacks.
 
     Raises:
-      WorkdirError: the folder has those of another seed, or cannot be written.
+      WorkdirError: the folder has phantoms of another seed, or cannot be written.
     """
-    root, ranges = Path(folder), Ranges()
+    root, ranges = Path(folder), PhantomRanges()
     workdir.make(root, f"data.path={folder}")
-    how = {"seed": seed, "ranges": repr(ranges)}
-    workdir.same(root / "how.json", how, f"data.path={folder}")
-    parts = []
-    for first in range(0, count, CHUNK):
+    settings = {"seed": seed, "ranges": ranges.to_text()}
+    workdir.same(root / "how.json", settings, f"data.path={folder}")
+    files = []
+    for first in range(0, count, PHANTOMS_PER_FILE):
         path = root / f"{first:06d}.npz"
         if not path.exists():
-            p = pictures.draw(seed, first, CHUNK, ranges)
-            hu = np.stack([centred(coarse(a), WIDE) for a in p.hu])
-            # From the middle of a row to its edge (`picture`).
-            workdir.write_npz(path, hu=hu, height=p.height, l3=p.l3 + 0.5)
-        parts.append(load_npz(path, KEPT))
-    hu, height, l3 = (np.concatenate([p[k] for p in parts])[:count] for k in KEPT)
-    number = np.arange(count, dtype=np.int32)
-    return Pool(hu, height.astype(np.float32), l3.astype(np.float32), number)
+            p = pictures.draw(seed, first, PHANTOMS_PER_FILE, ranges)
+            hu = np.stack([crop_to_spine(downsample(a), IMAGE_COLUMNS) for a in p.hu])
+            # Pictures count to the middle of a row, datasets to its upper edge.
+            workdir.write_npz(path, hu=hu, height=p.height_px, l3=p.l3_px + 0.5)
+        files.append(load_npz(path, FILE_ARRAYS))
+    hu, height_mm, l3_mm = (
+        np.concatenate([arrays[k] for arrays in files])[:count] for k in FILE_ARRAYS
+    )
+    patient = np.arange(count, dtype=np.int32)
+    return ProjectionDataset(
+        hu, height_mm.astype(np.float32), l3_mm.astype(np.float32), patient
+    )
 
 
-def varied(pool: Pool, seed: int, ranges: augmentation.Range) -> Pool:
-    """Other scans of the same bodies: bent, cut and filled (`jitter.scan`)."""
-    keys = jax.random.split(jax.random.key(seed), len(pool.hu))
-    one = jax.jit(partial(augmentation.scan, r=ranges))
-    made = [one(*row) for row in zip(keys, *pool[:3], strict=True)]
-    hu, height, l3 = (np.stack(a) for a in zip(*made, strict=True))
-    return Pool(np.rint(hu).astype(np.int16), height, l3, pool.patient)
+def augmented(
+    dataset: ProjectionDataset, seed: int, ranges: augmentation.AugmentationRanges
+) -> ProjectionDataset:
+    """Returns randomly changed scans (`augmentation.random_scan`) of a dataset."""
+    keys = jax.random.split(jax.random.key(seed), len(dataset.hu))
+    one = jax.jit(partial(augmentation.random_scan, ranges=ranges))
+    scans = [one(*row) for row in zip(keys, *dataset[:3], strict=True)]
+    hu, height_mm, l3_mm = (np.stack(a) for a in zip(*scans, strict=True))
+    hu = np.rint(hu).astype(np.int16)
+    return ProjectionDataset(hu, height_mm, l3_mm, dataset.patient)
 
 
-def projections(examples: Sequence[Example], patients: str | Path = "") -> Pool:
-    """Projections whose label says where L3 is, and those without a label.
+def projections(
+    examples: Sequence[Example], patients_csv: str | Path = ""
+) -> ProjectionDataset:
+    """Returns the projections with L3 in view, and those without a label.
 
-    Scans that are longer than a picture lose the end that is far from L3, or the lower.
+    Scans longer than an image are cut at the end that is far from L3, or else below.
 
     Args:
-      examples: what `l3spot.project` left.
-      patients: a CSV file with the columns scan and patient; without it each scan is
-        of another patient.
+      examples: projections of `l3spot.project`.
+      patients_csv: a CSV file with the columns scan and patient; without it, each scan
+        is of another patient.
 
     Raises:
-      DataError: none has L3 in view, or the file is broken or lacks a scan.
+      DataError: no scan has L3 in view, or the file is broken or lacks a scan.
     """
-    known = [e for e in examples if e.label != csv_labels.NOT_IN_VIEW]
-    if not any(e.label == csv_labels.IN_VIEW for e in known):
+    used = [e for e in examples if e.label != csv_labels.NOT_IN_VIEW]
+    if not any(e.label == csv_labels.IN_VIEW for e in used):
         raise DataError("no projection has a label with L3 in view")
-    names = _patients(Path(patients)) if patients else {e.id: e.id for e in known}
-    unknown = [e.id for e in known if e.id not in names]
+    names = (
+        _patients(Path(patients_csv)) if patients_csv else {e.id: e.id for e in used}
+    )
+    unknown = [e.id for e in used if e.id not in names]
     if unknown:
-        raise DataError(f"{patients} does not say of which patient {unknown[0]} is")
-    hu, height, l3 = (np.stack(a) for a in zip(*map(_example, known), strict=True))
-    _, number = np.unique([names[e.id] for e in known], return_inverse=True)
-    return Pool(hu, height, l3, number.astype(np.int32))
+        raise DataError(f"{patients_csv} has no patient for the scan {unknown[0]}")
+    hu, height_mm, l3_mm = (np.stack(a) for a in zip(*map(_image, used), strict=True))
+    _, patient = np.unique([names[e.id] for e in used], return_inverse=True)
+    return ProjectionDataset(hu, height_mm, l3_mm, patient.astype(np.int32))
 
 
 def _patients(path: Path) -> dict[str, str]:
-    """By scan."""
+    """Returns the patients by scan."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             return {row["scan"]: row["patient"] for row in csv.DictReader(stream)}
@@ -108,12 +129,13 @@ def _patients(path: Path) -> dict[str, str]:
         ) from e
 
 
-def _example(e: Example) -> tuple[np.ndarray, np.float32, np.float32]:
-    row = (e.z[0] - e.l3_z) + 0.5  # NaN without a label.
-    # What is cut off is far from L3.
-    far = len(e.z) > 2 * ROWS and row > 400
-    first = int(row) - 400 if far else 0
-    hu = centred(coarse(e.frontal[first : first + 2 * ROWS]), WIDE)
-    height = min(len(e.z) - first, 2 * ROWS)
-    hu = np.pad(hu, ((0, ROWS - len(hu)), (0, 0)), constant_values=AIR)
-    return hu.astype(np.int16), np.float32(height), np.float32(row - first)
+def _image(e: Example) -> tuple[np.ndarray, np.float32, np.float32]:
+    """Returns hu, height_mm and l3_mm of a projection with 1 mm rows."""
+    l3_mm = (e.z[0] - e.l3_z) + 0.5  # NaN without a label.
+    cut_above = len(e.z) > 2 * IMAGE_ROWS and l3_mm > 400
+    first = int(l3_mm) - 400 if cut_above else 0
+    part = e.frontal[first : first + 2 * IMAGE_ROWS]
+    hu = crop_to_spine(downsample(part), IMAGE_COLUMNS)
+    height_mm = min(len(e.z) - first, 2 * IMAGE_ROWS)
+    hu = np.pad(hu, ((0, IMAGE_ROWS - len(hu)), (0, 0)), constant_values=AIR_HU)
+    return hu.astype(np.int16), np.float32(height_mm), np.float32(l3_mm - first)

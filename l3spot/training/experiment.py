@@ -1,4 +1,4 @@
-"""System 3 from config to a model."""
+"""Trains system 3 from a config, and writes the model."""
 
 import time
 from pathlib import Path
@@ -18,42 +18,42 @@ from l3spot.projections import reader
 from l3spot.training import config as configs
 from l3spot.training import dataset, scoring, split
 from l3spot.training import tasks as task_list
-from l3spot.training.augmentation import Range
-from l3spot.training.dataset import Pool
+from l3spot.training.augmentation import AugmentationRanges
+from l3spot.training.dataset import ProjectionDataset
 from mtl.engine.fit import Training, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
 from mtl.host import workdir
 from mtl.host.errors import ConfigError
 
 
-class Parts(NamedTuple):
-    """What trains, validates and calibrates, and tests; the last may be empty."""
+class Datasets(NamedTuple):
+    """The training, validation and test set; the test set may be empty."""
 
-    train: Pool
-    valid: Pool
-    test: Pool
+    train: ProjectionDataset
+    validation: ProjectionDataset
+    test: ProjectionDataset
 
 
 def train_and_evaluate(config: ConfigDict, folder: str | Path) -> dict[str, Any]:
-    """Trains, or resumes, the run in `folder`; leaves model.safetensors there.
+    """Trains, or resumes, the run in `folder`, and writes model.safetensors there.
 
     Returns:
-      The summary; its errors are those on the validation set, and on the test set if
-      there is one.
+      The summary, with the errors on the validation set, and on the test set if there
+      is one.
 
     Raises:
-      mtl.host.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: the user can fix it; the message says how.
     """
     configs.check(config)
-    rest, test = split.last(load(config), config.data.test)
-    return train(config, folder, parts(config, rest, test))
+    rest, test = split.split_last(load_dataset(config), config.data.test)
+    return train(config, folder, split_validation(config, rest, test))
 
 
-def load(config: ConfigDict) -> Pool:
-    """All the pictures that a config names.
+def load_dataset(config: ConfigDict) -> ProjectionDataset:
+    """Loads all scans of a config.
 
     Raises:
-      mtl.host.errors.Error: there are none, or files are broken.
+      mtl.host.errors.Error: there are no scans, or files are broken.
     """
     d = config.data
     if d.source == "phantoms":
@@ -61,112 +61,139 @@ def load(config: ConfigDict) -> Pool:
     return dataset.projections(reader.load(d.path), d.patients)
 
 
-def parts(config: ConfigDict, rest: Pool, test: Pool) -> Parts:
-    """What is not held back, parted.
+def split_validation(
+    config: ConfigDict, rest: ProjectionDataset, test: ProjectionDataset
+) -> Datasets:
+    """Splits the scans outside the test set into training and validation set.
 
     Raises:
-      ConfigError: there are not enough.
+      ConfigError: there are not enough scans.
     """
     d = config.data
-    left, valid = split.last(rest, d.valid)
-    chosen = split.few(left, d.labelled, d.unlabelled, d.strips, config.seed)
-    return Parts(chosen, valid, test)
+    candidates, validation = split.split_last(rest, d.validation)
+    training = split.limit_labels(
+        candidates, d.labelled, d.unlabelled, d.strips, config.seed
+    )
+    return Datasets(training, validation, test)
 
 
-def train(config: ConfigDict, folder: str | Path, given: Parts) -> dict[str, Any]:
-    """As `train_and_evaluate`, with pictures that are given."""
+def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> dict[str, Any]:
+    """Trains as `train_and_evaluate` does, on the given datasets."""
     start = time.perf_counter()
     folder = Path(folder)
-    net, params = start_from(config)
-    pictures = {name: len(p.hu) for name, p in given._asdict().items()}
-    labelled = int((~np.isnan(given.train.l3)).sum())
-    facts = pictures | {"labelled": labelled, "of": int(given.valid.hu.sum())}
+    net, params = init_network(config)
+    validation, test = datasets.validation, datasets.test
+    sizes = {
+        "train": len(datasets.train.hu),
+        "valid": len(validation.hu),
+        "test": len(test.hu),
+    }
+    labelled = int((~np.isnan(datasets.train.l3_mm)).sum())
+    facts = sizes | {"labelled": labelled, "of": int(validation.hu.sum())}
     workdir.prepare(folder, config, facts)
     if (folder / "summary.json").exists():
         return workdir.read_json(folder / "summary.json")
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
-        result = fit(plan(config, net, params, given), folder)
-        # Real scans are less like training's than the validation set is.
-        varied = dataset.varied(given.valid, config.seed, Range(**config.jitter))
-        (errors, *plain), (harder, *spoilt) = (
-            scoring.judge(_model(config, net, result.best), p)
-            for p in (given.valid, varied)
+        result = fit(make_training(config, net, params, datasets), folder)
+        # Real scans differ from training scans more than the validation set does. The
+        # confidence is therefore calibrated on augmented scans as well.
+        ranges = AugmentationRanges(**config.augmentation)
+        augmented = dataset.augmented(validation, config.seed, ranges)
+        uncalibrated = _make_model(config, net, result.best)
+        errors, features, right = scoring.errors_and_features(uncalibrated, validation)
+        augmented_errors, augmented_features, augmented_right = (
+            scoring.errors_and_features(uncalibrated, augmented)
         )
-    evidence, good = (np.concatenate(a) for a in zip(plain, spoilt, strict=True))
     best = {k: jax.tree.map(np.asarray, result.best[k]) for k in ("trunk", "head")}
-    about = f"trained on {len(given.train.hu)} {config.data.source}, seed {config.seed}"
-    fitted = scoring.calibrate(evidence, good)
-    made = _model(config, net, best)._replace(calibration=fitted, about=about)
-    model.save(folder / "model.safetensors", made)
+    about = f"trained on {sizes['train']} {config.data.source}, seed {config.seed}"
+    calibration = scoring.calibrate(
+        np.concatenate([features, augmented_features]),
+        np.concatenate([right, augmented_right]),
+    )
+    trained = _make_model(config, net, best)
+    trained = trained._replace(calibration=calibration, about=about)
+    model.save(folder / "model.safetensors", trained)
     summary = result.summary | {
         "valid": errors,
-        "varied": harder,
-        "confident": scoring.errors(*scoring.predict(made, given.valid), given.valid),
-        "varied_confident": scoring.errors(*scoring.predict(made, varied), varied),
-        "pictures": pictures,
+        "varied": augmented_errors,
+        "confident": _confident_errors(trained, validation),
+        "varied_confident": _confident_errors(trained, augmented),
+        "pictures": sizes,
         "labelled": labelled,
         "device": jax.devices()[0].device_kind,
     }
-    if len(given.test.hu):
-        rows, sure = scoring.predict(made, given.test)
+    if len(test.hu):
+        rows_mm, confidence = scoring.predict(trained, test)
+        all_confident = np.ones(len(rows_mm))
         summary |= {
-            "test": scoring.errors(rows, np.ones(len(rows)), given.test),
-            "test_confident": scoring.errors(rows, sure, given.test),
+            "test": scoring.confident_errors(rows_mm, all_confident, test),
+            "test_confident": scoring.confident_errors(rows_mm, confidence, test),
         }
     summary["total_seconds"] = round(time.perf_counter() - start, 1)
     workdir.write_json(folder / "summary.json", summary)
     return summary
 
 
-def start_from(config: ConfigDict) -> tuple[Network, Params]:
-    """The network of a config, and its initial parameters.
+def _confident_errors(m: Model, scans: ProjectionDataset) -> dict[str, float]:
+    return scoring.confident_errors(*scoring.predict(m, scans), scans)
+
+
+def init_network(config: ConfigDict) -> tuple[Network, Params]:
+    """Returns the network of a config, and its initial parameters.
 
     Raises:
-      DataError: the file of filters is broken.
-      ConfigError: it is of another backbone.
+      DataError: the weights file is broken.
+      ConfigError: the weights file is of another backbone.
     """
     c, key = config.model, jax.random.split(jax.random.key(config.seed))[0]
     net = network.make(c.backbone, c.dtype)
     trunk = None
-    if c.weights:
-        found = converted.load(c.weights)
-        if found.backbone != c.backbone:
+    if c.weights_file:
+        pretrained = converted.load(c.weights_file)
+        if pretrained.backbone != c.backbone:
             raise ConfigError(
-                f"config.model.weights={c.weights} is of {found.backbone}; set "
-                f"config.model.backbone to it, or give a file of {c.backbone}"
+                f"config.model.weights_file={c.weights_file} is of "
+                f"{pretrained.backbone}; set config.model.backbone to it, or give a "
+                f"file of {c.backbone}"
             )
-        # Without the dense layers of the classifier.
-        flat, shapes = flatten(found.params), net.backbone.shapes()
+        # The dense layers of the classifier are dropped.
+        flat, shapes = flatten(pretrained.params), net.backbone.shapes()
         trunk = unflatten({k: jnp.asarray(v) for k, v in flat.items() if k in shapes})
-        net = Network(c.backbone, found.normalisation, c.dtype)
+        net = Network(c.backbone, pretrained.normalisation, c.dtype)
     params = net.init(key, trunk)
-    if config.reconstruct.schedule != task_list.NONE:
+    if config.reconstruct.schedule != task_list.NO_SCHEDULE:
         decoder = task_list.init_decoder(jax.random.fold_in(key, 1), net)
         params = params | {"decoder": decoder}
     return net, params
 
 
-def plan(config: ConfigDict, net: Network, params: Params, given: Parts) -> Training:
-    """The whole of a run as data and pure functions, before any of it is done."""
+def make_training(
+    config: ConfigDict, net: Network, params: Params, datasets: Datasets
+) -> Training:
+    """Returns a run as data and pure functions; nothing is computed yet."""
     o, epochs = config.optim, config.epochs
-    rates = optax.schedules.warmup_cosine_decay_schedule(
+    learning_rate = optax.schedules.warmup_cosine_decay_schedule(
         0.1 * o.rate, o.rate, o.warm_up, max(epochs, o.warm_up + 1)
     )
-    tasks, weights = task_list.build(config, net)
-    coarse = min(2 * config.step, window_search.COARSEST)  # Pixels, while training.
+    tasks, loss_weights = task_list.build(config, net)
+    # Validation during training has a larger stride, to be quick.
+    stride_px = min(2 * config.window_stride_px, window_search.MAX_STRIDE_PX)
+
+    def evaluate(params: Params) -> dict[str, float]:
+        m = _make_model(config, net, params)._replace(stride_px=stride_px)
+        errors, _, _ = scoring.errors_and_features(m, datasets.validation)
+        return {f"valid/{k}": v for k, v in errors.items()}
+
     return Training(
         tasks=tasks,
-        loss_weights=weights,
-        learning_rates=np.asarray(rates(np.arange(epochs))),
-        data={k: jnp.asarray(getattr(given.train, k)) for k in task_list.FIELDS},
+        loss_weights=loss_weights,
+        learning_rates=np.asarray(learning_rate(np.arange(epochs))),
+        data={
+            k: jnp.asarray(getattr(datasets.train, k)) for k in task_list.BATCH_FIELDS
+        },
         params=params,
         key=jax.random.split(jax.random.key(config.seed))[1],
-        evaluate=lambda p: {
-            f"valid/{k}": v
-            for k, v in scoring.judge(
-                _model(config, net, p)._replace(step=coarse), given.valid
-            )[0].items()
-        },
+        evaluate=evaluate,
         monitor="valid/mean_mm",
         batch_size=config.batch_size,
         order="joint",
@@ -177,22 +204,33 @@ def plan(config: ConfigDict, net: Network, params: Params, given: Parts) -> Trai
     )
 
 
-def _model(config: ConfigDict, net: Network, params: Params) -> Model:
-    """That of a config, sure of nothing yet."""
-    c = config
-    return Model(params, c.low, c.high, model.UNSURE, "", net, c.step, c.mirror)
+def _make_model(config: ConfigDict, net: Network, params: Params) -> Model:
+    """Returns the model of a config without a calibration."""
+    return Model(
+        params,
+        config.low_hu,
+        config.high_hu,
+        model.UNCALIBRATED,
+        "",
+        net,
+        config.window_stride_px,
+        config.mirror,
+    )
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Adam with decoupled weight decay, for a rate of 1, and the trunk's own rate."""
+    """Returns Adam with decoupled weight decay, for a learning rate of 1.
+
+    The trunk has its own factor of the learning rate.
+    """
 
     def part(params: Flat) -> dict[str, str]:
         return {k: "trunk" if k.startswith("trunk/") else "rest" for k in params}
 
-    rates = {"trunk": optax.scale(-config.optim.trunk), "rest": optax.scale(-1.0)}
+    factors = {"trunk": optax.scale(-config.optim.trunk), "rest": optax.scale(-1.0)}
     return optax.chain(
         optax.clip_by_global_norm(config.optim.clip),
         optax.scale_by_adam(),
         optax.add_decayed_weights(config.optim.decay),
-        optax.partition(rates, part),
+        optax.partition(factors, part),
     )

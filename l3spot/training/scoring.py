@@ -1,4 +1,4 @@
-"""How well a network spots L3 in a pool, and how sure it may be of it."""
+"""Measures how well a model finds L3 in a dataset, and calibrates its confidence."""
 
 from collections.abc import Iterator
 
@@ -7,52 +7,70 @@ from sklearn.linear_model import LogisticRegression
 
 from l3spot.localize import model, preprocess, window_search
 from l3spot.localize.model import Calibration, Model
-from l3spot.localize.window_search import Spot
+from l3spot.localize.window_search import L3Estimate
 from l3spot.report import metrics
-from l3spot.training.dataset import Pool
+from l3spot.training.dataset import ProjectionDataset
 
-WITHIN = 10.0  # mm; what confidence is the probability of.
-
-
-def truth(pool: Pool) -> np.ndarray:
-    """[N] L3's row, mm; NaN where it is not in view."""
-    seen = (pool.l3 >= 0) & (pool.l3 <= pool.height)
-    return np.where(seen, pool.l3, np.nan)
+TOLERANCE_MM = 10.0  # Confidence is the probability of a smaller error.
 
 
-def judge(m: Model, pool: Pool) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
-    """Errors where L3 is in view; evidence [N, 5], and whether L3 was found [N]."""
-    found = list(_spots(m, pool))
-    rows, true = np.array([s.row for s in found]), truth(pool)
-    good = np.abs(rows - true) <= WITHIN  # NaN is not.
-    seen = ~np.isnan(true)
-    evidence = np.array([s.evidence for s in found])
-    return metrics.errors(rows[seen], true[seen]), evidence, good
+def true_rows(dataset: ProjectionDataset) -> np.ndarray:
+    """Returns L3's rows [N] in mm; NaN where L3 is not in view."""
+    in_view = (dataset.l3_mm >= 0) & (dataset.l3_mm <= dataset.height_mm)
+    return np.where(in_view, dataset.l3_mm, np.nan)
 
 
-def calibrate(evidence: np.ndarray, good: np.ndarray) -> Calibration:
-    """Logistic regression; of evidence that tells nothing if all are good, or none."""
-    if good.all() or not good.any():
-        return Calibration((0.0,) * model.SIZE, 5.0 if good.all() else -5.0)
-    fitted = LogisticRegression(C=10.0, max_iter=1000).fit(evidence, good)
+def errors_and_features(
+    m: Model, dataset: ProjectionDataset
+) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    """Evaluates a model without its confidence.
+
+    Returns:
+      `metrics.errors` of the scans with L3 in view; the confidence features [N, 5]; and
+      whether the estimate is right [N], within `TOLERANCE_MM`.
+    """
+    estimates = list(_estimates(m, dataset))
+    rows_mm, true_mm = np.array([e.row_mm for e in estimates]), true_rows(dataset)
+    right = np.abs(rows_mm - true_mm) <= TOLERANCE_MM  # False for NaN.
+    in_view = ~np.isnan(true_mm)
+    features = np.array([e.confidence_features for e in estimates])
+    return metrics.errors(rows_mm[in_view], true_mm[in_view]), features, right
+
+
+def calibrate(features: np.ndarray, right: np.ndarray) -> Calibration:
+    """Fits the confidence by logistic regression.
+
+    If all estimates are right, or none is, the confidence does not depend on the
+    features.
+
+    Args:
+      features: [N, 5] confidence features.
+      right: bool [N], whether the estimates are right.
+    """
+    if right.all() or not right.any():
+        return Calibration((0.0,) * model.FEATURE_COUNT, 5.0 if right.all() else -5.0)
+    fitted = LogisticRegression(C=10.0, max_iter=1000).fit(features, right)
     return Calibration(tuple(map(float, fitted.coef_[0])), float(fitted.intercept_[0]))
 
 
-def predict(m: Model, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """[N] rows, mm, whether L3 is said to be in view or not; and confidence [N]."""
-    found = list(_spots(m, pool))
-    sure = [m.calibration(s.evidence) for s in found]
-    return np.array([s.row for s in found]), np.array(sure)
+def predict(m: Model, dataset: ProjectionDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the estimated rows [N] in mm of all scans, and their confidence [N]."""
+    estimates = list(_estimates(m, dataset))
+    confidence = [m.calibration(e.confidence_features) for e in estimates]
+    return np.array([e.row_mm for e in estimates]), np.array(confidence)
 
 
-def errors(rows: np.ndarray, confidence: np.ndarray, pool: Pool) -> dict[str, float]:
-    """Errors when what is not sure is said not to be in view."""
-    told = np.where(confidence >= model.SURE, rows, np.nan)
-    return metrics.errors(told, truth(pool))
+def confident_errors(
+    rows_mm: np.ndarray, confidence: np.ndarray, dataset: ProjectionDataset
+) -> dict[str, float]:
+    """Evaluates predictions; those of low confidence count as "not in view"."""
+    predicted_mm = np.where(confidence >= model.MIN_CONFIDENCE, rows_mm, np.nan)
+    return metrics.errors(predicted_mm, true_rows(dataset))
 
 
-def _spots(m: Model, pool: Pool) -> Iterator[Spot]:
-    for hu, height in zip(pool.hu, pool.height, strict=True):
-        shown = preprocess.centred(hu[: int(height) // preprocess.MM])
-        x = preprocess.window(shown, m.low, m.high)
-        yield window_search.spot(m.look(x), float(height))
+def _estimates(m: Model, dataset: ProjectionDataset) -> Iterator[L3Estimate]:
+    for hu, height_mm in zip(dataset.hu, dataset.height_mm, strict=True):
+        scan = hu[: int(height_mm) // preprocess.MM_PER_PX]
+        cropped = preprocess.crop_to_spine(scan)
+        x = preprocess.to_grey(cropped, m.low_hu, m.high_hu)
+        yield window_search.locate(m.window_offsets(x), float(height_mm))

@@ -1,83 +1,104 @@
-"""Which scans train, validate and test: patients are never in two parts."""
+"""Splits scans into training, validation and test sets by patient."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
-from l3spot.training.dataset import Pool
+from l3spot.training.dataset import ProjectionDataset
 from mtl.host.errors import ConfigError
 
 
-def take(pool: Pool, rows: np.ndarray) -> Pool:
-    """Some scans of a pool."""
-    return Pool(*(a[rows] for a in pool))
+def select(dataset: ProjectionDataset, rows: np.ndarray) -> ProjectionDataset:
+    """Returns some scans of a dataset."""
+    return ProjectionDataset(*(a[rows] for a in dataset))
 
 
-def last(pool: Pool, count: int) -> tuple[Pool, Pool]:
-    """The others, and the last so many scans, of whole patients.
+def split_last(
+    dataset: ProjectionDataset, count: int
+) -> tuple[ProjectionDataset, ProjectionDataset]:
+    """Splits off the last scans with a label, and all other scans of their patients.
 
-    Scans without a label are all among the others.
+    Args:
+      dataset: scans, without a label where `l3_mm` is NaN.
+      count: how many scans are split off, at least.
+
+    Returns:
+      The remaining scans, with and without a label; and the scans that are split off,
+      all of them with a label.
 
     Raises:
-      ConfigError: there are not as many, or they leave no other with a label.
+      ConfigError: no scan with a label would remain.
     """
     if not count:
-        return pool, take(pool, np.arange(0))
-    labelled = ~np.isnan(pool.l3)
+        return dataset, select(dataset, np.arange(0))
+    labelled = ~np.isnan(dataset.l3_mm)
     first = max(np.flatnonzero(labelled).size - count, 0)
-    moved = np.isin(pool.patient, pool.patient[labelled][first:])
-    if not (labelled & ~moved).any():
+    held_out = np.isin(dataset.patient, dataset.patient[labelled][first:])
+    if not (labelled & ~held_out).any():
         raise ConfigError(
             f"of {labelled.sum()} scans with a label {count} are to be held back, "
-            "which leaves none to train on; lower config.data.valid or data.test"
+            "which leaves none to train on; lower config.data.validation or data.test"
         )
-    return take(pool, ~moved), take(pool, moved & labelled)
+    return select(dataset, ~held_out), select(dataset, held_out & labelled)
 
 
-def folds(pool: Pool, count: int, seed: int) -> Iterator[tuple[Pool, Pool]]:
-    """For each of so many folds the others, and the scans of the fold.
+def folds(
+    dataset: ProjectionDataset, count: int, seed: int
+) -> Iterator[tuple[ProjectionDataset, ProjectionDataset]]:
+    """Yields for each fold the scans of other patients, and the fold's scans.
 
     Raises:
       ConfigError: there are fewer patients with a label than folds.
     """
-    labelled = ~np.isnan(pool.l3)
-    patients = pool.patient[labelled]
+    labelled = ~np.isnan(dataset.l3_mm)
+    patients = dataset.patient[labelled]
     if len(np.unique(patients)) < count:
         raise ConfigError(
             f"{len(np.unique(patients))} patients have a label, which is too few for "
             f"--folds={count}"
         )
-    parts = GroupKFold(count, shuffle=True, random_state=seed)
-    for _, held in parts.split(patients, groups=patients):
-        moved = np.isin(pool.patient, patients[held])
-        yield take(pool, ~moved), take(pool, moved & labelled)
+    splits = GroupKFold(count, shuffle=True, random_state=seed)
+    for _, test in splits.split(patients, groups=patients):
+        held_out = np.isin(dataset.patient, patients[test])
+        yield select(dataset, ~held_out), select(dataset, held_out & labelled)
 
 
-def few(pool: Pool, labelled: int, unlabelled: int, strips: int, seed: int) -> Pool:
-    """What trains: some scans keep their labels, and some are without.
+def limit_labels(
+    dataset: ProjectionDataset,
+    labelled: int,
+    unlabelled: int,
+    min_labelled_rows: int,
+    seed: int,
+) -> ProjectionDataset:
+    """Selects training scans with and without a label.
+
+    Scans that lose their label can be among those without one.
 
     Args:
-      pool: of scans, without a label where `l3` is NaN.
-      labelled: how many keep theirs, drawn at random; 0: all.
-      unlabelled: how many there are without, -1: all that are left.
-      strips: an epoch has at least so many of scans with a label, which repeat.
-      seed: of the draw.
+      dataset: scans, without a label where `l3_mm` is NaN.
+      labelled: how many scans keep their label, drawn at random; 0 keeps all.
+      unlabelled: how many scans without a label are selected; -1 selects all.
+      min_labelled_rows: scans with a label are repeated to at least so many rows.
+      seed: of the random draw.
 
     Raises:
-      ConfigError: there are not as many.
+      ConfigError: there are not enough scans.
     """
-    known, unknown = np.flatnonzero(~np.isnan(pool.l3)), np.isnan(pool.l3).nonzero()[0]
+    known = np.flatnonzero(~np.isnan(dataset.l3_mm))
+    unknown = np.flatnonzero(np.isnan(dataset.l3_mm))
     if labelled:
-        drawn = np.random.default_rng(seed).permutation(known)
-        known, unknown = drawn[:labelled], np.concatenate([drawn[labelled:], unknown])
+        shuffled = np.random.default_rng(seed).permutation(known)
+        known = shuffled[:labelled]
+        unknown = np.concatenate([shuffled[labelled:], unknown])
     if len(known) < labelled or len(unknown) < unlabelled:
         raise ConfigError(
             f"config.data.labelled={labelled} and config.data.unlabelled={unlabelled} "
             f"are more than there are: {len(known)} and {len(unknown)}"
         )
     unknown = unknown if unlabelled == -1 else unknown[:unlabelled]
-    again = max(-(-strips // len(known)), 1)
-    made = take(pool, np.concatenate([np.tile(known, again), unknown]))
-    made.l3[again * len(known) :] = np.nan
-    return made
+    repeats = max(-(-min_labelled_rows // len(known)), 1)
+    rows = np.concatenate([np.tile(known, repeats), unknown])
+    selected = select(dataset, rows)
+    selected.l3_mm[repeats * len(known) :] = np.nan
+    return selected

@@ -1,10 +1,10 @@
-"""System 3's tasks: to tell how far L3 is, and to reconstruct what was spoilt.
+"""The tasks of system 3: localization of L3, and reconstruction of clean images.
 
-    params = {"trunk", "head"}, and with the second task
+    params = {"trunk", "head"}, and with reconstruction
              "decoder": {kernel [channels, stride^2], bias [stride^2]}
 
-The second one needs no label. It is where the papers meet: a denoising task on layers
-that it shares (ESANN 2016), on a network of which filters may come from ImageNet.
+Reconstruction needs no label. It combines two of the papers: a denoising task on shared
+layers (ESANN 2016), on a network with filters that can come from ImageNet.
 """
 
 from functools import partial
@@ -22,17 +22,18 @@ from l3spot.training.augmentation import Strip
 from mtl.engine import schedules
 from mtl.engine.task import Params, Task
 
-NEAR = 1.2  # Reaches within which a window counts whole.
-NONE = "none"
-SCHEDULES = (NONE, "constant", "stairs", "linear", "abridged", "exponential")
-FIELDS = ("hu", "height", "l3")  # Of a pool, that strips are cut out of.
+NEAR_OFFSET = 1.2  # In units of a. Windows with smaller offsets have the weight 1.
+NO_SCHEDULE = "none"
+SCHEDULES = (NO_SCHEDULE, "constant", "stairs", "linear", "abridged", "exponential")
+BATCH_FIELDS = ("hu", "height_mm", "l3_mm")  # Fields of the dataset, in this order.
 
 
 def build(config: ConfigDict, net: Network) -> tuple[list[Task], np.ndarray]:
-    """The tasks, and their weights [epochs, tasks]."""
+    """Returns the tasks, and their loss weights [epochs, tasks]."""
     c, epochs = config.reconstruct, config.epochs
-    if c.schedule == NONE:
-        return [spot(config, net)], schedules.table([schedules.constant], epochs)
+    if c.schedule == NO_SCHEDULE:
+        table = schedules.table([schedules.constant], epochs)
+        return [localization(config, net)], table
     weight: Any = {
         "constant": partial(schedules.constant, value=c.value),
         "stairs": partial(schedules.stairs, t1=c.t1),
@@ -40,60 +41,70 @@ def build(config: ConfigDict, net: Network) -> tuple[list[Task], np.ndarray]:
         "abridged": partial(schedules.abridged, t1=c.t1),
         "exponential": partial(schedules.exponential, sigma=c.sigma),
     }[c.schedule]
-    both = [weight, schedules.complement(weight)]
-    return [reconstruct(config, net), spot(config, net)], schedules.table(both, epochs)
+    table = schedules.table([weight, schedules.complement(weight)], epochs)
+    return [reconstruction(config, net), localization(config, net)], table
 
 
-def spot(config: ConfigDict, net: Network) -> Task:
-    """Huber's loss of what a strip's windows tell, of scans that have a label."""
+def localization(config: ConfigDict, net: Network) -> Task:
+    """Returns the Huber loss of the window offsets, for scans with a label.
 
-    def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        strips = cut(config, net, batch, key)
-        told = net.outputs(params, strips.x)
-        away = strips.away / config.reach
-        wrong = optax.losses.huber_loss(told, jnp.clip(away, -1, 1), delta=config.huber)
-        weight = strips.inside * jnp.where(jnp.abs(away) < NEAR, 1.0, config.beyond)
-        return (wrong * weight).sum(1) / jnp.maximum(weight.sum(1), 1e-6)
-
-    moved = ("head",) if config.model.frozen else ("trunk", "head")
-    return Task("spot", loss, moved, rows=lambda data: ~jnp.isnan(data["l3"]))
-
-
-def reconstruct(config: ConfigDict, net: Network) -> Task:
-    """Mean squared error of a strip as it was before it was spoilt, of all scans."""
+    Offsets are in units of a (`config.max_offset_mm`), clipped to -1 and 1.
+    """
 
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        strips = cut(config, net, batch, key)
-        found = decode(net, params["decoder"], net.features(params["trunk"], strips.x))
-        away = (strips.clean.shape[1] - found.shape[1]) // 2
-        aside = (strips.clean.shape[2] - found.shape[2]) // 2
-        due = strips.clean[:, away:, aside:][:, : found.shape[1], : found.shape[2]]
-        return config.reconstruct.scale * ((found - due) ** 2).mean((1, 2))
+        strips = cut_strips(config, net, batch, key)
+        outputs = net.outputs(params, strips.x)
+        offset = strips.offset_mm / config.max_offset_mm
+        target = jnp.clip(offset, -1, 1)
+        error = optax.losses.huber_loss(outputs, target, delta=config.huber_delta)
+        near = jnp.where(jnp.abs(offset) < NEAR_OFFSET, 1.0, config.far_weight)
+        weight = strips.counted * near
+        return (error * weight).sum(1) / jnp.maximum(weight.sum(1), 1e-6)
+
+    trained = ("head",) if config.model.frozen else ("trunk", "head")
+    return Task("spot", loss, trained, rows=lambda data: ~jnp.isnan(data["l3_mm"]))
+
+
+def reconstruction(config: ConfigDict, net: Network) -> Task:
+    """Returns the mean squared error of reconstructed clean strips, for all scans."""
+
+    def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
+        strips = cut_strips(config, net, batch, key)
+        features = net.features(params["trunk"], strips.x)
+        output = decode(net, params["decoder"], features)
+        top = (strips.clean.shape[1] - output.shape[1]) // 2
+        left = (strips.clean.shape[2] - output.shape[2]) // 2
+        rows, columns = output.shape[1:]
+        target = strips.clean[:, top:, left:][:, :rows, :columns]
+        return config.reconstruct.scale * ((output - target) ** 2).mean((1, 2))
 
     return Task("reconstruct", loss, params=("trunk", "decoder"))
 
 
-def cut(
+def cut_strips(
     config: ConfigDict, net: Network, batch: dict[str, jax.Array], key: jax.Array
 ) -> Strip:
-    """A strip of each scan of a batch."""
-    ranges = augmentation.Range(**config.jitter)
+    """Cuts a random strip out of each scan of a batch."""
+    ranges = augmentation.AugmentationRanges(**config.augmentation)
     one = partial(
-        augmentation.strip, windows=config.windows, stride=net.stride, r=ranges
+        augmentation.random_strip,
+        windows=config.windows,
+        stride_px=net.stride,
+        ranges=ranges,
     )
     keys = jax.random.split(key, len(batch["hu"]))
-    return jax.vmap(one)(keys, *(batch[k] for k in FIELDS))
+    return jax.vmap(one)(keys, *(batch[k] for k in BATCH_FIELDS))
 
 
 def init_decoder(key: jax.Array, net: Network) -> Params:
-    """A dense layer from a feature to the pixels that it stands for."""
+    """Returns a dense layer from a feature to the pixels of its stride."""
     channels, patch = net.backbone.channels, net.stride**2
     kernel = jax.random.normal(key, (channels, patch)) * channels**-0.5
     return {"kernel": kernel, "bias": jnp.full(patch, 0.5)}
 
 
 def decode(net: Network, params: Params, y: jax.Array) -> jax.Array:
-    """Pictures [B, h * stride, w * stride] of features [B, h, w, channels]."""
+    """Returns images [B, h * stride, w * stride] of features [B, h, w, channels]."""
     b, h, w, _ = y.shape
     patches = y @ params["kernel"] + params["bias"]
     tiled = patches.reshape(b, h, w, net.stride, net.stride).swapaxes(2, 3)

@@ -1,4 +1,4 @@
-"""What the backbones have in common, and how images become their input."""
+"""Parameters, features and input of the backbones."""
 
 import jax
 import jax.numpy as jnp
@@ -41,13 +41,13 @@ def test_parameters_and_features_of_the_papers_window(name):
     assert sum(v.size for v in moved.values()) == COUNTS[name]
     assert features_shape(b, 400, 512) == (1, *WINDOWS[name])
     assert b.channels == WINDOWS[name][-1]
-    # A stride further is a feature further.
+    # A shift by one stride is a shift by one feature.
     assert features_shape(b, 400 + b.stride, 512)[1] == WINDOWS[name][0] + 1
 
 
 @pytest.mark.parametrize("name", backbones.NAMES)
 def test_features_of_all_phases(name):
-    """Their values: `test_spotting`."""
+    """`test_window_search` tests their values."""
     b = backbones.make(name)
     rows = features_shape(b, 400, 176)[1]
     for step in (max(b.finest, 2), 8, b.stride):
@@ -57,17 +57,17 @@ def test_features_of_all_phases(name):
 
 
 @pytest.mark.parametrize(("size", "ceil"), [(2, False), (3, False), (3, True)])
-def test_a_pool_that_splits_keeps_both_phases(size, ceil):
+def test_a_split_pool_keeps_both_phases(size, ceil):
     x = jax.random.normal(jax.random.key(0), (3, 13, 9, 2))
-    both = layers.max_pool(x, size, 2, ceil, split=True)
-    for i, found in enumerate((both[:3], both[3:])):
-        due = layers.max_pool(x[:, i:], size, 2, ceil)
-        np.testing.assert_array_equal(found, due[:, : found.shape[1]])
-        assert due.shape[1] - found.shape[1] in (0, 1)
+    split = layers.max_pool(x, size, 2, ceil, split=True)
+    for i, actual in enumerate((split[:3], split[3:])):
+        expected = layers.max_pool(x[:, i:], size, 2, ceil)
+        np.testing.assert_array_equal(actual, expected[:, : actual.shape[1]])
+        assert expected.shape[1] - actual.shape[1] in (0, 1)
 
 
 def test_norm_has_googlenets_epsilon_and_constant_statistics():
-    """With a variance of 0, epsilon is all there is."""
+    """With a variance of 0, epsilon alone determines the scale."""
     params = {"scale": 2.0, "bias": 1.0, "mean": 3.0, "var": 0.0}
     tree = {k: jnp.full(4, v) for k, v in params.items()}
 
@@ -84,8 +84,8 @@ def test_norm_has_googlenets_epsilon_and_constant_statistics():
 def test_grey_images_and_colours():
     grey = np.full((1, 2, 2, 1), 0.5, np.float32)
     caffe = normalisation.CAFFE(grey)[0, 0, 0]
-    due = 127.5 - np.array([103.939, 116.779, 123.68])
-    np.testing.assert_allclose(caffe, due, rtol=1e-6)
+    expected = 127.5 - np.array([103.939, 116.779, 123.68])
+    np.testing.assert_allclose(caffe, expected, rtol=1e-6)
     red = np.array([1.0, 0, 0], np.float32)
     np.testing.assert_allclose(
         normalisation.CAFFE(red), [-103.939, -116.779, 255 - 123.68], rtol=1e-6
@@ -93,13 +93,13 @@ def test_grey_images_and_colours():
     np.testing.assert_allclose(
         normalisation.IMAGENET(red)[0], (1 - 0.485) / 0.229, rtol=1e-6
     )
-    assert normalisation.PLAIN(grey).shape == (1, 2, 2, 1)
+    assert normalisation.GREY(grey).shape == (1, 2, 2, 1)
     assert normalisation.IMAGENET(grey).shape == (1, 2, 2, 3)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"channels": "RGB"}'])
-def test_what_is_no_normalisation(text):
-    for n in (normalisation.CAFFE, normalisation.PLAIN):
+def test_broken_normalisations_are_refused(text):
+    for n in (normalisation.CAFFE, normalisation.GREY):
         assert normalisation.from_json(n.to_json()) == n
     with pytest.raises(ValueError):  # noqa: PT011
         normalisation.from_json(text)

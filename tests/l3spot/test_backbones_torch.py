@@ -10,17 +10,17 @@ import pytest
 from l3spot import backbones
 from l3spot.backbones import layers, normalisation
 from l3spot.backbones.pretrained import name_maps
-from l3spot.backbones.pretrained.name_maps import Weights
+from l3spot.backbones.pretrained.name_maps import WeightsFile
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from tests.l3spot import torch_networks  # noqa: E402
 
 
-def relative(found, due):
-    due = np.asarray(due)
-    assert found.shape == due.shape
-    return np.abs(np.asarray(found) - due).max() / np.abs(due).max()
+def relative(actual, expected):
+    expected = np.asarray(expected)
+    assert actual.shape == expected.shape
+    return np.abs(np.asarray(actual) - expected).max() / np.abs(expected).max()
 
 
 def image(height, width, seed=0):
@@ -46,10 +46,10 @@ def test_equals_pytorch(name):
         whole = name != "vgg19"  # Its dense layers are those of VGG16.
         network, b = torch_networks.make(name, whole), backbones.make(name)
         state = {k: v.numpy() for k, v in network.state_dict().items()}
-        params = name_maps.arrange(b, Weights(Path(name), state, False), whole)
+        params = name_maps.arrange(b, WeightsFile(Path(name), state, False), whole)
 
         x = image(400, 512)
-        due = nhwc(in_torch(network.features, x))
+        expected = nhwc(in_torch(network.features, x))
         if whole:
             both = jax.jit(lambda p, x: (b.features(p, x), b.logits(p, x)))
             features, logits = both(params, x)
@@ -57,18 +57,18 @@ def test_equals_pytorch(name):
         else:
             features = jax.jit(b.features)(params, x)
         assert features.dtype == np.float32
-        assert relative(features, due) < 1e-5
+        assert relative(features, expected) < 1e-5
 
         trunk = {k: v for k, v in params.items() if not k.startswith("dense")}
         x = image(97, 131).astype(np.float64)
         for key in ("classifier", "fc", "aux1", "aux2"):
             setattr(network, key, None)
-        due = nhwc(in_torch(network.double().features, x))
+        expected = nhwc(in_torch(network.double().features, x))
         with jax.enable_x64(True):
             double = jax.tree.map(lambda v: jnp.asarray(v, jnp.float64), trunk)
             features = jax.jit(b.features)(double, x)
             assert features.dtype == np.float64
-            assert relative(features, due) < 1e-12
+            assert relative(features, expected) < 1e-12
     finally:
         torch.set_num_threads(threads)
 
@@ -86,8 +86,8 @@ def test_our_own_equal_pytorch(name):
             ),
             params,
         )
-        due = IN_TORCH[name](double, torch.tensor(x.transpose(0, 3, 1, 2)))
-        assert relative(b.features(double, x), nhwc(due.numpy())) < 1e-12
+        expected = IN_TORCH[name](double, torch.tensor(x.transpose(0, 3, 1, 2)))
+        assert relative(b.features(double, x), nhwc(expected.numpy())) < 1e-12
 
 
 def conv_in_torch(layer, y, stride=1):
@@ -124,22 +124,22 @@ IN_TORCH = {"cnn4": cnn4_in_torch, "res4": res4_in_torch}
 @pytest.mark.parametrize("ceil", [False, True])
 def test_max_pools_round_as_pytorchs(size, window, stride, ceil):
     x = -1 - np.random.default_rng(0).uniform(size=(1, size, size + 1, 2))  # Not 0.
-    due = in_torch(torch.nn.MaxPool2d(window, stride, ceil_mode=ceil), x)
-    found = layers.max_pool(jnp.asarray(x), window, stride, ceil)
-    np.testing.assert_allclose(found, nhwc(due), rtol=1e-6)
+    expected = in_torch(torch.nn.MaxPool2d(window, stride, ceil_mode=ceil), x)
+    actual = layers.max_pool(jnp.asarray(x), window, stride, ceil)
+    np.testing.assert_allclose(actual, nhwc(expected), rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(3, 5), (7, 7), (12, 16), (14, 6)])
 def test_average_pools_are_pytorchs(x64, size):
     x = np.random.default_rng(0).normal(size=(2, *size, 3))
-    due = in_torch(torch.nn.AdaptiveAvgPool2d(7), x)
-    found = layers.average_pool(jnp.asarray(x), 7)
-    np.testing.assert_allclose(found, nhwc(due), atol=1e-14)
+    expected = in_torch(torch.nn.AdaptiveAvgPool2d(7), x)
+    actual = layers.average_pool(jnp.asarray(x), 7)
+    np.testing.assert_allclose(actual, nhwc(expected), atol=1e-14)
 
 
 def test_googlenets_normalisation_is_transform_input():
     x = np.random.default_rng(0).uniform(size=(1, 4, 5, 3)).astype(np.float32)
     imagenet = np.array(normalisation.IMAGENET(x)).transpose(0, 3, 1, 2)
-    due = torch_networks.transform_input(torch.tensor(imagenet)).numpy()
-    found = backbones.make("googlenet").normalisation(x)
-    np.testing.assert_allclose(found, nhwc(due), atol=1e-6)
+    expected = torch_networks.transform_input(torch.tensor(imagenet)).numpy()
+    actual = backbones.make("googlenet").normalisation(x)
+    np.testing.assert_allclose(actual, nhwc(expected), atol=1e-6)

@@ -1,4 +1,4 @@
-"""Files of torchvision, timm and Keras, converted and read back, and other files."""
+"""Conversion of files of torchvision, timm and Keras; refused files."""
 
 import hashlib
 import subprocess
@@ -18,13 +18,13 @@ from l3spot.backbones.pretrained import (
     safetensors_file,
     torch_file,
 )
-from l3spot.backbones.pretrained.name_maps import Weights
+from l3spot.backbones.pretrained.name_maps import WeightsFile
 from mtl.engine.task import flatten
 from mtl.host.errors import DataError, WorkdirError
 
 
 def torchvision(name="alexnet", seed=0):
-    """The trunk's tensors, random, by torchvision's names."""
+    """Returns random tensors of the trunk by torchvision's names."""
     b, rng = backbones.make(name), np.random.default_rng(seed)
     names, made = name_maps._names(b, keras=False), {}
     for ours, like in b.shapes().items():
@@ -35,36 +35,38 @@ def torchvision(name="alexnet", seed=0):
     return made
 
 
-def refused(tmp_path, arrays, said, name="alexnet"):
+def refused(tmp_path, arrays, message, name="alexnet"):
     save_file(arrays, tmp_path / "a.safetensors")
     with pytest.raises(DataError, match=r"a\.safetensors") as e:
         convert.convert(name, tmp_path / "a.safetensors", tmp_path / "out")
-    assert said in str(e.value)
+    assert message in str(e.value)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", backbones.PRETRAINED)
-def test_both_kinds_of_pth_and_back(tmp_path, name):
+def test_both_formats_of_pth_are_converted(tmp_path, name):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     given = torchvision(name)
     state = {k: torch.tensor(v) for k, v in given.items()}
-    if name == "googlenet":  # What it has for training alone is left out.
+    if name == "googlenet":  # Arrays for training alone are dropped.
         state["aux1.fc1.bias"] = state["conv1.bn.num_batches_tracked"] = torch.ones(1)
     for zipped in (True, False):
         torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
         convert.convert(name, tmp_path / "a.pth", tmp_path / "out")
-        found = converted.load(tmp_path / "out")
-        assert found.backbone == name
-        assert found.normalisation == backbones.make(name).normalisation
-        for ours, value in flatten(found.params).items():
-            due = given[name_maps._names(backbones.make(name), False)[ours]]
-            due = due.transpose(2, 3, 1, 0) if due.ndim == 4 else due
-            np.testing.assert_array_equal(value, due)
+        loaded = converted.load(tmp_path / "out")
+        assert loaded.backbone == name
+        assert loaded.normalisation == backbones.make(name).normalisation
+        for ours, value in flatten(loaded.params).items():
+            expected = given[name_maps._names(backbones.make(name), False)[ours]]
+            expected = (
+                expected.transpose(2, 3, 1, 0) if expected.ndim == 4 else expected
+            )
+            np.testing.assert_array_equal(value, expected)
         (tmp_path / "out").unlink()
 
 
-def test_timms_safetensors(tmp_path):
-    """Its VGG16, whose dense layers are convolutions."""
+def test_safetensors_of_timm_are_converted(tmp_path):
+    """timm stores the dense layers of VGG16 as convolutions."""
     given = torchvision("vgg16")
     for name, shape in {
         "pre_logits.fc1": (4096, 512, 7, 7),
@@ -75,7 +77,7 @@ def test_timms_safetensors(tmp_path):
         given[f"{name}.bias"] = np.zeros(shape[0], np.float32)
     given["pre_logits.fc1.weight"][3, 5, 2, 6] = 1
     given["pre_logits.fc2.weight"][7, 8] = 1
-    b, source = backbones.make("vgg16"), Weights(tmp_path, given, keras=False)
+    b, source = backbones.make("vgg16"), WeightsFile(tmp_path, given, keras=False)
     params = name_maps.arrange(b, source, classifier=True)
     # Channel 5 of row 2, column 6, goes to unit 3.
     assert params["dense1"]["kernel"][(2 * 7 + 6) * 512 + 5, 3] == 1
@@ -86,19 +88,19 @@ def test_timms_safetensors(tmp_path):
     assert "dense1" not in name_maps.arrange(b, source)
 
 
-def test_dense_layers_are_kept_where_asked_for(tmp_path):
+def test_dense_layers_are_kept_on_request(tmp_path):
     given = torchvision("googlenet")
     given |= {"fc.weight": np.eye(1000, 1024), "fc.bias": np.ones(1000)}
     save_file(given, tmp_path / "a.safetensors")
     out = tmp_path / "out"
     for classifier in (False, True):
         convert.convert("googlenet", tmp_path / "a.safetensors", out, classifier)
-        found = converted.load(out).params
-        assert ("dense" in found) == classifier
-    np.testing.assert_array_equal(found["dense"]["kernel"], np.eye(1024, 1000))
+        loaded = converted.load(out).params
+        assert ("dense" in loaded) == classifier
+    np.testing.assert_array_equal(loaded["dense"]["kernel"], np.eye(1024, 1000))
 
 
-def test_metadata_tell_what_it_is(tmp_path):
+def test_metadata_name_the_source(tmp_path):
     save_file(torchvision(), tmp_path / "a.safetensors")
     convert.convert("alexnet", tmp_path / "a.safetensors", tmp_path / "out")
     _, metadata = safetensors_file.tensors(tmp_path / "out")
@@ -116,7 +118,7 @@ def test_metadata_tell_what_it_is(tmp_path):
 
 
 def keras(h5py, path, names=("kernel:0", "bias:0"), change=None):
-    """VGG16 without its dense layers, `block1_conv1/.../kernel:0`."""
+    """Writes VGG16 without its dense layers, `block1_conv1/.../kernel:0`."""
     rng, given = np.random.default_rng(0), {}
     with h5py.File(path, "w") as file:
         for ours, like in backbones.make("vgg16").shapes().items():
@@ -132,28 +134,28 @@ def keras(h5py, path, names=("kernel:0", "bias:0"), change=None):
 
 
 @pytest.mark.parametrize("names", [("kernel:0", "bias:0"), ("W_1:0", "b_1:0")])
-def test_keras(tmp_path, names):
+def test_files_of_keras_are_converted(tmp_path, names):
     h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     given = keras(h5py, tmp_path / "a.h5", names)
     convert.convert("vgg16", tmp_path / "a.h5", tmp_path / "out")
-    found = converted.load(tmp_path / "out")
-    assert found.normalisation == normalisation.CAFFE
-    for name, value in flatten(found.params).items():
+    loaded = converted.load(tmp_path / "out")
+    assert loaded.normalisation == normalisation.CAFFE
+    for name, value in flatten(loaded.params).items():
         np.testing.assert_array_equal(value, given[name])
 
 
-def test_other_files_of_keras(tmp_path):
+def test_other_files_of_keras_are_refused(tmp_path):
     h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 
-    def refused(name, said, change=None, size=None):
+    def refused(name, message, change=None, size=None):
         keras(h5py, tmp_path / "a.h5", change=change)
         if size:
             (tmp_path / "a.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:size])
         with pytest.raises(DataError, match=r"a\.h5") as e:
             convert.convert(name, tmp_path / "a.h5", tmp_path / "out")
-        assert said in str(e.value)
+        assert message in str(e.value)
 
-    refused("alexnet", "is Keras's")
+    refused("alexnet", "is a file of Keras")
     refused("vgg19", "lacks block3_conv4/bias")
     refused("vgg19", "it has the layers of vgg16")
     refused("vgg16", "no whole .h5", size=10**6)
@@ -161,20 +163,20 @@ def test_other_files_of_keras(tmp_path):
     refused("vgg16", "more than a kernel", change=lambda file: file.update(more))
 
 
-def test_without_h5py(tmp_path, monkeypatch):
+def test_h5_files_need_h5py(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    (tmp_path / "a.h5").write_bytes(convert.HDF5 + b"rest")
+    (tmp_path / "a.h5").write_bytes(convert.HDF5_MAGIC + b"rest")
     with pytest.raises(DataError, match=r"pip install 'evolving-mtl\[h5\]'"):
         convert.convert("vgg16", tmp_path / "a.h5", tmp_path / "out")
 
 
-# What is refused
+# Refused files
 
 
-def test_missing_extra_and_wrong_tensors(tmp_path):
+def test_missing_extra_and_wrong_tensors_are_refused(tmp_path):
     given = torchvision()
-    less = {k: v for k, v in given.items() if "8" not in k}
-    refused(tmp_path, less, "lacks features.8.bias, features.8.weight")
+    fewer = {k: v for k, v in given.items() if "8" not in k}
+    refused(tmp_path, fewer, "lacks features.8.bias, features.8.weight")
     refused(tmp_path, given | {"features.9.bias": np.ones(2)}, "also features.9.bias")
     many = given | {f"more.{k}": np.ones(2) for k in range(6)}
     refused(tmp_path, many, "more.3 and 2 more")
@@ -192,20 +194,20 @@ def test_missing_extra_and_wrong_tensors(tmp_path):
 
 
 @pytest.mark.parametrize("name", [n for n in backbones.PRETRAINED if n != "alexnet"])
-def test_another_backbone_is_named(tmp_path, name):
+def test_the_message_names_the_right_backbone(tmp_path, name):
     refused(tmp_path, torchvision(), "it has the layers of alexnet", name)
 
 
-def test_files_of_another_kind(tmp_path):
-    for content, said in (
+def test_files_of_another_format_are_refused(tmp_path):
+    for content, message in (
         (b"", "no .pth, no safetensors"),
         (b"<html>not found</html>", "no .pth, no safetensors"),
-        (torch_file.ZIP + b"rest", "no whole .pth"),
+        (torch_file.ZIP_MAGIC + b"rest", "no whole .pth"),
         (b"\x80\x02rest", "no whole .pth"),
         (b"\x10\0\0\0\0\0\0\0{}", "no whole safetensors"),
     ):
         (tmp_path / "a").write_bytes(content)
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             convert.convert("vgg16", tmp_path / "a", tmp_path / "out")
     with pytest.raises(DataError, match="cannot read"):
         convert.convert("vgg16", tmp_path / "none", tmp_path / "out")
@@ -213,7 +215,7 @@ def test_files_of_another_kind(tmp_path):
         convert.convert("vgg16", tmp_path / "a", tmp_path / "a")
 
 
-def test_the_checksum_in_the_name(tmp_path):
+def test_the_checksum_must_match_the_name(tmp_path):
     digest = hashlib.sha256(b"x").hexdigest()
     for name in (f"vgg16-{digest[:8]}.pth", f"a-b-{digest}.pth", "a-1.pth", "a.pth"):
         (tmp_path / name).write_bytes(b"x")
@@ -225,23 +227,23 @@ def test_the_checksum_in_the_name(tmp_path):
         convert.convert("vgg16", tmp_path / "vgg16-397923af.pth", tmp_path / "out")
 
 
-def test_what_load_refuses(tmp_path):
+def test_load_refuses_broken_files(tmp_path):
     path = tmp_path / "a.safetensors"
     save_file(torchvision(), path)
     with pytest.raises(DataError, match="something else, not a backbone"):
         converted.load(path)
     params = convert.convert("alexnet", path, tmp_path / "out").params
     good = {"backbone": "alexnet", "normalisation": normalisation.IMAGENET.to_json()}
-    for kind, metadata, said in (
+    for kind, metadata, message in (
         ("model", good, "a model, not a backbone"),
         ("backbone", good | {"backbone": "resnet"}, "'resnet'"),
-        ("backbone", {"backbone": "alexnet"}, "nothing of its input"),
-        ("backbone", good | {"backbone": "vgg16"}, "not the layers of vgg16"),
+        ("backbone", {"backbone": "alexnet"}, "no valid normalisation"),
+        ("backbone", good | {"backbone": "vgg16"}, "not have the layers of vgg16"),
     ):
         safetensors_file.save(path, kind, params, metadata)
         with pytest.raises(DataError, match=r"a\.safetensors") as e:
             converted.load(path)
-        assert said in str(e.value)
+        assert message in str(e.value)
     (tmp_path / "b").write_bytes((tmp_path / "out").read_bytes()[:-1])
     with pytest.raises(DataError, match="no whole safetensors file"):
         converted.load(tmp_path / "b")
@@ -251,19 +253,19 @@ def test_what_load_refuses(tmp_path):
 
 def test_any_parameters_can_be_saved(tmp_path):
     params = {"a": {"b": np.arange(6.0).reshape(2, 3).T}, "c": np.float32(1)}
-    safetensors_file.save(tmp_path / "a", "mine", params, {"more": "told"})
-    found, metadata = safetensors_file.load(tmp_path / "a", "mine")
-    assert metadata == {"kind": "mine", "more": "told"}
-    assert jax.tree.structure(found) == jax.tree.structure(params)
-    np.testing.assert_array_equal(found["a"]["b"], params["a"]["b"])
-    assert found["c"].dtype == np.float32
+    safetensors_file.save(tmp_path / "a", "mine", params, {"note": "text"})
+    loaded, metadata = safetensors_file.load(tmp_path / "a", "mine")
+    assert metadata == {"kind": "mine", "note": "text"}
+    assert jax.tree.structure(loaded) == jax.tree.structure(params)
+    np.testing.assert_array_equal(loaded["a"]["b"], params["a"]["b"])
+    assert loaded["c"].dtype == np.float32
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     save_file({"a": np.ones(1), "a/b": np.ones(1)}, tmp_path / "a", {"kind": "mine"})
-    with pytest.raises(DataError, match="names within names"):
+    with pytest.raises(DataError, match="prefix of another's"):
         safetensors_file.load(tmp_path / "a", "mine")
 
 
-def test_launcher(tmp_path):
+def test_the_launcher_converts(tmp_path):
     save_file(torchvision(), tmp_path / "a.safetensors")
 
     def run(backbone):
@@ -294,8 +296,8 @@ def vgg16(real_data, tmp_path_factory):
     return converted.load(out)
 
 
-def test_real_filters(vgg16):
-    """Most of the first are smooth: neighbours are alike, as in no random filter."""
+def test_imagenet_filters_are_smooth(vgg16):
+    """Neighbours are similar in most filters of the first layer."""
     kernel = vgg16.params["conv1_1"]["kernel"]
     assert vgg16.normalisation == normalisation.CAFFE
     a = kernel[:, 1:].reshape(-1, 64), kernel[:, :-1].reshape(-1, 64)
@@ -304,8 +306,9 @@ def test_real_filters(vgg16):
     assert np.abs(kernel).max() < 2
 
 
-def test_a_real_photograph(vgg16, real_data):
-    """It is like its mirror image, and not like its own pixels in another order."""
+def test_features_of_a_photograph(vgg16, real_data):
+    """The features of a photograph resemble those of its mirror image, not of shuffled
+    pixels."""
     photographs = sorted((real_data / "300w" / "helen" / "testset").glob("*.jpg"))
     if not photographs:
         pytest.skip(f"there is no 300w/helen in {real_data.name}/")

@@ -18,19 +18,20 @@ N = 24
 
 @pytest.fixture
 def scans(tmp_path):
-    """Files of random numbers, and what they hold: z, spacing, lowest slice, fold."""
+    """Writes files of random numbers; returns z, spacing, lowest slice and fold."""
     draw = random.Random(0)
     given = {}
     for i in range(N):
         given[f"s{i}"] = {
-            "said": round(draw.uniform(-60, 60), 2), "step": draw.choice([0.75, 3.0]),
+            "predicted": round(draw.uniform(-60, 60), 2),
+            "step": draw.choice([0.75, 3.0]),
             "low": round(draw.uniform(-200, -100), 1), "fold": str(i % 3),
             "a": draw.randrange(100, 140), "b": draw.randrange(100, 140),
             "c": draw.randrange(100, 140),
         }  # fmt: skip
     results = ["scan,status,z_mm,slice_mm,low_mm,fold"]
     results += [
-        f"{n},found,{g['said']},{g['step']},{g['low']},{g['fold']}"
+        f"{n},found,{g['predicted']},{g['step']},{g['low']},{g['fold']}"
         for n, g in given.items()
     ]
     results.append("broken,failed,,,,0")
@@ -41,11 +42,11 @@ def scans(tmp_path):
     return tmp_path, given
 
 
-def away(given, one, other):
-    """Errors in slices and in mm, one by one."""
+def errors_of(given, one, other):
+    """Returns the errors of all scans in slices and in mm."""
 
     def z(g, who):
-        return g["said"] if who == "said" else g["low"] + g[who] * g["step"]
+        return g["predicted"] if who == "predicted" else g["low"] + g[who] * g["step"]
 
     mm = [abs(z(g, one) - z(g, other)) for g in given]
     return [e / g["step"] for e, g in zip(mm, given, strict=True)], mm
@@ -53,17 +54,17 @@ def away(given, one, other):
 
 def test_errors_in_slices_are_those_in_mm_over_the_spacing(scans):
     folder, given = scans
-    told = evaluate.evaluate(folder / "results.csv", folder / "a.csv")
+    summary = evaluate.evaluate(folder / "results.csv", folder / "a.csv")
     for unit, values in zip(
-        ("slices", "mm"), away(given.values(), "said", "a"), strict=True
+        ("slices", "mm"), errors_of(given.values(), "predicted", "a"), strict=True
     ):
         cut = statistics.quantiles(values, n=20, method="inclusive")
-        assert told[f"mean_{unit}"] == pytest.approx(statistics.fmean(values))
-        assert told[f"std_{unit}"] == pytest.approx(statistics.pstdev(values))
-        assert told[f"median_{unit}"] == pytest.approx(statistics.median(values))
-        assert told[f"p95_{unit}"] == pytest.approx(cut[-1])
-        assert told[f"max_{unit}"] == pytest.approx(max(values))
-    assert (told["scans"], told["compared"]) == (N, N)
+        assert summary[f"mean_{unit}"] == pytest.approx(statistics.fmean(values))
+        assert summary[f"std_{unit}"] == pytest.approx(statistics.pstdev(values))
+        assert summary[f"median_{unit}"] == pytest.approx(statistics.median(values))
+        assert summary[f"p95_{unit}"] == pytest.approx(cut[-1])
+        assert summary[f"max_{unit}"] == pytest.approx(max(values))
+    assert (summary["scans"], summary["compared"]) == (N, N)
 
 
 def test_folds_and_their_average(scans):
@@ -77,7 +78,7 @@ def test_folds_and_their_average(scans):
         means[fold], stds[fold] = zip(
             *(
                 (statistics.fmean(v), statistics.pstdev(v))
-                for v in away(own, "said", "a")
+                for v in errors_of(own, "predicted", "a")
             ),
             strict=True,
         )
@@ -93,60 +94,63 @@ def test_folds_and_their_average(scans):
         assert average[f"std_{unit}"] == pytest.approx(std)
 
 
-def test_the_average_row_is_that_of_the_paper():
+def test_the_average_row_equals_the_papers():
     """VGG16 in its table of folds."""
     vgg = [(2.06, 4.39), (1.78, 2.09), (1.54, 1.54), (1.96, 1.62), (1.74, 1.96)]
     rows = [
         {"scans": 1, "compared": 1, "mean_slices": m, "std_slices": s} for m, s in vgg
     ]
-    told = metrics.average(rows)
-    assert (round(told["mean_slices"], 2), round(told["std_slices"], 2)) == (1.82, 2.32)
-    assert "mean_mm" not in told
+    summary = metrics.average(rows)
+    assert (round(summary["mean_slices"], 2), round(summary["std_slices"], 2)) == (
+        1.82,
+        2.32,
+    )
+    assert "mean_mm" not in summary
 
 
-def test_folds_may_be_those_of_the_labels(scans):
+def test_folds_can_come_from_the_labels(scans):
     folder, given = scans
     text = (folder / "results.csv").read_text().replace(",fold", ",other")
     (folder / "results.csv").write_text(text)
     rows = [f"{n};{g['a']}; {int(n[1:]) % 2}" for n, g in given.items()]
     (folder / "a.csv").write_text("scan; slice_index; fold\n" + "\n".join(rows))
-    told = evaluate.evaluate(folder / "results.csv", folder / "a.csv")["folds"]
-    assert [row["fold"] for row in told] == ["0", "1", "average"]
+    summary = evaluate.evaluate(folder / "results.csv", folder / "a.csv")["folds"]
+    assert [row["fold"] for row in summary] == ["0", "1", "average"]
     odd = [g for n, g in given.items() if int(n[1:]) % 2]
-    assert told[1]["mean_mm"] == pytest.approx(
-        statistics.fmean(away(odd, "said", "a")[1])
+    assert summary[1]["mean_mm"] == pytest.approx(
+        statistics.fmean(errors_of(odd, "predicted", "a")[1])
     )
 
 
-def test_readers_against_the_first(scans):
+def test_readers_are_compared_with_the_first(scans):
     folder, given = scans
     with (folder / "c.csv").open("a") as stream:
         stream.write("\nother,7\n")
     files = [folder / f"{r}.csv" for r in "abc"]
-    told = evaluate.compare_readers(folder / "results.csv", files)
-    assert [row["reader"] for row in told] == [*map(str, files[1:]), "l3spot"]
-    for row, who in zip(told, ("b", "c", "said"), strict=True):
-        slices, mm = away(given.values(), who, "a")
+    summary = evaluate.compare_readers(folder / "results.csv", files)
+    assert [row["reader"] for row in summary] == [*map(str, files[1:]), "l3spot"]
+    for row, who in zip(summary, ("b", "c", "predicted"), strict=True):
+        slices, mm = errors_of(given.values(), who, "a")
         assert row["mean_slices"] == pytest.approx(statistics.fmean(slices))
         assert row["std_slices"] == pytest.approx(statistics.pstdev(slices))
         assert row["mean_mm"] == pytest.approx(statistics.fmean(mm))
         assert row["std_mm"] == pytest.approx(statistics.pstdev(mm))
         assert row["scans"] == N
     # Of two readers the distance in slices is a whole number.
-    assert told[0]["max_slices"] == pytest.approx(
+    assert summary[0]["max_slices"] == pytest.approx(
         max(abs(g["a"] - g["b"]) for g in given.values())
     )
 
 
-def test_spacings_that_are_not_known_leave_out_slices(scans):
+def test_unknown_spacings_leave_out_slices(scans):
     folder, _ = scans
     (folder / "z.csv").write_text("scan,z_mm\ns0,1\ns1,2\n")
     text = (folder / "results.csv").read_text()
     (folder / "old.csv").write_text(text.replace("slice_mm", "other"))
-    told = evaluate.evaluate(folder / "old.csv", folder / "z.csv")
-    assert "mean_mm" in told
-    assert "mean_slices" not in told
-    assert "-" in tables.text(told).split("\n\n")[1]
+    summary = evaluate.evaluate(folder / "old.csv", folder / "z.csv")
+    assert "mean_mm" in summary
+    assert "mean_slices" not in summary
+    assert "-" in tables.text(summary).split("\n\n")[1]
     with pytest.raises(DataError, match="has slice_mm"):
         evaluate.evaluate(folder / "old.csv", folder / "a.csv")
     (folder / "zero.csv").write_text("scan,status,z_mm,slice_mm\ns0,found,1,0\n")
@@ -154,7 +158,7 @@ def test_spacings_that_are_not_known_leave_out_slices(scans):
         evaluate.evaluate(folder / "zero.csv", folder / "z.csv")
 
 
-def test_the_launcher_prints_aligned_tables_and_leaves_json(scans):
+def test_the_launcher_prints_aligned_tables_and_writes_json(scans):
     folder, _ = scans
     command = [sys.executable, "-m", "l3spot.evaluate", "--results", "results.csv"]
     env = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "PATH": ""}
@@ -170,13 +174,13 @@ def test_the_launcher_prints_aligned_tables_and_leaves_json(scans):
     assert "mean_slices" in numbers
     for table in (folds, readers):
         assert len({len(line) for line in table.splitlines()}) == 1
-    told = json.loads((folder / "out.json").read_text())
+    summary = json.loads((folder / "out.json").read_text())
     average = folds.splitlines()[-1].split()
     assert average[0] == "average"
-    assert f"{told['folds'][-1]['mean_slices']:.2f}" == average[3]
+    assert f"{summary['folds'][-1]['mean_slices']:.2f}" == average[3]
     program = readers.splitlines()[-1].split()
     assert program[0] == "l3spot"
-    assert f"{told['readers'][-1]['mean_slices']:.2f}" == program[3]
+    assert f"{summary['readers'][-1]['mean_slices']:.2f}" == program[3]
     wrong = run("--labels", "a.csv", "--readers", "b.csv,c.csv")
     assert wrong.returncode == 1
     assert "give --labels, or" in wrong.stderr

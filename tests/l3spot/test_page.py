@@ -46,7 +46,7 @@ def results(tmp_path_factory):
     write.write(root / "scans" / ODD_NAME, images(trunk()))
     write.write(root / "scans" / "noisy", images(trunk()[::-1] * 2))
     write.write(root / "scans" / "broken", images(trunk())[:3])
-    calibration = Calibration((0.3,) * model.SIZE, 0.0)
+    calibration = Calibration((0.3,) * model.FEATURE_COUNT, 0.0)
     model.save(root / "model", model.load()._replace(calibration=calibration))
     predict.predict(root / "scans", root / "out", root / "model")
     return root / "out"

@@ -1,4 +1,4 @@
-"""Phantoms: each solid's maximum along y, both renderers, and what is written."""
+"""Phantoms: maxima of solids along y, both renderers, and DICOM series."""
 
 import csv
 import dataclasses
@@ -12,20 +12,24 @@ import pytest
 from l3spot import project
 from l3spot.phantom import __main__ as launcher
 from l3spot.phantom import body, series, shadow, shapes, solid, spine
-from l3spot.phantom.draw import Ranges
-from l3spot.phantom.shapes import ABSENT, Blocks, Capsules, Ellipsoids, Matter
+from l3spot.phantom.draw import PhantomRanges
+from l3spot.phantom.shapes import ABSENT_HU, Blocks, Capsules, Ellipsoids, Matter
 from l3spot.projections import reader
 from mtl.host.errors import ConfigError, WorkdirError
 
 SHORT = dataclasses.replace(
-    Ranges(), length=(60.0, 61.0), step=(2.5, 2.6), without=0.0, streaks=(0.0, 0.0),
-    sharpness=(1.2, 1.3), metal=0.0, arms_up=1.0, pixel=(1.0, 1.0),
+    PhantomRanges(), length_mm=(60.0, 61.0), slice_mm=(2.5, 2.6), without_l3=0.0,
+    streaks_hu=(0.0, 0.0), sharpness_mm=(1.2, 1.3), implant=0.0, arms_up=1.0,
+    pixel_mm=(1.0, 1.0),
 )  # fmt: skip
 W = 1.0  # mm, the sharpness of single solids.
 
 
 def matter(**fields):
-    plain = {"rim": 900.0, "core": 200.0, "cortex": 2.0, "side": 0.3, "grain": 0.0}
+    plain = {
+        "rim_hu": 900.0, "core_hu": 200.0, "cortex_mm": 2.0, "side_loss": 0.3,
+        "grain": 0.0,
+    }  # fmt: skip
     return Matter(*(jnp.float32(v) for v in (plain | fields).values()))
 
 
@@ -44,8 +48,8 @@ def block(rng):
     lean, tilt = jnp.asarray(rng.uniform(-0.5, 0.5, 2))
     half = jnp.asarray(rng.uniform(9, 20, 3))
     return Blocks(
-        jnp.zeros(3), spine.turn(lean, tilt), half, jnp.float32(0.15), jnp.float32(0.4),
-        matter(),
+        jnp.zeros(3), spine.rotation(lean, tilt), half, jnp.float32(0.15),
+        jnp.float32(0.4), matter(),
     )  # fmt: skip
 
 
@@ -63,49 +67,49 @@ KINDS = {
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_seen_is_the_largest_value_along_y(kind, seed):
+def test_the_projection_of_a_solid_is_its_maximum_along_y(kind, seed):
     make, depth = KINDS[kind]
     item = make(np.random.default_rng(seed))
     x, z = jnp.meshgrid(jnp.arange(-30, 30, 1.7), jnp.arange(-30, 30, 1.3))
     y = jnp.arange(-45, 45, 0.1)[:, None, None]
     through = shapes.value(item.matter, depth(item, x, y, z), W)
-    seen = shapes.seen(item.matter, depth(item, x, None, z), W)
-    assert seen.max() > 890  # It is in the picture.
-    # The steps along y miss the top by a little; no line passes above it.
-    away = np.asarray(seen - through.max(0))
-    assert away.min() > -2
-    assert np.percentile(away, 99) < 25
+    seen = shapes.max_along_ray(item.matter, depth(item, x, None, z), W)
+    assert seen.max() > 890  # The solid is in the image.
+    # The samples along y can miss the maximum, but cannot exceed it.
+    error_hu = np.asarray(seen - through.max(0))
+    assert error_hu.min() > -2
+    assert np.percentile(error_hu, 99) < 25
 
 
-def test_matter_is_air_then_rim_then_core():
+def test_hu_rise_from_air_to_the_rim_and_fall_to_the_core():
     s = jnp.array([-5.0, -W, W, 1.5 * W, 20.0])
     hu = shapes.value(matter(), s, W)
     np.testing.assert_allclose(hu[jnp.array([0, 1, 2, 4])], [-1000, -1000, 900, 200])
     assert 200 < hu[3] < 900
-    assert (shapes.seen(matter(rim=ABSENT), s, W) <= shapes.AIR).all()
+    assert (shapes.max_along_ray(matter(rim_hu=ABSENT_HU), s, W) <= shapes.AIR_HU).all()
 
 
 @pytest.fixture(scope="module")
 def scanned():
-    """A body and a scan of it around L3."""
+    """Returns a body and a scan of it around L3."""
     scan_of = jax.jit(body.draw, static_argnums=1)
     person, scan = scan_of(jax.random.key(5), SHORT)
-    scan = scan._replace(low=jnp.float32(-20.0), high=jnp.float32(41.0))
+    scan = scan._replace(low_mm=jnp.float32(-20.0), high_mm=jnp.float32(41.0))
     return person, scan
 
 
-def both(person, scan, key):
-    """The direct projection, and that of the volume, at its planes and columns."""
-    side = (np.arange(512) - 255.5) * float(scan.pixel)
-    planes = list(solid.planes(key, person, scan, 512))
-    z = jnp.array([p[0] for p in planes])
-    canvas = shadow.Canvas(scan.x + jnp.asarray(side, jnp.float32), z)
+def both_renderings(person, scan, key):
+    """Returns the direct projection and the volume's, at its slices and columns."""
+    side = (np.arange(512) - 255.5) * float(scan.pixel_mm)
+    slices = list(solid.slices(key, person, scan, 512))
+    z = jnp.array([p[0] for p in slices])
+    canvas = shadow.Canvas(scan.x_mm + jnp.asarray(side, jnp.float32), z)
     direct = jax.jit(shadow.noisy)(key, person, scan, canvas)
     # The table lies below the body's lowest point less its bend.
     low = (person.trunk.middle[:, 1] + person.trunk.skin[:, 1]).max()
-    rows = float(scan.y) + side < float(low) - 25
+    rows = float(scan.y_mm) + side < float(low) - 25
     middle = slice(100, 412)  # Within the field of view.
-    seen = np.stack([p[1][rows].max(0) for p in planes])
+    seen = np.stack([p[1][rows].max(0) for p in slices])
     return np.asarray(direct)[:, middle], seen[:, middle]
 
 
@@ -113,68 +117,72 @@ def both(person, scan, key):
 def test_both_renderers_show_the_same_body(scanned, level):
     person, scan = scanned
     z = person.blocks.centre[level, 2]
-    scan = scan._replace(noise=jnp.float32(0.0), low=scan.low + z, high=scan.high + z)
-    direct, volume = both(person, scan, jax.random.key(1))
-    away = np.abs(direct - volume)
-    assert volume.std() > 200  # There is something to be seen.
-    assert np.median(away) < 2
-    assert np.percentile(away, 95) < 30
+    scan = scan._replace(
+        noise_hu=jnp.float32(0.0), low_mm=scan.low_mm + z, high_mm=scan.high_mm + z
+    )
+    direct, volume = both_renderings(person, scan, jax.random.key(1))
+    error_hu = np.abs(direct - volume)
+    assert volume.std() > 200  # The image is not empty.
+    assert np.median(error_hu) < 2
+    assert np.percentile(error_hu, 95) < 30
     assert abs((direct - volume).mean()) < 5
 
 
-def test_noise_of_the_projection_is_that_of_the_volume(scanned):
+def test_the_projection_has_the_noise_of_the_volume(scanned):
     person, scan = scanned
-    scan = scan._replace(noise=jnp.float32(25.0), clip=jnp.float32(3071.0))
-    clean = both(person, scan._replace(noise=jnp.float32(0.0)), jax.random.key(1))[1]
-    direct, volume = both(person, scan, jax.random.key(1))
+    scan = scan._replace(noise_hu=jnp.float32(25.0), max_hu=jnp.float32(3071.0))
+    clean = both_renderings(
+        person, scan._replace(noise_hu=jnp.float32(0.0)), jax.random.key(1)
+    )[1]
+    direct, volume = both_renderings(person, scan, jax.random.key(1))
     flesh = (clean > 0) & (clean < 150)
-    lifted = (volume - clean)[flesh].mean()
-    assert lifted > 25  # A maximum of noise is above its mean.
-    assert abs((direct - clean)[flesh].mean() - lifted) < 12
+    mean_rise = (volume - clean)[flesh].mean()
+    assert mean_rise > 25  # A maximum of noise is above its mean.
+    assert abs((direct - clean)[flesh].mean() - mean_rise) < 12
     assert 0.6 < (direct - clean)[flesh].std() / (volume - clean)[flesh].std() < 1.6
 
 
-def test_bodies_are_as_varied_as_their_ranges():
+def test_bodies_vary_as_their_ranges_say():
     many = jax.jit(jax.vmap(body.draw, (0, None)), static_argnums=1)
-    people, scans = many(jax.random.split(jax.random.key(0), 200), Ranges())
+    people, scans = many(jax.random.split(jax.random.key(0), 200), PhantomRanges())
     blocks = people.blocks
     np.testing.assert_allclose(blocks.centre[:, spine.L3], 0, atol=1e-4)
-    there = np.asarray(blocks.matter.rim) > ABSENT
-    assert there[:, 1 : spine.L6].all()
-    assert 1 <= there[:, spine.L6].sum() <= 25  # 4 % have six lumbar vertebrae.
+    present = np.asarray(blocks.matter.rim_hu) > ABSENT_HU
+    assert present[:, 1 : spine.L6].all()
+    assert 1 <= present[:, spine.L6].sum() <= 25  # 4 % have six lumbar vertebrae.
     # From the feet to the head; no vertebra within another.
     z = np.asarray(blocks.centre[..., 2])
     gap = z[:, 1:24] - z[:, 2:25]
-    assert (gap[there[:, 2:]] > 8).all()
+    assert (gap[present[:, 2:]] > 8).all()
     # The vault of the skull, all that is wide and not flesh, stands on the neck.
-    vault = np.asarray(people.wide.matter.rim) > 500
+    vault = np.asarray(people.wide.matter.rim_hu) > 500
     assert (vault.sum(1) == 1).all()
     above = np.asarray(people.wide.start)[vault] - np.asarray(blocks.centre[:, 0])
     assert (np.abs(above[:, 0]) < 10).all()
     assert ((above[:, 2] > 60) & (above[:, 2] < 95)).all()
-    span = np.asarray(scans.high - scans.low)
-    assert span.min() >= Ranges().length[0] - 1
-    inside = np.asarray((scans.low <= 0) & (scans.high >= 0))
+    length_mm = np.asarray(scans.high_mm - scans.low_mm)
+    assert length_mm.min() >= PhantomRanges().length_mm[0] - 1
+    inside = np.asarray((scans.low_mm <= 0) & (scans.high_mm >= 0))
     assert 0.75 < inside.mean() < 0.95
     assert np.isfinite(
         np.concatenate([np.ravel(a) for a in jax.tree.leaves(people)])
     ).all()
 
 
-def test_a_key_is_a_picture():
-    see = jax.jit(see_one)
-    first, row = see(jax.random.key(3))
-    again, _ = see(jax.random.key(3))
-    other, _ = see(jax.random.key(4))
+def test_a_key_determines_the_projection():
+    render = jax.jit(render_projection)
+    first, row = render(jax.random.key(3))
+    again, _ = render(jax.random.key(3))
+    other, _ = render(jax.random.key(4))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 100
     assert first.shape == (120, 200)
     # Nothing is below the scan, and L3 is in it.
-    assert (first[62:] == shapes.AIR - 24).all()
+    assert (first[62:] == shapes.AIR_HU - 24).all()
     assert 0 <= row <= 61
 
 
-def see_one(key):
+def render_projection(key):
     person, scan = body.draw(key, SHORT)
     return shadow.project(key, person, scan, 120, 200)
 
@@ -186,20 +194,20 @@ def written(tmp_path_factory):
     return out, rows
 
 
-def test_phantoms_are_series_that_are_read_with_their_labels(written, tmp_path):
+def test_phantom_series_are_read_with_their_labels(written, tmp_path):
     out, rows = written
     labels = tmp_path / "labels.csv"
     labels.write_text("scan,z_mm\n" + "".join(f"{n},{z}\n" for n, z in rows))
     project.project(out, tmp_path / "mips", labels_csv=labels)
-    found = reader.load(tmp_path / "mips")
-    assert [(e.id, e.label) for e in found] == [("p0", "in view"), ("p1", "in view")]
-    for example, (_, z) in zip(found, rows, strict=True):
+    examples = reader.load(tmp_path / "mips")
+    assert [(e.id, e.label) for e in examples] == [("p0", "in view"), ("p1", "in view")]
+    for example, (_, z) in zip(examples, rows, strict=True):
         assert example.l3_z == pytest.approx(z)
         assert example.frontal.max() > 400  # Bone.
         assert example.z[-1] - 2.6 < z < example.z[0] + 2.6
 
 
-def test_a_phantom_is_whole_or_not_there(written, tmp_path, monkeypatch):
+def test_an_interrupted_phantom_leaves_no_folder(written, tmp_path, monkeypatch):
     def stop(*_):
         raise OSError(28, "No space left on device")
 
@@ -208,10 +216,12 @@ def test_a_phantom_is_whole_or_not_there(written, tmp_path, monkeypatch):
         series.write(tmp_path / "p0", 1, 0, SHORT, 128)
     assert not (tmp_path / "p0").exists()
     out, rows = written
-    assert series.write(out / "p0", 1, 0, SHORT, 128) == rows[0][1]  # Not made again.
+    assert (
+        series.write(out / "p0", 1, 0, SHORT, 128) == rows[0][1]
+    )  # Not written again.
 
 
-def test_headers_say_what_it_is(written):
+def test_headers_name_the_program_and_the_geometry(written):
     ds = pydicom.dcmread(next((written[0] / "p0").iterdir()))
     assert ds.Manufacturer == "l3spot"
     assert ds.Rows == ds.Columns == 128
@@ -232,7 +242,7 @@ def test_the_launcher_writes_labels_and_refuses_another_seed(tmp_path, monkeypat
         launcher.write(tmp_path / "none", 0)
 
 
-def test_the_launcher_leaves_what_is_there(tmp_path, monkeypatch):
+def test_the_launcher_keeps_existing_files(tmp_path, monkeypatch):
     (tmp_path / "labels.csv").write_text("mine")
     with pytest.raises(WorkdirError, match="other files"):
         launcher.write(tmp_path, 1)

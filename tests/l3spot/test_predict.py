@@ -1,4 +1,4 @@
-"""From folders of scans to results; the pages and files that tell them."""
+"""Predictions for folders of scans, and their pages and files."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import SLICES, STEP, Z0, images, trunk
 
-SURE, UNSURE = (Calibration((0.0,) * model.SIZE, b) for b in (5.0, -5.0))
+SURE, UNSURE = (Calibration((0.0,) * model.FEATURE_COUNT, b) for b in (5.0, -5.0))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def params():
 
 @pytest.fixture(scope="module")
 def checkpoints(params, tmp_path_factory):
-    """Untrained models, one that is sure of all and one that is sure of nothing."""
+    """Writes untrained models, one with high and one with low confidence."""
     folder = tmp_path_factory.mktemp("models")
     for name, calibration in (("sure", SURE), ("unsure", UNSURE)):
         made = Model(params, 0.0, 900.0, calibration, "trained on nothing")
@@ -51,14 +51,14 @@ def rows(out):
     return list(csv.DictReader((out / "results.csv").read_text().splitlines()))
 
 
-def test_each_scan_has_a_row_and_the_bad_one_says_why(scans, checkpoints, tmp_path):
+def test_each_scan_has_a_row_and_the_failed_one_a_reason(scans, checkpoints, tmp_path):
     out = tmp_path / "out"
     predict.predict(scans, out, checkpoints / "sure")
     good, bad = rows(out)
     assert (good["scan"], good["status"]) == ("a b", "found")
     assert (bad["scan"], bad["status"]) == ("few", "failed")
-    assert "3 slices are too few" in bad["why"]
-    # The plane is the nearest to z, and its file and UID are its own.
+    assert "3 planes are too few" in bad["why"]
+    # The slice is the nearest to z, and its file and UID are its own.
     z, index = float(good["z_mm"]), int(good["slice_index"])
     heights = Z0 + STEP * np.arange(SLICES)
     assert index == np.abs(heights - z).argmin()
@@ -69,25 +69,25 @@ def test_each_scan_has_a_row_and_the_bad_one_says_why(scans, checkpoints, tmp_pa
     top = heights[-1]
     assert float(good["row"]) == pytest.approx(top + 0.5 - z, abs=0.02)
     assert (out / "a b.png").read_bytes()[:4] == b"\x89PNG"
-    told = json.loads((out / "a b.json").read_text())
-    assert told["sop_instance_uid"] == good["sop_instance_uid"]
+    stored = json.loads((out / "a b.json").read_text())
+    assert stored["sop_instance_uid"] == good["sop_instance_uid"]
     point = json.loads((out / "a b.mrk.json").read_text())["markups"][0]
     assert point["coordinateSystem"] == "LPS"
     assert point["controlPoints"][0]["position"][2] == pytest.approx(z, abs=0.01)
     assert "few" in (out / "index.html").read_text()
 
 
-def test_not_in_view_gives_no_place(scans, checkpoints, tmp_path):
+def test_scans_without_l3_get_no_position(scans, checkpoints, tmp_path):
     out = tmp_path / "out"
     predict.predict(scans, out, checkpoints / "sure")
     predict.predict(scans, out, checkpoints / "unsure")
     row = rows(out)[0]
     assert row["status"] == "not in view"
     assert row["z_mm"] == row["slice_index"] == row["sop_instance_uid"] == ""
-    assert not (out / "a b.mrk.json").exists()  # That of the run before is gone.
+    assert not (out / "a b.mrk.json").exists()  # The previous run's is deleted.
 
 
-def test_nothing_of_the_patient_is_written(scans, checkpoints, tmp_path):
+def test_no_data_of_the_patient_are_written(scans, checkpoints, tmp_path):
     out = tmp_path / "out"
     predict.predict(scans, out, checkpoints / "sure")
     for path in out.rglob("*"):
@@ -101,7 +101,7 @@ def test_results_are_not_written_among_scans(scans, checkpoints):
         predict.predict(scans, scans / "out", checkpoints / "sure")
 
 
-def test_files_that_are_no_model(params, tmp_path):
+def test_files_without_a_model_are_refused(params, tmp_path):
     with pytest.raises(DataError, match="no file"):
         model.load(tmp_path / "none")
     (tmp_path / "text").write_text("hello")
@@ -113,7 +113,7 @@ def test_files_that_are_no_model(params, tmp_path):
         model.load(tmp_path / "odd")
 
 
-def test_a_model_is_what_was_saved(params, tmp_path):
+def test_a_saved_model_is_loaded_unchanged(params, tmp_path):
     made = Model(params, 0.0, 900.0, SURE, "about")
     model.save(tmp_path / "m", made)
     back = model.load(tmp_path / "m")
@@ -122,10 +122,10 @@ def test_a_model_is_what_was_saved(params, tmp_path):
     assert all(jax.tree.leaves(same))
 
 
-def test_the_packaged_model_is_small_and_finds_its_way_into_a_scan(scans, tmp_path):
-    assert model.PACKAGED.stat().st_size < 2e6
+def test_the_packaged_model_is_small_and_predicts(scans, tmp_path):
+    assert model.PACKAGED_FILE.stat().st_size < 2e6
     predict.predict(scans, tmp_path / "out")
-    assert rows(tmp_path / "out")[0]["status"] in (result.IN, result.OUT)
+    assert rows(tmp_path / "out")[0]["status"] in (result.IN_VIEW, result.NOT_IN_VIEW)
 
 
 def test_the_packaged_model_is_right_about_real_scans(real_data, tmp_path):
@@ -133,12 +133,12 @@ def test_the_packaged_model_is_right_about_real_scans(real_data, tmp_path):
     if not (real_data / "ct").is_dir():
         pytest.skip(f"there is no ct in {real_data.name}/")
     predict.predict(real_data / "ct", tmp_path / "out")
-    told = {row["scan"]: row for row in rows(tmp_path / "out")}
-    assert float(told["abdomen_portal.zip"]["z_mm"]) == pytest.approx(67.2, abs=10)
-    assert told["wholebody_head.zip"]["status"] == result.OUT
+    by_scan = {row["scan"]: row for row in rows(tmp_path / "out")}
+    assert float(by_scan["abdomen_portal.zip"]["z_mm"]) == pytest.approx(67.2, abs=10)
+    assert by_scan["wholebody_head.zip"]["status"] == result.NOT_IN_VIEW
 
 
-def test_the_launcher_tells_what_failed(scans, checkpoints, tmp_path):
+def test_the_launcher_reports_failed_scans(scans, checkpoints, tmp_path):
     command = [sys.executable, "-m", "l3spot.predict", "--scans", str(scans)]
     command += ["--out", str(tmp_path / "o"), "--checkpoint", checkpoints / "sure"]
     env = os.environ | {"JAX_PLATFORMS": "cpu"}
@@ -149,7 +149,7 @@ def test_the_launcher_tells_what_failed(scans, checkpoints, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_the_page_has_the_worst_first_and_escapes_names():
+def test_the_page_lists_low_confidence_first_and_escapes_names():
     def row(name, **fields):
         return dict.fromkeys(predict.COLUMNS, "") | {"scan": name} | fields
 
@@ -171,7 +171,7 @@ def test_the_page_has_the_worst_first_and_escapes_names():
     assert order == sorted(order)
 
 
-def test_rows_and_z_are_each_others_inverse(params):
+def test_z_follows_from_the_row(params):
     """Row r of the projection spans r to r + 1 mm, its middle at z[r]."""
     hu = np.zeros((40, 60), np.float32)
     z = 100.0 - np.arange(40)
@@ -180,15 +180,15 @@ def test_rows_and_z_are_each_others_inverse(params):
     class Stub:
         z = np.arange(61.0, 101.0)
 
-    got = result.find(Model(params, 0.0, 900.0, SURE, ""), p, Stub())
-    assert got.z == pytest.approx(100.5 - got.row)
-    assert 0 <= got.row <= 40
+    got = result.find_l3(Model(params, 0.0, 900.0, SURE, ""), p, Stub())
+    assert got.z_mm == pytest.approx(100.5 - got.row_mm)
+    assert 0 <= got.row_mm <= 40
 
 
 def test_errors_are_those_of_numpy():
     true = np.array([0.0, 10, 20, 30, math.nan, math.nan])
-    told = np.array([1.0, 14, 45, math.nan, 5, math.nan])
-    e = metrics.errors(told, true)
+    predicted = np.array([1.0, 14, 45, math.nan, 5, math.nan])
+    e = metrics.errors(predicted, true)
     assert e["mean_mm"] == pytest.approx(10)
     assert e["std_mm"] == pytest.approx(np.std([1, 4, 25]))
     assert (e["median_mm"], e["max_mm"], e["compared"]) == (4, 25, 3)

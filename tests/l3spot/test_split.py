@@ -1,80 +1,80 @@
-"""Patients in one part each, folds, and scans that lose their label."""
+"""Splits by patient, folds, and limited labels."""
 
 import numpy as np
 import pytest
 
 from l3spot.projections import reader
 from l3spot.training import dataset, split
-from l3spot.training.dataset import Pool
+from l3spot.training.dataset import ProjectionDataset
 from mtl.host.errors import ConfigError, DataError
 
 
-def pool_of(l3, patient):
+def dataset_of(l3, patient):
     l3, count = np.array(l3, np.float32), len(l3)
     hu = np.arange(count, dtype=np.int16)[:, None, None]
     height = np.full(count, 500, np.float32)
-    return Pool(hu, height, l3, np.array(patient, np.int32))
+    return ProjectionDataset(hu, height, l3, np.array(patient, np.int32))
 
 
-def test_no_patient_is_in_two_parts():
-    whole = pool_of([1, np.nan, 2, 3, 4, 5], [0, 3, 1, 1, 2, 3])
-    rest, held = split.last(whole, 2)
-    # Patient 3's scan without a label would tell who the patient is.
-    assert rest.l3.tolist() == [1, 2, 3]
-    assert held.l3.tolist() == [4, 5]
-    rest, held = split.last(whole, 3)
-    assert rest.l3.tolist() == [1]  # Patient 1 has two scans.
-    assert held.l3.tolist() == [2, 3, 4, 5]
-    assert len(split.last(whole, 0)[1].hu) == 0
+def test_no_patient_is_in_two_sets():
+    whole = dataset_of([1, np.nan, 2, 3, 4, 5], [0, 3, 1, 1, 2, 3])
+    rest, held = split.split_last(whole, 2)
+    # Patient 3's scan without a label is dropped.
+    assert rest.l3_mm.tolist() == [1, 2, 3]
+    assert held.l3_mm.tolist() == [4, 5]
+    rest, held = split.split_last(whole, 3)
+    assert rest.l3_mm.tolist() == [1]  # Patient 1 has two scans.
+    assert held.l3_mm.tolist() == [2, 3, 4, 5]
+    assert len(split.split_last(whole, 0)[1].hu) == 0
     with pytest.raises(ConfigError, match="none to train on"):
-        split.last(whole, 5)
+        split.split_last(whole, 5)
 
 
 def test_folds_test_each_scan_once():
     patient = np.repeat(np.arange(7), 2)
-    whole = pool_of([*range(13), np.nan], patient)
+    whole = dataset_of([*range(13), np.nan], patient)
     seen = []
     for rest, test in split.folds(whole, 3, seed=1):
         assert not set(rest.patient) & set(test.patient)
-        assert not np.isnan(test.l3).any()
+        assert not np.isnan(test.l3_mm).any()
         assert len(rest.hu) + len(test.hu) >= 13
-        seen += test.l3.tolist()
+        seen += test.l3_mm.tolist()
     assert sorted(seen) == list(range(13))
     with pytest.raises(ConfigError, match="too few"):
         list(split.folds(whole, 8, seed=1))
 
 
-def test_few_keep_their_label():
-    whole = pool_of([*range(8), np.nan], range(9))
-    same = split.few(whole, 0, 0, 0, seed=0)
-    assert same.l3.tolist() == list(range(8))
-    made = split.few(whole, 2, 5, 6, seed=0)
-    known = made.l3[~np.isnan(made.l3)]
+def test_a_limited_number_of_scans_keep_their_label():
+    whole = dataset_of([*range(8), np.nan], range(9))
+    same = split.limit_labels(whole, 0, 0, 0, seed=0)
+    assert same.l3_mm.tolist() == list(range(8))
+    selected = split.limit_labels(whole, 2, 5, 6, seed=0)
+    known = selected.l3_mm[~np.isnan(selected.l3_mm)]
     assert len(known) == 6  # Two, three times.
     assert len(set(known)) == 2
-    others = made.hu[np.isnan(made.l3)].ravel().tolist()
+    others = selected.hu[np.isnan(selected.l3_mm)].ravel().tolist()
     assert len(set(others)) == 5
     assert not set(others) & set(known.astype(int).tolist())
-    assert len(split.few(whole, 2, -1, 0, seed=0).hu) == 9
-    assert not np.isnan(whole.l3[:8]).any()  # What was given stays as it was.
+    assert len(split.limit_labels(whole, 2, -1, 0, seed=0).hu) == 9
+    assert not np.isnan(whole.l3_mm[:8]).any()  # The argument is unchanged.
     for labelled, unlabelled in ((9, 0), (2, 8)):
         with pytest.raises(ConfigError, match="more than there are"):
-            split.few(whole, labelled, unlabelled, 0, seed=0)
+            split.limit_labels(whole, labelled, unlabelled, 0, seed=0)
 
 
-def test_an_epoch_has_at_least_so_many_scans_with_a_label():
+def test_scans_with_a_label_are_repeated():
     """Two scans with a label repeat four times for seven strips."""
-    made = split.few(pool_of(range(8), range(8)), 2, 0, 7, seed=0)
-    assert np.unique(made.l3, return_counts=True)[1].tolist() == [4, 4]
+    selected = split.limit_labels(dataset_of(range(8), range(8)), 2, 0, 7, seed=0)
+    assert np.unique(selected.l3_mm, return_counts=True)[1].tolist() == [4, 4]
 
 
-def test_a_seed_draws_its_own_labels_and_folds():
-    whole = pool_of(range(40), range(40))
-    drawn = [split.few(whole, 5, 0, 0, s).l3.tolist() for s in (0, 1, 2, 1)]
+def test_the_seed_determines_labels_and_folds():
+    whole = dataset_of(range(40), range(40))
+    drawn = [split.limit_labels(whole, 5, 0, 0, s).l3_mm.tolist() for s in (0, 1, 2, 1)]
     assert len(set(map(tuple, drawn))) == 3
     assert drawn[1] == drawn[3]
     assert all(sorted(d) != list(range(5)) for d in drawn)
-    tests = [[t.l3.tolist() for _, t in split.folds(whole, 4, s)] for s in (0, 1, 0)]
+    tests = [[t.l3_mm.tolist() for _, t in split.folds(whole, 4, s)] for s in (0, 1, 0)]
     assert tests[0] == tests[2] != tests[1]
 
 
@@ -89,10 +89,10 @@ def test_patients_of_projections_come_from_a_file(tmp_path):
     path = tmp_path / "patients.csv"
     path.write_text("scan,patient\na,x\nb,y\nc,x\n")
     assert dataset.projections(scans, path).patient.tolist() == [0, 1, 0]
-    assert np.isnan(dataset.projections(scans).l3[2])
+    assert np.isnan(dataset.projections(scans).l3_mm[2])
     assert dataset.projections(scans).patient.tolist() == [0, 1, 2]
     path.write_text("scan,patient\na,x\n")
-    with pytest.raises(DataError, match="does not say of which patient b is"):
+    with pytest.raises(DataError, match="has no patient for the scan b"):
         dataset.projections(scans, path)
     path.write_text("scan\na\n")
     with pytest.raises(DataError, match="columns scan and patient"):

@@ -8,9 +8,9 @@ ROW = {"scans": 12.0, "compared": 9.0, "mean_slices": 1.5, "std_slices": 0.25,
 
 def test_numbers_then_a_table_with_means_and_standard_deviations():
     average = {"fold": "average", "scans": 9, "compared": 8, "mean_mm": 3, "std_mm": 1}
-    told = {"scans": 12.0, "mean_mm": 4.12345, "wrong_vertebra": 0.0625,
+    summary = {"scans": 12.0, "mean_mm": 4.12345, "wrong_vertebra": 0.0625,
             "folds": [{"fold": "a"} | ROW, average]}  # fmt: skip
-    assert tables.text(told).splitlines() == [
+    assert tables.text(summary).splitlines() == [
         "scans               12",
         "mean_mm          4.123",
         "wrong_vertebra  0.0625",

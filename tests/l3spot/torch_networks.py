@@ -1,4 +1,4 @@
-"""The networks as torchvision writes them, with its names; for inference."""
+"""The networks of torchvision with its names, for inference."""
 
 import torch
 from torch import nn
@@ -146,7 +146,7 @@ class GoogLeNet(nn.Module):
 
 
 def transform_input(x):
-    """What torchvision's GoogLeNet does to ImageNet's mean and std if pretrained."""
+    """Normalises as torchvision's pretrained GoogLeNet."""
     zero = x[:, [0]] * (0.229 / 0.5) + (0.485 - 0.5) / 0.5
     one = x[:, [1]] * (0.224 / 0.5) + (0.456 - 0.5) / 0.5
     two = x[:, [2]] * (0.225 / 0.5) + (0.406 - 0.5) / 0.5
@@ -155,7 +155,7 @@ def transform_input(x):
 
 @torch.no_grad()
 def make(name, whole=True, seed=0):
-    """A network with random weights that let signals through; `whole`: dense layers."""
+    """Returns a network with random parameters; `whole` adds dense layers."""
     with torch.device("meta"):
         network = {"alexnet": alexnet, "googlenet": GoogLeNet}.get(
             name, lambda: vgg(name)

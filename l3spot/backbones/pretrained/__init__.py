@@ -1,1 +1,1 @@
-"""ImageNet weights: other programs' files to Flax parameters."""
+"""Reads ImageNet parameters of other programs as Flax parameters."""

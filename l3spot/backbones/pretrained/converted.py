@@ -1,4 +1,4 @@
-"""Backbones with weights, as `l3spot.convert` leaves them."""
+"""Reads and writes the files of `l3spot.convert`: backbones with parameters."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +14,12 @@ KIND = "backbone"
 
 
 class Pretrained(NamedTuple):
-    """A backbone by its name, its parameters, float32, and what its input must be.
+    """A backbone with parameters.
 
-    The parameters have the dense layers too where these were kept.
+    Attributes:
+      backbone: its name.
+      params: float32; those of the dense layers can be among them.
+      normalisation: of the input.
     """
 
     backbone: str
@@ -24,39 +27,39 @@ class Pretrained(NamedTuple):
     normalisation: Normalisation
 
 
-def save(path: Path, found: Pretrained, source: dict[str, str]) -> None:
-    """Writes aside, then renames; `source` goes into the metadata.
+def save(path: Path, pretrained: Pretrained, source: dict[str, str]) -> None:
+    """Writes a file atomically; `source` is added to its metadata.
 
     Raises:
       WorkdirError: the file cannot be written.
     """
     metadata = {
-        "backbone": found.backbone,
-        "normalisation": found.normalisation.to_json(),
+        "backbone": pretrained.backbone,
+        "normalisation": pretrained.normalisation.to_json(),
         **source,
     }
-    safetensors_file.save(path, KIND, found.params, metadata)
+    safetensors_file.save(path, KIND, pretrained.params, metadata)
 
 
 def load(path: str | Path) -> Pretrained:
-    """What `save` wrote.
+    """Reads a file of `save`.
 
     Raises:
-      DataError: there is no such file, it is broken, or of another kind.
+      DataError: the file is missing, broken or of another kind.
     """
     params, metadata = safetensors_file.load(Path(path), KIND)
     name = metadata.get("backbone", "")
     if name not in backbones.PRETRAINED:
-        raise DataError(f"{path} is for {name!r}, a backbone that is not known")
+        raise DataError(f"{path} is for {name!r}, which is no known backbone")
     try:
-        given = normalisation.from_json(metadata.get("normalisation", ""))
+        input_normalisation = normalisation.from_json(metadata.get("normalisation", ""))
     except ValueError as e:
-        raise DataError(f"{path} says nothing of its input; convert again") from e
-    found = {k: v.shape for k, v in flatten(params).items()}
+        raise DataError(f"{path} has no valid normalisation; convert again") from e
+    shapes = {k: v.shape for k, v in flatten(params).items()}
     b = backbones.make(name)
     if not any(
-        found == {k: v.shape for k, v in b.shapes(whole).items()}
-        for whole in (False, True)
+        shapes == {k: v.shape for k, v in b.shapes(classifier).items()}
+        for classifier in (False, True)
     ):
-        raise DataError(f"{path} has not the layers of {name}; convert again")
-    return Pretrained(name, params, given)
+        raise DataError(f"{path} does not have the layers of {name}; convert again")
+    return Pretrained(name, params, input_normalisation)

@@ -1,4 +1,4 @@
-"""The weights of a Keras .h5 file: a group a layer, with its kernel and its bias."""
+"""Reads the parameters of a Keras .h5 file."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ from mtl.host.errors import DataError
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Arrays by the names LAYER/kernel and LAYER/bias.
+    """Returns arrays by the names LAYER/kernel and LAYER/bias.
 
     Raises:
-      DataError: h5py is not installed, or the file is broken or holds something else.
+      DataError: h5py is not installed, or the file is broken or has other content.
     """
     try:
         import h5py
@@ -23,18 +23,21 @@ def read(path: Path) -> dict[str, np.ndarray]:
         ) from e
     try:
         with h5py.File(path, "r") as file:
-            found: dict[str, np.ndarray] = {}
+            arrays: dict[str, np.ndarray] = {}
             for layer in file:
-                file[layer].visititems(lambda _, o, of=layer: _take(found, of, o))
-            return found
+                file[layer].visititems(lambda _, o, of=layer: _take(arrays, of, o))
+            return arrays
     except Exception as e:  # h5py raises anything on a broken file.
         raise DataError(f"{path} is no whole .h5 of Keras's layers ({e})") from e
 
 
-def _take(found: dict[str, np.ndarray], layer: str, item: Any) -> None:
-    """Tells kernel from bias by the dimensions; versions of Keras name them anew."""
+def _take(arrays: dict[str, np.ndarray], layer: str, item: Any) -> None:
+    """Adds an array as kernel or bias, by its dimensions.
+
+    Versions of Keras have different names for them.
+    """
     if hasattr(item, "shape"):
         name = f"{layer}/{'bias' if item.ndim == 1 else 'kernel'}"
-        if name in found:
+        if name in arrays:
             raise ValueError(f"{layer} has more than a kernel and a bias")
-        found[name] = item[()]
+        arrays[name] = item[()]

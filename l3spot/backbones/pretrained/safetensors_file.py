@@ -1,4 +1,4 @@
-"""Parameters as safetensors: names joined by "/", and what they are in the metadata."""
+"""Reads and writes parameters as safetensors, with names joined by "/"."""
 
 from pathlib import Path
 from typing import Any
@@ -13,38 +13,40 @@ from mtl.host.errors import DataError
 
 
 def save(path: Path, kind: str, params: Params, metadata: dict[str, str]) -> None:
-    """Writes aside, then renames. `kind` says what `load` must ask for.
+    """Writes a file atomically; `kind` is stored for `load`.
 
     Raises:
       WorkdirError: the file cannot be written.
     """
-    # Safetensors writes an array's memory as it lies.
+    # Safetensors ignores the strides of an array.
     flat = {k: np.asarray(v, order="C") for k, v in flatten(params).items()}
     workdir.write_bytes(path, to_bytes(flat, {**metadata, "kind": kind}))
 
 
 def load(path: Path, kind: str) -> tuple[Params, dict[str, str]]:
-    """Parameters and metadata of a file of this kind.
+    """Returns parameters and metadata of a file of the given kind.
 
     Raises:
-      DataError: there is no such file, it is broken, or of another kind.
+      DataError: the file is missing, broken or of another kind.
     """
     flat, metadata = tensors(path)
-    found = metadata.get("kind")
-    if found != kind:
-        has = f"a {found}" if found else "something else"
-        raise DataError(f"{path} holds {has}, not a {kind} of l3spot")
+    stored_kind = metadata.get("kind")
+    if stored_kind != kind:
+        content = f"a {stored_kind}" if stored_kind else "something else"
+        raise DataError(f"{path} holds {content}, not a {kind} of l3spot")
     try:
         return unflatten(flat), metadata
     except IndexError as e:
-        raise DataError(f"{path} has names within names of arrays") from e
+        raise DataError(
+            f"{path} has an array whose name is a prefix of another's"
+        ) from e
 
 
 def tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Arrays and metadata of any safetensors file.
+    """Returns arrays and metadata of any safetensors file.
 
     Raises:
-      DataError: there is no such file, or it is broken.
+      DataError: the file is missing or broken.
     """
     try:
         with safe_open(path, framework="np") as stream:

@@ -1,4 +1,4 @@
-"""The slice's file, the report and the picture, read back as an archive would."""
+"""The DICOM files of a result, read as an archive would."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from l3spot import predict
 from l3spot.ct import scan, source_file
 from l3spot.localize import model
 from l3spot.localize.model import Calibration
-from l3spot.predict import How
+from l3spot.predict import PredictOptions
 from mtl.host.errors import ConfigError, DataError
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import images, trunk
@@ -29,15 +29,15 @@ PATIENT = {
     "StudyTime": "030405", "StudyID": "7", "AccessionNumber": "A1",
     "ReferringPhysicianName": "Doc^Tor", "StudyDescription": "CT",
 }  # fmt: skip
-BOTH = How(copy_slice=True, dicom=True)
+DICOM_OPTIONS = PredictOptions(copy_slice=True, dicom=True)
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """Models, one that is sure of all and one that is sure of nothing."""
+    """Writes models, one with high and one with low confidence."""
     folder = tmp_path_factory.mktemp("models")
     for name, bias in (("sure", 5.0), ("unsure", -5.0)):
-        calibration = Calibration((0.0,) * model.SIZE, bias)
+        calibration = Calibration((0.0,) * model.FEATURE_COUNT, bias)
         model.save(folder / name, model.load()._replace(calibration=calibration))
     return folder
 
@@ -51,13 +51,15 @@ def zipped(path, datasets):
 
 @pytest.fixture(scope="module")
 def results(checkpoints, tmp_path_factory):
-    """What a folder and a zip file give: rows by name, the source, and the folder."""
+    """Returns rows by name of a folder and a zip file, their slices, and the folder."""
     pytest.importorskip("highdicom", reason="highdicom is not installed")
     root = tmp_path_factory.mktemp("dicom")
     given = images(trunk(), **PATIENT)
     write.write(root / "scans" / "a", given)
     zipped(root / "scans" / "b.zip", given)
-    rows = predict.predict(root / "scans", root / "out", checkpoints / "sure", how=BOTH)
+    rows = predict.predict(
+        root / "scans", root / "out", checkpoints / "sure", options=DICOM_OPTIONS
+    )
     return {r["scan"]: r for r in rows}, {ds.SOPInstanceUID: ds for ds in given}, root
 
 
@@ -71,7 +73,7 @@ def test_the_slice_is_copied_byte_for_byte(results, name):
 
 @pytest.mark.parametrize("end", ["sr", "sc"])
 @pytest.mark.parametrize("name", ["a", "b.zip"])
-def test_patient_and_study_are_those_of_the_scan(results, name, end):
+def test_patient_and_study_are_copied_from_the_scan(results, name, end):
     rows, given, root = results
     source = given[rows[name]["sop_instance_uid"]]
     made = pydicom.dcmread(root / "out" / f"{name}.{end}.dcm")
@@ -83,7 +85,7 @@ def test_patient_and_study_are_those_of_the_scan(results, name, end):
     assert made.SOPInstanceUID not in given
 
 
-def test_the_report_tells_l3_and_refers_to_the_slice(results):
+def test_the_report_has_l3_and_a_reference_to_the_slice(results):
     from highdicom import sr
 
     rows, given, root = results
@@ -100,21 +102,21 @@ def test_the_report_tells_l3_and_refers_to_the_slice(results):
     (z,) = group.get_measurements(codes.DCM.ImagePositionPatientZ)
     assert (float(z.value), z.unit.value) == (rows["a"]["z_mm"], "mm")
     (image,) = group.source_images
-    of_z, of_series = z.referenced_images[0], evidence(report)
+    of_z, of_series = z.referenced_images[0], referenced_uids(report)
     for reference in (image.ReferencedSOPSequence[0], of_z.ReferencedSOPSequence[0]):
         assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
         assert reference.ReferencedSOPClassUID == source.SOPClassUID
     assert of_series == [source.SeriesInstanceUID, source.SOPInstanceUID]
 
 
-def evidence(report):
+def referenced_uids(report):
     (study,) = report.CurrentRequestedProcedureEvidenceSequence
     (series,) = study.ReferencedSeriesSequence
     (slice_,) = series.ReferencedSOPSequence
     return [series.SeriesInstanceUID, slice_.ReferencedSOPInstanceUID]
 
 
-def test_the_secondary_capture_is_the_picture(results):
+def test_the_secondary_capture_equals_the_picture(results):
     _, _, root = results
     made = pydicom.dcmread(root / "out" / "a.sc.dcm")
     picture = Image.open(io.BytesIO((root / "out" / "a.png").read_bytes()))
@@ -122,29 +124,34 @@ def test_the_secondary_capture_is_the_picture(results):
     assert made.SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage
 
 
-def test_not_in_view_leaves_the_picture_alone(results, checkpoints, tmp_path):
-    """What the run before wrote of the slice is gone."""
+def test_without_l3_only_the_picture_is_written(results, checkpoints, tmp_path):
+    """The previous run's files of the slice are deleted."""
     _, _, root = results
     shutil.copytree(root / "out", tmp_path / "out")
     assert len(list((tmp_path / "out").glob("*.dcm"))) == 6
-    predict.predict(root / "scans", tmp_path / "out", checkpoints / "unsure", how=BOTH)
+    predict.predict(
+        root / "scans", tmp_path / "out", checkpoints / "unsure", options=DICOM_OPTIONS
+    )
     left = sorted(p.name for p in (tmp_path / "out").glob("*.dcm"))
     assert left == ["a.sc.dcm", "b.zip.sc.dcm"]
 
 
-def test_nifti_gets_a_warning_and_is_found(checkpoints, tmp_path):
+def test_l3_is_found_in_nifti_with_a_warning(checkpoints, tmp_path):
     pytest.importorskip("highdicom", reason="highdicom is not installed")
     (tmp_path / "scans").mkdir()
     hu = trunk().transpose(2, 1, 0).astype(np.int16)
     image = nibabel.Nifti1Image(hu, np.diag([-2.0, -2.0, 3.0, 1.0]))
     nibabel.save(image, tmp_path / "scans" / "n.nii")
     (row,) = predict.predict(
-        tmp_path / "scans", tmp_path / "out", checkpoints / "sure", how=BOTH
+        tmp_path / "scans",
+        tmp_path / "out",
+        checkpoints / "sure",
+        options=DICOM_OPTIONS,
     )
     assert row["status"] == "found"
     assert "n.nii holds 24 slices" in row["warnings"]
-    told = json.loads((tmp_path / "out" / "n.nii.json").read_text())
-    assert told["warnings"] == row["warnings"]
+    stored = json.loads((tmp_path / "out" / "n.nii.json").read_text())
+    assert stored["warnings"] == row["warnings"]
     assert not list((tmp_path / "out").glob("*.dcm"))
 
 
@@ -155,20 +162,20 @@ def test_a_file_of_many_frames_is_refused(tmp_path):
         source_file.find(volume, 3)
 
 
-def test_a_header_that_is_odd_gives_a_warning(checkpoints, tmp_path):
+def test_an_incomplete_header_gives_a_warning(checkpoints, tmp_path):
     pytest.importorskip("highdicom", reason="highdicom is not installed")
     write.write(tmp_path / "s" / "a", images(trunk(), StudyInstanceUID=None))
     (row,) = predict.predict(
-        tmp_path / "s", tmp_path / "out", checkpoints / "sure", how=BOTH
+        tmp_path / "s", tmp_path / "out", checkpoints / "sure", options=DICOM_OPTIONS
     )
     assert row["status"] == "found"
     assert "it lacks StudyInstanceUID" in row["warnings"]
     assert [p.name for p in (tmp_path / "out").glob("*.dcm")] == ["a.dcm"]
 
 
-def test_without_highdicom_nothing_starts(tmp_path, monkeypatch):
+def test_the_dicom_option_needs_highdicom(tmp_path, monkeypatch):
     write.write(tmp_path / "s" / "a", images(trunk())[:3])
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(ConfigError, match=r"evolving-mtl\[dicom\]"):
-        predict.predict(tmp_path / "s", tmp_path / "out", how=BOTH)
+        predict.predict(tmp_path / "s", tmp_path / "out", options=DICOM_OPTIONS)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Where the patient's left, head and feet are in the pictures of the slice finder."""
+"""The patient's left, head and feet in the pictures of a result."""
 
 import json
 
@@ -11,7 +11,7 @@ from scipy import ndimage
 from l3spot import predict
 from l3spot.localize import model
 from l3spot.localize.model import Calibration
-from l3spot.predict import How
+from l3spot.predict import PredictOptions
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import MM, SIZE, STEP, X0, Y0, Z0, images, trunk
 
@@ -22,7 +22,7 @@ END_MM = MM * (SIZE - 1)
 
 @pytest.fixture(scope="module", params=["as usual", "left on the left"])
 def results(request, tmp_path_factory):
-    """What is found of a body with a bright mark at its left, however it is stored."""
+    """Returns the results of a body with a bright mark at its left."""
     root = tmp_path_factory.mktemp("marked")
     hu = trunk().clip(max=400)
     hu[slice(*LOW), 30:36, slice(*LEFT)] = 2500
@@ -30,15 +30,17 @@ def results(request, tmp_path_factory):
     if request.param != "as usual":
         given = images(hu[:, :, ::-1], (-1, 0, 0, 0, 1, 0), (X0 + END_MM, Y0))
     write.write(root / "scans" / "a", given)
-    sure = model.load()._replace(calibration=Calibration((0.0,) * model.SIZE, 5.0))
+    sure = model.load()._replace(
+        calibration=Calibration((0.0,) * model.FEATURE_COUNT, 5.0)
+    )
     model.save(root / "sure", sure)
-    how = How(dicom=True)
-    (row,) = predict.predict(root / "scans", root / "out", root / "sure", how=how)
+    how = PredictOptions(dicom=True)
+    (row,) = predict.predict(root / "scans", root / "out", root / "sure", options=how)
     return row, root / "out"
 
 
 def projection_of(pixels):
-    """The projection in a picture: its largest piece that is not white, less ticks."""
+    """Returns the projection in a picture: its largest part that is not white."""
     pieces, count = ndimage.label((pixels < 200).any(axis=-1))
     sizes = ndimage.sum_labels(pieces > 0, pieces, range(1, count + 1))
     rows, columns = ndimage.find_objects(pieces)[int(np.argmax(sizes))]
@@ -46,7 +48,7 @@ def projection_of(pixels):
 
 
 def mark(pixels):
-    """Where the brightest spot of the projection is: 0 to 1 from the left, the top."""
+    """Returns the brightest position, 0 to 1 from the left and the top."""
     panel = projection_of(pixels)
     down, across = np.argwhere((panel > 240).all(axis=-1)).mean(axis=0)
     return across / panel.shape[1], down / panel.shape[0]
@@ -68,7 +70,7 @@ def test_the_secondary_capture_names_the_sides_that_it_shows(results):
     assert down > 0.75
     assert right == "L"  # The mark, at the patient's left, is to the right.
     assert bottom == "F"  # It is near the feet, and at the bottom.
-    # Its margins are no place in the patient.
+    # The margins have no position in the patient.
     assert "ImageOrientationPatient" not in made
 
 
@@ -81,13 +83,13 @@ def test_the_picture_shows_the_same_sides(results):
 
 
 def items(content):
-    """All items of a report, with those within them."""
+    """Yields all items of a report, nested ones too."""
     for item in content:
         yield item
         yield from items(item.get("ContentSequence", ()))
 
 
-def test_the_report_says_what_found_l3(results):
+def test_the_report_names_the_algorithm(results):
     """DICOM PS3.16: 111001 is an algorithm's name, 111002 its parameters."""
     _, out = results
     report = pydicom.dcmread(out / "a.sr.dcm")

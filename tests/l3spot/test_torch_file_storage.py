@@ -1,4 +1,4 @@
-"""Tensors at the ends of their storages, in files written by hand: no PyTorch."""
+"""Tensors at the ends of their storages, in handmade files without PyTorch."""
 
 import itertools
 import pickle
@@ -15,7 +15,7 @@ KINDS = pytest.mark.parametrize("kind", ["zip", "stream"])
 
 
 def tensor(place, array=FLOATS, kind="Float", key="0", view=b""):
-    """The pickle's text for a tensor: offset, size and stride in a storage."""
+    """Returns the pickle of a tensor: offset, size and stride in a storage."""
     offset, size, stride = place
 
     def numbers(values):
@@ -30,12 +30,12 @@ def tensor(place, array=FLOATS, kind="Float", key="0", view=b""):
 
 
 def write(path, kind, tensors, storages, **more):
-    """A state dict; storages: bytes and count of each key."""
+    """Writes a state dict; storages are bytes and count of each key."""
     items = b"".join(b"S'%s'\n%ss" % (n.encode(), t) for n, t in tensors.items())
-    notes = b"(d" + items + b"."
+    refs = b"(d" + items + b"."
     if kind == "zip":
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("a/data.pkl", notes)
+            archive.writestr("a/data.pkl", refs)
             for key, (content, _) in storages.items():
                 archive.writestr(f"a/data/{key}", content)
             for name, content in more.items():
@@ -46,7 +46,7 @@ def write(path, kind, tensors, storages, **more):
     head = b"".join(pickle.dumps(p, 2) for p in parts)
     flat = [n.to_bytes(8, "little") + c for c, n in storages.values()]
     keys = pickle.dumps(list(storages), 2)
-    path.write_bytes(head + notes + keys + b"".join(flat))
+    path.write_bytes(head + refs + keys + b"".join(flat))
 
 
 def read_one(path, kind, place):
@@ -75,11 +75,11 @@ def read_one(path, kind, place):
 def test_a_tensor_may_end_with_its_storage(tmp_path, kind, place):
     """Element i, j is the storage's at offset + i * stride_i + j * stride_j."""
     offset, size, stride = place
-    found = read_one(tmp_path / "a.pth", kind, place)
-    assert (found.shape, found.dtype) == (size, np.float32)
+    actual = read_one(tmp_path / "a.pth", kind, place)
+    assert (actual.shape, actual.dtype) == (size, np.float32)
     for index in itertools.product(*map(range, size)):
         at = offset + sum(i * s for i, s in zip(index, stride, strict=True))
-        assert found[index] == 10 + at
+        assert actual[index] == 10 + at
 
 
 @KINDS
@@ -110,26 +110,26 @@ def test_a_tensor_may_not_reach_an_element_beyond_its_storage(
     ("name", "dtype"),
     [("Float", "<f4"), ("Double", "<f8"), ("Half", "<f2"), ("Long", "<i8")],
 )
-def test_numbers_of_each_kind(tmp_path, kind, name, dtype):
+def test_each_dtype_is_read(tmp_path, kind, name, dtype):
     given = np.array([-2, 0, 3], dtype)
-    note = tensor((0, (3,), (1,)), given, name)
-    write(tmp_path / "a.pth", kind, {"a": note}, {"0": (given.tobytes(), 3)})
-    found = torch_file.read(tmp_path / "a.pth")["a"]
-    assert found.dtype == dtype
-    assert found.tolist() == [-2, 0, 3]
+    ref = tensor((0, (3,), (1,)), given, name)
+    write(tmp_path / "a.pth", kind, {"a": ref}, {"0": (given.tobytes(), 3)})
+    actual = torch_file.read(tmp_path / "a.pth")["a"]
+    assert actual.dtype == dtype
+    assert actual.tolist() == [-2, 0, 3]
 
 
 @KINDS
-def test_storages_are_taken_by_key(tmp_path, kind):
-    """They lie in the file in another order than the tensors name them."""
+def test_storages_are_found_by_key(tmp_path, kind):
+    """The file has them in another order than the tensors."""
     whole = (0, (6,), (1,))
     tensors = {"a": tensor(whole, key="0"), "b": tensor(whole, key="1")}
     other = FLOATS + 100
     storages = {"1": (other.tobytes(), 6), "0": (FLOATS.tobytes(), 6)}
     write(tmp_path / "a.pth", kind, tensors, storages)
-    found = torch_file.read(tmp_path / "a.pth")
-    assert found["a"].tolist() == FLOATS.tolist()
-    assert found["b"].tolist() == other.tolist()
+    actual = torch_file.read(tmp_path / "a.pth")
+    assert actual["a"].tolist() == FLOATS.tolist()
+    assert actual["b"].tolist() == other.tolist()
 
 
 WHOLE = {"a": tensor((0, (6,), (1,)))}
@@ -148,15 +148,15 @@ WHOLE = {"a": tensor((0, (6,), (1,)))}
 )
 def test_a_storage_of_another_size_is_refused(tmp_path, kind, content, count):
     write(tmp_path / "a.pth", kind, WHOLE, {"0": (content, count)})
-    with pytest.raises(DataError, match=r"a\.pth is no whole .* (bytes|cut off)"):
+    with pytest.raises(DataError, match=r"a\.pth is no whole .* (bytes|truncated)"):
         torch_file.read(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
     ("kind", "more", "why"),
     [
-        ("zip", {"byteorder": b"big"}, "another order"),
-        ("stream", {"little_endian": False}, "another order"),
+        ("zip", {"byteorder": b"big"}, "byte order"),
+        ("stream", {"little_endian": False}, "byte order"),
         ("stream", {"magic": 7}, "does not start"),
     ],
 )
@@ -166,7 +166,7 @@ def test_files_of_another_kind_are_refused(tmp_path, kind, more, why):
         torch_file.read(tmp_path / "a.pth")
 
 
-def test_the_byte_order_of_small_computers_is_read(tmp_path):
+def test_a_little_endian_file_is_read(tmp_path):
     storages = {"0": (FLOATS.tobytes(), 6)}
     write(tmp_path / "a.pth", "zip", WHOLE, storages, byteorder=b"little")
     assert torch_file.read(tmp_path / "a.pth")["a"].tolist() == FLOATS.tolist()
@@ -176,7 +176,7 @@ def test_the_byte_order_of_small_computers_is_read(tmp_path):
 def test_views_of_a_storage_and_other_names_are_refused(tmp_path, kind):
     view = tensor((0, (6,), (1,)), view=b"(S'v'\nI0\nI6\nt")
     other = WHOLE["a"].replace(b"_rebuild_tensor_v2", b"_load_global_deps")
-    for note, why in ((view, "it has the storage"), (other, "it asks for torch")):
-        write(tmp_path / "a.pth", kind, {"a": note}, {"0": (FLOATS.tobytes(), 6)})
+    for ref, why in ((view, "it has the storage"), (other, "it asks for torch")):
+        write(tmp_path / "a.pth", kind, {"a": ref}, {"0": (FLOATS.tobytes(), 6)})
         with pytest.raises(DataError, match=why):
             torch_file.read(tmp_path / "a.pth")

@@ -1,4 +1,4 @@
-"""Files of PyTorch, new, old and very old, and pickles that mean harm."""
+"""PyTorch files of all formats, and malicious pickles."""
 
 import io
 import os
@@ -23,7 +23,7 @@ def save(content, path, kind):
 
 
 def tensors():
-    """Tensors that share a storage, start late in it, or are transposed."""
+    """Returns tensors that share a storage, have an offset, or are transposed."""
     torch.manual_seed(0)
     whole = torch.randn(6, 7)
     return OrderedDict(
@@ -40,41 +40,41 @@ def tensors():
 
 
 @KINDS
-def test_reads_what_pytorch_wrote(tmp_path, kind):
+def test_files_of_pytorch_are_read(tmp_path, kind):
     given = tensors()
     given._metadata = OrderedDict({"": {"version": 1}})  # As of a module.
     save(given, tmp_path / "a.pth", kind)
-    found = torch_file.read(tmp_path / "a.pth")
-    assert list(found) == list(given)
-    for name, due in given.items():
-        assert found[name].dtype == due.numpy().dtype
-        np.testing.assert_array_equal(found[name], due.numpy())
+    actual = torch_file.read(tmp_path / "a.pth")
+    assert list(actual) == list(given)
+    for name, expected in given.items():
+        assert actual[name].dtype == expected.numpy().dtype
+        np.testing.assert_array_equal(actual[name], expected.numpy())
 
 
 @KINDS
-def test_parameters(tmp_path, kind):
+def test_parameters_are_read(tmp_path, kind):
     linear = torch.nn.Linear(3, 2)
     save(linear.state_dict(keep_vars=True), tmp_path / "a.pth", kind)
-    found = torch_file.read(tmp_path / "a.pth")
-    np.testing.assert_array_equal(found["weight"], linear.weight.detach().numpy())
+    actual = torch_file.read(tmp_path / "a.pth")
+    np.testing.assert_array_equal(actual["weight"], linear.weight.detach().numpy())
 
 
 class Global:
-    """Pickled as a name alone."""
+    """A class that is pickled as its name alone."""
 
     def __init__(self, module, name):
         self.names = module, name
 
 
 class Made:
-    """Pickled as a call, or as a new object, that then gets a state."""
+    """An object that is pickled as a call or a new object, and a state."""
 
     def __init__(self, called, args=(), state=None):
         self.called, self.args, self.state = called, args, state
 
 
 class OldPickler(pickle._Pickler):
-    """Writes what PyTorch 0.1 wrote, whose classes are no more."""
+    """Writes the format of PyTorch 0.1 with stand-ins for its classes."""
 
     def save(self, item, save_persistent_id=True):
         if isinstance(item, Global):
@@ -94,11 +94,11 @@ class OldPickler(pickle._Pickler):
 
 
 def old_file(path, tensor_of):
-    """Two arrays in the stream, each tensor as `tensor_of(storage, place)` says."""
+    """Writes two arrays; `tensor_of(storage, place)` returns each tensor."""
     arrays = {"a": np.arange(6, dtype=np.float32), "b": np.ones(2, np.float32)}
     shapes = {"a": ((2, 3), (3, 1)), "b": ((2,), (1,))}
     stream = io.BytesIO()
-    for part in (torch_file.MAGIC, 1001, {"little_endian": True}):
+    for part in (torch_file.TORCH_MAGIC, 1001, {"little_endian": True}):
         pickle.dump(part, stream, 2)
     kind = Global("torch", "FloatStorage")
     state = OrderedDict()
@@ -130,18 +130,18 @@ PARAMETER = Global("torch.nn.parameter", "Parameter")
     ],
     ids=["tensor", "parameter", "variable"],
 )
-def test_tensors_that_get_their_state_later(tmp_path, tensor_of):
-    """As vgg13-c768596a.pth and others of 2017 have them."""
-    due = old_file(tmp_path / "old.pth", tensor_of)
-    found = torch_file.read(tmp_path / "old.pth")
+def test_tensors_with_a_later_state_are_read(tmp_path, tensor_of):
+    """vgg13-c768596a.pth and other files of 2017 have such tensors."""
+    expected = old_file(tmp_path / "old.pth", tensor_of)
+    actual = torch_file.read(tmp_path / "old.pth")
     theirs = torch.load(tmp_path / "old.pth", "cpu", weights_only=False)
-    for name, array in due.items():
-        np.testing.assert_array_equal(found[name], array)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array)
         np.testing.assert_array_equal(theirs[name].detach().numpy(), array)
 
 
 class Harm:
-    """Makes a folder when it is unpickled."""
+    """An object that makes a folder when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -151,11 +151,11 @@ class Harm:
 
 
 @KINDS
-def test_a_pickle_that_means_harm_runs_nothing(tmp_path, kind):
+def test_a_malicious_pickle_runs_no_code(tmp_path, kind):
     harm = tmp_path / "harm"
     save({"weight": torch.ones(2), "more": Harm(harm)}, tmp_path / "a.pth", kind)
     torch.load(tmp_path / "a.pth", weights_only=False)
-    assert harm.is_dir()  # It works where pickles are trusted.
+    assert harm.is_dir()  # A trusting unpickler runs the code.
     harm.rmdir()
     with pytest.raises(DataError, match=r"a\.pth .*it asks for .*mkdir"):
         torch_file.read(tmp_path / "a.pth")
@@ -174,7 +174,7 @@ def in_zip(path, content):
         b"ctorch\nload\n.",
         b"ctorch._utils\n_rebuild_tensor_v2.__func__\n.",
         b"ccollections\nOrderedDict.fromkeys\n.",
-        # What is allowed is not changed: state for a class, and for a function.
+        # A pickle cannot change allowed objects: state for a class, and for a function.
         b"ctorch\nFloatTensor\n(N(dS'at'\nI1\nstb.",
         b"ctorch._utils\n_rebuild_tensor\n(N(dS'__defaults__'\nNstb.",
         b"ctorch\nFloatTensor\n)\x81(I1\nI2\nI3\nI4\ntb.",
@@ -186,21 +186,21 @@ def in_zip(path, content):
 )
 def test_other_pickles_are_refused(tmp_path, content):
     in_zip(tmp_path / "a.pth", content)
-    before = dict(vars(torch_file._Tensor))
+    before = dict(vars(torch_file._TensorRef))
     with pytest.raises(DataError, match=r"a\.pth is no whole \.pth"):
         torch_file.read(tmp_path / "a.pth")
-    assert dict(vars(torch_file._Tensor)) == before
-    assert torch_file._Tensor.at.__func__.__defaults__ is None
+    assert dict(vars(torch_file._TensorRef)) == before
+    assert torch_file._TensorRef.at.__func__.__defaults__ is None
 
 
-def test_a_whole_model_is_told_from_its_weights(tmp_path):
+def test_a_pickled_model_is_refused(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pth")
     with pytest.raises(DataError, match=r"torch\.nn\.modules.*a state dict is needed"):
         torch_file.read(tmp_path / "a.pth")
 
 
 @KINDS
-def test_files_that_are_cut_off(tmp_path, kind):
+def test_truncated_files_are_refused(tmp_path, kind):
     save({"a": torch.randn(50)}, tmp_path / "a.pth", kind)
     whole = (tmp_path / "a.pth").read_bytes()
     for size in (0, 3, 100, len(whole) // 2, len(whole) - 1):
@@ -227,7 +227,7 @@ def test_a_tensor_must_lie_within_its_storage(tmp_path):
             torch_file.read(tmp_path / "a.pth")
 
 
-def test_other_storages(tmp_path):
+def test_other_storages_are_refused(tmp_path):
     torch.save({"a": torch.ones(2, dtype=torch.complex64)}, tmp_path / "a.pth")
     with pytest.raises(DataError, match="ComplexFloatStorage"):
         torch_file.read(tmp_path / "a.pth")

@@ -10,9 +10,9 @@ L3_MM = 100.0
 
 
 def shares(errors_mm):
-    away = np.array(errors_mm)
-    signs = np.where(np.arange(len(away)) % 2, 1, -1)
-    return metrics.errors(L3_MM + signs * away, np.full(len(away), L3_MM))
+    error_mm = np.array(errors_mm)
+    signs = np.where(np.arange(len(error_mm)) % 2, 1, -1)
+    return metrics.errors(L3_MM + signs * error_mm, np.full(len(error_mm), L3_MM))
 
 
 @pytest.mark.parametrize(("error_mm", "wrong"), [(17.9, 0), (18.1, 1), (19.9, 1)])
@@ -22,20 +22,20 @@ def test_another_vertebra_begins_at_18_mm(error_mm, wrong):
 
 
 def test_within_5_and_10_mm_have_their_ends():
-    told = shares([4.9, 5.0, 5.1, 9.9, 10.0, 10.1, 17.0, 30.0])
-    assert told["within_5_mm"] == 2 / 8
-    assert told["within_10_mm"] == 5 / 8
-    assert told["wrong_vertebra"] == 1 / 8
+    errors = shares([4.9, 5.0, 5.1, 9.9, 10.0, 10.1, 17.0, 30.0])
+    assert errors["within_5_mm"] == 2 / 8
+    assert errors["within_10_mm"] == 5 / 8
+    assert errors["wrong_vertebra"] == 1 / 8
 
 
 def test_another_vertebra_of_files(tmp_path):
-    said = {"a": 117.9, "b": 118.1, "c": 81.9, "d": 82.1, "e": 119.5}
-    lines = [f"{name},found,{z_mm}" for name, z_mm in said.items()]
+    predicted_mm = {"a": 117.9, "b": 118.1, "c": 81.9, "d": 82.1, "e": 119.5}
+    lines = [f"{name},found,{z_mm}" for name, z_mm in predicted_mm.items()]
     (tmp_path / "results.csv").write_text("\n".join(["scan,status,z_mm", *lines]))
-    rows = [f"{name},{L3_MM}" for name in said]
+    rows = [f"{name},{L3_MM}" for name in predicted_mm]
     (tmp_path / "labels.csv").write_text("\n".join(["scan,z_mm", *rows]))
-    told = evaluate.evaluate(tmp_path / "results.csv", tmp_path / "labels.csv")
-    assert told["wrong_vertebra"] == pytest.approx(3 / 5)
+    errors = evaluate.evaluate(tmp_path / "results.csv", tmp_path / "labels.csv")
+    assert errors["wrong_vertebra"] == pytest.approx(3 / 5)
 
 
 def table(path, head, rows):
