@@ -54,12 +54,12 @@ def sweep(name: str, devices: int, path: str, out: Path) -> None:
         grid.Run((50,), LABELLED, UNLABELLED, "baseline_matched", seed)
         for seed in range(SEEDS)
     ]
-    (bundle,) = grid.bundles(c, runs, wide=False)
+    (group,) = grid.run_groups(c, runs, vmapped=False)
     evaluate = experiment.make_evaluate(
         {"valid": images.valid, "test": images.test}, c.model.activation
     )
     wrong = []
-    for p in Sweep(c, images).train(bundle, out / "checkpoints"):
+    for p in Sweep(c, images).train(group, out / "checkpoints"):
         params = jax.device_get(p.state.params)
         for r in range(SEEDS if p.epoch else 0):
             true = evaluate(jax.tree.map(lambda x: x[r], params))  # noqa: B023

@@ -34,7 +34,7 @@ class Load(NamedTuple):
     bytes: float
 
 
-def load(bundle: grid.Bundle) -> Load:
+def load(bundle: grid.RunGroup) -> Load:
     """Of a bundle's whole training."""
     c, runs = bundle.config, len(bundle.runs)
     rows = c.data.labelled + c.data.unlabelled
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--us", type=float, default=60, help="that a step takes")
     a = parser.parse_args()
     c = table1.get_config()
-    bundles = grid.bundles(c, grid.runs(c, IMAGES), wide=True)
+    bundles = grid.run_groups(c, grid.runs(c, IMAGES), wide=True)
     print(
         f"{len(bundles)} bundles\n{'':16}{'steps':>12}{'PFLOP':>10}{'TB':>10}{'s':>8}"
     )

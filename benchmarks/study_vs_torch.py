@@ -60,7 +60,7 @@ def ours(problem: Problem, runs: int, kind: str) -> Iterator[Any]:
     dataset = Dataset(images, few, few, (28, 28), 10)
     method = {"reconstructs": "exponential", "classifies": "baseline_matched"}[kind]
     each = [grid.Run((50,), LABELLED, UNLABELLED, method, seed) for seed in range(runs)]
-    bundle = grid.Bundle(grid.one_config(c, each[0]), each)
+    bundle = grid.RunGroup(grid.one_config(c, each[0]), each)
     with tempfile.TemporaryDirectory() as folder:
         yield from Sweep(c, dataset).train(bundle, Path(folder) / kind)
 

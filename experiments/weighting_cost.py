@@ -25,12 +25,12 @@ RUNS = [
 
 def measure(arguments: Sequence[str]) -> str:
     """A Markdown table: a line for each method and order."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     c = mnist.get_config()
     c.data.path = flags.FLAGS.data
     dataset, epochs = datasets.load(c.data), {}
     for c.method, c.order in RUNS:
-        t = experiment.plan(c, dataset)
+        t = experiment.make_training(c, dataset)
         train_epoch = fit.compile_epoch(t)
         state = train_epoch.engine.init(t.params)
         inputs = state, t.data, t.loss_weights[5], t.learning_rates[5], t.key

@@ -101,7 +101,7 @@ def read(path: Path) -> WeightsFile:
 
 def launcher(arguments: Sequence[str]) -> str:
     """Converts from command-line flags and returns a summary."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     converted_backbone = convert(args.backbone, args.weights, args.out, args.classifier)
     count = sum(x.size for x in jax.tree.leaves(converted_backbone.params))

@@ -94,7 +94,7 @@ def table(summary: dict[str, Any]) -> str:
 
 def launcher(arguments: Sequence[str]) -> str:
     """Cross-validates from command-line flags and returns the table."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     return table(cross_validate(args.config, args.workdir, args.folds))
 

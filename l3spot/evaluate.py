@@ -132,7 +132,7 @@ def launcher(arguments: Sequence[str]) -> str:
     Raises:
       ConfigError: the flags do not fit together.
     """
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     readers = args.readers
     if bool(args.labels) == bool(readers) or len(readers) == 1:

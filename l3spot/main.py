@@ -14,7 +14,7 @@ from mtl.host import launch
 
 def train(arguments: Sequence[str]) -> str:
     """Trains from command-line flags and returns a summary."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     summary = experiment.train_and_evaluate(args.config, args.workdir)
     errors = ", ".join(f"{k} {v:.4g}" for k, v in summary["confident"].items())

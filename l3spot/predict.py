@@ -157,7 +157,7 @@ def launcher(arguments: Sequence[str]) -> str:
     Raises:
       DataError: some scans failed; the results of the others are written.
     """
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     options = PredictOptions(args.series, args.copy_slice, args.dicom)
     rows = predict(args.scans, args.out, args.checkpoint, args.layout, options)

@@ -200,7 +200,7 @@ def launcher(arguments: Sequence[str]) -> str:
     Raises:
       DataError: some scans were rejected; the others are projected.
     """
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     if args.list:
         return _list_volumes(Path(args.scans), args.layout, args.series)

@@ -43,7 +43,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     folder = Path(folder)
     dataset = datasets.load(config.data)
     with jax.default_matmul_precision(config.precision):
-        training = plan(config, dataset)
+        training = make_training(config, dataset)
         workdir.prepare(folder, config, describe(dataset))
         with workdir.lock(folder):
             result = fit(training, folder)
@@ -61,7 +61,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     return result._replace(summary=summary)
 
 
-def plan(config: ConfigDict, dataset: Dataset) -> Training:
+def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     """The whole of a run as data and pure functions, before any of it is done."""
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
     tasks, weights = methods.build(config)
@@ -72,11 +72,11 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
     chosen = label_choice.choose(
         d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
     )
-    images, settle = jnp.asarray(chosen.x), make_settle(config)
+    images, set_batch_stats = jnp.asarray(chosen.x), make_set_batch_stats(config)
     return Training(
         tasks=tasks,
         loss_weights=weights,
-        learning_rates=rates(config),
+        learning_rates=learning_rates(config),
         data={"image": images, "label": jnp.asarray(chosen.y)},
         params=init(config, init_key, d.train.x.shape[1], d.classes),
         key=train_key,
@@ -88,7 +88,7 @@ def plan(config: ConfigDict, dataset: Dataset) -> Training:
         order=config.order,
         weighting=methods.weighting(config),
         optimizer=optimizer(config),
-        finalize_params=settle and partial(jax.jit(settle), x=images),
+        finalize_params=set_batch_stats and partial(jax.jit(set_batch_stats), x=images),
         eval_every=config.eval_every,
         save_every=config.save_every,
         patience=config.patience,
@@ -125,17 +125,17 @@ def optimizer(config: ConfigDict) -> optax.GradientTransformation:
     return configs.OPTIMIZERS[config.optim.name](1.0)
 
 
-def make_settle(config: ConfigDict) -> Callable[..., Params] | None:
+def make_set_batch_stats(config: ConfigDict) -> Callable[..., Params] | None:
     """`(params, x) -> params` with the statistics of training images x [N, inputs].
 
     None where nothing is normalised.
     """
     if config.model.norm == "none":
         return None
-    return partial(batch_norm.settle, activation=config.model.activation)
+    return partial(batch_norm.set_batch_stats, activation=config.model.activation)
 
 
-def rates(config: ConfigDict) -> np.ndarray:
+def learning_rates(config: ConfigDict) -> np.ndarray:
     """[epochs] learning rates: constant, then linearly down over `decay_epochs`."""
     c, epochs = config.optim, config.epochs
     if c.decay_epochs == 0:

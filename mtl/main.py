@@ -14,7 +14,7 @@ from mtl.host import launch
 
 def train(arguments: Sequence[str]) -> str:
     """Trains from command-line flags and returns a summary."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     s = experiment.train_and_evaluate(args.config, args.workdir).summary
     best, last = s["best"]["test/error"], s["last"]["test/error"]

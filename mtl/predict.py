@@ -78,7 +78,7 @@ def write(output: Path, probability: np.ndarray) -> None:
 
 def label(arguments: Sequence[str]) -> str:
     """Labels as the flags say; returns where the labels are, in words."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     if not Path(args.output).name:
         raise WorkdirError(f"--output={args.output!r} must end in a file name")

@@ -105,7 +105,7 @@ def write_results(path: Path, variants: dict[str, VariantRuns]) -> None:
 
 def launcher(arguments: Sequence[str]) -> str:
     """Compares variants from command-line flags and returns the table."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     unknown = set(args.variants) - set(tasks.VARIANTS)
     if unknown:

@@ -18,7 +18,7 @@ from structured.report.comparison import VariantRuns
 
 def train(arguments: Sequence[str]) -> str:
     """Trains from command-line flags and returns a summary."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     config, folder = args.config, Path(args.workdir)
     configs.check(config)

@@ -159,7 +159,7 @@ def launcher(arguments: Sequence[str]) -> str:
     Raises:
       DataError: some images failed; the others are predicted.
     """
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     count, failed = predict(
         args.workdir, args.images, args.out, args.boxes, args.pictures

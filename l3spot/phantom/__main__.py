@@ -62,7 +62,7 @@ def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]
 
 def launcher(arguments: Sequence[str]) -> str:
     """Writes phantoms from command-line flags and returns a summary."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     rows = write(args.out, args.n, args.seed, args.size)
     in_view = sum(z != "" for _, z in rows)

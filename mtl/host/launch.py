@@ -15,7 +15,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if few else os.cpu_count() or 1
 
 
-def no_more(arguments: Sequence[str]) -> None:
+def reject_extra_args(arguments: Sequence[str]) -> None:
     """Refuses arguments that are no flags.
 
     Raises:

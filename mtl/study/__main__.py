@@ -23,7 +23,7 @@ from mtl.study import grid, run
 
 def work(arguments: Sequence[str]) -> str:
     """Trains or reports from command-line flags and returns the report."""
-    launch.no_more(arguments)
+    launch.reject_extra_args(arguments)
     args = flags.FLAGS
     grid.check(args.config)
     # A core is a device, if a cell has as many runs; accelerators are as they are.

@@ -32,7 +32,7 @@ class Run(NamedTuple):
     seed: int
 
 
-class Bundle(NamedTuple):
+class RunGroup(NamedTuple):
     """Runs that train in one program. config: of the first of them."""
 
     config: ConfigDict
@@ -124,14 +124,16 @@ def _check_set_by_grid(c: ConfigDict) -> None:
         require(known, c, name, what)
 
 
-def bundles(config: ConfigDict, wanted: Iterable[Run], wide: bool) -> list[Bundle]:
-    """The runs, put together where they can share a program, in their order.
+def run_groups(
+    config: ConfigDict, wanted: Iterable[Run], vmapped: bool
+) -> list[RunGroup]:
+    """Groups the runs that can share a program; the order stays.
 
     Args:
       config: of the study.
       wanted: the runs that are not done.
-      wide: whether a run more in a program costs little, as on an accelerator; then
-        methods share a program, and any l and u of the same sum. Methods that
+      vmapped: whether another run in a program costs little, as on an accelerator. Then
+        methods share a program, and so do any l and u of the same sum. Methods that
         reconstruct for more than half of the training have programs of their own, so
         that the others need not wait. Otherwise each cell has its own program.
     """
@@ -139,14 +141,14 @@ def bundles(config: ConfigDict, wanted: Iterable[Run], wide: bool) -> list[Bundl
     for run in wanted:
         c = one_config(config, run)
         alike = {k: v for k, v in c.to_dict().items() if k not in DATA}
-        if wide:
+        if vmapped:
             alike["data"] = {"rows": run.labelled + run.unlabelled}
-        how = lasts(c) > 0.5 if wide else run.method
+        how = lasts(c) > 0.5 if vmapped else run.method
         block = run.seed // config.study.together
         own = run.method if run.method not in TABLES else ""
         key = json.dumps([alike, own, how, block])
         found[key].append(run)
-    return [Bundle(one_config(config, each[0]), each) for each in found.values()]
+    return [RunGroup(one_config(config, each[0]), each) for each in found.values()]
 
 
 def lasts(c: ConfigDict) -> float:

@@ -19,7 +19,7 @@ from mtl.engine.engine import Engine, State
 from mtl.engine.task import Params
 from mtl.engine.weighting import Weighting
 
-OWN, ALL = PartitionSpec("run"), PartitionSpec()
+PER_RUN, REPLICATED = PartitionSpec("run"), PartitionSpec()
 
 
 class Given(NamedTuple):
@@ -96,7 +96,7 @@ def make(
         runs = (states, given)
         return jax.vmap(each)(runs) if at_once else jax.lax.map(each, runs)
 
-    specs = (OWN, OWN, ALL, ALL, ALL)
+    specs = (PER_RUN, PER_RUN, REPLICATED, REPLICATED, REPLICATED)
     return jax.shard_map(
-        every, mesh=mesh, in_specs=specs, out_specs=OWN, check_vma=False
+        every, mesh=mesh, in_specs=specs, out_specs=PER_RUN, check_vma=False
     )

@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 def rows(runs: Sequence[Run], p: Progress) -> list[Row]:
-    """Those of a bundle that is done."""
+    """Those of a group that is done."""
     return [
         Row(
             hidden="-".join(map(str, run.hidden)),

@@ -18,7 +18,7 @@ from mtl.host import workdir
 from mtl.host.errors import WorkdirError
 from mtl.study import grid, report, results
 from mtl.study.cells import Cells
-from mtl.study.grid import Bundle
+from mtl.study.grid import RunGroup
 from mtl.study.sweep import Sweep
 
 BAR = "{desc}  {percentage:.0f} % |{bar:20}| {elapsed} so far, about {remaining} left"
@@ -49,12 +49,12 @@ def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
         done = {row.run: row for row in results.read(path)}
         sweep = Sweep(config, dataset)
         missing = [run for run in wanted if run not in done]
-        left = grid.bundles(config, missing, sweep.wide)
-        # Without a terminal there is no bar but a line for each bundle.
+        left = grid.run_groups(config, missing, sweep.vmapped)
+        # Without a terminal there is no bar but a line for each group.
         with tqdm.tqdm(total=sum(map(_cost, left)), bar_format=BAR,
                        disable=not sys.stderr.isatty()) as bar:  # fmt: skip
-            for bundle in (part for whole in left for part in sweep.parts(whole)):
-                rows = _train(sweep, bundle, folder / "checkpoints", bar)
+            for group in (part for whole in left for part in sweep.parts(whole)):
+                rows = _train(sweep, group, folder / "checkpoints", bar)
                 done |= {row.run: row for row in rows}
                 results.write(path, list(done.values()))
                 shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -81,26 +81,26 @@ def tell(config: ConfigDict, folder: str | Path) -> str:
 
 
 def _train(
-    sweep: Sweep, bundle: Bundle, folder: Path, bar: tqdm.tqdm
+    sweep: Sweep, group: RunGroup, folder: Path, bar: tqdm.tqdm
 ) -> list[results.Row]:
-    """The rows of a bundle; checkpoints are saved during training."""
-    cost, at, begun = _cost(bundle), 0, time.monotonic()
-    bar.set_description_str(_name(bundle))
+    """The rows of a group; checkpoints are saved during training."""
+    cost, at, begun = _cost(group), 0, time.monotonic()
+    bar.set_description_str(_name(group))
     # A checkpoint is for as many devices.
-    own = repr((bundle.runs, jax.device_count())).encode()
-    for p in sweep.train(bundle, folder / hashlib.sha256(own).hexdigest()[:16]):
-        bar.update(cost * (p.epoch - at) / bundle.config.epochs)
+    own = repr((group.runs, jax.device_count())).encode()
+    for p in sweep.train(group, folder / hashlib.sha256(own).hexdigest()[:16]):
+        bar.update(cost * (p.epoch - at) / group.config.epochs)
         at = p.epoch
     if bar.disable:
-        print(f"{_name(bundle)}: {time.monotonic() - begun:.0f} s", flush=True)
-    return results.rows(bundle.runs, p)
+        print(f"{_name(group)}: {time.monotonic() - begun:.0f} s", flush=True)
+    return results.rows(group.runs, p)
 
 
-def _name(bundle: Bundle) -> str:
+def _name(group: RunGroup) -> str:
     def each(values: Iterable[object]) -> str:
         return " or ".join(dict.fromkeys(map(str, values)))
 
-    runs = bundle.runs
+    runs = group.runs
     return (
         f"{'-'.join(map(str, runs[0].hidden))}, l = {each(r.labelled for r in runs)}, "
         f"u = {each(r.unlabelled for r in runs)}, {each(r.method for r in runs)}, "
@@ -108,8 +108,8 @@ def _name(bundle: Bundle) -> str:
     )
 
 
-def _cost(bundle: Bundle) -> float:
+def _cost(group: RunGroup) -> float:
     """About in proportion to what it takes: an epoch without reconstruction, an 8th."""
-    rows = bundle.config.data.labelled + bundle.config.data.unlabelled
-    lasting = [grid.lasts(grid.one_config(bundle.config, r)) for r in bundle.runs]
+    rows = group.config.data.labelled + group.config.data.unlabelled
+    lasting = [grid.lasts(grid.one_config(group.config, r)) for r in group.runs]
     return rows * sum(share + 1 / 8 for share in lasting)

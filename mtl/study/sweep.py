@@ -1,10 +1,9 @@
-"""Trains bundles of runs, each in one program.
+"""Trains groups of runs, each in one program.
 
-What runs of a bundle differ in is data: initial parameters, labelled rows, the key, the
-weights of each epoch. So a run here is the run that `mtl.main` trains, to rounding; but
-a baseline with noise or rows of its own draws others, for it shares the program of two
-tasks.
-Images are on the device once, for all runs; each has its own row numbers.
+The runs of a group differ in their data: initial parameters, labelled rows, key, loss
+weights. So a run here equals, to rounding, the run of `mtl.main`. One exception: a
+baseline with noise or with drawn rows draws others, because it shares the program of
+two tasks. The images are on the device once; each run has its own row numbers.
 """
 
 import dataclasses
@@ -30,17 +29,17 @@ from mtl.engine.engine import Engine, State, make_engine
 from mtl.engine.task import Params, Task
 from mtl.host.checkpoint import Checkpoints
 from mtl.study import program
-from mtl.study.grid import Bundle, Run, one_config
-from mtl.study.program import ALL, OWN, Given, Part, Shared
+from mtl.study.grid import Run, RunGroup, one_config
+from mtl.study.program import PER_RUN, REPLICATED, Given, Part, Shared
 
-FULL = 0.8  # Of an accelerator's memory, what a program may take.
+MEMORY_SHARE = 0.8  # Of an accelerator's memory, what a program may take.
 # Compiled programs that are kept: on a CPU each takes hundreds of the 65,530 pieces of
 # memory that Linux lets a process map, whatever their size.
-KEPT = 32
+MAX_PROGRAMS = 32
 
 
 class Progress(NamedTuple):
-    """Where a bundle stands; a checkpoint holds just this.
+    """The progress of a group, which is all that a checkpoint holds.
 
     fine: bool [R]; last, best: evaluations [R] of the last and the best epoch.
     """
@@ -55,54 +54,54 @@ class Progress(NamedTuple):
 
 
 class Sweep:
-    """Trains bundles of one study, one after the other.
+    """Trains groups of one study, one after the other.
 
     Args:
       config: of the study.
       dataset: that all runs draw from.
 
     Attributes:
-      wide: whether the runs of a device step together, as on an accelerator.
+      vmapped: whether the runs of a device train at once, as on an accelerator.
     """
 
     def __init__(self, config: ConfigDict, dataset: Dataset):
-        self.wide = jax.default_backend() != "cpu"
+        self.vmapped = jax.default_backend() != "cpu"
         self._config, self._dataset = config, dataset
         self._mesh = jax.make_mesh((jax.device_count(),), ("run",), (AxisType.Auto,))
         held = {"valid": dataset.valid, "test": dataset.test}
         self._shared = jax.device_put(
             Shared(
                 jnp.asarray(dataset.train.x),
-                jnp.asarray(experiment.rates(config), jnp.float32),
+                jnp.asarray(experiment.learning_rates(config), jnp.float32),
                 experiment.on_device(held),
             ),
-            NamedSharding(self._mesh, ALL),
+            NamedSharding(self._mesh, REPLICATED),
         )
         self._programs: dict[str, Any] = {}
 
-    def parts(self, bundle: Bundle) -> list[Bundle]:
-        """The bundle, in as many parts as its program must have to fit into memory.
+    def parts(self, group: RunGroup) -> list[RunGroup]:
+        """Splits a group until its program fits into memory.
 
         What a program takes is known once it is compiled, before it runs.
         """
         room = self._limit()
         if room is None:
-            return [bundle]
-        prepared = self._prepare(bundle.runs)
+            return [group]
+        prepared = self._prepare(group.runs)
         made = self._program(prepared, self._start(prepared), prepared.engine)
-        size = math.floor(len(bundle.runs) * min(1.0, room / memory(made))) or 1
-        cut = [bundle.runs[i : i + size] for i in range(0, len(bundle.runs), size)]
-        return [Bundle(one_config(self._config, runs[0]), runs) for runs in cut]
+        size = math.floor(len(group.runs) * min(1.0, room / memory(made))) or 1
+        cut = [group.runs[i : i + size] for i in range(0, len(group.runs), size)]
+        return [RunGroup(one_config(self._config, runs[0]), runs) for runs in cut]
 
-    def train(self, bundle: Bundle, folder: Path) -> Iterator[Progress]:
-        """Trains or resumes a bundle; yields its progress at each evaluation.
+    def train(self, group: RunGroup, folder: Path) -> Iterator[Progress]:
+        """Trains or resumes a group; yields its progress at each evaluation.
 
         Args:
-          bundle: runs that share their shapes.
+          group: runs that share their shapes.
           folder: gets checkpoints.
         """
-        c, seconds = bundle.config, 60 * self._config.study.save_minutes
-        prepared = self._prepare(bundle.runs)
+        c, seconds = group.config, 60 * self._config.study.save_minutes
+        prepared = self._prepare(group.runs)
         p = self._start(prepared)
         kept = Checkpoints(folder)
         if kept.epoch is not None:
@@ -137,7 +136,7 @@ class Sweep:
             config=first,
             seeds=np.array([run.seed for run in runs]),
             engine=_engine(first, tasks, given),
-            given=jax.device_put(given, NamedSharding(self._mesh, OWN)),
+            given=jax.device_put(given, NamedSharding(self._mesh, PER_RUN)),
             weights=np.stack([m[2] for m in made]),
         )
 
@@ -149,7 +148,7 @@ class Sweep:
             params = experiment.init(c, key, width, self._dataset.classes)
             return prepared.engine.init(params)
 
-        own, count = NamedSharding(self._mesh, OWN), len(prepared.seeds)
+        own, count = NamedSharding(self._mesh, PER_RUN), len(prepared.seeds)
         state = jax.jit(jax.vmap(init), out_shardings=own)(prepared.seeds)
         names = [f"{s}/{m}" for s in ("valid", "test") for m in ("error", "loss")]
         worst = {name: np.full(count, np.inf, np.float32) for name in names}
@@ -184,10 +183,10 @@ class Sweep:
         own = c.method if c.method in methods.ADAPTIVE else ""
         name = str((names, own, c.model.hidden, room, active, given.label.shape))
         if name not in self._programs:
-            while len(self._programs) >= KEPT:
+            while len(self._programs) >= MAX_PROGRAMS:
                 del self._programs[next(iter(self._programs))]  # The oldest.
             run = program.make(
-                engine, _measure(c), active, self._mesh, self.wide,
+                engine, _measure(c), active, self._mesh, self.vmapped,
                 methods.weighting(c),
             )  # fmt: skip
             lowered = compiled(run, c.batch_size).lower(
@@ -199,11 +198,11 @@ class Sweep:
     def _limit(self) -> float | None:
         """Bytes that a program may take; None if the device does not say."""
         stats = jax.devices()[0].memory_stats()
-        return FULL * stats["bytes_limit"] if self.wide and stats else None
+        return MEMORY_SHARE * stats["bytes_limit"] if self.vmapped and stats else None
 
 
 class _Prepared(NamedTuple):
-    """A bundle's runs, R with those that fill it up, as a program takes them."""
+    """A group's runs, R with those that fill it up, as a program takes them."""
 
     config: ConfigDict
     seeds: np.ndarray
@@ -240,14 +239,14 @@ def _engine(c: ConfigDict, tasks: Sequence[Task], given: Given) -> Engine:
 
 
 def _measure(c: ConfigDict) -> Callable[..., dict[str, jax.Array]]:
-    """`(params, training images, held) -> numbers`, as `experiment.plan` evaluates."""
-    settle = experiment.make_settle(c)
+    """`(params, training images, held) -> numbers`, as a single run has them."""
+    set_batch_stats = experiment.make_set_batch_stats(c)
 
     def measure(
         params: Params, rows: batches.Rows, held: dict[str, Any]
     ) -> dict[str, jax.Array]:
-        if settle:
-            params = settle(params, x=rows.table[rows.at])
+        if set_batch_stats:
+            params = set_batch_stats(params, x=rows.table[rows.at])
         return experiment.measure(params, held, c.model.activation)
 
     return measure

@@ -4,8 +4,8 @@ Layer k of the encoder, and the classifier as layer K + 1, with
 z_k = normalised(x_{k-1} W_k) + noise and x_k = activation(z_k + bias_k); the classifier
 also has a gain. Mean and variance are those of the mini-batch's valid rows: rows that
 only fill it up change nothing. There are no running averages, so a step stays a pure
-function of parameters and rows; `settle` finds the statistics of the whole training
-set before an evaluation.
+function of parameters and rows. `set_batch_stats` takes the statistics of the whole
+training set before an evaluation.
 """
 
 from typing import NamedTuple
@@ -100,7 +100,7 @@ def logits(
     return forward(params, x, valid, model.activation, model.noise, key).logits
 
 
-def settle(params: Params, x: jax.Array, activation: str) -> Params:
+def set_batch_stats(params: Params, x: jax.Array, activation: str) -> Params:
     """The parameters with the statistics of the rows x [N, inputs], without noise."""
     path = forward(params, x, jnp.ones(len(x), bool), activation)
     found = {str(k): m._asdict() for k, m in enumerate(path.moments, start=1)}

@@ -194,7 +194,7 @@ def test_figures_suit_method_and_data(tmp_path, changes, shape, test, names):
     path = rows_npz(tmp_path / "own.npz", shape, test)
     c = tiny(**changes, data__source="npz", data__path=path, data__valid=9)
     dataset = datasets.load(c.data)
-    plan = experiment.plan(tiny(data__labelled=9, **changes), dataset)
+    plan = experiment.make_training(tiny(data__labelled=9, **changes), dataset)
     row = {f"{s}/{m}": 0.5 for s in ("valid", "test") for m in ("error", "loss")}
     row |= {f"loss/{task.name}": 0.7 for task in plan.tasks}
     row |= {f"weight/{task.name}": 1.7 for task in plan.tasks}

@@ -24,7 +24,7 @@ from tests.mtl.test_weighting import Adam
 
 
 def test_the_learning_rate_falls_over_the_last_500_of_5000_epochs():
-    rates = experiment.rates(configs.default())
+    rates = experiment.learning_rates(configs.default())
     assert rates.shape == (5000,)
     assert (rates[:4501] == 0.01).all()
     # 1/500 of 0.01 less in each epoch; it would be 0 in epoch 5000, the one after.
@@ -36,13 +36,15 @@ def test_the_learning_rate_falls_over_the_last_500_of_5000_epochs():
 def test_without_decay_the_learning_rate_is_constant():
     c = configs.default()
     c.epochs, c.optim.decay_epochs = 7, 0
-    assert experiment.rates(c).tolist() == [0.01] * 7
+    assert experiment.learning_rates(c).tolist() == [0.01] * 7
 
 
 def test_the_learning_rate_may_fall_from_the_first_epoch():
     c = configs.default()
     c.epochs, c.optim.decay_epochs = 4, 4
-    np.testing.assert_allclose(experiment.rates(c), [0.01, 0.0075, 0.005, 0.0025])
+    np.testing.assert_allclose(
+        experiment.learning_rates(c), [0.01, 0.0075, 0.005, 0.0025]
+    )
 
 
 # GradNorm.

@@ -57,7 +57,7 @@ def test_settled_statistics_are_those_of_all_rows(x64):
     x = batch["image"] / 100
     quiet = [0.0] * 4
     logits, _, moments = numpy_network.encode(params, x, quiet)
-    settled = batch_norm.settle(unflatten(params), jnp.asarray(x), "relu")
+    settled = batch_norm.set_batch_stats(unflatten(params), jnp.asarray(x), "relu")
     for k, (mean, variance) in enumerate(moments, start=1):
         found = settled["statistics"][str(k)]
         np.testing.assert_allclose(found["mean"], mean, 1e-9, 1e-12)

@@ -29,7 +29,7 @@ def kernel(training):
 def test_the_fields_of_the_config_reach_the_training(dataset):
     fields = dict(order="joint", monitor="valid/loss", batch_size=7)
     fields |= dict(eval_every=3, save_every=4, patience=25)
-    training = experiment.plan(smoke(**fields), dataset)
+    training = experiment.make_training(smoke(**fields), dataset)
     for name, value in fields.items():
         assert getattr(training, name) == value
     assert training.loss_weights.shape == (40, 2)
@@ -38,14 +38,16 @@ def test_the_fields_of_the_config_reach_the_training(dataset):
 
 def test_the_optimizer_is_the_one_of_the_config(dataset):
     for name, size in (("sgd", 3.0), ("adam", 1.0)):
-        training = experiment.plan(smoke(optim__name=name), dataset)
+        training = experiment.make_training(smoke(optim__name=name), dataset)
         opt = training.optimizer
         (step,), _ = opt.update([np.float32(3)], opt.init([np.float32(0)]))
         assert step == pytest.approx(-size, rel=1e-5)
 
 
 def test_the_seed_decides_parameters_labelled_rows_and_key(dataset):
-    one, same, other = (experiment.plan(smoke(seed=s), dataset) for s in (1, 1, 2))
+    one, same, other = (
+        experiment.make_training(smoke(seed=s), dataset) for s in (1, 1, 2)
+    )
     np.testing.assert_array_equal(kernel(one), kernel(same))
     assert (kernel(one) != kernel(other)).any()
     assert (one.data["image"][:50] != other.data["image"][:50]).any()
@@ -59,7 +61,7 @@ def test_the_seed_decides_parameters_labelled_rows_and_key(dataset):
 )
 def test_only_the_baseline_has_no_unlabelled_images(dataset, method, unlabelled):
     c = smoke(method=method, data__labelled=20, data__unlabelled=30)
-    label = np.asarray(experiment.plan(c, dataset).data["label"])
+    label = np.asarray(experiment.make_training(c, dataset).data["label"])
     assert (label >= 0).sum() == 20
     assert (label < 0).sum() == unlabelled
 
@@ -70,13 +72,13 @@ def test_the_labelled_images_follow_the_data_if_not_balanced():
     dataset = Dataset(images, images, images, (4,), 2)
     for balanced, ones in ((True, [10]), (False, range(8))):
         c = smoke(data__labelled=20, data__unlabelled=0, data__balanced=balanced)
-        label = np.asarray(experiment.plan(c, dataset).data["label"])
+        label = np.asarray(experiment.make_training(c, dataset).data["label"])
         assert label.sum() in ones
 
 
 def test_statistics_for_the_evaluation_are_those_of_all_training_images(dataset):
     fields = dict(model__norm="batch", unsupervised="vat", data__unlabelled=200)
-    training = experiment.plan(smoke(**fields), dataset)
+    training = experiment.make_training(smoke(**fields), dataset)
     settled = training.finalize_params(training.params)["statistics"]["1"]
     z = np.asarray(training.data["image"], float) @ kernel(training)
     assert len(z) == 250
@@ -105,7 +107,7 @@ def test_errors_and_losses_of_each_set_are_means_over_its_images():
 
 
 def test_validation_and_test_images_are_told_apart(dataset):
-    training = experiment.plan(smoke(), dataset)
+    training = experiment.make_training(smoke(), dataset)
     alone = experiment.make_evaluate({"test": dataset.test}, "tanh")
     row = training.evaluate(training.params)
     assert row["test/loss"] == alone(training.params)["test/loss"]

@@ -378,7 +378,7 @@ def test_a_weight_that_falls_to_0_saves_the_task(tmp_path):
 def test_each_method_trains_on_digits(tmp_path, method):
     c = digits.get_config("smoke")
     c.method, c.optim.rate, c.eval_every, c.weighting.wait = method, 0.1, 2, 1
-    training = experiment.plan(c, datasets.load(c.data))
+    training = experiment.make_training(c, datasets.load(c.data))
     result = fit.fit(training, tmp_path)
     assert result.summary["best"]["test/error"] < 0.25
     rows = logs.read_rows(tmp_path)

@@ -22,25 +22,25 @@ def test_the_grid_is_table_1():
     assert {r.unlabelled for r in found if r.labelled == 100} >= {49_900}
 
 
-@pytest.mark.parametrize("wide", [False, True])
-def test_a_bundle_shares_all_but_what_is_data(wide):
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_a_bundle_shares_all_but_what_is_data(vmapped):
     c = table1.get_config()
     wanted = grid.runs(c, 50_000)
-    found = grid.bundles(c, wanted, wide)
+    found = grid.run_groups(c, wanted, vmapped)
     assert sorted(wanted) == sorted(run for b in found for run in b.runs)
     for b in found:
         assert len({(r.hidden, r.labelled + r.unlabelled) for r in b.runs}) == 1
-        assert wide or len({run._replace(seed=0) for run in b.runs}) == 1
+        assert vmapped or len({run._replace(seed=0) for run in b.runs}) == 1
     # On an accelerator, only `linear` is apart; the baseline has u = 0; l and u of the
     # same sum go together, 1,000 and 10,000, and all of the last column.
     widths = {len(b.runs) for b in found}
-    assert widths == ({10, 20, 30, 40, 50, 80, 120} if wide else {10})
+    assert widths == ({10, 20, 30, 40, 50, 80, 120} if vmapped else {10})
 
 
 def test_seeds_come_in_blocks():
     c = table1.get_config("cpu")
     c.study.together = 2
-    found = grid.bundles(c, grid.runs(c, 50_000), wide=False)
+    found = grid.run_groups(c, grid.runs(c, 50_000), vmapped=False)
     seeds = [tuple(run.seed for run in b.runs) for b in found]
     assert seeds == [(0, 1)] * (len(seeds) // 2) + [(2, 3)] * (len(seeds) // 2)
 
@@ -127,7 +127,7 @@ def test_cells_are_checked_before_any_is_trained():
 
 
 def test_a_config_without_a_grid_is_refused():
-    with pytest.raises(ConfigError, match=r"config\.study is lacking"):
+    with pytest.raises(ConfigError, match=r"config\.study is missing"):
         grid.check(mnist.get_config())
 
 

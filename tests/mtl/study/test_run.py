@@ -39,7 +39,7 @@ def test_what_is_done_is_not_done_again(whole, monkeypatch):
 
 
 def test_a_killed_study_goes_on_to_the_same_table(whole, tmp_path):
-    """Killed within a bundle, of which there is a checkpoint."""
+    """Killed within a group, of which there is a checkpoint."""
     child = (
         "import sys; from mtl.study import run; from tests.mtl.study import tiny; "
         "run.study(tiny.config(save_minutes=0.0), sys.argv[1])"
@@ -65,10 +65,10 @@ def test_a_killed_study_goes_on_to_the_same_table(whole, tmp_path):
 def test_more_seeds_add_to_what_is_there(whole, monkeypatch):
     trained = []
 
-    def train(sweep, bundle, folder, bar):
-        trained.extend(bundle.runs)
-        p = next(sweep.train(bundle, folder))
-        return results.rows(bundle.runs, p)
+    def train(sweep, group, folder, bar):
+        trained.extend(group.runs)
+        p = next(sweep.train(group, folder))
+        return results.rows(group.runs, p)
 
     kept = (whole / "results.csv").read_bytes()
     monkeypatch.setattr(run, "_train", train)

@@ -7,7 +7,7 @@ from mtl.engine import batches
 from mtl.engine.fit import fit
 from mtl.study import grid
 from mtl.study import sweep as sweep_module
-from mtl.study.grid import Bundle
+from mtl.study.grid import RunGroup
 from mtl.study.sweep import Sweep, memory
 from tests.mtl.study import tiny
 
@@ -21,23 +21,23 @@ def alone(tmp_path_factory):
     dataset, found = datasets.load(c.data), {}
     for run in grid.runs(c, 1000):
         if run.method in METHODS:
-            training = experiment.plan(grid.one_config(c, run), dataset)
+            training = experiment.make_training(grid.one_config(c, run), dataset)
             found[run] = fit(training, tmp_path_factory.mktemp("alone"))
     return dataset, found
 
 
-@pytest.mark.parametrize("wide", [False, True])
-def test_a_run_of_a_sweep_is_the_run_alone(wide, alone, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep_module, "KEPT", 1)
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_a_run_of_a_sweep_is_the_run_alone(vmapped, alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_module, "MAX_PROGRAMS", 1)
     dataset, expected = alone
     c = tiny.config()
     sweep = Sweep(c, dataset)
-    sweep.wide = wide
-    bundles = grid.bundles(c, expected, wide)
-    assert len(bundles) == (2 if wide else 3)
-    for bundle in bundles:
-        *_, p = sweep.train(bundle, tmp_path / bundle.runs[0].method)
-        for i, run in enumerate(bundle.runs):
+    sweep.vmapped = vmapped
+    groups = grid.run_groups(c, expected, vmapped)
+    assert len(groups) == (2 if vmapped else 3)
+    for group in groups:
+        *_, p = sweep.train(group, tmp_path / group.runs[0].method)
+        for i, run in enumerate(group.runs):
             result = expected[run]
             kernel = np.asarray(p.state.params["encoder"]["1"]["kernel"][i])
             same = np.asarray(result.state.params["encoder"]["1"]["kernel"])
@@ -55,7 +55,7 @@ def test_examples_that_do_not_fit_are_trained_on_all_the_same(
     c, (run, *_) = tiny.config(), expected
     sweep = Sweep(c, dataset)
     monkeypatch.setattr(batches, "max_rows_per_batch", lambda *_: (100, 8))
-    *_, p = sweep.train(Bundle(grid.one_config(c, run), [run]), tmp_path)
+    *_, p = sweep.train(RunGroup(grid.one_config(c, run), [run]), tmp_path)
     assert p.last["test/error"][0] == expected[run].summary["last"]["test/error"]
 
 
@@ -69,8 +69,8 @@ def test_a_run_that_diverges_is_told_and_harms_no_other(alone, tmp_path, monkeyp
     monkeypatch.setattr(
         sweep_module, "_weights", lambda c, t: weights(c, t) * np.float32(huge[c.seed])
     )
-    bundle = Bundle(grid.one_config(c, run), [run, broken])
-    *_, p = sweep.train(bundle, tmp_path)
+    group = RunGroup(grid.one_config(c, run), [run, broken])
+    *_, p = sweep.train(group, tmp_path)
     assert p.fine.tolist() == [True, False]
     assert p.last["test/error"][0] == expected[run].summary["last"]["test/error"]
 
@@ -78,13 +78,13 @@ def test_a_run_that_diverges_is_told_and_harms_no_other(alone, tmp_path, monkeyp
 def test_a_bundle_is_cut_until_it_fits(alone, monkeypatch):
     dataset, expected = alone
     sweep = Sweep(tiny.config(), dataset)
-    sweep.wide = True
-    bundle, _ = grid.bundles(tiny.config(), expected, wide=True)
-    prepared = sweep._prepare(bundle.runs)
+    sweep.vmapped = True
+    group, _ = grid.run_groups(tiny.config(), expected, vmapped=True)
+    prepared = sweep._prepare(group.runs)
     need = memory(sweep._program(prepared, sweep._start(prepared), prepared.engine))
     for limit, sizes in {need: [4], 0.6 * need: [2, 2], 1: [1] * 4}.items():
         monkeypatch.setattr(sweep, "_limit", lambda limit=limit: limit)
-        assert [len(part.runs) for part in sweep.parts(bundle)] == sizes
+        assert [len(part.runs) for part in sweep.parts(group)] == sizes
 
 
 def test_a_ladder_is_swept_too(tmp_path):
@@ -95,8 +95,10 @@ def test_a_ladder_is_swept_too(tmp_path):
     c.model.norm, c.model.noise, c.optim.name, c.optim.rate = "batch", 0.3, "adam", 0.01
     grid.check(c)
     dataset = datasets.load(c.data)
-    (bundle,) = grid.bundles(c, grid.runs(c, 1000), wide=False)
-    expected = fit(experiment.plan(bundle.config, dataset), tmp_path / "alone").summary
-    *_, p = Sweep(c, dataset).train(bundle, tmp_path / "swept")
+    (group,) = grid.run_groups(c, grid.runs(c, 1000), vmapped=False)
+    expected = fit(
+        experiment.make_training(group.config, dataset), tmp_path / "alone"
+    ).summary
+    *_, p = Sweep(c, dataset).train(group, tmp_path / "swept")
     assert p.last["test/error"][0] == expected["last"]["test/error"]
     assert p.last["valid/loss"][0] == pytest.approx(expected["last"]["valid/loss"])

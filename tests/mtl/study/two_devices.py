@@ -56,9 +56,9 @@ def main(folder: Path) -> None:
     run.study(config(), folder / "once")
     run.study(config(), folder / "again")
     run.study(config("baseline", METHOD), folder / "other")
-    (bundle,) = grid.bundles(config(), grid.runs(config(), 50_000), wide=False)
+    (group,) = grid.run_groups(config(), grid.runs(config(), 50_000), vmapped=False)
     found = {}
-    for p in Sweep(config(), images).train(bundle, folder / "sweep"):
+    for p in Sweep(config(), images).train(group, folder / "sweep"):
         if p.epoch:
             found |= {f"{p.epoch}/reported/{k}": v for k, v in p.last.items()}
             flat = traverse_util.flatten_dict(jax.device_get(p.state.params), sep="/")
