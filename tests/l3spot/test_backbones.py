@@ -50,7 +50,7 @@ def test_features_of_all_phases(name):
     """`test_window_search` tests their values."""
     b = backbones.make(name)
     rows = features_shape(b, 400, 176)[1]
-    for step in (max(b.finest, 2), 8, b.stride):
+    for step in (max(b.min_output_stride, 2), 8, b.stride):
         phases, high, *_ = features_shape(b, 400, 176, step)
         assert phases == b.stride // step
         assert rows - 1 <= high <= rows

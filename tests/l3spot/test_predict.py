@@ -57,7 +57,7 @@ def test_each_scan_has_a_row_and_the_failed_one_a_reason(scans, checkpoints, tmp
     good, bad = rows(out)
     assert (good["scan"], good["status"]) == ("a b", "found")
     assert (bad["scan"], bad["status"]) == ("few", "failed")
-    assert "3 planes are too few" in bad["why"]
+    assert "3 slices are too few" in bad["why"]
     # The slice is the nearest to z, and its file and UID are its own.
     z, index = float(good["z_mm"]), int(good["slice_index"])
     heights = Z0 + STEP * np.arange(SLICES)

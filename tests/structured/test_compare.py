@@ -113,7 +113,7 @@ def test_programs_are_shared(tmp_path):
             folder = tmp_path / f"{variant}-{seed}"
             experiment.train_and_evaluate(config, folder, programs=keep)
     assert all(p is made[0] for p in made)
-    assert len(made[0]._compiled) == 2  # in and supervised; all three.
+    assert len(made[0]._programs) == 2  # in and supervised; all three.
 
 
 @pytest.mark.parametrize(
