@@ -23,6 +23,9 @@ CHECKED = (
     "docs/*.md",
     *("docs/results/README.md", "docs/results/best.md", "docs/results/mtl.md"),
     "docs/results/structured.md",
+    *("mtl/**/*.py", "structured/**/*.py", "configs/**/*.py", "experiments/*.py"),
+    *("l3spot/ct/*.py", "l3spot/labels/*.py", "l3spot/projections/*.py"),
+    *("l3spot/localize/*.py", "l3spot/training/*.py", "l3spot/phantom/*.py"),
 )
 
 BANNED = (

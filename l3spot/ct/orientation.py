@@ -7,7 +7,7 @@ import numpy as np
 
 from l3spot.ct.slices import Slice
 
-# Angles between the slices and axial slices. A tilt of 5 degrees moves a point that is
+# Angles between the slices and axial slices. A tilt of 5 degrees shifts a point that is
 # 50 mm from the middle by 4 mm in z.
 TILT_WARNING_DEG, MAX_TILT_DEG = 1.1, 5.0
 # Angles between the image rows and the nearest body axis.

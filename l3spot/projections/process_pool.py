@@ -1,4 +1,4 @@
-"""Applies a function to many items in processes, any of which may die."""
+"""Applies a function to many items in processes; a process may die."""
 
 import contextlib
 import multiprocessing
