@@ -62,7 +62,7 @@ class Metrics(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """A pair of pure functions, to be composed with `jit`, `vmap` and `scan`."""
+    """Pure functions of a spec, to be composed with `jit`, `vmap` and `scan`."""
 
     spec: Spec
 
@@ -101,9 +101,8 @@ class Engine(NamedTuple):
 
     def with_all_rows(self) -> "Engine":
         """The same engine, slower, with room for every row of a mini-batch."""
-        spec = self.spec
-        room = tuple(task.draws or spec.batch_size for task in spec.tasks)
-        return Engine(dataclasses.replace(spec, max_rows_per_batch=room))
+        room = _all_rows(self.spec.tasks, self.spec.batch_size)
+        return Engine(dataclasses.replace(self.spec, max_rows_per_batch=room))
 
 
 def make_engine(
@@ -131,7 +130,7 @@ def make_engine(
     """
     tasks = tuple(tasks)
     if data is None:
-        max_rows = tuple(task.draws or batch_size for task in tasks)
+        max_rows = _all_rows(tasks, batch_size)
         never_empty = (False,) * len(tasks)
     else:
         max_rows = batches.max_rows_per_batch(tasks, data, batch_size)
@@ -146,6 +145,11 @@ def make_engine(
         weighting=weighting,
     )
     return Engine(spec)
+
+
+def _all_rows(tasks: Sequence[Task], batch_size: int) -> tuple[int, ...]:
+    """`Spec.max_rows_per_batch` with room for every row of a mini-batch."""
+    return tuple(task.draws or batch_size for task in tasks)
 
 
 def _epoch(

@@ -62,7 +62,7 @@ def test_the_second_round_of_votes_uses_windows_near_the_first_mean():
 
 
 def test_the_five_confidence_features():
-    """Of a sequence whose numbers can be worked out by hand."""
+    """A sequence with numbers that can be worked out by hand."""
     offset_mm = IDEAL_MM.copy()
     noisy = np.abs(ROWS_MM - L3_MM) <= 25
     offset_mm[noisy] += np.where(np.arange(noisy.sum()) % 2, 5.0, -5.0)

@@ -30,7 +30,7 @@ def config(**fields):
 
 
 def problem(c):
-    """Random parameters, and a batch whose last two rows are not valid."""
+    """Random parameters, and a batch; its last two rows are not valid."""
     rng = np.random.default_rng(1)
     start = flatten(experiment.init(c, jax.random.key(2), INPUTS, CLASSES))
     params = {k: rng.normal(size=v.shape) for k, v in start.items()}
@@ -89,18 +89,24 @@ def divergence(p, q):
     return (p * np.log(p / q)).sum(1)
 
 
+def losses_and_gradient(task, params, batch):
+    """The task's losses of the valid rows, and the gradient of their mean."""
+    batch = {k: jnp.asarray(v) for k, v in batch.items()}
+
+    @jax.jit
+    def mean(flat):
+        losses = task.loss(unflatten(flat), batch, KEY)
+        return jnp.where(VALID, losses, 0).sum() / VALID.sum(), losses[VALID]
+
+    gradient, losses = jax.grad(mean, has_aux=True)(params)
+    return losses, gradient
+
+
 def assert_same(task, c, costs):
     """The task's losses on the valid rows, and the gradient of their mean, are those of
     `costs`, `(params, x) -> [B]`."""
     params, batch = problem(c)
-    arrays = {k: jnp.asarray(v) for k, v in batch.items()}
-
-    @jax.jit
-    def mean(flat):
-        losses = task.loss(unflatten(flat), arrays, KEY)
-        return jnp.where(VALID, losses, 0).sum() / VALID.sum(), losses[VALID]
-
-    ours, losses = jax.grad(mean, has_aux=True)(params)
+    losses, ours = losses_and_gradient(task, params, batch)
     x = batch["image"][VALID]
     np.testing.assert_allclose(losses, costs(params, x), 1e-7)
     names = [k for k in params if not k.startswith("statistics")]

@@ -5,57 +5,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import config as configs
-from mtl import experiment, methods
-from mtl.engine.task import flatten, unflatten
+from mtl import methods
+from mtl.engine.task import unflatten
 from mtl.tasks import batch_norm, classify, network, vat
+from tests.mtl import numpy_network
+from tests.mtl.numpy_network import CLASSES, INPUTS, KEY, ROWS, VALID, problem
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
 
-ROWS, INPUTS, CLASSES = 9, 6, 3
-VALID = np.arange(ROWS) < 7
-KEY = jax.random.key(4)
-
 
 def small(**fields):
-    c = configs.default()
-    c.method, c.unsupervised = "constant", "ladder"
-    c.model.hidden, c.model.norm, c.model.noise = (5, 4), "batch", 0.3
-    c.vat.epsilon = 0.7
-    c.update_from_flattened_dict({k.replace("__", "."): v for k, v in fields.items()})
-    configs.check(c)
-    return c
-
-
-def problem(c):
-    """Parameters, none of them at a special value, and a batch with rows to ignore."""
-    rng = np.random.default_rng(1)
-    start = flatten(experiment.init(c, jax.random.key(2), INPUTS, CLASSES))
-    params = {k: rng.normal(size=v.shape) for k, v in start.items()}
-    x = rng.uniform(size=(ROWS, INPUTS))
-    x[~VALID] = 100.0
-    y = rng.integers(0, CLASSES, ROWS)
-    return params, {"image": x, "label": y, "valid": VALID}
-
-
-def ours(task, params, batch):
-    """Losses of the valid rows, and the gradient of their mean."""
-    batch = {k: jnp.asarray(v) for k, v in batch.items()}
-
-    @jax.jit
-    def mean(flat):
-        losses = task.loss(unflatten(flat), batch, KEY)
-        return jnp.where(VALID, losses, 0).sum() / VALID.sum(), losses[VALID]
-
-    grads, losses = jax.grad(mean, has_aux=True)(params)
-    return losses, grads
+    return numpy_network.config(**({"vat__epsilon": 0.7} | fields))
 
 
 def assert_same(task, c, theirs):
     """`theirs` costs the valid rows from tensors; all its gradients must be ours."""
     params, batch = problem(c)
-    losses, grads = ours(task, params, batch)
+    losses, grads = numpy_network.losses_and_gradient(task, params, batch)
     p = {k: torch.tensor(v, requires_grad=True) for k, v in params.items()}
     cost = theirs(p, torch.tensor(batch["image"][VALID]))
     np.testing.assert_allclose(losses, cost.detach(), 1e-9)

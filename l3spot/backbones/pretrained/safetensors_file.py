@@ -37,9 +37,7 @@ def load(path: Path, kind: str) -> tuple[Params, dict[str, str]]:
     try:
         return unflatten(flat), metadata
     except IndexError as e:
-        raise DataError(
-            f"{path} has an array whose name is a prefix of another's"
-        ) from e
+        raise DataError(f"{path} has one array name that is a prefix of another") from e
 
 
 def tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

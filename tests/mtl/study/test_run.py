@@ -39,7 +39,7 @@ def test_what_is_done_is_not_done_again(whole, monkeypatch):
 
 
 def test_a_killed_study_goes_on_to_the_same_table(whole, tmp_path):
-    """Killed within a group, of which there is a checkpoint."""
+    """It is killed within a group that has a checkpoint."""
     child = (
         "import sys; from mtl.study import run; from tests.mtl.study import tiny; "
         "run.study(tiny.config(save_minutes=0.0), sys.argv[1])"
