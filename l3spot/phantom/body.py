@@ -62,6 +62,9 @@ class Body(NamedTuple):
       blocks: vertebral bodies.
       fine: capsules with an extent of at most 40 mm.
       wide: all other capsules.
+      discs: between the vertebral bodies; too dark to be seen in a projection.
+      canal: the dural sac, likewise.
+      rib_pairs: the number of pairs of ribs; the first is on T1.
     """
 
     trunk: Trunk
@@ -70,13 +73,19 @@ class Body(NamedTuple):
     blocks: Blocks
     fine: Capsules
     wide: Capsules
+    discs: Blocks
+    canal: Capsules
+    rib_pairs: Array
 
 
 def draw(key: Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
     """Draws a random body and a random scan of it."""
-    # Head and shoulder blades have their own random numbers, so that the trunk does not
-    # depend on their count.
-    d, other = Draw(key, ranges), Draw(jax.random.fold_in(key, 1), ranges)
+    # Head and shoulder blades have their own random numbers, and so have the discs, so
+    # that the trunk does not depend on their count.
+    d, other, soft = (
+        Draw(k, ranges)
+        for k in (key, jax.random.fold_in(key, 1), jax.random.fold_in(key, 2))
+    )
     bone, girth, fat = d(*ranges.bone_density), d(*ranges.girth), d(*ranges.fat_mm)
     up = d.chance(ranges.arms_up)
     column = spine.make_spine(d)
@@ -86,7 +95,7 @@ def draw(key: Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
     hips, legs = pelvis.pelvis(d, column, bone, shape.muscle)
     skull, face = head.head(other, column, bone, shape.muscle)
     arches = spine.arches(d, column, bone)
-    cage, notch = thorax.cage(d, column, bone, girth)
+    cage, notch, rib_pairs = thorax.cage(d, column, bone, girth)
     fine = concatenate([
         arches,
         *cage,
@@ -99,8 +108,9 @@ def draw(key: Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
     ])  # fmt: skip
     blocks = spine.bodies(d, column, bone)
     body = Body(
-        shape, solid, hollow, blocks, fine, concatenate([*flesh, *legs, *skull])
-    )
+        shape, solid, hollow, blocks, fine, concatenate([*flesh, *legs, *skull]),
+        spine.discs(soft, column), spine.canal(soft, column), rib_pairs,
+    )  # fmt: skip
     return body, _scan(d, body)
 
 

@@ -91,7 +91,8 @@ def slab(body: Body, scan: Scan, grid: Grid, grain: Array) -> Array:
     # It is rounded down, so that scans share programs.
     fine = np.exp2(np.floor(4 * np.log2(float(grid.x[1] - grid.x[0]))) / 4)
     for items, render in (
-        (body.wide, capsule), (body.fine, capsule), (body.blocks, block),
+        (body.wide, capsule), (body.discs, block), (body.canal, capsule),
+        (body.fine, capsule), (body.blocks, block),
     ):  # fmt: skip
         for window, near in _near(items, grid):
             size = min(int(window / fine) + 2, hu.shape[1])

@@ -13,6 +13,7 @@ from jax import Array
 
 from l3spot.phantom.draw import Draw
 from l3spot.phantom.shapes import ABSENT_HU, Blocks, Capsules, Matter
+from l3spot.phantom.tubes import tube
 
 LEVELS = 25
 C7, T1, T12, L1, L3, L5, L6 = 6, 7, 18, 19, 21, 23, 24
@@ -112,6 +113,38 @@ def bodies(draw: Draw, spine: Spine, bone: Array) -> Blocks:
     return Blocks(
         spine.centre, spine.axes, spine.half,
         jnp.full(n, draw(0.08, 0.2)), jnp.full(n, draw(0.25, 0.55)), matter,
+    )  # fmt: skip
+
+
+def discs(draw: Draw, spine: Spine) -> Blocks:
+    """Returns the discs below the vertebral bodies, from C2 down."""
+    up = spine.half[:, 2:] * spine.axes[:, 2]
+    below = jnp.where(
+        jnp.roll(spine.present, -1)[:, None],
+        jnp.roll(spine.centre + up, -1, 0),
+        spine.sacrum,
+    )
+    below = below.at[L6].set(spine.sacrum)
+    top = spine.centre - up
+    tall = jnp.linalg.norm(top - below, axis=-1) / 2 + 1.5
+    wide = 0.97 * spine.half[:, :2]
+    half = jnp.concatenate([wide, tall[:, None]], -1)
+    present = spine.present & (np.arange(LEVELS) > 0)
+    n = (LEVELS,)
+    hu = jnp.where(present, draw(55, 110) + 5 * draw.normal(n), ABSENT_HU)
+    plain = jnp.zeros(n)
+    matter = Matter(hu, hu, plain + 2.0, plain, plain + 0.05)
+    return Blocks((top + below) / 2, spine.axes, half, plain, plain, matter)
+
+
+def canal(draw: Draw, spine: Spine) -> Capsules:
+    """Returns the dural sac behind the vertebral bodies."""
+    scale = spine.half[:, 0] / (WIDTH_MM / 2)
+    behind = spine.half[:, 1] + 9 * scale
+    line = spine.centre + behind[:, None] * spine.axes[:, 1]
+    return tube(
+        line, 7.5 * scale, draw(10, 60), core=1.0, side=0.0, grain=0.05,
+        present=spine.present[1:],
     )  # fmt: skip
 
 

@@ -22,8 +22,8 @@ CARTILAGE_PIECES = 7  # Of each cartilage.
 
 def cage(
     draw: Draw, spine: Spine, bone: Array, girth: Array
-) -> tuple[list[Capsules], Array]:
-    """Returns ribs, calcified cartilage and sternum; and the sternal notch [3]."""
+) -> tuple[list[Capsules], Array, Array]:
+    """Returns ribs, cartilage and sternum; the sternal notch [3]; the pairs of ribs."""
     size = spine.half[T12, 0] / 20.5
     levels = np.r_[T1 : T12 + 1, L1]
     pairs = 12 - draw.chance(draw.ranges.ribs_11) * 1
@@ -39,7 +39,7 @@ def cage(
         side=0.5, grain=0.1, core=0.5, present=present,
     )  # fmt: skip
     front, notch = _front(draw, lines, size, bone)
-    return [ribs, *front], notch
+    return [ribs, *front], notch, pairs
 
 
 def _uneven(draw: Draw, lines: Array, much: float) -> Array:

@@ -14,6 +14,8 @@ from scipy import ndimage
 from l3spot.ct import threads
 from l3spot.ct.slices import Slice, StoredValues
 from l3spot.ct.volumes import Volume
+from l3spot.projections import band
+from l3spot.projections.band import Band, Cut
 from mtl.host import launch
 
 AIR_HU = -1024.0  # Of pixels without a body.
@@ -31,6 +33,7 @@ class Projection(NamedTuple):
     x: float64 [C], mm, LPS, increasing: the x of the columns of `frontal`.
     y: float64 [D], mm, LPS, increasing: the y of the columns of `lateral`.
     nearest: int [R], the index of the slice that is nearest to each row.
+    spine: the part around the spine, for sagittal pictures; None if there is none.
     """
 
     frontal: np.ndarray
@@ -39,6 +42,7 @@ class Projection(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     nearest: np.ndarray
+    spine: Band | None = None
 
 
 def project(
@@ -63,25 +67,25 @@ def project(
       DataError: a slice cannot be decoded.
     """
     workers = workers or launch.cores()
-    rows = threads.map_ordered(
+    x, y = column_positions(volume.slices[0])
+    parts = threads.map_ordered(
         lambda s: project_slice(s, s.decode()), volume.slices, workers
     )
-    frontal, lateral = zip(*rows, strict=True)
-    x, y = column_positions(volume.slices[0])
+    frontal, lateral, cuts = zip(*parts, strict=True)
     z_to = np.arange(volume.z[-1], volume.z[0] - 1e-6, -row_mm)
     x_to, y_to = (np.arange(a[0], a[-1] + 1e-6, column_mm) for a in (x, y))
     nearest = np.abs(z_to[:, None] - volume.z).argmin(axis=1)
     return Projection(
         resample(resample(np.stack(frontal), volume.z, z_to, 0), x, x_to, 1),
         resample(resample(np.stack(lateral), volume.z, z_to, 0), y, y_to, 1),
-        z_to, x_to, y_to, nearest,
+        z_to, x_to, y_to, nearest, band.assemble(cuts, volume.z, y, x),
     )  # fmt: skip
 
 
 def project_slice(
     ct_slice: Slice, values: StoredValues
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the maximum HU of the body at each x [C] and each y [D], float32.
+) -> tuple[np.ndarray, np.ndarray, Cut]:
+    """Returns the maximum HU of the body at each x [C] and each y [D]; and its middle.
 
     The maxima are taken over the stored values, and only the maxima are converted to
     HU. The result is the same, and most of the time is saved.
@@ -113,9 +117,19 @@ def project_slice(
         hu = values._replace(stored=inside.max(axis=1 - axis)).hu()
         seen = mask.any(axis=1 - axis).repeat(stride[axis])[: len(hu)]
         line[fine_box[axis]] = np.where(seen, np.fmax(hu, AIR_HU), AIR_HU)
-    x, y = maxima[::-1] if _rows_run_sideways(ct_slice) else maxima
+    y_hu, x_hu = maxima if _rows_run_sideways(ct_slice) else maxima[::-1]
     x_sign, y_sign = _axis_signs(ct_slice)
-    return x[::x_sign], y[::y_sign]
+    return x_hu[::x_sign], y_hu[::y_sign], _cut(ct_slice, values, x_hu)
+
+
+def _cut(ct_slice: Slice, values: StoredValues, x_hu: np.ndarray) -> Cut:
+    """Keeps the middle of a slice with maxima x_hu [C] along its columns or rows."""
+    stored = values.stored if _rows_run_sideways(ct_slice) else values.stored.T
+    x_sign, y_sign = _axis_signs(ct_slice)
+    oriented = values._replace(stored=stored[::y_sign, ::x_sign])
+    x, y = column_positions(ct_slice)
+    body = x_hu[::x_sign] > MIN_TISSUE_HU
+    return band.cut(oriented, x, y, float(x[body].mean() if body.any() else x.mean()))
 
 
 def _value_range(dtype: np.dtype) -> np.ndarray:

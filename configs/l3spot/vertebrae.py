@@ -1,0 +1,20 @@
+"""The network that finds vertebral bodies in sagittal pictures, trained on phantoms.
+
+    python -m l3spot.main --config configs/l3spot/vertebrae.py --workdir runs/vertebrae
+
+The variant `:smoke` trains on a few phantoms in minutes, most of them compilation.
+"""
+
+from ml_collections import ConfigDict
+
+from l3spot.training import vertebrae
+from mtl.host import checks
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """Returns the config, or a variant of it."""
+    checks.check_variant(variant, "smoke")
+    c = vertebrae.default()
+    if variant == "smoke":
+        c.data.count, c.data.validation, c.epochs = 24, 8, 1
+    return c

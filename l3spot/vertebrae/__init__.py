@@ -1,0 +1,1 @@
+"""Vertebral bodies in a sagittal picture of the spine: L3 to the millimetre."""

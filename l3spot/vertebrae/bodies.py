@@ -1,0 +1,159 @@
+"""From the network's maps to a chain of vertebral bodies."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+from scipy.special import expit
+
+from l3spot.vertebrae import network
+from l3spot.vertebrae.network import STRIDE
+from l3spot.vertebrae.slab import Tile
+
+MIN_PEAK = 0.15  # Lower peaks of a map are ignored.
+# Of a chain, from body to body: a score falls by 1 at about these deviations.
+ANGLE_DEG, HEIGHT_LOG = 20.0, 0.35
+DISTANCE, DISTANCE_SD = 1.3, 0.35  # Between middles, in heights of a body.
+MAX_ANGLE_DEG = 40.0
+MIN_DISTANCE, MAX_DISTANCE = 0.8, 1.9  # In heights of a body.
+VOTE_REACH = 0.4  # Of votes, in heights of a body.
+PRESENCE = 1.5  # The score of a body with probability one half.
+
+
+class Body(NamedTuple):
+    """A vertebral body in a sagittal picture.
+
+    upper, lower: float64 [2] mm (y, z), the middles of its end plates.
+    probability: of the peak in the network's map.
+    is_s1: whether it is the first sacral vertebra.
+    """
+
+    upper: np.ndarray
+    lower: np.ndarray
+    probability: float
+    is_s1: bool = False
+
+    @property
+    def middle(self) -> np.ndarray:
+        """The middle [2] between the end plates, mm."""
+        return (self.upper + self.lower) / 2
+
+    @property
+    def z_mm(self) -> float:
+        """The z of the middle."""
+        return float(self.middle[1])
+
+    @property
+    def height_mm(self) -> float:
+        """The distance between the end plates."""
+        return float(np.hypot(*(self.upper - self.lower)))
+
+    @property
+    def axis(self) -> np.ndarray:
+        """The unit vector [2] from the lower to the upper end plate."""
+        return (self.upper - self.lower) / self.height_mm
+
+
+class Chain(NamedTuple):
+    """Bodies that follow each other, from the head to the feet, and their score."""
+
+    bodies: list[Body]
+    score: float
+
+
+def find(tiles: Sequence[Tile], maps: np.ndarray) -> Chain:
+    """Finds the best chain of bodies in tiles of one pixel size.
+
+    Args:
+      tiles: they may overlap.
+      maps: [len(tiles), ROWS / 2, COLUMNS / 2, MAPS], see `network`.
+    """
+    peaks = [
+        body
+        for tile, m in zip(tiles, maps, strict=True)
+        for is_s1 in (False, True)
+        for body in peaks_of(tile, m, is_s1)
+    ]
+    return best_chain(without_doubles(peaks))
+
+
+def peaks_of(tile: Tile, maps: np.ndarray, is_s1: bool) -> list[Body]:
+    """Returns a body for each peak of one map; the nearby pixels vote on its plates."""
+    peak_map = expit(maps[..., network.SACRUM if is_s1 else network.CENTRE])
+    highest = peak_map == ndimage.maximum_filter(peak_map, 3)
+    spacing = STRIDE * tile.pixel_mm
+    first = (STRIDE - 1) / 2 * tile.pixel_mm
+    y = tile.y_mm + first + spacing * np.arange(maps.shape[1])
+    z = tile.z_mm - first - spacing * np.arange(maps.shape[0])
+    at = np.stack(np.meshgrid(y, z), -1)
+    votes = maps[..., network.VOTES] * network.VOTE_PX * tile.pixel_mm
+    plates = np.concatenate([at, at], -1) + votes
+    bodies = []
+    for i, j in np.argwhere(highest & (peak_map > MIN_PEAK)):
+        height = np.hypot(*(plates[i, j, :2] - plates[i, j, 2:]))
+        distance = np.hypot(*np.moveaxis(at - at[i, j], -1, 0))
+        weight = peak_map * (distance <= max(VOTE_REACH * height, spacing))
+        mean = np.average(plates.reshape(-1, 4), 0, weight.ravel())
+        bodies.append(Body(mean[:2], mean[2:], float(peak_map[i, j]), is_s1))
+    return bodies
+
+
+def without_doubles(bodies: Sequence[Body]) -> list[Body]:
+    """Keeps the more probable one of two bodies at one place, separately for S1."""
+    kept: list[Body] = []
+    for body in sorted(bodies, key=lambda b: -b.probability):
+        if not any(_same(body, other) for other in kept):
+            kept.append(body)
+    return kept
+
+
+def _same(a: Body, b: Body) -> bool:
+    distance = np.hypot(*(a.middle - b.middle))
+    return a.is_s1 == b.is_s1 and distance < max(a.height_mm, b.height_mm) / 2
+
+
+def best_chain(bodies: Sequence[Body]) -> Chain:
+    """Returns the chain with the highest score, by dynamic programming.
+
+    A chain's score is the sum of the log odds of its bodies, less a penalty for each
+    pair that is unlike neighbours. S1 can only be its last body.
+    """
+    bodies = sorted(bodies, key=lambda b: -b.z_mm)
+    scores: list[float] = []
+    before: list[int] = []
+    for j, body in enumerate(bodies):
+        odds = np.log(body.probability / (1 - body.probability + 1e-3))
+        joined = [scores[i] - penalty(bodies[i], body) for i in range(j)]
+        best = int(np.argmax(joined)) if joined else -1
+        before.append(best if joined and joined[best] > 0 else -1)
+        scores.append(odds + PRESENCE + (joined[best] if before[-1] >= 0 else 0.0))
+    at = int(np.argmax(scores)) if scores else -1
+    chain, score = [], scores[at] if scores else 0.0
+    while at >= 0:
+        chain.append(bodies[at])
+        at = before[at]
+    return Chain(chain[::-1], score)
+
+
+def penalty(upper: Body, lower: Body) -> float:
+    """Returns how unlike neighbours two bodies are; infinite if they cannot be."""
+    height = (upper.height_mm + lower.height_mm) / 2
+    between = upper.middle - lower.middle
+    distance = np.hypot(*between)
+    axis = upper.axis + lower.axis
+    cosine = between @ axis / (distance * np.hypot(*axis) + 1e-9)
+    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    relative = distance / height
+    if (
+        upper.is_s1
+        or angle > MAX_ANGLE_DEG
+        or not MIN_DISTANCE < relative < MAX_DISTANCE
+    ):
+        return np.inf
+    deviations = (
+        angle / ANGLE_DEG,
+        (relative - DISTANCE) / DISTANCE_SD,
+        np.log(upper.height_mm / lower.height_mm) / HEIGHT_LOG,
+    )
+    return float(np.square(deviations).sum())

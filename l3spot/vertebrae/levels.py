@@ -1,0 +1,179 @@
+"""Names the bodies of a chain, from all that says which of them is L3.
+
+Each hypothesis makes one body of the chain, or a place beyond its ends, L3. Its
+probability comes from the coarse position in the frontal projection, from the number of
+bodies above S1, and from the last body with ribs.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from l3spot.vertebrae.bodies import Body, Chain
+
+NAMES = (
+    *("T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10", "T11", "T12"),
+    *("L1", "L2", "L3", "L4", "L5", "L6"),
+)
+L3 = NAMES.index("L3")
+BEYOND = 2  # L3 can be so many bodies beyond an end of the chain.
+# The coarse position is off by this share of the distance between bodies, on average.
+COARSE_ERROR = 0.25
+# How often a spine has so many lumbar vertebrae, the usual number first.
+LUMBAR_COUNTS = {5: 0.92, 6: 0.05, 4: 0.03}
+# How often the last ribs are so many bodies above L3: on T12, T11 and L1.
+LAST_RIBS = {3: 0.92, 4: 0.04, 2: 0.04}
+MIN_RIB, MAX_RIB = 0.05, 0.95  # Probabilities of ribs are not believed beyond these.
+SURE = 0.8  # Of less probable numberings, both candidates are reported.
+BOTH, RIBS, SACRUM, PICTURE, AMBIGUOUS = "both", "ribs", "sacrum", "picture", "ambiguous"
+INFORMATIVE = 5.0  # Evidence counts as used if it changes the odds by this factor.
+
+
+class Level(NamedTuple):
+    """A vertebra of a scan.
+
+    name: such as L3 or S1.
+    z_mm: of the middle of its body, LPS.
+    upper_mm, lower_mm: z of the middles of its end plates.
+    probability: of the body, from the network.
+    """
+
+    name: str
+    z_mm: float
+    upper_mm: float
+    lower_mm: float
+    probability: float
+
+
+class Numbering(NamedTuple):
+    """The named bodies of a chain.
+
+    levels: from the head to the feet.
+    probability: that the names are right.
+    basis: what they rest on besides the picture: BOTH, RIBS, SACRUM, nothing (PICTURE);
+      or AMBIGUOUS, if the numbers of ribs and of lumbar vertebrae do not seem to be
+      the usual ones, or if no numbering is sure.
+    l3_z_mm: of L3's middle; it is extrapolated if L3 is not in the chain.
+    other_z_mm: of the next most probable L3.
+    """
+
+    levels: list[Level]
+    probability: float
+    basis: str
+    l3_z_mm: float
+    other_z_mm: float
+
+    @property
+    def l3(self) -> Level | None:
+        """L3; None if it is not in the chain."""
+        return next((level for level in self.levels if level.name == "L3"), None)
+
+
+def number(
+    chain: Chain,
+    coarse_z_mm: float,
+    coarse_probability: float,
+    rib_probabilities: Sequence[float] = (),
+) -> Numbering:
+    """Names the bodies of a chain with at least two of them above S1.
+
+    Args:
+      chain: the bodies.
+      coarse_z_mm: of L3, from the frontal projection.
+      coarse_probability: that L3 is there.
+      rib_probabilities: of each body above S1; () if they are not known.
+    """
+    bodies = [body for body in chain.bodies if not body.is_s1]
+    s1 = next((body for body in chain.bodies if body.is_s1), None)
+    index = np.arange(-BEYOND, len(bodies) + BEYOND)
+    z = positions(bodies, index)
+    pitch = abs(z[-1] - z[0]) / (len(index) - 1)
+    picture = picture_evidence(z, pitch, coarse_z_mm, coarse_probability)
+    sacrum = sacrum_evidence(index, len(bodies), s1)
+    ribs = rib_evidence(index, np.array(rib_probabilities))
+    evidence = picture * sacrum.sum(0) * ribs.sum(0)
+    probability = evidence / evidence.sum()
+    order = np.argsort(-probability)
+    best = int(order[0])
+    levels = [
+        _level(NAMES[name], body)
+        for i, body in enumerate(bodies)
+        if 0 <= (name := L3 + i - index[best]) < len(NAMES)
+    ]
+    if s1 is not None:
+        levels.append(_level("S1", s1))
+    # The usual numbers of lumbar vertebrae and of ribs are in the first rows.
+    usual = float((picture * sacrum[0] * ribs[0]).sum() / evidence.sum())
+    basis = AMBIGUOUS
+    if min(probability[best], usual) > SURE:
+        basis = _basis(sacrum.sum(0), ribs.sum(0))
+    return Numbering(
+        levels,
+        float(probability[best]),
+        basis,
+        float(z[best]),
+        float(z[order[1]]),
+    )
+
+
+def _basis(sacrum: np.ndarray, ribs: np.ndarray) -> str:
+    """Returns which evidence [H] prefers one hypothesis."""
+    by_sacrum, by_ribs = (
+        e.max() > INFORMATIVE * np.median(e) for e in (sacrum, ribs)
+    )
+    if by_sacrum and by_ribs:
+        return BOTH
+    return SACRUM if by_sacrum else RIBS if by_ribs else PICTURE
+
+
+def positions(bodies: list[Body], index: np.ndarray) -> np.ndarray:
+    """Returns z of the bodies with these indices, extrapolated beyond the ends."""
+    z = np.array([body.z_mm for body in bodies])
+    count = min(3, len(z) - 1)
+    first, last = (z[count] - z[0]) / count, (z[-1] - z[-1 - count]) / count
+    inside = z[np.clip(index, 0, len(z) - 1)]
+    below = np.clip(index - (len(z) - 1), 0, None)
+    return inside + np.clip(index, None, 0) * first + below * last
+
+
+def picture_evidence(
+    z: np.ndarray, pitch_mm: float, coarse_z_mm: float, probability: float
+) -> np.ndarray:
+    """Returns the likelihood of each z [H] of L3 from the coarse position."""
+    distance = np.abs(z - coarse_z_mm) / (COARSE_ERROR * pitch_mm)
+    near = np.exp(-distance) / (2 * COARSE_ERROR)
+    return probability * near + (1 - probability) / len(z)
+
+
+def sacrum_evidence(index: np.ndarray, count: int, s1: Body | None) -> np.ndarray:
+    """Returns the likelihood [3, H] that body `index` of `count` is L3, from S1.
+
+    A row is for one number of lumbar vertebrae; with five, L3 is the third above S1.
+    """
+    shares = np.array(list(LUMBAR_COUNTS.values()))[:, None]
+    unknown = shares * np.full(len(index), 1 / len(index))
+    if s1 is None:
+        return unknown
+    lumbar = count - index + 2
+    known = shares * (lumbar == np.array(list(LUMBAR_COUNTS))[:, None])
+    return s1.probability * known + (1 - s1.probability) * unknown
+
+
+def rib_evidence(index: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Returns the likelihood [3, H] that body `index` is L3, from the last ribs.
+
+    A row is for the body that bears them; usually it is the third above L3.
+    """
+    p = np.clip(probability, MIN_RIB, MAX_RIB)
+    rows = []
+    for above, share in LAST_RIBS.items():
+        has_ribs = np.arange(len(p)) <= index[:, None] - above
+        rows.append(share * np.where(has_ribs, p, 1 - p).prod(1))
+    return np.stack(rows)
+
+
+def _level(name: str, body: Body) -> Level:
+    return Level(
+        name, body.z_mm, float(body.upper[1]), float(body.lower[1]), body.probability
+    )

@@ -1,0 +1,69 @@
+"""Estimates which vertebrae bear ribs, from the frontal projection."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import ndimage
+
+from l3spot.backbones.layers import Conv
+from l3spot.projections.mip import AIR_HU
+
+SIZE = 32  # Rows and columns of a crop.
+# A crop, in distances between bodies: from above the body to below it, and from the
+# middle of the spine outwards.
+ABOVE, BELOW, OUTWARDS = 1.1, 1.5, 2.6
+LOW_HU, HIGH_HU = 0.0, 900.0  # Black and white.
+
+
+class RibNetwork(nn.Module):
+    """Three convolutions and a dense layer.
+
+    Attributes:
+      channels: of the convolutions.
+    """
+
+    channels: tuple[int, ...] = (16, 24, 32)
+
+    @nn.compact
+    def __call__(self, crops: jax.Array) -> jax.Array:
+        """Returns logits [B] that there is a rib, of crops [B, SIZE, SIZE] in [0, 1]."""
+        x = crops[..., None] - 0.5
+        for channels in self.channels:
+            x = nn.relu(Conv(channels, 3)(x))
+            x = nn.max_pool(x, (2, 2), (2, 2))
+        x = x.reshape(len(x), -1)
+        return nn.Dense(1, name="rib")(x)[:, 0]
+
+
+def crop(
+    frontal: np.ndarray, row: float, column: float, pitch: float, side: int
+) -> np.ndarray:
+    """Cuts the right or left half of a vertebra and its surroundings.
+
+    Args:
+      frontal: HU [R, C], with square pixels.
+      row, column: of the middle of the body, in pixels.
+      pitch: distance between bodies, in pixels.
+      side: -1 for lower columns, 1 for higher ones.
+
+    Returns:
+      Grey values [SIZE, SIZE] from 0 to 1; columns run outwards.
+    """
+    rows = row + pitch * np.linspace(-ABOVE, BELOW, SIZE)
+    columns = column + side * pitch * np.linspace(0, OUTWARDS, SIZE)
+    at = np.stack(np.meshgrid(rows, columns, indexing="ij"))
+    hu = ndimage.map_coordinates(frontal, at, order=1, cval=AIR_HU)
+    return np.clip((hu - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1).astype(np.float32)
+
+
+def crops(
+    frontal: np.ndarray, rows: np.ndarray, columns: np.ndarray, pitch: np.ndarray
+) -> np.ndarray:
+    """Cuts both halves [N, 2, SIZE, SIZE] of vertebrae at rows and columns [N]."""
+    # Thin ribs are not lost between the pixels of a crop.
+    brightest = ndimage.maximum_filter(frontal, 2)
+    places = zip(rows, columns, pitch, strict=True)
+    return np.stack(
+        [[crop(brightest, *place, side) for side in (-1, 1)] for place in places]
+    )

@@ -1,0 +1,135 @@
+"""Makes a sagittal picture of a curved spine: the mean HU over a slab that follows it."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from l3spot.projections.band import AIR_HU, Band
+
+ROW_MM = 1.0
+HALF_THICKNESS_MM = 7.0
+BONE_HU = 150.0
+START_WIDTH_MM = 80.0  # The spine is first searched in the densest columns so wide.
+REACH_MM = (30.0, 25.0, 20.0, 17.0)  # In each round, of the search around the last.
+SMOOTH_MM = 15.0
+
+
+class Slab(NamedTuple):
+    """A sagittal picture of a spine.
+
+    hu: float32 [R, D].
+    z: float64 [R], mm, LPS, decreasing by `ROW_MM`.
+    y: float64 [D], mm, LPS, increasing.
+    spine_x, spine_y: float64 [R], mm, of the middle of the spine's bone.
+    """
+
+    hu: np.ndarray
+    z: np.ndarray
+    y: np.ndarray
+    spine_x: np.ndarray
+    spine_y: np.ndarray
+
+
+def make(band: Band) -> Slab:
+    """Follows the spine through a band and averages a slab about it."""
+    z = np.arange(band.z[-1], band.z[0] - 1e-6, -ROW_MM)
+    place = np.interp(z, band.z, np.arange(len(band.z)))
+    below = np.clip(place.astype(int), 0, len(band.z) - 2)
+    share = (place - below).astype(np.float32)
+    bone = np.stack([_bone(layer).sum(0) for layer in band.hu])
+    bone = bone[below] + share[:, None] * (bone[below + 1] - bone[below])
+    spine_x = follow(bone, band.x)
+    hu = np.empty((len(z), len(band.y)), np.float32)
+    for row, x in enumerate(spine_x):
+        weight = _slab_weights(band.x, x)
+        used = slice(*np.flatnonzero(weight)[[0, -1]] + np.array([0, 1]))
+        low, high = (
+            band.hu[below[row] + i][:, used] @ weight[used] for i in (0, 1)
+        )
+        hu[row] = low + share[row] * (high - low)
+    return Slab(hu, z, band.y, spine_x, follow(_bone(hu), band.y))
+
+
+def _bone(hu: np.ndarray) -> np.ndarray:
+    return np.clip(hu.astype(np.float32) - BONE_HU, 0, 500)
+
+
+def _slab_weights(at: np.ndarray, middle: float) -> np.ndarray:
+    """Returns weights [W] that sum to 1: the share of each column within the slab."""
+    width = at[1] - at[0]
+    middle = np.clip(middle, at[0], at[-1])
+    edge = (HALF_THICKNESS_MM + width / 2 - np.abs(at - middle)) / width
+    weight = np.clip(edge, 0, 1).astype(np.float32)
+    return weight / weight.sum()
+
+
+def follow(bone: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Returns the smoothed centre of bone [R, W] in each row, in mm.
+
+    Each round searches nearer to the last round's line, so that ribs, the pelvis and
+    vessels with contrast agent count less.
+
+    Args:
+      bone: the bone in each column of each row.
+      at: mm, of the columns.
+    """
+    line = np.full(len(bone), _densest(bone.sum(0), at))
+    for reach_mm in REACH_MM:
+        distance = np.abs(at - line[:, None])
+        weight = bone * np.clip(1.5 - distance / reach_mm, 0, 1)
+        moment, total = (
+            ndimage.gaussian_filter1d(a, SMOOTH_MM / ROW_MM, mode="nearest")
+            for a in ((weight * at).sum(1), weight.sum(1))
+        )
+        line = (moment + 1e-3 * line) / (total + 1e-3)
+    return line
+
+
+def _densest(bone: np.ndarray, at: np.ndarray) -> float:
+    """Returns the centre of the densest `START_WIDTH_MM` of bone [W]."""
+    count = max(1, min(len(at), int(START_WIDTH_MM / (at[1] - at[0]))))
+    total = np.convolve(bone, np.ones(count), "same")
+    near = bone * (np.abs(at - at[total.argmax()]) <= START_WIDTH_MM / 2)
+    return float((near * at).sum() / near.sum()) if near.sum() else float(at.mean())
+
+
+class Tile(NamedTuple):
+    """A part of a slab, as the network takes it.
+
+    grey: float32 [ROWS, COLUMNS], 0 to 1.
+    y_mm, z_mm: of the middle of the first pixel.
+    pixel_mm: size of a pixel.
+    """
+
+    grey: np.ndarray
+    y_mm: float
+    z_mm: float
+    pixel_mm: float
+
+
+ROWS, COLUMNS = 192, 96  # Of a tile.
+LOW_HU, HIGH_HU = -200.0, 500.0  # Black and white.
+FRONT_PX = 57  # Pixels of a tile in front of the middle of the spine's bone.
+
+
+def cut_tile(slab: Slab, z_mm: float, pixel_mm: float) -> Tile:
+    """Cuts a tile around height z_mm, with the spine at its usual column."""
+    near = np.abs(slab.z - z_mm) <= max(30.0, np.abs(slab.z - z_mm).min())
+    y_mm = slab.spine_y[near].mean() - FRONT_PX * pixel_mm
+    first_mm = z_mm + pixel_mm * (ROWS - 1) / 2
+    spacing = slab.y[1] - slab.y[0]
+    rows = (slab.z[0] - first_mm + pixel_mm * np.arange(ROWS)) / ROW_MM
+    columns = (y_mm - slab.y[0] + pixel_mm * np.arange(COLUMNS)) / spacing
+    # The filter keeps fine detail from turning into noise.
+    smooth = ndimage.gaussian_filter(
+        slab.hu, [0.35 * pixel_mm / ROW_MM, 0.35 * pixel_mm / spacing]
+    )
+    at = np.stack(np.meshgrid(rows, columns, indexing="ij"))
+    hu = ndimage.map_coordinates(smooth, at, order=1, cval=AIR_HU)
+    return Tile(grey(hu), y_mm, first_mm, pixel_mm)
+
+
+def grey(hu: np.ndarray) -> np.ndarray:
+    """Maps HU to float32 grey values from 0 to 1, clipped."""
+    return np.clip((hu - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1).astype(np.float32)

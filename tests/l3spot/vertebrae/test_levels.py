@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+from l3spot.vertebrae import levels
+from l3spot.vertebrae.bodies import Chain
+from tests.l3spot.vertebrae.test_bodies import spine
+
+
+def chain(count, s1=True, s1_probability=0.9):
+    made = spine(count, s1)
+    if s1:
+        made[-1] = made[-1]._replace(probability=s1_probability)
+    return Chain(made, 10.0)
+
+
+def names(numbering):
+    return [level.name for level in numbering.levels]
+
+
+def test_levels_are_counted_from_the_sacrum():
+    c = chain(7)
+    n = levels.number(c, c.bodies[4].z_mm + 8, 0.9)
+    assert names(n) == ["T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1"]
+    assert n.basis == levels.SACRUM
+    assert n.l3.z_mm == pytest.approx(c.bodies[4].z_mm)
+    assert n.l3_z_mm == n.l3.z_mm
+    assert n.probability > 0.9
+
+
+def test_a_sure_sacrum_corrects_the_picture():
+    c = chain(7)
+    n = levels.number(c, c.bodies[5].z_mm + 4, 0.9)  # Near L4.
+    assert n.l3.z_mm == pytest.approx(c.bodies[4].z_mm)
+
+
+def test_a_faint_sacrum_does_not():
+    c = chain(7, s1_probability=0.2)
+    n = levels.number(c, c.bodies[5].z_mm, 0.95)
+    assert n.l3.z_mm == pytest.approx(c.bodies[5].z_mm)
+
+
+def test_without_a_sacrum_the_nearest_body_is_l3():
+    c = chain(5, s1=False)
+    n = levels.number(c, c.bodies[2].z_mm + 3, 0.9)
+    assert names(n) == ["L1", "L2", "L3", "L4", "L5"]
+    assert n.basis == levels.PICTURE
+
+
+def test_midway_between_two_bodies_the_numbering_is_ambiguous():
+    c = chain(5, s1=False)
+    middle = (c.bodies[1].z_mm + c.bodies[2].z_mm) / 2
+    n = levels.number(c, middle, 0.9)
+    assert n.basis == levels.AMBIGUOUS
+    both = sorted([n.l3_z_mm, n.other_z_mm])
+    wanted = sorted(b.z_mm for b in c.bodies[1:3])
+    np.testing.assert_allclose(both, wanted)
+
+
+def test_a_sixth_lumbar_vertebra_needs_evidence_from_the_picture():
+    c = chain(8)
+    n = levels.number(c, c.bodies[4].z_mm, 0.95)
+    assert n.probability < 0.95
+    assert {n.l3_z_mm, n.other_z_mm} == {c.bodies[4].z_mm, c.bodies[5].z_mm}
+
+
+def test_l3_can_be_beyond_the_chain():
+    c = chain(3, s1=False)
+    pitch = c.bodies[0].z_mm - c.bodies[1].z_mm
+    n = levels.number(c, c.bodies[2].z_mm - pitch, 0.95)
+    assert n.l3 is None
+    assert names(n) == ["T12", "L1", "L2"]
+    assert n.l3_z_mm == pytest.approx(c.bodies[2].z_mm - pitch)
+
+
+def ribs(count, last, sure=0.95):
+    """Probabilities of ribs on bodies 0 to `last` of `count`."""
+    return [sure if i <= last else 1 - sure for i in range(count)]
+
+
+def test_ribs_decide_where_the_sacrum_is_out_of_view():
+    c = chain(6, s1=False)
+    between = (c.bodies[3].z_mm + c.bodies[4].z_mm) / 2
+    n = levels.number(c, between, 0.9, ribs(6, last=0))
+    assert n.l3.z_mm == pytest.approx(c.bodies[3].z_mm)
+    assert n.basis == levels.RIBS
+
+
+def test_ribs_and_sacrum_that_agree():
+    c = chain(7)
+    n = levels.number(c, c.bodies[4].z_mm + 9, 0.9, ribs(7, last=1))
+    assert names(n)[:2] == ["T11", "T12"]
+    assert n.basis == levels.BOTH
+
+
+@pytest.mark.parametrize("last", [0, 2])
+def test_ribs_and_sacrum_that_disagree_are_ambiguous(last):
+    """Eleven or thirteen pairs of ribs, or four or six lumbar vertebrae."""
+    c = chain(7)
+    n = levels.number(c, c.bodies[4].z_mm, 0.9, ribs(7, last))
+    assert n.basis == levels.AMBIGUOUS
+    candidates = {c.bodies[4].z_mm, c.bodies[3 + last].z_mm}
+    assert n.l3_z_mm in candidates
+
+
+def test_one_wrong_rib_decides_little():
+    c = chain(6, s1=False)
+    p = ribs(6, last=0)
+    p[1] = 0.6
+    n = levels.number(c, c.bodies[3].z_mm + 2, 0.9, p)
+    assert n.l3.z_mm == pytest.approx(c.bodies[3].z_mm)
+
+
+def test_a_picture_without_l3_decides_nothing():
+    c = chain(5, s1=False)
+    n = levels.number(c, c.bodies[2].z_mm, 0.0)
+    assert n.basis == levels.AMBIGUOUS
+    assert n.probability == pytest.approx(1 / 9)
