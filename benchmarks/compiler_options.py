@@ -56,7 +56,7 @@ def sweep(name: str, devices: int, path: str, out: Path) -> None:
     ]
     (group,) = grid.run_groups(c, runs, vmapped=False)
     evaluate = experiment.make_evaluate(
-        {"valid": images.valid, "test": images.test}, c.model.activation
+        {"valid": images.validation, "test": images.test}, c.model.activation
     )
     wrong = []
     for p in Sweep(c, images).train(group, out / "checkpoints"):

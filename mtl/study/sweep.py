@@ -68,7 +68,7 @@ class Sweep:
         self.vmapped = jax.default_backend() != "cpu"
         self._config, self._dataset = config, dataset
         self._mesh = jax.make_mesh((jax.device_count(),), ("run",), (AxisType.Auto,))
-        held = {"valid": dataset.valid, "test": dataset.test}
+        held = {"valid": dataset.validation, "test": dataset.test}
         self._shared = jax.device_put(
             Shared(
                 jnp.asarray(dataset.train.x),
