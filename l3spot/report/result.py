@@ -116,7 +116,8 @@ def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
 def _title(result: L3Result) -> str:
     if result.status == IN_VIEW:
         return f"L3 at z = {result.z_mm:.1f} mm, confidence {result.confidence:.2f}"
-    return f"L3 is not in view; confidence that it is {result.confidence:.2f}"
+    confidence = f"confidence {result.confidence:.2f} is below {MIN_CONFIDENCE:g}"
+    return f"L3 is not in view: {confidence}"
 
 
 def slicer_markups(name: str, result: L3Result, x_mm: float, y_mm: float) -> str:

@@ -13,7 +13,7 @@ from mtl.host.errors import ConfigError, DataError
 
 
 def rows_of(y):
-    """Images whose only pixel is the number of the row."""
+    """Images of one pixel, the number of the row."""
     y = np.asarray(y, np.int32)
     return Images(np.arange(len(y), dtype=np.float32)[:, None], y)
 
