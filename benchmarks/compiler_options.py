@@ -26,7 +26,7 @@ from configs.mtl import table1
 from mtl import experiment
 from mtl.data import datasets
 from mtl.engine.cpu import compiling
-from mtl.host import markdown
+from mtl.host import tables
 from mtl.study import grid
 from mtl.study.sweep import Sweep
 
@@ -101,7 +101,7 @@ def main(_: object) -> None:
                 ratio = f"{counts['seconds'] / base['seconds']:.2f}"
                 lines.append([str(devices), name, wrong, f"{change:.1g}", ratio])
     heads = "devices", "options", "wrong", "parameters", "seconds, ratio"
-    print(markdown.table(heads, lines))
+    print(tables.markdown(heads, lines))
 
 
 if __name__ == "__main__":

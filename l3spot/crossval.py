@@ -22,7 +22,7 @@ from l3spot.report import metrics
 from l3spot.training import config as configs
 from l3spot.training import experiment, scoring, split
 from l3spot.training.dataset import ProjectionDataset
-from mtl.host import launch, markdown, workdir
+from mtl.host import launch, tables, workdir
 from mtl.host.errors import ConfigError
 
 COLUMNS = ("fold", "patient", "l3_mm", "predicted_mm", "confidence")
@@ -89,7 +89,7 @@ def table(summary: dict[str, Any]) -> str:
         spread = f"{e['mean_mm']:.2f} ± {e['std_mm']:.2f}"
         numbers = [f"{e['compared']:g}", spread, f"{e['median_mm']:.2f}"]
         lines.append([str(name), *numbers, *shares])
-    return markdown.table(heads, lines)
+    return tables.markdown(heads, lines)
 
 
 def launcher(arguments: Sequence[str]) -> str:

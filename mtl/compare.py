@@ -18,7 +18,7 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 from mtl import figures
-from mtl.host import launch, logs, markdown, workdir
+from mtl.host import launch, logs, tables, workdir
 from mtl.host.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
@@ -90,7 +90,7 @@ def table(runs: Sequence[Run]) -> str:
         for run in runs
         if run.config["method"] == "baseline"
     }
-    return markdown.table(HEAD, [_line(group, baseline) for group in groups(runs)])
+    return tables.markdown(HEAD, [_line(group, baseline) for group in groups(runs)])
 
 
 def _line(group: list[Run], baseline: dict[str, float]) -> list[str]:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Training, compile_epoch
-from mtl.host import launch, markdown, workdir
+from mtl.host import launch, tables, workdir
 from mtl.host.errors import ConfigError
 from structured import config as configs
 from structured import data, experiment, tasks
@@ -66,7 +66,7 @@ def compare(
         results[c.variant].runs.append(run)
         results[c.variant].logs.append(comparison.read_log(run, run_folder))
     write_results(folder / "results.csv", results)
-    table = markdown.table(*comparison.make_table(results))
+    table = tables.markdown(*comparison.make_table(results))
     workdir.write_text(folder / "table.md", table + "\n")
     comparison.write_report(folder, config, next(iter(datasets.values())), results)
     return results
@@ -115,7 +115,7 @@ def launcher(arguments: Sequence[str]) -> str:
     except ValueError as e:
         raise ConfigError(f"--seeds must be whole numbers, not {args.seeds}") from e
     results = compare(args.config, args.workdir, args.variants, seeds)
-    table = markdown.table(*comparison.make_table(results))
+    table = tables.markdown(*comparison.make_table(results))
     page = Path(args.workdir) / "report.html"
     return f"{table}\n\nFigures and table: {page}"
 
