@@ -18,7 +18,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import filelock
 import jax
@@ -70,6 +70,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> N
     writer.writerow(columns)
     writer.writerows(rows)
     write_bytes(path, stream.getvalue().encode(errors="surrogateescape"))
+
+
+def cells(row: NamedTuple) -> dict[str, object]:
+    """Returns the values of a row by column; "" instead of None, as in a CSV file."""
+    return {k: "" if v is None else v for k, v in row._asdict().items()}
 
 
 def make(folder: Path, name: str) -> None:
