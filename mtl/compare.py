@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 from absl import app, flags
@@ -33,12 +33,22 @@ HEAD = (
 )
 
 
+class Summary(TypedDict):
+    """Fields of summary.json; `last` and `best` are metrics of these epochs."""
+
+    labelled: int
+    unlabelled: int
+    seconds: float
+    last: dict[str, float]
+    best: dict[str, float]
+
+
 class Run(NamedTuple):
     """A finished run: its config as a dict, its summary, the rows of its log."""
 
     config: dict
-    summary: dict
-    rows: list[dict[str, float]]
+    summary: Summary
+    rows: list[logs.Row]
 
 
 def read(folder: Path) -> Run:
@@ -127,7 +137,7 @@ def _task(run: Run) -> str:
     return json.dumps(shared, sort_keys=True)
 
 
-def _error(run: Run, epoch: str) -> float:
+def _error(run: Run, epoch: Literal["last", "best"]) -> float:
     return 100 * run.summary[epoch]["test/error"]
 
 

@@ -65,7 +65,7 @@ def compare(
         run = experiment.train_and_evaluate(c, run_folder, dataset, programs)
         results[c.variant].runs.append(run)
         results[c.variant].logs.append(comparison.read_log(run, run_folder))
-    write_results(folder / "results.csv", results)
+    comparison.write_results(folder / "results.csv", results)
     table = tables.markdown(*comparison.make_table(results))
     workdir.write_text(folder / "table.md", table + "\n")
     comparison.write_report(folder, config, next(iter(datasets.values())), results)
@@ -89,18 +89,6 @@ def share_programs() -> Callable[[Training], CompiledEpoch]:
         return shared[0]
 
     return programs
-
-
-def write_results(path: Path, variants: dict[str, VariantRuns]) -> None:
-    """Writes a CSV row for each run: settings, best epoch, errors, test metrics."""
-    rows = []
-    for run in (run for variant in variants.values() for run in variant.runs):
-        s = run.summary
-        row = {k: s[k] for k in ("variant", "seed", "pairs", "x_only", "y_only")}
-        row |= {"best_epoch": s.get("best_epoch"), "seconds": s.get("seconds")}
-        row |= s["best"] | {f"test/{k}": v for k, v in s["test"].items()}
-        rows.append(row)
-    workdir.write_csv(path, list(rows[0]), [[r[k] for k in rows[0]] for r in rows])
 
 
 def launcher(arguments: Sequence[str]) -> str:
