@@ -26,7 +26,7 @@ from configs.mtl import table1
 from mtl import experiment
 from mtl.data import datasets
 from mtl.engine.cpu import compiling
-from mtl.host import markdown
+from mtl.host import tables
 from mtl.study import grid
 from mtl.study.sweep import Sweep
 
@@ -56,7 +56,7 @@ def sweep(name: str, devices: int, path: str, out: Path) -> None:
     ]
     (group,) = grid.run_groups(c, runs, vmapped=False)
     evaluate = experiment.make_evaluate(
-        {"valid": images.valid, "test": images.test}, c.model.activation
+        {"valid": images.validation, "test": images.test}, c.model.activation
     )
     wrong = []
     for p in Sweep(c, images).train(group, out / "checkpoints"):
@@ -101,7 +101,7 @@ def main(_: object) -> None:
                 ratio = f"{counts['seconds'] / base['seconds']:.2f}"
                 lines.append([str(devices), name, wrong, f"{change:.1g}", ratio])
     heads = "devices", "options", "wrong", "parameters", "seconds, ratio"
-    print(markdown.table(heads, lines))
+    print(tables.markdown(heads, lines))
 
 
 if __name__ == "__main__":

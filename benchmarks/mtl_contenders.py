@@ -1,4 +1,4 @@
-"""NN1's epoch in `mtl.engine` and in eager PyTorch, and the proof that it is the same.
+"""NN1's epoch in `mtl.engine` and in eager PyTorch, and a check that both are equal.
 
 PyTorch is as fast as we could write it: loss sums stay tensors, the optimizer is one
 `_foreach_add_`, gathers go into a buffer, masks come from whole 64-bit random words
@@ -255,7 +255,7 @@ def contenders(runs: int) -> dict[str, Any]:
 
 
 def load_jax(device: str) -> tuple[Any, Any]:
-    """Not at the top: a process whose memory is measured loads one framework alone."""
+    """Not at the top: a process for measuring memory loads one framework alone."""
     import jax
     import jax.numpy as jnp
 

@@ -4,8 +4,8 @@
         [--out FILE.json]
 
 The series has 600 planes of 512 x 512 pixels, 0.7 mm wide and 1 mm apart: a body with a
-spine, smooth but for noise as scanners have it, once uncompressed and once in JPEG 2000
-(lossless), where it takes a third of the room. The others read the volume (SimpleITK's
+spine and with noise like that of scanners, once uncompressed and once in JPEG 2000
+(lossless), which takes a third of the space. The others read the volume (SimpleITK's
 series reader; dicom2nifti, then nibabel), take NumPy's maxima and interpolate them to
 rows and columns of 1 mm. Ours also leaves out the table, so it does more.
 

@@ -249,7 +249,7 @@ class ByHand(Torch):
         return error.square().sum() / y.shape[1]
 
     def move(self, i: int, name: str, left: Any, right: Any, decay: float) -> None:
-        """One step of a kernel, whose gradient is left' right + decay kernel."""
+        """One step of a kernel; its gradient is left' right + decay kernel."""
         w, v, left = self.p[name], self.v[i][name], left.t()
         if self.how != "addmm":
             torch.mm(left, right, out=self.stored[name])

@@ -13,13 +13,13 @@ First, without noise and with one order of rows, every contender has to give the
 parameters and velocities that the others give after two epochs, or nothing is measured.
 The contenders take turns; medians count. Memory is that of a process of its own.
 
-At batch 10 a step moves much and computes little. Counting the matrices alone, a step
-on J_in reads W three times (code, reconstruction, gradient of the code), then reads and
-writes W and its velocity: 7 times W, if no gradient is stored. A step on J_s needs 6
-times each matrix, 5 for the first, whose input has no gradient. "GB/s" is these least
-bytes over the time: what is far below the machine's bandwidth moves more than it must,
-or waits for something else. All of a run is 35 MB, so a large third-level cache holds
-it, and then this is the cache's bandwidth.
+At batch 10 a step reads and writes much and computes little. Counting the matrices
+alone, a step on J_in reads W three times (code, reconstruction, gradient of the code),
+then reads and writes W and its velocity: 7 times W, if no gradient is stored. A step on
+J_s needs 6 times each matrix, 5 for the first, since its input has no gradient. "GB/s"
+is these least bytes over the time: if it is far below the machine's bandwidth, the
+contender reads or writes more than it must, or waits for something else. All of a run
+is 35 MB, so a large third-level cache holds it, and then this is the cache's bandwidth.
 """
 
 import argparse
@@ -138,7 +138,7 @@ class Ours:
 
 
 def load_jax() -> tuple[Any, Any]:
-    """Not at the top: a process whose memory is measured loads one framework alone."""
+    """Not at the top: a process for measuring memory loads one framework alone."""
     import jax
     import jax.numpy as jnp
 

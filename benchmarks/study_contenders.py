@@ -176,7 +176,7 @@ def makers(runs: int) -> dict[str, Any]:
 
 
 def check(problem: Problem, device: str) -> None:
-    """An epoch of both steps, in one batch, moves the parameters alike everywhere.
+    """An epoch of both steps, in one batch, changes the parameters alike everywhere.
 
     Raises:
       RuntimeError: two contenders do not do the same work.

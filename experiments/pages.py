@@ -15,7 +15,7 @@ import numpy as np
 
 from configs.mtl import table1, weights
 from experiments import DOCS, rates
-from mtl.host import markdown
+from mtl.host import tables
 from mtl.study import report, results
 from mtl.study.cells import Cells
 from mtl.study.results import Row
@@ -33,7 +33,7 @@ def rows(name: str) -> list[Row]:
 def table_1(name: str) -> str:
     """All cells of Table 1, from one study."""
     config = table1.get_config("cpu")
-    return "\n\n".join(report.tables(config, Cells(config, rows(name), TOTAL)))
+    return "\n\n".join(report.by_unlabelled(config, Cells(config, rows(name), TOTAL)))
 
 
 def table_1_verdicts() -> str:
@@ -67,7 +67,7 @@ def ladder() -> str:
             errors = [_spread([100 * getattr(r, c) for r in found]) for c in columns]
             seconds = f"{np.mean([r.seconds for r in found]):.0f}"
             lines.append([f"{labels:,}", f"{chosen_with:,} labels", *errors, seconds])
-    return markdown.table(heads, lines)
+    return tables.markdown(heads, lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from ml_collections import ConfigDict
 
-from mtl.host import markdown
+from mtl.host import tables
+from mtl.study import report
 from mtl.study.cells import Cells
 from mtl.study.claims import claims
 from mtl.study.results import Row
@@ -60,10 +61,6 @@ def verdicts(
     for n, same in enumerate(zip(*found, strict=True), start=1):
         lines.append([f"**{n}. {same[0].text}**", *(f"**{c.verdict}**" for c in same)])
         for part in zip(*(c.findings for c in same), strict=True):
-            lines.append([part[0].what, *(f"{_span(p)}, {p.verdict}" for p in part)])
-    return markdown.table(["", *columns], lines)
-
-
-def _span(finding) -> str:
-    value = finding.value
-    return f"{value.mean:+.2f} ({value.low:+.2f} to {value.high:+.2f})"
+            seen = [f"{report.span(p.value)}, {p.verdict}" for p in part]
+            lines.append([part[0].what, *seen])
+    return tables.markdown(["", *columns], lines)

@@ -16,7 +16,7 @@ from configs.mtl import mnist
 from mtl import experiment, methods
 from mtl.data import datasets
 from mtl.engine import fit
-from mtl.host import launch, markdown
+from mtl.host import launch, tables
 
 RUNS = [
     (m, o) for m in ("exponential", *methods.ADAPTIVE) for o in ("alternate", "joint")
@@ -45,7 +45,7 @@ def measure(arguments: Sequence[str]) -> str:
     found = {run: min(s) for run, s in seconds.items()}
     base = found["exponential", "alternate"]
     heads = "method", "order", "CPU seconds an epoch", "over exponential"
-    return markdown.table(
+    return tables.markdown(
         heads, [[*run, f"{s:.3f}", f"{s / base:.2f}"] for run, s in found.items()]
     )
 

@@ -11,7 +11,7 @@ of each fold, and the means of both.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from absl import flags
@@ -19,25 +19,52 @@ from ml_collections import ConfigDict, config_flags
 
 from l3spot.localize import model
 from l3spot.report import metrics
+from l3spot.report.metrics import Errors
 from l3spot.training import config as configs
 from l3spot.training import experiment, scoring, split
 from l3spot.training.dataset import ProjectionDataset
-from mtl.host import launch, markdown, workdir
+from mtl.host import launch, tables, workdir
 from mtl.host.errors import ConfigError
 
-COLUMNS = ("fold", "patient", "l3_mm", "predicted_mm", "confidence")
+
+class PredictionRow(NamedTuple):
+    """A row of predictions.csv; L3's positions are mm below the top of the scan."""
+
+    fold: int
+    patient: np.integer
+    l3_mm: np.floating
+    predicted_mm: np.floating
+    confidence: np.floating
 
 
-def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
+class Fold(NamedTuple):
+    """The errors on a fold: of all positions, and of the confident ones."""
+
+    errors: Errors
+    confident: Errors
+
+
+class CrossValidation(NamedTuple):
+    """The errors on each fold, and the average of the folds' errors."""
+
+    folds: list[Fold]
+    average: Errors
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the content of summary.json."""
+        folds = [fold.errors | {"confident": fold.confident} for fold in self.folds]
+        return {"folds": folds, "average": self.average}
+
+
+def cross_validate(
+    config: ConfigDict, folder: str | Path, count: int
+) -> CrossValidation:
     """Trains and tests a network for each fold.
 
     Args:
       config: of each run; `data.validation` scans outside the fold validate.
       folder: the workdir.
       count: the number of folds, 2 or more.
-
-    Returns:
-      The summary: `metrics.errors` of each fold, and their average.
 
     Raises:
       mtl.host.errors.Error: the user can fix it; the message says how.
@@ -51,45 +78,47 @@ def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
     dataset = experiment.load_dataset(config)
     facts = {"folds": count, "scans": len(dataset.hu), "of": int(dataset.hu.sum())}
     workdir.prepare(folder, config, facts)
-    rows: list[tuple] = []
-    folds: list[dict[str, Any]] = []
+    rows: list[PredictionRow] = []
+    folds: list[Fold] = []
     for k, (rest, test) in enumerate(split.folds(dataset, count, config.seed)):
         no_test = split.select(test, np.arange(0))  # The fold is tested below.
         datasets = experiment.split_validation(config, rest, no_test)
         experiment.train(config, folder / f"fold{k}", datasets)
-        errors, predictions = _test(folder / f"fold{k}", test)
-        rows += [(k, *row) for row in predictions]
+        errors, predictions = _test(folder, k, test)
+        rows += predictions
         folds.append(errors)
-    workdir.write_csv(folder / "predictions.csv", COLUMNS, rows)
-    summary = {"folds": folds, "average": metrics.average(folds)}
-    workdir.write_json(folder / "summary.json", summary)
-    return summary
+    workdir.write_csv(folder / "predictions.csv", PredictionRow._fields, rows)
+    result = CrossValidation(folds, metrics.average([f.errors for f in folds]))
+    workdir.write_json(folder / "summary.json", result.to_json())
+    return result
 
 
-def _test(folder: Path, test: ProjectionDataset) -> tuple[dict[str, Any], list[tuple]]:
-    """Tests a fold; returns its errors, and its rows of predictions.csv."""
-    trained = model.load(folder / "model.safetensors")
+def _test(
+    folder: Path, k: int, test: ProjectionDataset
+) -> tuple[Fold, list[PredictionRow]]:
+    """Tests fold k; returns its errors, and its rows of predictions.csv."""
+    trained = model.load(folder / f"fold{k}" / "model.safetensors")
     predicted, confidence = scoring.predict(trained, test)
     true = scoring.true_rows(test)
     in_view = ~np.isnan(true)
     errors = metrics.errors(predicted[in_view], true[in_view])
     confident = scoring.confident_errors(predicted, confidence, test)
     rounded = np.round(true, 2), np.round(predicted, 2), np.round(confidence, 4)
-    columns = test.patient, *rounded
-    return errors | {"confident": confident}, list(zip(*columns, strict=True))
+    columns = zip(test.patient, *rounded, strict=True)
+    return Fold(errors, confident), [PredictionRow(k, *row) for row in columns]
 
 
-def table(summary: dict[str, Any]) -> str:
-    """Formats the summary as a Markdown table."""
+def table(result: CrossValidation) -> str:
+    """Formats the errors of the folds as a Markdown table."""
     heads = "fold", "scans", "error, mm", "median", "within 10 mm", "wrong vertebra"
     lines = []
-    folds = [*enumerate(summary["folds"]), ("average", summary["average"])]
-    for name, e in folds:
+    folds = [(str(k), fold.errors) for k, fold in enumerate(result.folds)]
+    for name, e in [*folds, ("average", result.average)]:
         shares = [f"{100 * e[k]:.1f} %" for k in ("within_10_mm", "wrong_vertebra")]
         spread = f"{e['mean_mm']:.2f} ± {e['std_mm']:.2f}"
         numbers = [f"{e['compared']:g}", spread, f"{e['median_mm']:.2f}"]
-        lines.append([str(name), *numbers, *shares])
-    return markdown.table(heads, lines)
+        lines.append([name, *numbers, *shares])
+    return tables.markdown(heads, lines)
 
 
 def launcher(arguments: Sequence[str]) -> str:

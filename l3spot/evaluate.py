@@ -13,7 +13,7 @@ program.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from absl import flags
@@ -21,17 +21,34 @@ from absl import flags
 from l3spot.labels import csv_labels
 from l3spot.labels.csv_labels import Row
 from l3spot.report import metrics, results_file, tables
-from l3spot.report.results_file import ResultRow
+from l3spot.report.metrics import Errors, Group
+from l3spot.report.results_file import PredictedPosition
 from mtl.host import launch, workdir
 from mtl.host.errors import ConfigError, DataError
 
 
-def evaluate(results_csv: str | Path, labels_csv: str | Path) -> dict[str, Any]:
-    """Compares a results.csv with labels.
+class Evaluation(NamedTuple):
+    """The errors of predictions, `metrics.errors`.
 
-    Returns:
-      The summary of `metrics.errors`. With folds it has "folds" too: a list of the
-      folds' summaries that ends with their average (`metrics.average`).
+    Attributes:
+      errors: of all scans.
+      folds: of each fold, and their average (`metrics.average`); () without folds.
+      readers: of each reader but the first, and of the program; () without readers.
+    """
+
+    errors: Errors
+    folds: Sequence[Group] = ()
+    readers: Sequence[Group] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the content of the JSON file."""
+        groups = {"folds": self.folds, "readers": self.readers}
+        rows = {k: [g.to_json(k[:-1]) for g in v] for k, v in groups.items() if v}
+        return {**self.errors, **rows}
+
+
+def evaluate(results_csv: str | Path, labels_csv: str | Path) -> Evaluation:
+    """Compares a results.csv with labels.
 
     Raises:
       DataError: a file is broken, or the files have no scan in common.
@@ -39,27 +56,25 @@ def evaluate(results_csv: str | Path, labels_csv: str | Path) -> dict[str, Any]:
     results = results_file.read(Path(results_csv))
     labels = csv_labels.read(Path(labels_csv))
     scans = _common_scans(results, {str(labels_csv): labels}, results_csv)
-    summary: dict[str, Any] = _errors(results, labels, scans)
     label_fold = csv_labels.read_column(Path(labels_csv), "fold")
     fold = {n: results[n].fold or label_fold[n] for n in scans}
     names = sorted(set(fold.values()) - {""}, key=lambda name: (len(name), name))
     folds = []
     for name in names:
         fold_scans = [n for n in scans if fold[n] == name]
-        folds.append({"fold": name} | _errors(results, labels, fold_scans))
+        folds.append(Group(name, _errors(results, labels, fold_scans)))
     if folds:
-        summary["folds"] = [*folds, {"fold": "average"} | metrics.average(folds)]
-    return summary
+        folds.append(Group("average", metrics.average([f.errors for f in folds])))
+    return Evaluation(_errors(results, labels, scans), folds)
 
 
 def compare_readers(
     results_csv: str | Path, readers: Sequence[str | Path]
-) -> list[dict[str, Any]]:
+) -> list[Group]:
     """Compares the other readers and the program with the first reader.
 
     Returns:
-      For each, its name as "reader" and the summary of `metrics.errors` over the scans
-      that all files have.
+      For each, its errors over the scans that all files have.
 
     Raises:
       DataError: a file is broken, or the files have no scan in common.
@@ -73,13 +88,12 @@ def compare_readers(
     z_mm["l3spot"] = _result_z(results, scans)
     slice_mm = _slice_mm(results, scans)
     return [
-        {"reader": name} | metrics.errors(z, true_mm, slice_mm)
-        for name, z in z_mm.items()
+        Group(name, metrics.errors(z, true_mm, slice_mm)) for name, z in z_mm.items()
     ]
 
 
 def _common_scans(
-    results: dict[str, ResultRow],
+    results: dict[str, PredictedPosition],
     labels: dict[str, dict[str, Row]],
     results_csv: str | Path,
 ) -> list[str]:
@@ -90,28 +104,28 @@ def _common_scans(
 
 
 def _errors(
-    results: dict[str, ResultRow], labels: dict[str, Row], scans: list[str]
-) -> dict[str, float]:
+    results: dict[str, PredictedPosition], labels: dict[str, Row], scans: list[str]
+) -> Errors:
     true_mm = _label_z(labels, results, scans)
     return metrics.errors(_result_z(results, scans), true_mm, _slice_mm(results, scans))
 
 
-def _result_z(results: dict[str, ResultRow], scans: list[str]) -> np.ndarray:
+def _result_z(results: dict[str, PredictedPosition], scans: list[str]) -> np.ndarray:
     return np.array([results[n].z_mm for n in scans])
 
 
-def _slice_mm(results: dict[str, ResultRow], scans: list[str]) -> np.ndarray:
+def _slice_mm(results: dict[str, PredictedPosition], scans: list[str]) -> np.ndarray:
     return np.array([results[n].slice_mm for n in scans])
 
 
 def _label_z(
-    labels: dict[str, Row], results: dict[str, ResultRow], scans: list[str]
+    labels: dict[str, Row], results: dict[str, PredictedPosition], scans: list[str]
 ) -> np.ndarray:
     """Returns the labels' z in mm; NaN where L3 is not in view."""
     return np.array([_z(labels[n], results[n]) for n in scans])
 
 
-def _z(label: Row, result: ResultRow) -> float:
+def _z(label: Row, result: PredictedPosition) -> float:
     """Returns a label's z in mm; slices are taken to be evenly spaced."""
     if not label.value:
         return math.nan
@@ -137,12 +151,14 @@ def launcher(arguments: Sequence[str]) -> str:
     readers = args.readers
     if bool(args.labels) == bool(readers) or len(readers) == 1:
         raise ConfigError("give --labels, or two files or more as --readers")
-    summary = evaluate(args.results, args.labels or readers[0])
+    evaluation = evaluate(args.results, args.labels or readers[0])
     if readers:
-        summary["readers"] = compare_readers(args.results, readers)
+        compared = compare_readers(args.results, readers)
+        evaluation = evaluation._replace(readers=compared)
     if args.out:
-        workdir.write_json(Path(args.out), summary)
-    return tables.text(summary)
+        workdir.write_json(Path(args.out), evaluation.to_json())
+    groups = {"fold": evaluation.folds, "reader": evaluation.readers}
+    return tables.text(evaluation.errors, groups)
 
 
 if __name__ == "__main__":

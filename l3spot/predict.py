@@ -17,7 +17,7 @@ multi-frame DICOM) get a warning instead.
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from absl import flags
 from tqdm import tqdm
@@ -30,14 +30,10 @@ from l3spot.projections import dataset_layouts, mip
 from l3spot.projections.dataset_layouts import Case
 from l3spot.report import dicom_sr, html_page, result
 from l3spot.report.result import L3Result
+from l3spot.report.results_file import ResultRow
 from mtl.host import launch, workdir
 from mtl.host.errors import DataError
 
-COLUMNS = (
-    *("scan", "status", "confidence", "z_mm", "row", "slice_index", "slice_z_mm"),
-    *("slice_mm", "low_mm", "file", "sop_instance_uid", "series", "warnings", "why"),
-    "seconds",
-)
 FAILED = "failed"
 SUFFIXES = (".json", ".png", ".mrk.json", ".dcm", ".sr.dcm", ".sc.dcm")
 
@@ -65,7 +61,7 @@ def predict(
     checkpoint: str | Path = model.PACKAGED_FILE,
     layout: str = "",
     options: PredictOptions = DEFAULT_OPTIONS,
-) -> list[dict[str, Any]]:
+) -> list[ResultRow]:
     """Finds L3 in all scans of a folder.
 
     Args:
@@ -76,8 +72,7 @@ def predict(
       options: what is read and written.
 
     Returns:
-      The rows of results.csv. z_mm is that of the middle of L3's body, LPS; slice_mm is
-      the usual distance between slices; low_mm is z of the lowest slice.
+      The rows of results.csv.
 
     Raises:
       ConfigError: an option needs a package that is not installed.
@@ -91,42 +86,41 @@ def predict(
     cases = dataset_layouts.find(scans, layout or dataset_layouts.detect(scans))
     workdir.check_apart(out, scans, "scans")
     workdir.make(out, f"--out={out}")
-    rows: list[dict[str, Any]] = []
+    rows: list[ResultRow] = []
     for case in tqdm(cases, unit="scan", disable=None):
         rows.append(_predict_scan(case, out, net, options))
-        table = [[row[k] for k in COLUMNS] for row in rows]
-        workdir.write_csv(out / "results.csv", COLUMNS, table)
+        workdir.write_csv(out / "results.csv", ResultRow._fields, rows)
     workdir.write_text(out / "index.html", html_page.render(rows, net.about))
     return rows
 
 
 def _predict_scan(
     case: Case, out: Path, net: Model, options: PredictOptions
-) -> dict[str, Any]:
+) -> ResultRow:
     """Finds L3 in a scan, writes its files and returns its row."""
     start = time.perf_counter()
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"scan": case.name}
+    row = ResultRow(case.name)
     for suffix in SUFFIXES:
         (out / f"{case.name}{suffix}").unlink(missing_ok=True)
     try:
         volume = scan.choose(scan.read(case.path), case.path, options.series)
-        row |= {
-            "series": volume.slices[0].series.series_uid,
-            "slice_mm": round(volumes.slice_spacing_mm(volume), 3),
-            "low_mm": round(float(volume.z[0]), 3),
-            "warnings": "; ".join(volume.warnings),
-        }
+        row = row._replace(
+            series=volume.slices[0].series.series_uid,
+            slice_mm=round(volumes.slice_spacing_mm(volume), 3),
+            low_mm=round(float(volume.z[0]), 3),
+            warnings="; ".join(volume.warnings),
+        )
         projection = mip.project(volume)
     except DataError as e:
         why = "; ".join(line.strip() for line in str(e).splitlines())
         seconds = round(time.perf_counter() - start, 2)
-        return row | {"status": FAILED, "why": why, "seconds": seconds}
+        return row._replace(status=FAILED, why=why, seconds=seconds)
     l3_result = result.find_l3(net, projection, volume)
-    row |= result.to_row(l3_result, volume)
-    row["seconds"] = round(time.perf_counter() - start, 2)
+    seconds = round(time.perf_counter() - start, 2)
+    row = result.add_result(row, l3_result, volume)._replace(seconds=seconds)
     png = result.draw_png(case.name, projection, l3_result)
     refused = _write_dicom(case.name, out, options, volume, l3_result, png, net.about)
-    row["warnings"] = "; ".join([*volume.warnings, *refused])
+    row = row._replace(warnings="; ".join([*volume.warnings, *refused]))
     result.write_files(out, case.name, row, projection, l3_result, png)
     return row
 
@@ -161,7 +155,7 @@ def launcher(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     options = PredictOptions(args.series, args.copy_slice, args.dicom)
     rows = predict(args.scans, args.out, args.checkpoint, args.layout, options)
-    statuses = [row["status"] for row in rows]
+    statuses = [row.status for row in rows]
     in_view = statuses.count(result.IN_VIEW)
     not_in_view = statuses.count(result.NOT_IN_VIEW)
     summary = (

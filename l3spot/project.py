@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags, logging
 from tqdm import tqdm
@@ -29,10 +28,12 @@ from l3spot.projections import (
     kanavati,
     montage,
     process_pool,
+    report_row,
     volume_table,
 )
 from l3spot.projections.dataset_layouts import Case
-from l3spot.projections.export import COLUMNS, Job, ProjectionOptions
+from l3spot.projections.export import Job, ProjectionOptions
+from l3spot.projections.report_row import ReportRow
 from mtl.host import launch, workdir
 from mtl.host.errors import ConfigError, DataError
 
@@ -53,7 +54,7 @@ def project(
     low: float | None = None,
     high: float | None = None,
     workers: int | None = None,
-) -> list[dict[str, Any]]:
+) -> list[ReportRow]:
     """Projects all scans of a folder.
 
     Args:
@@ -117,7 +118,7 @@ def _with_labels(cases: list[Case], rows: dict[str, Row], scans: Path) -> list[C
 
 def _project_cases(
     cases: list[Case], out: Path, options: ProjectionOptions, workers: int | None
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[ReportRow]]:
     """Yields the rows of each scan when it is done; those of an earlier run first."""
     todo = []
     for case in cases:
@@ -134,7 +135,7 @@ def _project_cases(
         case = todo[i]
         if isinstance(result, process_pool.ProcessDiedError | MemoryError):
             reason = f"{result or 'no memory'}; try --workers=1, or more memory"
-            yield [export.reject(case, out, reason, export.blank_row(case))]
+            yield [export.reject(case, out, reason, report_row.blank_row(case))]
         elif isinstance(result, Exception):
             raise result
         else:
@@ -143,24 +144,23 @@ def _project_cases(
 
 def _export_kanavati(
     scans: Path, out: Path, options: ProjectionOptions
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[ReportRow]]:
     path = scans if scans.is_file() else scans / dataset_layouts.KANAVATI_FILE
     for case in kanavati.read(path, options.row, options.column):
         yield [export.export_kanavati(case, out, options)]
 
 
 def _write_report(
-    out: Path, scans: Iterator[list[dict[str, Any]]], cases: list[Case]
-) -> list[dict[str, Any]]:
+    out: Path, scans: Iterator[list[ReportRow]], cases: list[Case]
+) -> list[ReportRow]:
     """Collects the rows in the order of the cases; updates report.csv meanwhile."""
     order = {case.name: i for i, case in enumerate(cases)}
-    report: list[dict[str, Any]] = []
+    report: list[ReportRow] = []
     written = time.monotonic()
 
     def write() -> None:
-        report.sort(key=lambda r: order.get(r["scan"], 0))
-        table = [[r[k] for k in COLUMNS] for r in report]
-        workdir.write_csv(out / "report.csv", COLUMNS, table)
+        report.sort(key=lambda row: order.get(row.scan, 0))
+        workdir.write_csv(out / "report.csv", ReportRow._fields, report)
 
     try:
         total = len(cases) or None
@@ -174,13 +174,14 @@ def _write_report(
     return report
 
 
-def _draw_montage(out: Path, report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _draw_montage(out: Path, report: list[ReportRow]) -> list[ReportRow]:
     """Writes the montage of all projected scans; returns the report."""
     files = {}
-    for r in report:
-        if r["status"] == "projected":
-            label = f"L3 at {r['l3_mm']:.1f} mm" if r["l3_mm"] != "" else r["label"]
-            files[r["scan"]] = (out / f"{r['scan']}.npz", label or "no label")
+    for row in report:
+        if row.status == report_row.PROJECTED:
+            position = "" if row.l3_mm is None else f"L3 at {row.l3_mm:.1f} mm"
+            label = position or row.label or "no label"
+            files[row.scan] = (out / f"{row.scan}.npz", label)
     for number, page in enumerate(montage.pages(files), 1):
         name = "montage.png" if number == 1 else f"montage-{number}.png"
         workdir.write_bytes(out / name, page)
@@ -222,15 +223,15 @@ def launcher(arguments: Sequence[str]) -> str:
         )
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command resumes")
-    report = [r for r in report if r["status"] != export.LEFT_OUT]
-    rejected = sum(r["status"] == "rejected" for r in report)
+    report = [row for row in report if row.status != report_row.LEFT_OUT]
+    rejected = sum(row.status == report_row.REJECTED for row in report)
     table = Path(args.out) / "report.csv"
     if rejected:
         message = f"{rejected} of {len(report)} scans were rejected; {table} says why"
         rest = f". The others are in {args.out}" if rejected < len(report) else ""
         raise DataError(message + rest)
-    in_view = sum(r["label"] == csv_labels.IN_VIEW for r in report)
-    not_in_view = sum(r["label"] == csv_labels.NOT_IN_VIEW for r in report)
+    in_view = sum(row.label == csv_labels.IN_VIEW for row in report)
+    not_in_view = sum(row.label == csv_labels.NOT_IN_VIEW for row in report)
     return (
         f"{len(report)} scans in {args.out}, L3 in view in {in_view} and not in view "
         f"in {not_in_view}; all of them in {table}"

@@ -11,14 +11,14 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 from absl import app, flags
 from matplotlib.figure import Figure
 
 from mtl import figures
-from mtl.host import launch, logs, markdown, workdir
+from mtl.host import launch, logs, tables, workdir
 from mtl.host.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
@@ -33,12 +33,22 @@ HEAD = (
 )
 
 
+class Summary(TypedDict):
+    """Fields of summary.json; `last` and `best` are metrics of these epochs."""
+
+    labelled: int
+    unlabelled: int
+    seconds: float
+    last: dict[str, float]
+    best: dict[str, float]
+
+
 class Run(NamedTuple):
     """A finished run: its config as a dict, its summary, the rows of its log."""
 
     config: dict
-    summary: dict
-    rows: list[dict[str, float]]
+    summary: Summary
+    rows: list[logs.Row]
 
 
 def read(folder: Path) -> Run:
@@ -90,7 +100,7 @@ def table(runs: Sequence[Run]) -> str:
         for run in runs
         if run.config["method"] == "baseline"
     }
-    return markdown.table(HEAD, [_line(group, baseline) for group in groups(runs)])
+    return tables.markdown(HEAD, [_line(group, baseline) for group in groups(runs)])
 
 
 def _line(group: list[Run], baseline: dict[str, float]) -> list[str]:
@@ -127,7 +137,7 @@ def _task(run: Run) -> str:
     return json.dumps(shared, sort_keys=True)
 
 
-def _error(run: Run, epoch: str) -> float:
+def _error(run: Run, epoch: Literal["last", "best"]) -> float:
     return 100 * run.summary[epoch]["test/error"]
 
 

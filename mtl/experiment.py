@@ -81,7 +81,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         params=init(config, init_key, d.train.x.shape[1], d.classes),
         key=train_key,
         evaluate=make_evaluate(
-            {"valid": d.valid, "test": d.test}, config.model.activation
+            {"valid": d.validation, "test": d.test}, config.model.activation
         ),
         monitor=config.monitor,
         batch_size=config.batch_size,
@@ -97,7 +97,11 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """What `data.json` says: image shape, classes, sizes, and a checksum of it all."""
-    parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
+    parts = {
+        "train": dataset.train,
+        "valid": dataset.validation,
+        "test": dataset.test,
+    }
     checksum = 0
     for array in (array for images in parts.values() for array in images):
         checksum = zlib.crc32(array.tobytes(), checksum)

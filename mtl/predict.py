@@ -69,9 +69,9 @@ def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
 def write(output: Path, probability: np.ndarray) -> None:
     """Writes output.csv and output.npz atomically."""
     label = probability.argmax(1)
-    lines = [f"{i},{c},{probability[i, c]:.6f}" for i, c in enumerate(label)]
-    table = "\n".join(["row,label,probability", *lines]) + "\n"
-    workdir.write_text(output.with_name(f"{output.name}.csv"), table)
+    rows = [(i, c, f"{probability[i, c]:.6f}") for i, c in enumerate(label)]
+    table = output.with_name(f"{output.name}.csv")
+    workdir.write_csv(table, ("row", "label", "probability"), rows)
     arrays = output.with_name(f"{output.name}.npz")
     workdir.write_npz(arrays, label=label, probability=probability)
 

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Training, compile_epoch
-from mtl.host import launch, markdown, workdir
+from mtl.host import launch, tables, workdir
 from mtl.host.errors import ConfigError
 from structured import config as configs
 from structured import data, experiment, tasks
@@ -65,8 +65,8 @@ def compare(
         run = experiment.train_and_evaluate(c, run_folder, dataset, programs)
         results[c.variant].runs.append(run)
         results[c.variant].logs.append(comparison.read_log(run, run_folder))
-    write_results(folder / "results.csv", results)
-    table = markdown.table(*comparison.make_table(results))
+    comparison.write_results(folder / "results.csv", results)
+    table = tables.markdown(*comparison.make_table(results))
     workdir.write_text(folder / "table.md", table + "\n")
     comparison.write_report(folder, config, next(iter(datasets.values())), results)
     return results
@@ -91,18 +91,6 @@ def share_programs() -> Callable[[Training], CompiledEpoch]:
     return programs
 
 
-def write_results(path: Path, variants: dict[str, VariantRuns]) -> None:
-    """Writes a CSV row for each run: settings, best epoch, errors, test metrics."""
-    rows = []
-    for run in (run for variant in variants.values() for run in variant.runs):
-        s = run.summary
-        row = {k: s[k] for k in ("variant", "seed", "pairs", "x_only", "y_only")}
-        row |= {"best_epoch": s.get("best_epoch"), "seconds": s.get("seconds")}
-        row |= s["best"] | {f"test/{k}": v for k, v in s["test"].items()}
-        rows.append(row)
-    workdir.write_csv(path, list(rows[0]), [[r[k] for k in rows[0]] for r in rows])
-
-
 def launcher(arguments: Sequence[str]) -> str:
     """Compares variants from command-line flags and returns the table."""
     launch.reject_extra_args(arguments)
@@ -115,7 +103,7 @@ def launcher(arguments: Sequence[str]) -> str:
     except ValueError as e:
         raise ConfigError(f"--seeds must be whole numbers, not {args.seeds}") from e
     results = compare(args.config, args.workdir, args.variants, seeds)
-    table = markdown.table(*comparison.make_table(results))
+    table = tables.markdown(*comparison.make_table(results))
     page = Path(args.workdir) / "report.html"
     return f"{table}\n\nFigures and table: {page}"
 

@@ -30,3 +30,9 @@ def test_a_phrase_is_found_across_lines_and_in_capitals_but_not_within_a_word():
 def test_lines_keep_their_length():
     lines = zip(SOURCE.splitlines(), words.prose(SOURCE).splitlines(), strict=True)
     assert all(len(a) == len(b) for a, b in lines)
+
+
+def test_all_files_but_those_that_hold_the_phrases_are_checked():
+    files = words.checked()
+    assert {"README.md", "docs/results/l3spot.md", "tests/conftest.py"} < set(files)
+    assert not {"tests/words.py", "tests/test_words.py"} & set(files)

@@ -7,7 +7,7 @@ pixels of two muscle walls, or of the few brightest pixels of bone.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ MAX_WIDTH_MM = 640  # Of a field of view.
 STREAK_KNOTS = 10  # Of a streak, across the image.
 PEAK_PIXELS = 2.5  # Pixels of a line of bone that are about as bright as its maximum.
 NOISE_CELL_MM = 1.4  # Noise is nearly constant along y over this length.
+
+Items = TypeVar("Items", Capsules, Blocks)
 
 
 class Canvas(NamedTuple):
@@ -129,7 +131,7 @@ def block(b: Blocks, x: Array, z: Array, grain: Array, w: Array) -> Array:
 def _paint(
     hu: Array,
     grain: Array,
-    items: Capsules | Blocks,
+    items: Items,
     render: Callable,
     canvas: Canvas,
     window: int,
@@ -138,7 +140,7 @@ def _paint(
     """Returns the maximum of an image and of each item, within the item's window."""
     size = min(int(window / MIN_SLICE_MM), hu.shape[0]), min(window, hu.shape[1])
 
-    def one(hu: Array, item: Any) -> tuple[Array, None]:
+    def one(hu: Array, item: Items) -> tuple[Array, None]:
         middle = shapes.middle(item)
         i = (middle[2] - canvas.z[0]) / scan.slice_mm - window / 2 / scan.slice_mm
         j = middle[0] - canvas.x[0] - window / 2

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ TABLE_HU = 500.0  # Of the table's shell.
 
 
 Solids = Capsules | Blocks
+Items = TypeVar("Items", Capsules, Blocks)
 
 
 class Grid(NamedTuple):
@@ -159,7 +160,7 @@ def _near(items: Solids, grid: Grid) -> Iterator[tuple[float, Solids]]:
 @partial(jax.jit, static_argnums=(5, 6))
 def _paint(
     hu: Array,
-    items: Solids,
+    items: Items,
     grid: Grid,
     grain: Array,
     w: Array,
@@ -169,7 +170,7 @@ def _paint(
     """Returns the maximum of a slab and of each item, in a window of `size` pixels."""
     pixel = grid.x[1] - grid.x[0]
 
-    def one(hu: Array, item: Any) -> tuple[Array, None]:
+    def one(hu: Array, item: Items) -> tuple[Array, None]:
         middle = shapes.middle(item)
         i, j = (
             jnp.clip(jnp.floor((m - g[0]) / pixel - size / 2), 0, len(g) - size)
@@ -179,7 +180,7 @@ def _paint(
         x = jax.lax.dynamic_slice(grid.x, [j], [size])
         y = jax.lax.dynamic_slice(grid.y, [i], [size])[:, None]
         rough = jax.lax.dynamic_slice(grain, [0, j], [len(grid.z), size])[:, None]
-        at: Any = [0, i, j]
+        at: list[int | Array] = [0, i, j]
         shape = [len(grid.z), size, size]
         new = render(item, x, y, grid.z[:, None, None], rough, w)
         new = jnp.maximum(jax.lax.dynamic_slice(hu, at, shape), new)

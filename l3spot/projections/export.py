@@ -8,29 +8,22 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from l3spot.ct import scan, volumes
-from l3spot.ct.slices import Slice
+from l3spot.ct import scan
 from l3spot.ct.volumes import Volume
 from l3spot.labels import csv_labels
 from l3spot.labels.csv_labels import Label
-from l3spot.projections import kanavati, mip, reader, volume_table
+from l3spot.projections import kanavati, mip, reader, report_row, volume_table
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.mip import Projection
+from l3spot.projections.report_row import ReportRow
 from mtl.host import workdir
 from mtl.host.errors import DataError, WorkdirError
-
-COLUMNS = (
-    *("scan", "status", "why", "label", "l3_mm", "l3_row", "label_source", "series"),
-    *("planes", "step_mm", "low_mm", "high_mm", "row_mm", "column_mm"),
-    *("unread_files", "warnings", "seconds"),
-)
-LEFT_OUT = "left out"  # The status of a scan's volumes that are not projected.
 
 
 class ProjectionOptions(NamedTuple):
@@ -72,7 +65,7 @@ class Job(NamedTuple):
     threads: int | None = None
 
 
-def project_scan(job: Job) -> list[dict[str, Any]]:
+def project_scan(job: Job) -> list[ReportRow]:
     """Projects a scan and writes its files.
 
     Returns:
@@ -81,16 +74,16 @@ def project_scan(job: Job) -> list[dict[str, Any]]:
     """
     case, out, options, threads = job
     start = time.perf_counter()
-    report, others = blank_row(case), []
+    report, others = report_row.blank_row(case), []
     try:
         files = fingerprint(case)  # Before reading, because the files may change.
         content = scan.read(case.path, threads)
-        report["unread_files"] = len(content.unread)
+        report = report._replace(unread_files=len(content.unread))
         # If `choose` raises, the report lists all volumes.
         others = _left_out_rows(case, content, None, options.series)
         volume = scan.choose(content, case.path, options.series)
         others = _left_out_rows(case, content, volume, options.series)
-        report |= _volume_columns(volume.slices, volume)
+        report = report_row.with_volume(report, volume.slices, volume)
         label = case.label.find(volume) if case.label else Label(csv_labels.UNKNOWN)
         p = mip.project(
             volume, row_mm=options.row, column_mm=options.column, workers=threads
@@ -101,63 +94,47 @@ def project_scan(job: Job) -> list[dict[str, Any]]:
     except OSError as e:
         reason = f"{case.path} cannot be read ({e})"
         return [reject(case, out, reason, report), *others]
-    report["warnings"] = "; ".join([*volume.warnings, *label.warnings])
-    report["seconds"] = round(time.perf_counter() - start, 3)
-    json_only = {"files": files, "others": others}
+    report = report._replace(
+        warnings="; ".join([*volume.warnings, *label.warnings]),
+        seconds=round(time.perf_counter() - start, 3),
+    )
+    json_only = {"files": files, "others": [workdir.cells(row) for row in others]}
     source_slices = _source_slices(volume, case.path)
     return [_write(report, job, p, label, source_slices, json_only), *others]
 
 
 def _left_out_rows(
     case: Case, content: scan.Scan, chosen: Volume | None, series: str
-) -> list[dict[str, Any]]:
+) -> list[ReportRow]:
     """Returns rows for the volumes that are not chosen, and for rejected slices.
 
     If the scan has only one and it is not usable, the scan's own row gives the reason.
     """
     rows = []
+    blank = ReportRow(case.name, report_row.LEFT_OUT)
     for v in content.volumes:
         if chosen is None or v.slices is not chosen.slices:
             reason = volume_table.why_not_chosen(v, chosen, series)
-            rows.append(_volume_columns(v.slices, v) | {"why": reason})
-    rows += [_volume_columns(r.slices) | {"why": r.reason} for r in content.rejected]
-    if chosen is None and len(rows) == 1:
-        return []
-    blank = blank_row(Case(case.name, case.path))
-    return [blank | row | {"status": LEFT_OUT} for row in rows]
-
-
-def _volume_columns(
-    slices: Sequence[Slice], volume: Volume | None = None
-) -> dict[str, Any]:
-    """Returns the columns of a volume, or of rejected slices."""
-    columns: dict[str, Any] = {
-        "series": slices[0].series.series_uid,
-        "planes": len(slices),
-    }
-    if volume is not None:
-        columns |= {
-            "step_mm": round(volumes.slice_spacing_mm(volume), 3),
-            "low_mm": round(float(volume.z[0]), 3),
-            "high_mm": round(float(volume.z[-1]), 3),
-            "warnings": "; ".join(volume.warnings),
-        }
-    return columns
+            rows.append(report_row.with_volume(blank, v.slices, v)._replace(why=reason))
+    for r in content.rejected:
+        rows.append(report_row.with_volume(blank, r.slices)._replace(why=r.reason))
+    return [] if chosen is None and len(rows) == 1 else rows
 
 
 def export_kanavati(
     case: kanavati.KanavatiScan, out: Path, options: ProjectionOptions
-) -> dict[str, Any]:
+) -> ReportRow:
     """Writes a scan of Kanavati's file; returns its row of the report."""
     count = len(case.slice_z)
     name_only = Case(case.name, Path())
-    report = blank_row(name_only) | {
-        "label_source": "mean of the readers' rows",
-        "planes": count,
-        "step_mm": round(float(case.slice_z[1] - case.slice_z[0]), 3),
-        "low_mm": round(float(case.slice_z[0]), 3),
-        "high_mm": round(float(case.slice_z[-1]), 3),
-    }
+    report = ReportRow(
+        case.name,
+        label_source="mean of the readers' rows",
+        planes=count,
+        step_mm=round(float(case.slice_z[1] - case.slice_z[0]), 3),
+        low_mm=round(float(case.slice_z[0]), 3),
+        high_mm=round(float(case.slice_z[-1]), 3),
+    )
     source_slices = {
         "plane_z": case.slice_z,
         "plane_sop": np.full(count, ""),
@@ -183,22 +160,14 @@ def _check_size(p: Projection, options: ProjectionOptions) -> None:
         )
 
 
-def blank_row(case: Case) -> dict[str, Any]:
-    """Returns the row of a scan with its name and label source, else empty."""
-    source = str(case.label) if case.label else ""
-    return dict.fromkeys(COLUMNS, "") | {"scan": case.name, "label_source": source}
-
-
-def reject(
-    case: Case, out: Path, reason: str, report: dict[str, Any]
-) -> dict[str, Any]:
+def reject(case: Case, out: Path, reason: str, report: ReportRow) -> ReportRow:
     """Returns the row of a rejected scan, and deletes the files of an earlier run."""
     for name in (f"{case.name}.json", f"{case.name}.npz"):
         (out / name).unlink(missing_ok=True)
-    return report | {"status": "rejected", "why": " ".join(reason.split())}
+    return report._replace(status=report_row.REJECTED, why=" ".join(reason.split()))
 
 
-def load_rows(case: Case, out: Path) -> list[dict[str, Any]] | None:
+def load_rows(case: Case, out: Path) -> list[ReportRow] | None:
     """Returns the rows of an earlier run; None if the scan must be projected again.
 
     The rows are valid if the written files are whole, and the scan's files and label
@@ -209,13 +178,13 @@ def load_rows(case: Case, out: Path) -> list[dict[str, Any]] | None:
         return None
     try:
         reader.read(path)
-        report = workdir.read_json(path)
-        same = report.pop("files", "") == fingerprint(case)
-        others = report.pop("others", [])
-    except (DataError, WorkdirError, OSError):
+        stored = workdir.read_json(path)
+        same = stored.pop("files", "") == fingerprint(case)
+        others = [report_row.from_json(row) for row in stored.pop("others", [])]
+        report = report_row.from_json(stored)
+    except (DataError, WorkdirError, OSError, ValueError):
         return None  # Projecting the scan again raises the error.
-    source = str(case.label) if case.label else ""
-    same = same and report.keys() == set(COLUMNS) and report["label_source"] == source
+    same = same and report.label_source == report_row.blank_row(case).label_source
     return [report, *others] if same else None
 
 
@@ -252,13 +221,13 @@ def _files_below(root: Path) -> Iterator[Path]:
 
 
 def _write(
-    report: dict[str, Any],
+    report: ReportRow,
     job: Job,
     p: Projection,
     label: Label,
     source_slices: dict[str, np.ndarray],
-    json_only: dict[str, Any],
-) -> dict[str, Any]:
+    json_only: Mapping[str, object],
+) -> ReportRow:
     """Writes the .npz, then the JSON, so that a JSON implies a whole .npz.
 
     Returns the row of the report; the JSON also holds `json_only`.
@@ -274,16 +243,18 @@ def _write(
     l3_z = np.float64(label.z)
     arrays = {**views, **axes, **source_slices, "l3_z": l3_z}
     workdir.write_npz(out / f"{case.name}.npz", **arrays)
-    report |= {
-        "status": "projected",
-        "label": label.state,
-        "row_mm": options.row,
-        "column_mm": options.column,
-    }
+    report = report._replace(
+        status=report_row.PROJECTED,
+        label=label.state,
+        row_mm=options.row,
+        column_mm=options.column,
+    )
     if label.state == csv_labels.IN_VIEW:
-        report["l3_mm"] = round(label.z, 3)
-        report["l3_row"] = int(np.abs(p.z - label.z).argmin())
-    workdir.write_json(out / f"{case.name}.json", report | json_only)
+        l3_row = int(np.abs(p.z - label.z).argmin())
+        report = report._replace(l3_mm=round(label.z, 3), l3_row=l3_row)
+    workdir.write_json(
+        out / f"{case.name}.json", {**workdir.cells(report), **json_only}
+    )
     return report
 
 

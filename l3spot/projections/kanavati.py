@@ -12,7 +12,7 @@ import pickle
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -105,7 +105,7 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise DataError(f"{path} is no .npz of arrays ({e})") from e
 
 
-def _read_npy(stream: Any) -> np.ndarray:
+def _read_npy(stream: IO[bytes]) -> np.ndarray:
     """Reads an .npy as NumPy does; object arrays are unpickled safely."""
     version = np.lib.format.read_magic(stream)
     read_header = {
@@ -123,10 +123,10 @@ def _read_npy(stream: Any) -> np.ndarray:
 class _Unpickler(pickle.Unpickler):
     """Unpickles arrays, and objects that need no import, such as dicts and numbers."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(stream, encoding="latin1")
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) not in ALLOWED_GLOBALS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return super().find_class(module.replace(".core.", "._core."), name)

@@ -3,6 +3,7 @@
 from l3spot.ct import scan, volumes
 from l3spot.ct.volumes import Volume
 from l3spot.projections.dataset_layouts import Case
+from mtl.host import tables
 from mtl.host.errors import DataError
 
 COLUMNS = ("series", "slices", "spacing", "coverage", "")
@@ -46,7 +47,8 @@ def table(case: Case, series: str = "") -> str:
         count = str(len(rejected.slices))
         rows.append((name, count, "", "", f"no volume: {rejected.reason}"))
     rows += [("", "", "", "", f"not read: {u.reason}") for u in content.unread]
-    return "\n".join([case.name, *_align([COLUMNS, *rows])])
+    lines = tables.aligned([COLUMNS, *rows], right=(1, 2, 3)).splitlines()
+    return "\n".join([case.name, *(f"  {line}".rstrip() for line in lines)])
 
 
 def _name(volume: Volume) -> str:
@@ -76,13 +78,3 @@ def why_not_chosen(volume: Volume, chosen: Volume | None, series: str) -> str:
         if own != other:
             return reason
     return "equal, but later by name"
-
-
-def _align(rows: list[tuple[str, ...]]) -> list[str]:
-    """Pads the cells of all columns except the last; numbers are right-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, *numbers, reason in rows:
-        cells = [n.rjust(w) for n, w in zip(numbers, widths[1:], strict=False)]
-        lines.append("  ".join(["", name.ljust(widths[0]), *cells, reason]).rstrip())
-    return lines

@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pydicom
@@ -129,7 +129,20 @@ def _without_patient(source: Dataset) -> Dataset:
     return reference
 
 
-def _common_fields(end: str) -> dict[str, Any]:
+class _CommonFields(TypedDict):
+    """Arguments of highdicom for both objects."""
+
+    series_instance_uid: str
+    series_number: int
+    sop_instance_uid: str
+    instance_number: int
+    manufacturer: str
+    manufacturer_model_name: str
+    software_versions: str
+    series_description: str
+
+
+def _common_fields(end: str) -> _CommonFields:
     return {
         "series_instance_uid": generate_uid(),
         "series_number": SERIES_NUMBERS[end],

@@ -1,11 +1,11 @@
 """Renders the page over the results of all scans: a sortable table and the pictures."""
 
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import quote
 
 from l3spot.localize.model import MIN_CONFIDENCE
-from mtl.host import html
+from l3spot.report.results_file import ResultRow
+from mtl.host import html, workdir
 
 # Columns of the table, from results.csv, with the CSS classes of their cells.
 COLUMN_CLASSES = {
@@ -19,18 +19,18 @@ COLUMN_CLASSES = {
 }
 
 
-def render(rows: Sequence[dict[str, Any]], about: str) -> str:
+def render(rows: Sequence[ResultRow], about: str) -> str:
     """Renders rows of results.csv as HTML, lowest confidence first.
 
     Args:
-      rows: the values by column; scans that failed have "" as confidence. The page
-        links to the picture NAME.png of each other scan, in the page's folder.
+      rows: of all scans; those that failed have no confidence. The page links to the
+        picture NAME.png of each other scan, in the page's folder.
       about: describes the model in one line.
     """
     worst_first = sorted(
-        rows, key=lambda r: (r["confidence"] != "", r["confidence"] or 0.0)
+        rows, key=lambda row: (row.confidence is not None, row.confidence or 0.0)
     )
-    statuses = [row["status"] for row in rows]
+    statuses = [row.status for row in rows]
     counts = [f"{statuses.count(status)} {status}" for status in sorted(set(statuses))]
     return html.render(
         "l3spot/report/index.html",
@@ -39,7 +39,7 @@ def render(rows: Sequence[dict[str, Any]], about: str) -> str:
         min_confidence=f"{MIN_CONFIDENCE:g}",
         about=about,
         columns=[dict(name=k, css_class=v) for k, v in COLUMN_CLASSES.items()],
-        rows=[row | {"url": _url(row["scan"])} for row in worst_first],
+        rows=[workdir.cells(row) | {"url": _url(row.scan)} for row in worst_first],
     )
 
 

@@ -1,7 +1,7 @@
 """Errors of predicted positions in mm and in slices, and their average over folds."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -9,10 +9,23 @@ import numpy as np
 WRONG_VERTEBRA_MM = 18.0
 COUNTS = ("scans", "compared")
 
+Errors: TypeAlias = dict[str, float]  # See `errors`.
+
+
+class Group(NamedTuple):
+    """The errors of a group of scans, such as a fold, or of a reader."""
+
+    name: str
+    errors: Errors
+
+    def to_json(self, kind: str) -> dict[str, str | float]:
+        """Returns the errors with the name, as the value of `kind`."""
+        return {kind: self.name, **self.errors}
+
 
 def errors(
     predicted_mm: np.ndarray, true_mm: np.ndarray, slice_mm: np.ndarray | None = None
-) -> dict[str, float]:
+) -> Errors:
     """Summarises the errors of predicted positions.
 
     Args:
@@ -31,7 +44,7 @@ def errors(
     in_view, predicted = ~np.isnan(true_mm), ~np.isnan(predicted_mm)
     compared = in_view & predicted
     error_mm = np.abs(predicted_mm - true_mm)[compared]
-    summary: dict[str, float] = {"scans": len(true_mm), "compared": len(error_mm)}
+    summary: Errors = {"scans": len(true_mm), "compared": len(error_mm)}
     if len(error_mm):
         summary |= _spread(error_mm, "mm")
         summary |= {
@@ -48,7 +61,7 @@ def errors(
     return {name: float(value) for name, value in summary.items()}
 
 
-def _spread(error: np.ndarray, unit: str) -> dict[str, float]:
+def _spread(error: np.ndarray, unit: str) -> Errors:
     return {
         f"mean_{unit}": error.mean(),
         f"std_{unit}": error.std(),
@@ -58,15 +71,11 @@ def _spread(error: np.ndarray, unit: str) -> dict[str, float]:
     }
 
 
-def average(folds: Sequence[dict[str, Any]]) -> dict[str, float]:
+def average(folds: Sequence[Errors]) -> Errors:
     """Averages each number over the folds, standard deviations included.
 
     Numbers of scans are summed. Numbers that some folds lack are left out.
     """
     sums = {k: sum(f[k] for f in folds) for k in COUNTS}
-    numbers = [k for k in folds[0] if k not in COUNTS and _is_number(folds, k)]
-    return sums | {k: float(np.mean([f[k] for f in folds])) for k in numbers}
-
-
-def _is_number(folds: Sequence[dict[str, Any]], key: str) -> bool:
-    return all(isinstance(f.get(key), float) for f in folds)
+    others = [k for k in folds[0] if k not in COUNTS and all(k in f for f in folds)]
+    return sums | {k: float(np.mean([f[k] for f in folds])) for k in others}

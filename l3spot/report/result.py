@@ -3,7 +3,7 @@
 import io
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +13,7 @@ from l3spot.localize import preprocess, window_search
 from l3spot.localize.model import MIN_CONFIDENCE, Model
 from l3spot.localize.window_search import L3Estimate, WindowOffsets
 from l3spot.projections.mip import Projection
+from l3spot.report.results_file import ResultRow
 from mtl.host import workdir
 
 IN_VIEW, NOT_IN_VIEW = "found", "not in view"
@@ -58,23 +59,20 @@ def find_l3(model: Model, projection: Projection, volume: Volume) -> L3Result:
     )
 
 
-def to_row(result: L3Result, volume: Volume) -> dict[str, Any]:
-    """Returns columns of results.csv; those of the position only if L3 is in view."""
-    row: dict[str, Any] = {
-        "status": result.status,
-        "confidence": round(result.confidence, 4),
-    }
-    if result.status == IN_VIEW:
-        nearest = volume.slices[result.slice_index]
-        row |= {
-            "z_mm": round(result.z_mm, 2),
-            "row": round(result.row_mm, 2),
-            "slice_index": result.slice_index,
-            "slice_z_mm": round(float(volume.z[result.slice_index]), 3),
-            "file": str(nearest.file),
-            "sop_instance_uid": nearest.sop_instance_uid,
-        }
-    return row
+def add_result(row: ResultRow, result: L3Result, volume: Volume) -> ResultRow:
+    """Returns a row with the result; it has a position only if L3 is in view."""
+    row = row._replace(status=result.status, confidence=round(result.confidence, 4))
+    if result.status != IN_VIEW:
+        return row
+    nearest = volume.slices[result.slice_index]
+    return row._replace(
+        z_mm=round(result.z_mm, 2),
+        row=round(result.row_mm, 2),
+        slice_index=result.slice_index,
+        slice_z_mm=round(float(volume.z[result.slice_index]), 3),
+        file=str(nearest.file),
+        sop_instance_uid=nearest.sop_instance_uid,
+    )
 
 
 def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
@@ -116,7 +114,8 @@ def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
 def _title(result: L3Result) -> str:
     if result.status == IN_VIEW:
         return f"L3 at z = {result.z_mm:.1f} mm, confidence {result.confidence:.2f}"
-    return f"L3 is not in view; confidence that it is {result.confidence:.2f}"
+    confidence = f"confidence {result.confidence:.2f} is below {MIN_CONFIDENCE:g}"
+    return f"L3 is not in view: {confidence}"
 
 
 def slicer_markups(name: str, result: L3Result, x_mm: float, y_mm: float) -> str:
@@ -139,7 +138,7 @@ def slicer_markups(name: str, result: L3Result, x_mm: float, y_mm: float) -> str
 def write_files(
     out: Path,
     name: str,
-    row: dict[str, Any],
+    row: ResultRow,
     projection: Projection,
     result: L3Result,
     png: bytes,
@@ -154,4 +153,4 @@ def write_files(
         middle_mm = float(projection.x.mean()), float(projection.y.mean())
         markups = slicer_markups(name, result, *middle_mm)
         workdir.write_text(out / f"{name}.mrk.json", markups)
-    workdir.write_json(out / f"{name}.json", row)
+    workdir.write_json(out / f"{name}.json", workdir.cells(row))

@@ -1,4 +1,4 @@
-"""Reads results.csv, which `l3spot.predict` writes."""
+"""The rows of results.csv, which `l3spot.predict` writes."""
 
 import csv
 import math
@@ -9,7 +9,45 @@ from mtl.host.errors import DataError
 
 
 class ResultRow(NamedTuple):
-    """The result of a scan; unknown numbers are NaN.
+    """The row of a scan: columns are the fields, and None is an empty cell.
+
+    Attributes:
+      scan: the scan's name.
+      status: "found", "not in view" or "failed".
+      confidence: the probability that L3 is in view and found to 10 mm.
+      z_mm: of the middle of L3's body, LPS.
+      row: L3 below the top of the projection, mm.
+      slice_index: the slice nearest to L3, counted from the feet, from 0.
+      slice_z_mm: z of this slice.
+      slice_mm: the usual distance between slices.
+      low_mm: z of the lowest slice.
+      file: the file of the slice nearest to L3.
+      sop_instance_uid: the UID of this slice.
+      series: the SeriesInstanceUID.
+      warnings: messages for the user, separated by semicolons.
+      why: the reason of a failure.
+      seconds: how long the scan took.
+    """
+
+    scan: str
+    status: str = ""
+    confidence: float | None = None
+    z_mm: float | None = None
+    row: float | None = None
+    slice_index: int | None = None
+    slice_z_mm: float | None = None
+    slice_mm: float | None = None
+    low_mm: float | None = None
+    file: str = ""
+    sop_instance_uid: str = ""
+    series: str = ""
+    warnings: str = ""
+    why: str = ""
+    seconds: float | None = None
+
+
+class PredictedPosition(NamedTuple):
+    """What `l3spot.evaluate` needs of a row; unknown numbers are NaN.
 
     Attributes:
       z_mm: of L3; NaN if the result is that L3 is not in view.
@@ -24,8 +62,8 @@ class ResultRow(NamedTuple):
     fold: str
 
 
-def read(path: Path) -> dict[str, ResultRow]:
-    """Returns the rows by scan, without those of failed scans.
+def read(path: Path) -> dict[str, PredictedPosition]:
+    """Returns the positions by scan, without those of failed scans.
 
     Raises:
       DataError: the file is no results.csv.
@@ -33,16 +71,16 @@ def read(path: Path) -> dict[str, ResultRow]:
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
-        return {r["scan"]: _result(r) for r in rows if r["status"] != "failed"}
+        return {r["scan"]: _position(r) for r in rows if r["status"] != "failed"}
     except (OSError, KeyError, TypeError, ValueError) as e:
         raise DataError(
             f"{path} is no results.csv of l3spot.predict ({e!r}); give that"
         ) from e
 
 
-def _result(row: dict[str, str]) -> ResultRow:
+def _position(row: dict[str, str]) -> PredictedPosition:
     slice_mm, low_mm = (float(row.get(k) or math.nan) for k in ("slice_mm", "low_mm"))
     if slice_mm <= 0:
         raise ValueError(f"slice_mm={slice_mm:g}")
     z_mm = float(row["z_mm"] or math.nan)
-    return ResultRow(z_mm, slice_mm, low_mm, row.get("fold") or "")
+    return PredictedPosition(z_mm, slice_mm, low_mm, row.get("fold") or "")

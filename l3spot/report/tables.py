@@ -1,44 +1,38 @@
 """Formats the numbers of `l3spot.evaluate` as text in aligned columns."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+
+from l3spot.report.metrics import Errors, Group
+from mtl.host import tables
 
 UNITS = ("slices", "mm")
-TABLES = ("folds", "readers")
 
 
-def text(summary: dict[str, Any]) -> str:
-    """Formats the numbers, one a line, then the tables by fold and by reader if any."""
-    numbers = [[k, f"{v:.4g}"] for k, v in summary.items() if k not in TABLES]
-    parts = [aligned(numbers)]
-    parts += [_table(k[:-1], rows) for k, rows in summary.items() if k in TABLES]
+def text(errors: Errors, groups: Mapping[str, Sequence[Group]] | None = None) -> str:
+    """Formats the errors, one a line, then a table for each kind of groups.
+
+    Args:
+      errors: of all scans.
+      groups: by kind ("fold", "reader"); a kind without groups has no table.
+    """
+    numbers = [[name, f"{value:.4g}"] for name, value in errors.items()]
+    parts = [tables.aligned(numbers, right=[1])]
+    parts += [_table(kind, each) for kind, each in (groups or {}).items() if each]
     return "\n\n".join(parts)
 
 
-def _table(group: str, rows: Sequence[dict[str, Any]]) -> str:
+def _table(kind: str, groups: Sequence[Group]) -> str:
     """Formats mean ± standard deviation of the absolute error, a row for each group."""
-    head = [group, "scans", "compared", *UNITS]
+    head = [kind, "scans", "compared", *UNITS]
     cells = [
-        [str(row[group]), str(int(row["scans"])), str(int(row["compared"]))]
-        + [_spread(row, unit) for unit in UNITS]
-        for row in rows
+        [name, str(int(e["scans"])), str(int(e["compared"]))]
+        + [_spread(e, unit) for unit in UNITS]
+        for name, e in groups
     ]
-    return aligned([head, *cells])
+    return tables.aligned([head, *cells], right=range(1, len(head)))
 
 
-def _spread(row: dict[str, Any], unit: str) -> str:
-    if f"mean_{unit}" not in row:
+def _spread(errors: Errors, unit: str) -> str:
+    if f"mean_{unit}" not in errors:
         return "-"
-    return f"{row[f'mean_{unit}']:.2f} ± {row[f'std_{unit}']:.2f}"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Pads cells to columns of equal width; the first is left-aligned, others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
-        )
-        for row in rows
-    )
+    return f"{errors[f'mean_{unit}']:.2f} ± {errors[f'std_{unit}']:.2f}"

@@ -8,7 +8,6 @@ layers (ESANN 2016), on a network with filters that can come from ImageNet.
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,13 +33,14 @@ def build(config: ConfigDict, net: Network) -> tuple[list[Task], np.ndarray]:
     if c.schedule == NO_SCHEDULE:
         table = schedules.table([schedules.constant], epochs)
         return [localization(config, net)], table
-    weight: Any = {
+    weights: dict[str, schedules.Schedule] = {
         "constant": partial(schedules.constant, value=c.value),
         "stairs": partial(schedules.stairs, t1=c.t1),
         "linear": partial(schedules.linear, epochs=epochs),
         "abridged": partial(schedules.abridged, t1=c.t1),
         "exponential": partial(schedules.exponential, sigma=c.sigma),
-    }[c.schedule]
+    }
+    weight = weights[c.schedule]
     table = schedules.table([weight, schedules.complement(weight)], epochs)
     return [reconstruction(config, net), localization(config, net)], table
 

@@ -17,10 +17,11 @@ class Dataset(NamedTuple):
     """Images as rows: x float32 [N, D] in [0, 1], y int32 [N], -1 for "no label".
 
     `shape` is that of one image; `classes` counts them, labels are 0 ... classes - 1.
+    The config, the files of a run and its metrics call the validation set "valid".
     """
 
     train: Images
-    valid: Images
+    validation: Images
     test: Images
     shape: tuple[int, ...]
     classes: int
@@ -62,7 +63,7 @@ def load(config: ConfigDict) -> Dataset:
     rest = np.setdiff1d(np.arange(len(train.y)), last)
     return Dataset(
         train=_rows(train, rest),
-        valid=_rows(train, last),
+        validation=_rows(train, last),
         test=_rows(test, np.arange(len(test.y))),
         shape=train.x.shape[1:],
         classes=classes,

@@ -5,14 +5,14 @@ a run that is killed during a save still has its last complete checkpoint.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import jax
 import orbax.checkpoint as ocp
 
 from mtl.host.errors import WorkdirError
 
-Tree = Any
+Tree = TypeVar("Tree")  # Of arrays, such as a NamedTuple or a dict.
 
 
 class Checkpoints:
@@ -40,7 +40,7 @@ class Checkpoints:
         """The epoch of the newest checkpoint, None if there is none."""
         return self._manager.latest_step()
 
-    def save(self, epoch: int, tree: Tree) -> None:
+    def save(self, epoch: int, tree: object) -> None:
         """Saves a tree of arrays; the older checkpoint goes once this one is whole.
 
         A run that resumes passes the epochs since its last checkpoint again, with the

@@ -1,12 +1,11 @@
 """HTML pages from jinja2 templates that lie in the packages beside their modules."""
 
 import importlib.resources
-from typing import Any
 
 import jinja2
 
 
-def render(template: str, **data: Any) -> str:
+def render(template: str, **data: object) -> str:
     """Renders a template as a page that UTF-8 can encode.
 
     All values are escaped. Bytes of file names that are not UTF-8, which Python holds

@@ -5,12 +5,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 import tensorboardX
 import tqdm
 
 from mtl.host import workdir as workdirs
 from mtl.host.errors import WorkdirError
+
+Row: TypeAlias = dict[str, float]  # A line of metrics.jsonl: an evaluation.
 
 
 class Log:
@@ -67,7 +70,7 @@ class Log:
         self._board.close()
 
 
-def read_rows(workdir: Path) -> list[dict[str, float]]:
+def read_rows(workdir: Path) -> list[Row]:
     """The rows of `metrics.jsonl`; a last line cut short by a kill is left out.
 
     Raises:

@@ -16,9 +16,9 @@ import io
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import filelock
 import jax
@@ -26,6 +26,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mtl.host.errors import WorkdirError
+
+Description: TypeAlias = Mapping[str, object]  # Of data, or of how files were made.
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -51,8 +53,8 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON atomically."""
+def write_json(path: Path, content: object) -> None:
+    """Writes what `json` can encode atomically."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
@@ -70,6 +72,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> N
     writer.writerow(columns)
     writer.writerows(rows)
     write_bytes(path, stream.getvalue().encode(errors="surrogateescape"))
+
+
+def cells(row: NamedTuple) -> dict[str, object]:
+    """Returns the values of a row by column; "" instead of None, as in a CSV file."""
+    return {k: "" if v is None else v for k, v in row._asdict().items()}
 
 
 def make(folder: Path, name: str) -> None:
@@ -98,7 +105,7 @@ def check_apart(out: Path, source: Path, flag: str) -> None:
         )
 
 
-def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
+def prepare(workdir: Path, config: ConfigDict, data: Description) -> None:
     """Makes the folder and leaves config, description of the data, environment in it.
 
     Raises:
@@ -106,7 +113,8 @@ def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
         difference is in the message), or cannot be made.
     """
     make(workdir, f"the workdir {workdir}")
-    for name, new in {"config": config, "data": data}.items():
+    described: dict[str, ConfigDict | Description] = {"config": config, "data": data}
+    for name, new in described.items():
         check_same(workdir, name, new)
         path = workdir / f"{name}.json"
         if not path.exists():
@@ -114,7 +122,7 @@ def prepare(workdir: Path, config: ConfigDict, data: dict[str, Any]) -> None:
     write_json(workdir / "environment.json", environment())
 
 
-def check_same(workdir: Path, name: str, new: ConfigDict | dict[str, Any]) -> None:
+def check_same(workdir: Path, name: str, new: ConfigDict | Description) -> None:
     """Compares with the folder's NAME.json, if there is one.
 
     Raises:
@@ -125,7 +133,7 @@ def check_same(workdir: Path, name: str, new: ConfigDict | dict[str, Any]) -> No
         _refuse(workdir, name, _differences(read_json(path), _plain(new)))
 
 
-def same(path: Path, how: dict[str, Any], what: str) -> None:
+def same(path: Path, how: Description, what: str) -> None:
     """Leaves in a file how a folder was made; what is there must have been made so.
 
     Raises:
@@ -187,7 +195,7 @@ def read_json(path: Path) -> Any:
         raise WorkdirError(f"{path} is not JSON: {e}") from e
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, str | int]:
     """Versions and device of this process."""
     return {
         "python": platform.python_version(),
@@ -200,7 +208,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _plain(new: ConfigDict | dict[str, Any]) -> dict[str, Any]:
+def _plain(new: ConfigDict | Description) -> Description:
     return json.loads(new.to_json()) if isinstance(new, ConfigDict) else new
 
 
@@ -213,7 +221,7 @@ def _refuse(workdir: Path, name: str, differences: list[str]) -> None:
         )
 
 
-def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+def _differences(old: object, new: object, name: str = "") -> list[str]:
     """Lines "a.b: 1 -> 2" for each leaf that differs."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return [] if old == new else [f"{name}: {old!r} -> {new!r}"]

@@ -8,7 +8,7 @@ program.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +31,19 @@ class Given(NamedTuple):
     key: jax.Array
 
 
+# Images and labels of the validation and the test set, by name.
+Held: TypeAlias = dict[str, tuple[jax.Array, jax.Array]]
+
+
 class Shared(NamedTuple):
     """What all runs read: training images, the rate of each epoch, what evaluates."""
 
     images: jax.Array
     rates: jax.Array
-    held: dict[str, Any]
+    held: Held
+
+
+Carry: TypeAlias = tuple[State, jax.Array, jax.Array]  # State, finite, dropped rows.
 
 
 class Part(NamedTuple):
@@ -49,7 +56,7 @@ class Part(NamedTuple):
 
 def make(
     engine: Engine,
-    measure: Callable[[Params, batches.Rows, dict[str, Any]], dict[str, jax.Array]],
+    measure: Callable[[Params, batches.Rows, Held], dict[str, jax.Array]],
     active: tuple[bool, ...],
     mesh: Mesh,
     at_once: bool,
@@ -73,7 +80,7 @@ def make(
         rows = batches.Rows(shared.images, given.rows)
         data = {"image": rows, "label": given.label}
 
-        def epoch(t: jax.Array, carry: Any) -> Any:
+        def epoch(t: jax.Array, carry: Carry) -> Carry:
             state, fine, dropped = carry
             key = jax.random.fold_in(given.key, t)
             weights, rate = given.weights[t], shared.rates[t]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from mtl import figures
-from mtl.host import markdown, workdir
+from mtl.host import tables, workdir
 from mtl.study import statistics
 from mtl.study.cells import Cells
 from mtl.study.claims import Claim, claims
@@ -44,7 +44,7 @@ def write(config: ConfigDict, folder: Path, cells: Cells) -> str:
     if len(config.study.unlabelled) == 1:
         parts = by_method(config, cells)
     else:
-        parts = [*tables(config, cells), *told(claims(cells))]
+        parts = [*by_unlabelled(config, cells), *claims_table(claims(cells))]
         figures.save(against_u(config, cells), folder / "error_against_u.png")
         figures.save(against_l(config, cells), folder / "gain_against_l.png")
     text = "\n\n".join(parts) + "\n"
@@ -102,7 +102,7 @@ def _legend(p: Sequence[float], adjusted: np.ndarray, seeds: Sequence[int]) -> s
     )
 
 
-def tables(config: ConfigDict, cells: Cells) -> list[str]:
+def by_unlabelled(config: ConfigDict, cells: Cells) -> list[str]:
     """For each part and l a table in Markdown: a line a u, a column a method."""
     gains = Gains(config, cells)
     found = [f"{LEGEND} {gains.legend}"]
@@ -121,7 +121,7 @@ def tables(config: ConfigDict, cells: Cells) -> list[str]:
             for j in cells.columns(l):
                 each = [gains.text((h, l, j, m)) for h, m in columns]
                 lines.append([f"{cells.u(l, j):,}", *each])
-            found.append(markdown.table(heads, lines))
+            found.append(tables.markdown(heads, lines))
     return found
 
 
@@ -144,18 +144,18 @@ def by_method(config: ConfigDict, cells: Cells) -> list[str]:
                 line.append(f"{np.mean(seconds):.0f}" if seconds else "-")
                 line += [gains.text(cell) for _ in gain]
                 lines.append([_head(tuple(h), method, True), *line])
-            found.append(markdown.table(heads, lines))
+            found.append(tables.markdown(heads, lines))
     return found
 
 
-def told(found: list[Claim]) -> list[str]:
-    """The claims as Markdown: a table of their parts."""
+def claims_table(found: list[Claim]) -> list[str]:
+    """The claims as a Markdown table: a row for each claim and each of its parts."""
     lines = []
     for n, claim in enumerate(found, start=1):
-        parts = [f"{f.what}: {_span(f.value)}, {f.verdict}" for f in claim.findings]
-        lines.append([f"{n}. {claim.text}", claim.verdict, "; ".join(parts)])
+        lines.append([f"**{n}. {claim.text}**", f"**{claim.verdict}**", ""])
+        lines += [[f.what, f.verdict, span(f.value)] for f in claim.findings]
     heads = "claim", "verdict", "seen, points (95 % interval)"
-    return ["### Claims", markdown.table(heads, lines)]
+    return ["### Claims", tables.markdown(heads, lines)]
 
 
 def against_u(config: ConfigDict, cells: Cells) -> Figure:
@@ -244,7 +244,8 @@ def _cell(i: Interval, diverged: int, stars: int = 0, sign: str = "+") -> str:
     return f"{i.mean:{sign}.2f}{spread}{'*' * stars}{lost}"
 
 
-def _span(i: Interval) -> str:
+def span(i: Interval) -> str:
+    """Formats a mean with its interval, as far as there are enough differences."""
     if math.isnan(i.low):
         return "-" if i.n == 0 else f"{i.mean:+.2f}"
     return f"{i.mean:+.2f} ({i.low:+.2f} to {i.high:+.2f})"

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ from mtl.engine.task import Params, Task
 from mtl.host.checkpoint import Checkpoints
 from mtl.study import program
 from mtl.study.grid import Run, RunGroup, one_config
-from mtl.study.program import PER_RUN, REPLICATED, Given, Part, Shared
+from mtl.study.program import PER_RUN, REPLICATED, Given, Held, Part, Shared
 
 MEMORY_SHARE = 0.8  # Of an accelerator's memory, what a program may take.
 # Compiled programs that are kept: on a CPU each takes hundreds of the 65,530 pieces of
@@ -45,10 +45,10 @@ class Progress(NamedTuple):
     """
 
     state: State
-    fine: Any
-    last: dict[str, Any]
-    best: dict[str, Any]
-    best_epoch: Any
+    fine: np.ndarray
+    last: dict[str, np.ndarray]
+    best: dict[str, np.ndarray]
+    best_epoch: np.ndarray
     epoch: int = 0
     seconds: float = 0.0
 
@@ -68,7 +68,7 @@ class Sweep:
         self.vmapped = jax.default_backend() != "cpu"
         self._config, self._dataset = config, dataset
         self._mesh = jax.make_mesh((jax.device_count(),), ("run",), (AxisType.Auto,))
-        held = {"valid": dataset.valid, "test": dataset.test}
+        held = {"valid": dataset.validation, "test": dataset.test}
         self._shared = jax.device_put(
             Shared(
                 jnp.asarray(dataset.train.x),
@@ -77,7 +77,7 @@ class Sweep:
             ),
             NamedSharding(self._mesh, REPLICATED),
         )
-        self._programs: dict[str, Any] = {}
+        self._programs: dict[str, jax.stages.Compiled] = {}
 
     def parts(self, group: RunGroup) -> list[RunGroup]:
         """Splits a group until its program fits into memory.
@@ -242,9 +242,7 @@ def _measure(c: ConfigDict) -> Callable[..., dict[str, jax.Array]]:
     """`(params, training images, held) -> numbers`, as a single run has them."""
     set_batch_stats = experiment.make_set_batch_stats(c)
 
-    def measure(
-        params: Params, rows: batches.Rows, held: dict[str, Any]
-    ) -> dict[str, jax.Array]:
+    def measure(params: Params, rows: batches.Rows, held: Held) -> dict[str, jax.Array]:
         if set_batch_stats:
             params = set_batch_stats(params, x=rows.table[rows.at])
         return experiment.measure(params, held, c.model.activation)
@@ -254,7 +252,8 @@ def _measure(c: ConfigDict) -> Callable[..., dict[str, jax.Array]]:
 
 def memory(made: jax.stages.Compiled) -> int:
     """Bytes of a device that a program takes: what it is given, makes and returns."""
-    m: Any = made.memory_analysis()
+    m = made.memory_analysis()
+    assert m is not None
     return m.argument_size_in_bytes + m.output_size_in_bytes + m.temp_size_in_bytes
 
 
@@ -291,7 +290,7 @@ def _after(p: Progress, state: State, part: Part, epoch: int, monitor: str) -> P
     return p._replace(
         state=state,
         fine=p.fine & part.fine,
-        last=part.row,
+        last={k: np.asarray(v) for k, v in part.row.items()},
         best=best,
         best_epoch=np.where(better, epoch, p.best_epoch),
         epoch=epoch,

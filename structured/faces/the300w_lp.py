@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -87,8 +87,15 @@ def read(
     return faces, problems
 
 
+class _Row(TypedDict):
+    """A face: an encoded image, and points [P, 2] over the image's side."""
+
+    image: bytes
+    landmarks_2d: np.ndarray
+
+
 def _read_face(
-    source: Sequence[Any], names: list[str], crop: Crop, i: int
+    source: Sequence[_Row], names: list[str], crop: Crop, i: int
 ) -> FaceResult:
     row = source[i]
     points = row["landmarks_2d"].astype(np.float64) * IMAGE_SIZE_PX - 1

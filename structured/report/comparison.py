@@ -40,10 +40,64 @@ class VariantRuns(NamedTuple):
     """
 
     runs: list[Run]
-    logs: list[list[dict]]
+    logs: list[list[logs.Row]]
 
 
-def read_log(run: Run, folder: Path) -> list[dict]:
+class ResultRow(NamedTuple):
+    """A run: settings, sizes of the training set, and metrics by name.
+
+    Attributes:
+      variant: one of tasks.VARIANTS.
+      seed: of the run.
+      pairs: the number of pairs.
+      x_only: the number of examples without y.
+      y_only: the number of examples without x.
+      best_epoch: by the validation set; None for the variant "mean".
+      seconds: of training; None for the variant "mean".
+      best: of the best epoch, such as "valid/mse".
+      test: of the test set, such as "mse".
+    """
+
+    variant: str
+    seed: int
+    pairs: int
+    x_only: int
+    y_only: int
+    best_epoch: int | None
+    seconds: float | None
+    best: Mapping[str, float]
+    test: Mapping[str, float]
+
+
+def result_row(run: Run) -> ResultRow:
+    """Returns the row of a run from its summary."""
+    s = run.summary
+    return ResultRow(
+        variant=s["variant"],
+        seed=s["seed"],
+        pairs=s["pairs"],
+        x_only=s["x_only"],
+        y_only=s["y_only"],
+        best_epoch=s.get("best_epoch"),
+        seconds=s.get("seconds"),
+        best=s["best"],
+        test=s["test"],
+    )
+
+
+def write_results(path: Path, variants: Mapping[str, VariantRuns]) -> None:
+    """Writes a CSV row for each run: its row, with a column for each metric."""
+    rows = [result_row(run) for variant in variants.values() for run in variant.runs]
+    best, test = list(rows[0].best), list(rows[0].test)
+    columns = [*ResultRow._fields[:-2], *best, *(f"test/{name}" for name in test)]
+    cells = [
+        [*row[:-2], *(row.best[k] for k in best), *(row.test[k] for k in test)]
+        for row in rows
+    ]
+    workdir.write_csv(path, columns, cells)
+
+
+def read_log(run: Run, folder: Path) -> list[logs.Row]:
     """Reads the log of a run; the variant "mean" has no log, but two errors."""
     return logs.read_rows(folder) or [{"epoch": 0} | run.summary["best"]]
 
@@ -59,20 +113,20 @@ def make_table(
     Returns:
       The head, and a row for each variant.
     """
-    first = next(iter(variants.values())).runs[0].summary["test"]
-    columns = {k: v for k, v in METRIC_COLUMNS.items() if k in first}
+    first = result_row(next(iter(variants.values())).runs[0])
+    columns = {k: v for k, v in METRIC_COLUMNS.items() if k in first.test}
     head = ["variant", "seeds", "train MSE ×1e-3", "valid MSE ×1e-3"]
     head += [f"test {heading}" for heading, _ in columns.values()]
-    rows = []
+    lines = []
     for name, variant in variants.items():
-        summaries = [run.summary for run in variant.runs]
-        row = [name, str(len(summaries))]
+        rows = [result_row(run) for run in variant.runs]
+        line = [name, str(len(rows))]
         for key in ("train/mse", "valid/mse"):
-            row.append(format_mean_std([1e3 * s["best"][key] for s in summaries]))
+            line.append(format_mean_std([1e3 * row.best[key] for row in rows]))
         for key, (_, factor) in columns.items():
-            row.append(format_mean_std([factor * s["test"][key] for s in summaries]))
-        rows.append(row)
-    return head, rows
+            line.append(format_mean_std([factor * row.test[key] for row in rows]))
+        lines.append(line)
+    return head, lines
 
 
 def format_mean_std(values: Sequence[float]) -> str:
@@ -123,10 +177,10 @@ def write_report(
         image = png(figure)
         workdir.write_bytes(folder / name, image)
         sections.append(Section(captions[name], figure=image, alt=captions[name]))
-    summary = variants[last].runs[0].summary
+    row = result_row(variants[last].runs[0])
     intro = (
-        f"{summary['pairs']} pairs, {summary['x_only']} x alone, {summary['y_only']} "
-        f"y alone. {len(dataset.test.x)} test examples."
+        f"{row.pairs} pairs, {row.x_only} x alone, {row.y_only} y alone. "
+        f"{len(dataset.test.x)} test examples."
     )
     title = f"Structured output, {config.data.source}"
     html_page.write(folder / "report.html", title, intro, sections)

@@ -9,12 +9,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from mtl import figures
+from mtl.host import logs
 from structured.faces import metrics
 
 # The groups of faces that `pick_faces` returns, in the order of the rows of `faces`.
 ERROR_GROUPS = ("best", "median", "worst")
 
-Rows = Sequence[Mapping[str, float]]
+Rows = Sequence[logs.Row]
 
 
 def mse_curves(runs: Mapping[str, Sequence[Rows]]) -> Figure:

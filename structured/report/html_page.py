@@ -4,14 +4,14 @@ import base64
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from mtl import figures
 from mtl.host import html, workdir
 
-Table = tuple[Sequence[Any], Sequence[Sequence[Any]]]
+Table = tuple[Sequence[object], Sequence[Sequence[object]]]  # Head and rows.
 
 
 class Section(NamedTuple):
@@ -55,7 +55,7 @@ def write(path: Path, title: str, intro: str, sections: Sequence[Section]) -> No
     workdir.write_text(path, page)
 
 
-def _section_data(section: Section) -> dict[str, Any]:
+def _section_data(section: Section) -> dict[str, object]:
     """The template's variables for one section."""
     table, figure = section.table, section.figure
     return {
@@ -72,7 +72,9 @@ def _paragraphs(text: str) -> list[str]:
     return [part for part in re.split(r"\n\s*\n", text.strip()) if part]
 
 
-def _table_data(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+def _table_data(
+    head: Sequence[object], rows: Sequence[Sequence[object]]
+) -> dict[str, object]:
     """The template's variables for a table; columns of numbers are right-aligned."""
     for row in rows:
         if len(row) != len(head):
@@ -81,7 +83,7 @@ def _table_data(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str,
     return {"head": head, "rows": rows, "numeric": numeric}
 
 
-def _is_numeric(cell: Any) -> bool:
+def _is_numeric(cell: object) -> bool:
     """Whether a cell is empty, a dash, or starts like a number ("1.5 ± 0.2")."""
     return re.match(r"[-+−]?\.?\d|[-–—]?$", str(cell).strip()) is not None
 

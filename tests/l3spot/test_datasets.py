@@ -104,7 +104,7 @@ def test_scans_and_labels_of_a_dataset_are_found(tmp_path, layout):
     expected = MADE[layout](root)
     assert dataset_layouts.detect(root) == layout
     report = project.project(root, out, workers=1)
-    assert {r["scan"]: r["label"] for r in report} == expected
+    assert {row.scan: row.label for row in report} == expected
     loaded = reader.load(out)
     assert {e.id: e.label for e in loaded} == expected
     for example in loaded:
@@ -156,11 +156,11 @@ def test_unreadable_folders_do_not_end_the_run(tmp_path, monkeypatch):
     assert dataset_layouts.detect(root) == "totalsegmentator"
     assert dataset_layouts.detect(root / "s0002") == "folders"
     report = project.project(root, tmp_path / "out", workers=1)
-    assert [(r["scan"], r["status"]) for r in report] == [
+    assert [(r.scan, r.status) for r in report] == [
         ("s0000", "rejected"), ("s0001", "rejected"),
         ("s0002", "projected"), ("s0003", "projected"),
     ]  # fmt: skip
-    assert all("Permission denied" in r["why"] for r in report[:2])
+    assert all("Permission denied" in r.why for r in report[:2])
 
 
 def test_a_mask_of_another_scan_is_refused(tmp_path):
@@ -171,8 +171,8 @@ def test_a_mask_of_another_scan_is_refused(tmp_path):
     far[2, 3] += 500
     nibabel.save(nibabel.Nifti1Image(mask(), far), path)
     (row,) = project.project(tmp_path / "scans", tmp_path / "out", workers=1)
-    assert row["status"] == "rejected"
-    assert "L3 at z = 630" in row["why"]
+    assert row.status == "rejected"
+    assert "L3 at z = 630" in row.why
 
 
 def test_a_changed_label_file_is_read_again(tmp_path):
@@ -183,14 +183,13 @@ def test_a_changed_label_file_is_read_again(tmp_path):
     project.project(tmp_path / "seg", out, workers=1)
     save(masks, mask(0))
     report = project.project(tmp_path / "seg", out, workers=1)
-    assert [r["label"] for r in report] == ["not in view", "not in view", ""]
+    assert [r.label for r in report] == ["not in view", "not in view", ""]
     assert [e.label for e in reader.load(out)] == ["not in view", "not in view", ""]
     (centres,) = tmp_path.rglob("*verse500*_ctd.json")
     project.project(tmp_path / "verse", out, workers=1)
     centres.write_text('[{"direction": ["R", "A", "S"]}]')
     labels = {
-        r["scan"]: r["label"]
-        for r in project.project(tmp_path / "verse", out, workers=1)
+        r.scan: r.label for r in project.project(tmp_path / "verse", out, workers=1)
     }
     assert labels["sub-verse500_dir-ax"] == "not in view"
 

@@ -60,22 +60,22 @@ def results(checkpoints, tmp_path_factory):
     rows = predict.predict(
         root / "scans", root / "out", checkpoints / "sure", options=DICOM_OPTIONS
     )
-    return {r["scan"]: r for r in rows}, {ds.SOPInstanceUID: ds for ds in given}, root
+    return {r.scan: r for r in rows}, {ds.SOPInstanceUID: ds for ds in given}, root
 
 
 @pytest.mark.parametrize("name", ["a", "b.zip"])
 def test_the_slice_is_copied_byte_for_byte(results, name):
     rows, given, root = results
-    source = given[rows[name]["sop_instance_uid"]]
+    source = given[rows[name].sop_instance_uid]
     assert (root / "out" / f"{name}.dcm").read_bytes() == write.content(source)
-    assert rows[name]["warnings"] == ""
+    assert rows[name].warnings == ""
 
 
 @pytest.mark.parametrize("end", ["sr", "sc"])
 @pytest.mark.parametrize("name", ["a", "b.zip"])
 def test_patient_and_study_are_copied_from_the_scan(results, name, end):
     rows, given, root = results
-    source = given[rows[name]["sop_instance_uid"]]
+    source = given[rows[name].sop_instance_uid]
     made = pydicom.dcmread(root / "out" / f"{name}.{end}.dcm")
     for keyword in (*PATIENT, "StudyInstanceUID"):
         assert made[keyword].value == source[keyword].value, keyword
@@ -89,7 +89,7 @@ def test_the_report_has_l3_and_a_reference_to_the_slice(results):
     from highdicom import sr
 
     rows, given, root = results
-    source = given[rows["a"]["sop_instance_uid"]]
+    source = given[rows["a"].sop_instance_uid]
     report = sr.srread(root / "out" / "a.sr.dcm")
     assert report.SOPClassUID == pydicom.uid.ComprehensiveSRStorage
     assert report.ContentTemplateSequence[0].TemplateIdentifier == "1500"
@@ -100,7 +100,7 @@ def test_the_report_has_l3_and_a_reference_to_the_slice(results):
     assert (finding.value, finding.scheme_designator) == l3
     assert (site.value.value, site.value.scheme_designator) == l3
     (z,) = group.get_measurements(codes.DCM.ImagePositionPatientZ)
-    assert (float(z.value), z.unit.value) == (rows["a"]["z_mm"], "mm")
+    assert (float(z.value), z.unit.value) == (rows["a"].z_mm, "mm")
     (image,) = group.source_images
     of_z, of_series = z.referenced_images[0], referenced_uids(report)
     for reference in (image.ReferencedSOPSequence[0], of_z.ReferencedSOPSequence[0]):
@@ -148,10 +148,10 @@ def test_l3_is_found_in_nifti_with_a_warning(checkpoints, tmp_path):
         checkpoints / "sure",
         options=DICOM_OPTIONS,
     )
-    assert row["status"] == "found"
-    assert "n.nii holds 24 slices" in row["warnings"]
+    assert row.status == "found"
+    assert "n.nii holds 24 slices" in row.warnings
     stored = json.loads((tmp_path / "out" / "n.nii.json").read_text())
-    assert stored["warnings"] == row["warnings"]
+    assert stored["warnings"] == row.warnings
     assert not list((tmp_path / "out").glob("*.dcm"))
 
 
@@ -168,8 +168,8 @@ def test_an_incomplete_header_gives_a_warning(checkpoints, tmp_path):
     (row,) = predict.predict(
         tmp_path / "s", tmp_path / "out", checkpoints / "sure", options=DICOM_OPTIONS
     )
-    assert row["status"] == "found"
-    assert "it lacks StudyInstanceUID" in row["warnings"]
+    assert row.status == "found"
+    assert "it lacks StudyInstanceUID" in row.warnings
     assert [p.name for p in (tmp_path / "out").glob("*.dcm")] == ["a.dcm"]
 
 

@@ -117,4 +117,4 @@ def test_the_point_for_3d_slicer_lies_in_the_middle_of_the_scan(results):
     x, y, z = markup["controlPoints"][0]["position"]
     assert x == pytest.approx(X0 + END_MM / 2, abs=1)
     assert y == pytest.approx(Y0 + END_MM / 2, abs=1)
-    assert z == pytest.approx(row["z_mm"], abs=0.01)
+    assert z == pytest.approx(row.z_mm, abs=0.01)

@@ -54,7 +54,7 @@ def errors_of(given, one, other):
 
 def test_errors_in_slices_are_those_in_mm_over_the_spacing(scans):
     folder, given = scans
-    summary = evaluate.evaluate(folder / "results.csv", folder / "a.csv")
+    summary = evaluate.evaluate(folder / "results.csv", folder / "a.csv").errors
     for unit, values in zip(
         ("slices", "mm"), errors_of(given.values(), "predicted", "a"), strict=True
     ):
@@ -69,9 +69,8 @@ def test_errors_in_slices_are_those_in_mm_over_the_spacing(scans):
 
 def test_folds_and_their_average(scans):
     folder, given = scans
-    *folds, average = evaluate.evaluate(folder / "results.csv", folder / "a.csv")[
-        "folds"
-    ]
+    evaluation = evaluate.evaluate(folder / "results.csv", folder / "a.csv")
+    *folds, average = evaluation.folds
     means, stds = {}, {}
     for fold in "012":
         own = [g for g in given.values() if g["fold"] == fold]
@@ -82,16 +81,16 @@ def test_folds_and_their_average(scans):
             ),
             strict=True,
         )
-    for row in folds:
-        assert row["mean_slices"] == pytest.approx(means[row["fold"]][0])
-        assert row["std_mm"] == pytest.approx(stds[row["fold"]][1])
-        assert row["scans"] == N / 3
-    assert average["fold"] == "average"
+    for fold, errors in folds:
+        assert errors["mean_slices"] == pytest.approx(means[fold][0])
+        assert errors["std_mm"] == pytest.approx(stds[fold][1])
+        assert errors["scans"] == N / 3
+    assert average.name == "average"
     for i, unit in enumerate(("slices", "mm")):
         mean = sum(m[i] for m in means.values()) / 3
         std = sum(s[i] for s in stds.values()) / 3
-        assert average[f"mean_{unit}"] == pytest.approx(mean)
-        assert average[f"std_{unit}"] == pytest.approx(std)
+        assert average.errors[f"mean_{unit}"] == pytest.approx(mean)
+        assert average.errors[f"std_{unit}"] == pytest.approx(std)
 
 
 def test_the_average_row_equals_the_papers():
@@ -114,10 +113,10 @@ def test_folds_can_come_from_the_labels(scans):
     (folder / "results.csv").write_text(text)
     rows = [f"{n};{g['a']}; {int(n[1:]) % 2}" for n, g in given.items()]
     (folder / "a.csv").write_text("scan; slice_index; fold\n" + "\n".join(rows))
-    summary = evaluate.evaluate(folder / "results.csv", folder / "a.csv")["folds"]
-    assert [row["fold"] for row in summary] == ["0", "1", "average"]
+    folds = evaluate.evaluate(folder / "results.csv", folder / "a.csv").folds
+    assert [fold.name for fold in folds] == ["0", "1", "average"]
     odd = [g for n, g in given.items() if int(n[1:]) % 2]
-    assert summary[1]["mean_mm"] == pytest.approx(
+    assert folds[1].errors["mean_mm"] == pytest.approx(
         statistics.fmean(errors_of(odd, "predicted", "a")[1])
     )
 
@@ -127,9 +126,9 @@ def test_readers_are_compared_with_the_first(scans):
     with (folder / "c.csv").open("a") as stream:
         stream.write("\nother,7\n")
     files = [folder / f"{r}.csv" for r in "abc"]
-    summary = evaluate.compare_readers(folder / "results.csv", files)
-    assert [row["reader"] for row in summary] == [*map(str, files[1:]), "l3spot"]
-    for row, who in zip(summary, ("b", "c", "predicted"), strict=True):
+    readers = evaluate.compare_readers(folder / "results.csv", files)
+    assert [reader.name for reader in readers] == [*map(str, files[1:]), "l3spot"]
+    for (_, row), who in zip(readers, ("b", "c", "predicted"), strict=True):
         slices, mm = errors_of(given.values(), who, "a")
         assert row["mean_slices"] == pytest.approx(statistics.fmean(slices))
         assert row["std_slices"] == pytest.approx(statistics.pstdev(slices))
@@ -137,7 +136,7 @@ def test_readers_are_compared_with_the_first(scans):
         assert row["std_mm"] == pytest.approx(statistics.pstdev(mm))
         assert row["scans"] == N
     # Of two readers the distance in slices is a whole number.
-    assert summary[0]["max_slices"] == pytest.approx(
+    assert readers[0].errors["max_slices"] == pytest.approx(
         max(abs(g["a"] - g["b"]) for g in given.values())
     )
 
@@ -147,10 +146,11 @@ def test_unknown_spacings_leave_out_slices(scans):
     (folder / "z.csv").write_text("scan,z_mm\ns0,1\ns1,2\n")
     text = (folder / "results.csv").read_text()
     (folder / "old.csv").write_text(text.replace("slice_mm", "other"))
-    summary = evaluate.evaluate(folder / "old.csv", folder / "z.csv")
-    assert "mean_mm" in summary
-    assert "mean_slices" not in summary
-    assert "-" in tables.text(summary).split("\n\n")[1]
+    evaluation = evaluate.evaluate(folder / "old.csv", folder / "z.csv")
+    assert "mean_mm" in evaluation.errors
+    assert "mean_slices" not in evaluation.errors
+    text = tables.text(evaluation.errors, {"fold": evaluation.folds})
+    assert "-" in text.split("\n\n")[1]
     with pytest.raises(DataError, match="has slice_mm"):
         evaluate.evaluate(folder / "old.csv", folder / "a.csv")
     (folder / "zero.csv").write_text("scan,status,z_mm,slice_mm\ns0,found,1,0\n")

@@ -108,11 +108,11 @@ def test_arrays_may_be_stored_column_by_column(file, tmp_path):
 def test_the_launcher_writes_what_the_reader_loads(file, tmp_path):
     out = tmp_path / "out"
     report = project.project(file.parent, out)
-    assert [r["status"] for r in report] == ["projected"] * 3
+    assert [r.status for r in report] == ["projected"] * 3
     result = {e.id: e for e in reader.load(out)}
     assert sorted(result) == ["b_one", "two", "two_2"]
     assert (result["b_one"].label, result["b_one"].l3_z) == ("in view", -43.0)
-    assert result["b_one"].z[report[0]["l3_row"]] == -43.0
+    assert result["b_one"].z[report[0].l3_row] == -43.0
     assert (result["two_2"].label, np.isnan(result["two_2"].l3_z)) == ("", True)
     assert (out / "montage.png").exists()
     with pytest.raises(DataError, match="has labels of its own"):
@@ -122,7 +122,7 @@ def test_the_launcher_writes_what_the_reader_loads(file, tmp_path):
 def test_views_that_give_one_row_are_rejected(file, tmp_path):
     """The views are 98, 145 and 59 mm high."""
     report = project.project(file, tmp_path / "out", row=100)
-    assert [r["status"] for r in report] == ["rejected", "projected", "rejected"]
+    assert [r.status for r in report] == ["rejected", "projected", "rejected"]
     assert [e.id for e in reader.load(tmp_path / "out")] == ["two"]
 
 

@@ -34,7 +34,8 @@ def test_another_vertebra_of_files(tmp_path):
     (tmp_path / "results.csv").write_text("\n".join(["scan,status,z_mm", *lines]))
     rows = [f"{name},{L3_MM}" for name in predicted_mm]
     (tmp_path / "labels.csv").write_text("\n".join(["scan,z_mm", *rows]))
-    errors = evaluate.evaluate(tmp_path / "results.csv", tmp_path / "labels.csv")
+    results, labels = tmp_path / "results.csv", tmp_path / "labels.csv"
+    errors = evaluate.evaluate(results, labels).errors
     assert errors["wrong_vertebra"] == pytest.approx(3 / 5)
 
 
@@ -47,9 +48,9 @@ def test_ten_folds_and_more_come_in_the_order_of_their_numbers(tmp_path):
     lines = [f"s{n},found,100,{n}" for n in range(12)]
     results = table(tmp_path / "r.csv", "scan,status,z_mm,fold", lines)
     marked = table(tmp_path / "l.csv", "scan,z_mm", [f"s{n},99" for n in range(12)])
-    *folds, average = evaluate.evaluate(results, marked)["folds"]
-    assert [row["fold"] for row in folds] == [str(n) for n in range(12)]
-    assert average["scans"] == 12
+    *folds, average = evaluate.evaluate(results, marked).folds
+    assert [fold.name for fold in folds] == [str(n) for n in range(12)]
+    assert average.errors["scans"] == 12
 
 
 def test_readers_are_compared_over_the_scans_that_all_have(tmp_path):
@@ -61,5 +62,5 @@ def test_readers_are_compared_over_the_scans_that_all_have(tmp_path):
         for scans, z_mm in (("abc", 90), ("ab", 94))
     ]
     reader, program = evaluate.compare_readers(results, readers)
-    assert (reader["scans"], reader["mean_mm"]) == (2, 4)
-    assert (program["scans"], program["mean_mm"]) == (2, 10)
+    assert (reader.errors["scans"], reader.errors["mean_mm"]) == (2, 4)
+    assert (program.errors["scans"], program.errors["mean_mm"]) == (2, 10)

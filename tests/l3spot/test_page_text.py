@@ -2,17 +2,15 @@
 
 from html.parser import HTMLParser
 
-from l3spot import predict
 from l3spot.report import html_page
+from l3spot.report.results_file import ResultRow
 
 ROWS = [
-    {"scan": "good", "status": "found", "confidence": 0.91, "z_mm": -12.5,
-     "slice_index": 34},
-    {"scan": "a&<b> #1", "status": "found", "confidence": 0.55, "z_mm": 7.25,
-     "slice_index": 56, "warnings": "x < y"},
-    {"scan": "other", "status": "not in view", "confidence": 0.2},
-    {"scan": "broken", "status": "failed", "why": "no <slices> & more"},
-]  # fmt: skip
+    ResultRow("good", "found", 0.91, -12.5, slice_index=34),
+    ResultRow("a&<b> #1", "found", 0.55, 7.25, slice_index=56, warnings="x < y"),
+    ResultRow("other", "not in view", 0.2),
+    ResultRow("broken", "failed", why="no <slices> & more"),
+]
 
 
 class Reader(HTMLParser):
@@ -48,7 +46,6 @@ class Reader(HTMLParser):
 
 
 def rendered(rows=ROWS):
-    rows = [dict.fromkeys(predict.COLUMNS, "") | row for row in rows]
     return html_page.render(rows, "trained on a & b")
 
 
@@ -84,8 +81,7 @@ def test_the_intro_has_the_counts_and_the_confidence_threshold():
 
 def test_names_that_are_not_utf8_are_shown_and_linked():
     """A name holds the byte 0xFF, as Python reads it from a file system."""
-    row = {"scan": "a\udcff", "status": "found", "confidence": 0.9}
-    page = rendered([row])
+    page = rendered([ResultRow("a\udcff", "found", 0.9)])
     read = Reader(page)
     assert read.rows[1][0] == "a\ufffd"
     assert read.links == ["#a%FF"]

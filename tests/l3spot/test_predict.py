@@ -16,6 +16,7 @@ from l3spot.localize import model, network
 from l3spot.localize.model import Calibration, Model
 from l3spot.projections import mip
 from l3spot.report import html_page, metrics, result
+from l3spot.report.results_file import ResultRow
 from mtl.host.errors import DataError, WorkdirError
 from tests.conftest import ROOT
 from tests.l3spot import series as write
@@ -150,14 +151,11 @@ def test_the_launcher_reports_failed_scans(scans, checkpoints, tmp_path):
 
 
 def test_the_page_lists_low_confidence_first_and_escapes_names():
-    def row(name, **fields):
-        return dict.fromkeys(predict.COLUMNS, "") | {"scan": name} | fields
-
     html = html_page.render(
         [
-            row("sure", status="found", confidence=0.9),
-            row("<b>", status="found", confidence=0.2),
-            row("bad", status="failed", why="a & b"),
+            ResultRow("sure", "found", 0.9),
+            ResultRow("<b>", "found", 0.2),
+            ResultRow("bad", "failed", why="a & b"),
         ],
         "x < y",
     )
@@ -203,7 +201,7 @@ def test_results_are_compared_with_labels(tmp_path):
     results, labels = tmp_path / "r.csv", tmp_path / "l.csv"
     results.write_text("scan,status,z_mm\na,found,12\nb,not in view,\nc,failed,\n")
     labels.write_text("scan,z_mm\na,10\nb,\nc,3\nd,4\n")
-    e = evaluate.evaluate(results, labels)
+    e = evaluate.evaluate(results, labels).errors
     assert (e["scans"], e["mean_mm"], e["false_alarms"]) == (2, 2, 0)
     labels.write_text("scan,z_mm\nx,10\n")
     with pytest.raises(DataError, match="no scan in common"):

@@ -12,6 +12,7 @@ from l3spot.localize.model import Calibration
 from l3spot.localize.window_search import MAX_OFFSET_MM, WindowOffsets
 from l3spot.projections.mip import Projection
 from l3spot.report import result
+from l3spot.report.results_file import ResultRow
 from tests.l3spot.test_dicom_sr_orientation import projection_of
 
 ROWS, TOP_MM = 240, 500.0
@@ -96,13 +97,13 @@ def test_the_row_of_the_results_names_the_slice_and_its_own_z():
     ]
     volume = SimpleNamespace(z=SLICES_MM, slices=slices)
     got = result.find_l3(stub_model(101.5, 0.9), projection(), volume)
-    row = result.to_row(got, volume)
-    n = row["slice_index"]
-    assert row["z_mm"] == pytest.approx(TOP_MM + 0.5 - 101.5, abs=0.01)
-    assert row["slice_z_mm"] == pytest.approx(TOP_MM - 0.4 - 3 * (79 - n), abs=1e-3)
-    assert abs(row["slice_z_mm"] - row["z_mm"]) <= 1.5
-    assert row["slice_z_mm"] != row["z_mm"]
-    assert (row["file"], row["sop_instance_uid"]) == (f"f{n}", f"1.{n}")
+    row = result.add_result(ResultRow("a"), got, volume)
+    n = row.slice_index
+    assert row.z_mm == pytest.approx(TOP_MM + 0.5 - 101.5, abs=0.01)
+    assert row.slice_z_mm == pytest.approx(TOP_MM - 0.4 - 3 * (79 - n), abs=1e-3)
+    assert abs(row.slice_z_mm - row.z_mm) <= 1.5
+    assert row.slice_z_mm != row.z_mm
+    assert (row.file, row.sop_instance_uid) == (f"f{n}", f"1.{n}")
 
 
 def test_the_calibration_is_a_logistic_regression():

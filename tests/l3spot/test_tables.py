@@ -1,16 +1,18 @@
 """The text of `l3spot.evaluate`, line by line."""
 
 from l3spot.report import tables
+from l3spot.report.metrics import Group
 
 ROW = {"scans": 12.0, "compared": 9.0, "mean_slices": 1.5, "std_slices": 0.25,
        "mean_mm": 4.125, "std_mm": 12.0}  # fmt: skip
 
 
 def test_numbers_then_a_table_with_means_and_standard_deviations():
-    average = {"fold": "average", "scans": 9, "compared": 8, "mean_mm": 3, "std_mm": 1}
-    summary = {"scans": 12.0, "mean_mm": 4.12345, "wrong_vertebra": 0.0625,
-            "folds": [{"fold": "a"} | ROW, average]}  # fmt: skip
-    assert tables.text(summary).splitlines() == [
+    average = {"scans": 9, "compared": 8, "mean_mm": 3, "std_mm": 1}
+    errors = {"scans": 12.0, "mean_mm": 4.12345, "wrong_vertebra": 0.0625}
+    folds = [Group("a", ROW), Group("average", average)]
+    text = tables.text(errors, {"fold": folds, "reader": []})
+    assert text.splitlines() == [
         "scans               12",
         "mean_mm          4.123",
         "wrong_vertebra  0.0625",

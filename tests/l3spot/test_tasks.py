@@ -112,9 +112,13 @@ def test_cross_validation_tests_each_scan_and_resumes(bars, tmp_path, monkeypatc
     # The summary follows from the rows.
     first = [r for r in rows if r["fold"] == "0" and r["l3_mm"] != "nan"]
     errors_mm = [abs(float(r["l3_mm"]) - float(r["predicted_mm"])) for r in first]
-    assert summary["folds"][0]["mean_mm"] == pytest.approx(np.mean(errors_mm), abs=0.01)
-    spread = np.mean([f["std_mm"] for f in summary["folds"]])
-    assert summary["average"]["std_mm"] == pytest.approx(spread)
+    mean_mm = summary.folds[0].errors["mean_mm"]
+    assert mean_mm == pytest.approx(np.mean(errors_mm), abs=0.01)
+    spread = np.mean([fold.errors["std_mm"] for fold in summary.folds])
+    assert summary.average["std_mm"] == pytest.approx(spread)
+    stored = json.loads((folder / "summary.json").read_text())
+    assert stored["folds"][0]["confident"] == summary.folds[0].confident
+    assert stored["average"] == summary.average
     assert f"± {spread:.2f}" in crossval.table(summary).splitlines()[-1]
     monkeypatch.setattr(
         experiment, "fit", None

@@ -168,7 +168,7 @@ def test_a_batch_without_labels_leaves_the_classifier(x64):
     tasks, _ = methods.build(c)
     e = engine.make_engine(tasks, batch_size=BATCH)
     start = e.init(params)
-    # One batch without a label: the rows 1 ... 5 alone, of which none has one.
+    # One batch: the rows 1 ... 5, which have no label.
     part = {k: v[1 : 1 + BATCH] for k, v in data.items()}
     state, metrics = e.epoch(start, part, jnp.array([0.5, 0.5]), RATE, epoch_key(0))
     before, after = flatten(start.params), flatten(state.params)

@@ -13,7 +13,7 @@ from mtl.host.errors import ConfigError, DataError
 
 
 def rows_of(y):
-    """Images whose only pixel is the number of the row."""
+    """Images of one pixel, the number of the row."""
     y = np.asarray(y, np.int32)
     return Images(np.arange(len(y), dtype=np.float32)[:, None], y)
 
@@ -133,17 +133,17 @@ def as_set(images):
 
 def test_digits():
     d = datasets.load(config())
-    assert [len(s.y) for s in (d.train, d.valid, d.test)] == [1000, 297, 500]
+    assert [len(s.y) for s in (d.train, d.validation, d.test)] == [1000, 297, 500]
     assert d.shape == (8, 8)
     assert d.classes == 10
-    for s in (d.train, d.valid, d.test):
+    for s in (d.train, d.validation, d.test):
         assert s.x.shape == (len(s.y), 64)
         assert s.x.dtype == np.float32
         assert s.y.dtype == np.int32
         assert (s.x.min(), s.x.max()) == (0, 1)
         assert set(s.y) == set(range(10))
     # All 1797 images differ, so a row in two sets would show.
-    sets = [as_set(s) for s in (d.train, d.valid, d.test)]
+    sets = [as_set(s) for s in (d.train, d.validation, d.test)]
     assert len(set.union(*sets)) == 1797
 
 
@@ -151,7 +151,7 @@ def test_digits_keep_their_labels():
     x, y = sklearn.datasets.load_digits(return_X_y=True)
     label = {row.tobytes(): c for row, c in zip(np.float32(x / 16), y, strict=True)}
     d = datasets.load(config())
-    for s in (d.train, d.valid, d.test):
+    for s in (d.train, d.validation, d.test):
         assert [label[row.tobytes()] for row in s.x] == s.y.tolist()
 
 
@@ -162,12 +162,12 @@ def test_digits_are_always_in_the_same_order():
 
 
 @pytest.mark.parametrize("valid", [1297, 5000, 0, -1])
-def test_valid_out_of_range(valid):
+def test_a_validation_set_out_of_range(valid):
     with pytest.raises(DataError, match=f"data.valid={valid}, but digits has 1297 "):
         datasets.load(config(valid=valid))
 
 
-def test_valid_may_leave_a_single_row():
+def test_the_validation_set_may_leave_a_single_row():
     assert len(datasets.load(config(valid=1296)).train.y) == 1
 
 
@@ -182,14 +182,14 @@ def write_npz(path, y_train, y_test=(0, 1)):
 def test_only_labelled_rows_validate(tmp_path):
     path = write_npz(tmp_path / "own.npz", [0, -1, 1, 2, -1, 1, -1])
     d = datasets.load(config("npz", path, valid=2))
-    assert d.valid.y.tolist() == [2, 1]
+    assert d.validation.y.tolist() == [2, 1]
     assert d.train.y.tolist() == [0, -1, 1, -1, -1]
-    np.testing.assert_array_equal(d.valid.x[0], np.float32([12, 13, 14, 15]) / 255)
+    np.testing.assert_array_equal(d.validation.x[0], np.float32([12, 13, 14, 15]) / 255)
     assert d.classes == 3
     assert d.shape == (2, 2)
 
 
-def test_valid_may_not_take_all_the_labels(tmp_path):
+def test_the_validation_set_may_not_take_all_the_labels(tmp_path):
     path = write_npz(tmp_path / "own.npz", [0, -1, 1, -1])
     with pytest.raises(DataError, match=r"own\.npz has 2 labelled training images"):
         datasets.load(config("npz", path, valid=2))
@@ -211,11 +211,15 @@ def test_mnist(real_data):
     if not path.is_dir():
         pytest.skip(f"there is no mnist/ in {real_data.name}/")
     d = datasets.load(config("mnist", path, valid=10_000))
-    assert [len(s.y) for s in (d.train, d.valid, d.test)] == [50_000, 10_000, 10_000]
+    assert [len(s.y) for s in (d.train, d.validation, d.test)] == [
+        50_000,
+        10_000,
+        10_000,
+    ]
     assert d.train.x.shape[1] == 784
     assert d.shape == (28, 28)
     assert d.classes == 10
     # The last 10,000 validate, as everywhere.
-    assert d.valid.y[:5].tolist() == [3, 8, 6, 9, 6]
+    assert d.validation.y[:5].tolist() == [3, 8, 6, 9, 6]
     assert d.train.y[:5].tolist() == [5, 0, 4, 1, 9]
     assert d.test.y[:5].tolist() == [7, 2, 1, 0, 4]

@@ -1,4 +1,4 @@
-"""Products whose gradient is written in another way, against plain ones."""
+"""Products with a gradient written in another way, against plain ones."""
 
 import jax
 import jax.numpy as jnp

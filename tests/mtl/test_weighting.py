@@ -313,8 +313,8 @@ def test_a_plateau_lowers_the_weight():
 
 
 def test_the_ratio_is_training_over_validation_loss():
-    valid, own = np.array([[2.0, 1.0, 0.5]]), np.array([[2.5, 0.75, 0.1]])
-    found = observed(adaptive.ratio(), valid, own)[0]
+    validation, own = np.array([[2.0, 1.0, 0.5]]), np.array([[2.5, 0.75, 0.1]])
+    found = observed(adaptive.ratio(), validation, own)[0]
     np.testing.assert_allclose(found, [[0, 1], [0.25, 0.75], [0.8, 0.2]], 1e-6)
 
 

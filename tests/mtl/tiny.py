@@ -66,7 +66,7 @@ def evaluations(values):
 
 
 def arrays(state):
-    """All that training moves, parameters and velocities, by name."""
+    """All that training changes, parameters and velocities, by name."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 

@@ -117,12 +117,12 @@ def test_more_pairs_than_available_are_refused():
     ],
 )
 def test_a_share_of_the_pairs_becomes_the_validation_set(share, first, held_out):
-    train, valid = data.split_validation(numbered_examples(), share, first, "here")
-    assert ids(valid) == held_out
-    assert valid.pairs.all()
+    train, validation = data.split_validation(numbered_examples(), share, first, "here")
+    assert ids(validation) == held_out
+    assert validation.pairs.all()
     assert ids(train) == [i for i in range(11) if i not in held_out]
     same(
-        data.concatenate(train, valid),
+        data.concatenate(train, validation),
         numbered_examples().select(np.array(ids(train) + held_out)),
     )
 
@@ -130,8 +130,8 @@ def test_a_share_of_the_pairs_becomes_the_validation_set(share, first, held_out)
 def test_validation_takes_pairs_between_other_examples():
     """Here the first pairs are not the first rows."""
     e = numbered_examples().select(np.arange(11)[::-1])
-    train, valid = data.split_validation(e, 1 / 3, True, "here")
-    assert ids(valid) == [5, 4]
+    train, validation = data.split_validation(e, 1 / 3, True, "here")
+    assert ids(validation) == [5, 4]
     assert ids(train) == [10, 9, 8, 7, 6, 3, 2, 1, 0]
 
 

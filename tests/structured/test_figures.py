@@ -18,13 +18,13 @@ def test_mse_curves_are_means_over_seeds_with_a_band():
         rows({1: 0.4, 2: 0.2}) + rows({2: 1, 3: 0.1}, "train"),
         rows({1: 0.2, 2: 0.1}) + rows({2: 3, 3: 0.3, 4: 0.5}, "train"),
     ]
-    train, valid = figures.mse_curves({"MLP": seeds}).axes
-    assert (train.get_yscale(), valid.get_yscale()) == ("log", "log")
+    train, validation = figures.mse_curves({"MLP": seeds}).axes
+    assert (train.get_yscale(), validation.get_yscale()) == ("log", "log")
     assert train.lines[0].get_xdata().tolist() == [2, 3]
     assert train.lines[0].get_ydata() == pytest.approx([2, 0.2])
-    assert valid.lines[0].get_xdata().tolist() == [1, 2]
-    assert valid.lines[0].get_ydata() == pytest.approx([0.3, 0.15])
-    (band,) = valid.collections
+    assert validation.lines[0].get_xdata().tolist() == [1, 2]
+    assert validation.lines[0].get_ydata() == pytest.approx([0.3, 0.15])
+    (band,) = validation.collections
     corners = {tuple(v) for v in band.get_paths()[0].vertices.round(6)}
     assert corners == {(1, 0.2), (1, 0.4), (2, 0.1), (2, 0.2)}
 
@@ -33,18 +33,18 @@ def test_a_variant_has_one_colour_and_one_line_in_the_legend():
     both = [rows({1: 0.4, 2: 0.3}) + rows({1: 0.3, 2: 0.2}, "train")]
     runs = {"valid alone": [rows({1: 0.5, 2: 0.4})], "both": both}
     figure = figures.mse_curves(runs)
-    train, valid = figure.axes
+    train, validation = figure.axes
     assert [line.get_label() for line in train.lines] == ["both"]
-    assert train.lines[0].get_color() == valid.lines[1].get_color()
-    assert valid.lines[0].get_color() != valid.lines[1].get_color()
+    assert train.lines[0].get_color() == validation.lines[1].get_color()
+    assert validation.lines[0].get_color() != validation.lines[1].get_color()
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["valid alone", "both"]
 
 
 def test_a_single_value_is_a_dashed_line_across():
     runs = {"mean": [rows({0: 0.0080}), rows({0: 0.0082})]}
-    _, valid = figures.mse_curves(runs).axes
-    (line,) = valid.lines
+    _, validation = figures.mse_curves(runs).axes
+    (line,) = validation.lines
     assert line.get_linestyle() == "--"
     assert line.get_xdata() == [0, 1]
     assert line.get_ydata() == pytest.approx([0.0081, 0.0081])

@@ -73,7 +73,7 @@ def test_normalisers_by_hand():
     truth = np.zeros((1, 68, 2))
     truth[0, 36] = 10, 20
     truth[0, 45] = 13, 24
-    # Each pupil is the mean of six points, of which five stay at (0, 0).
+    # Each pupil is the mean of six points; five of them stay at (0, 0).
     box = np.array([[[7.0, 9.0], [10.0, 15.0], [8.0, 21.0]]])  # Sides of 3 and 12.
     assert metrics.inter_ocular(truth) == pytest.approx([5])
     assert metrics.inter_pupil(truth) == pytest.approx([5 / 6])

@@ -11,7 +11,7 @@ and [O, I]; a dense layer after the features has channels before rows and column
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def arrange(b: Backbone, weights: WeightsFile, classifier: bool = False) -> Para
     unexpected = arrays.keys() - names.values()
     if missing or unexpected:
         raise DataError(_misfit(b, weights, missing, sorted(unexpected)))
-    params: dict[str, Any] = {}
+    params: Params = {}
     for ours, like in expected.items():
         theirs = names[ours]
         params[ours] = _array(b, weights, ours, theirs, arrays[theirs], like.shape)

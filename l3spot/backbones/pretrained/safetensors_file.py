@@ -1,7 +1,6 @@
 """Reads and writes parameters as safetensors, with names joined by "/"."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -29,18 +28,19 @@ def load(path: Path, kind: str) -> tuple[Params, dict[str, str]]:
     Raises:
       DataError: the file is missing, broken or of another kind.
     """
-    flat, metadata = tensors(path)
+    arrays, metadata = tensors(path)
     stored_kind = metadata.get("kind")
     if stored_kind != kind:
         content = f"a {stored_kind}" if stored_kind else "something else"
         raise DataError(f"{path} holds {content}, not a {kind} of l3spot")
     try:
+        flat: Params = {**arrays}
         return unflatten(flat), metadata
     except IndexError as e:
         raise DataError(f"{path} has one array name that is a prefix of another") from e
 
 
-def tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Returns arrays and metadata of any safetensors file.
 
     Raises:

@@ -11,9 +11,9 @@ storages' keys, and for each key the number of its elements and the elements.
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -65,13 +65,13 @@ class _TensorRef:
     __slots__ = ("place",)
     place: tuple | None
 
-    def __new__(cls, data: "_TensorRef | None" = None, *_: Any) -> "_TensorRef":
+    def __new__(cls, data: "_TensorRef | None" = None, *_: object) -> "_TensorRef":
         tensor = super().__new__(cls)
         tensor.place = None if data is None else data.place
         return tensor
 
     @classmethod
-    def at(cls, *place: Any) -> "_TensorRef":
+    def at(cls, *place: object) -> "_TensorRef":
         tensor = cls()
         tensor.place = place[:4]
         return tensor
@@ -86,7 +86,7 @@ class _TensorRef:
 TensorRefs = dict[str, _TensorRef]
 
 # A pickle cannot change these objects for a later pickle.
-ALLOWED_GLOBALS: dict[tuple[str, str], Any] = {
+ALLOWED_GLOBALS: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _TensorRef.at,
     ("torch._utils", "_rebuild_tensor_v2"): _TensorRef.at,
@@ -106,14 +106,14 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(stream)
         self.storages: dict[str, _Storage] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) not in ALLOWED_GLOBALS:
             raise pickle.UnpicklingError(
                 f"it asks for {module}.{name}; a state dict is needed"
             )
         return ALLOWED_GLOBALS[module, name]
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: tuple) -> _Storage:
         what, kind, key, _, count, *view = pid
         if what != "storage" or kind not in DTYPES or any(v is not None for v in view):
             raise pickle.UnpicklingError(f"it has the storage {pid}")
@@ -173,7 +173,9 @@ def _stream(stream: IO[bytes]) -> tuple[TensorRefs, Arrays]:
     return refs, _arrays([unpickler.storages[key] for key in keys], read_storage)
 
 
-def _arrays(storages: Any, read_storage: Callable[[_Storage], bytes]) -> Arrays:
+def _arrays(
+    storages: Iterable[_Storage], read_storage: Callable[[_Storage], bytes]
+) -> Arrays:
     return {s.key: np.frombuffer(read_storage(s), DTYPES[s.kind]) for s in storages}
 
 

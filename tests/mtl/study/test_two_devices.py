@@ -43,7 +43,7 @@ def rows(folder):
 def test_each_report_of_a_sweep_is_an_evaluation_of_its_parameters(folder, images):
     with np.load(folder / "sweep.npz") as stored:
         found = traverse_util.unflatten_dict(dict(stored), sep="/")
-    held = {"valid": images.valid, "test": images.test}
+    held = {"valid": images.validation, "test": images.test}
     evaluate = experiment.make_evaluate(held, two_devices.config().model.activation)
     assert found.keys() == {"10", "20"}
     for epoch, seed in product(found, range(2)):
