@@ -20,6 +20,7 @@ from l3spot.ct.volumes import Volume
 from l3spot.localize import model
 from l3spot.projections import mip
 from l3spot.report import result
+from l3spot.vertebrae import model as vertebra_model
 
 END_DISTANCES_MM = (30, 60, 100)  # From L3 to the scan's end.
 SLICE_FACTORS = (3, 5)  # One slice of so many is kept.
@@ -35,12 +36,14 @@ def main() -> None:
     parser.add_argument("--scan", required=True, help="a folder, zip or NIfTI file")
     parser.add_argument("--l3", required=True, type=float, help="z of its L3, mm, LPS")
     parser.add_argument("--checkpoint", type=Path, default=model.PACKAGED_FILE)
+    parser.add_argument("--paper", action="store_true", help="the paper's method")
     args = parser.parse_args()
+    vertebrae = None if args.paper else vertebra_model.load()
     root = Path(args.scan)
     whole, net = scan.choose(scan.read(root), root), model.load(args.checkpoint)
     print("| variant | answer, z in mm | error, mm | confidence |\n|---|---|---|---|")
     for name, volume in variants(whole, args.l3):
-        l3_result = result.find_l3(net, mip.project(volume), volume)
+        l3_result = result.find_l3(net, mip.project(volume), volume, vertebrae)
         in_view = volume.z[0] <= args.l3 <= volume.z[-1]
         position, error = "not in view", ""
         if l3_result.status == result.IN_VIEW:

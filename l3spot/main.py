@@ -1,14 +1,15 @@
-"""Trains the network that finds L3 (system 3).
+"""Trains the networks that find L3 and the other vertebrae (system 3).
 
 python -m l3spot.main --config configs/l3spot/phantom.py --workdir runs/l3spot
+python -m l3spot.main --config configs/l3spot/vertebrae.py --workdir runs/vertebrae
 """
 
 from collections.abc import Sequence
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from l3spot.training import experiment
+from l3spot.training import experiment, vertebrae
 from mtl.host import launch
 
 
@@ -16,12 +17,28 @@ def train(arguments: Sequence[str]) -> str:
     """Trains from command-line flags and returns a summary."""
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
+    if args.config.get("stage") == vertebrae.STAGE:
+        return _train_vertebrae(args.config, args.workdir)
     summary = experiment.train_and_evaluate(args.config, args.workdir)
     errors = ", ".join(f"{k} {v:.4g}" for k, v in summary["confident"].items())
     return (
         f"On the validation set: {errors}.\n"
         f"{summary['total_seconds']:.0f} s on {summary['device']}; the model is "
         f"{args.workdir}/model.safetensors"
+    )
+
+
+def _train_vertebrae(config: ConfigDict, folder: str) -> str:
+    summary = vertebrae.train_and_evaluate(config, folder)
+    errors = [
+        f"{name} {key.removeprefix('valid/')} {value:.4g}"
+        for name in ("bodies", "ribs")
+        for key, value in summary[name]["best"].items()
+    ]
+    return (
+        f"On the validation sets: {', '.join(errors)}.\n"
+        f"{summary['total_seconds']:.0f} s on {summary['device']}; the model is "
+        f"{folder}/vertebrae.safetensors"
     )
 
 

@@ -28,14 +28,31 @@ from l3spot.localize import model
 from l3spot.localize.model import Model
 from l3spot.projections import dataset_layouts, mip
 from l3spot.projections.dataset_layouts import Case
-from l3spot.report import dicom_sr, html_page, result
+from l3spot.report import dicom_sr, files, html_page, picture, result
 from l3spot.report.result import L3Result
-from l3spot.report.results_file import ResultRow
+from l3spot.report.results_file import LevelRow, ResultRow
+from l3spot.vertebrae import levels
+from l3spot.vertebrae import model as vertebra_model
+from l3spot.vertebrae.model import VertebraModel
 from mtl.host import launch, workdir
-from mtl.host.errors import DataError
+from mtl.host.errors import ConfigError, DataError
 
 FAILED = "failed"
+VERTEBRAE, PAPER = METHODS = ("vertebrae", "paper")
+LEVELS = levels.NAMES[levels.NAMES.index("T10") : levels.NAMES.index("L5") + 1]
 SUFFIXES = (".json", ".png", ".mrk.json", ".dcm", ".sr.dcm", ".sc.dcm")
+
+
+class Models(NamedTuple):
+    """The networks of a run.
+
+    Attributes:
+      l3: finds L3 in the frontal projection.
+      vertebrae: finds all vertebrae near it; None with the paper's method.
+    """
+
+    l3: Model
+    vertebrae: VertebraModel | None
 
 
 class PredictOptions(NamedTuple):
@@ -45,11 +62,15 @@ class PredictOptions(NamedTuple):
       series: a SeriesInstanceUID or file name; "" selects the longest volume.
       copy_slice: copy the DICOM file of the slice, with the patient's header.
       dicom: write a report and the picture with the scan's patient; see `dicom_sr`.
+      level: the vertebra, one of `LEVELS`.
+      method: one of `METHODS`. The paper's finds L3 alone, in the frontal projection.
     """
 
     series: str = ""
     copy_slice: bool = False
     dicom: bool = False
+    level: str = "L3"
+    method: str = VERTEBRAE
 
 
 DEFAULT_OPTIONS = PredictOptions()
@@ -75,29 +96,40 @@ def predict(
       The rows of results.csv.
 
     Raises:
-      ConfigError: an option needs a package that is not installed.
+      ConfigError: an option needs a package that is not installed, or the paper's
+        method is to find another vertebra than L3.
       DataError: there are no scans, or the model is missing or broken.
       WorkdirError: `out` lies in `scans`, or cannot be written.
     """
     scans, out = Path(scans), Path(out)
     if options.dicom:
         dicom_sr.check()
-    net = model.load(Path(checkpoint))
+    if options.method == PAPER and options.level != "L3":
+        raise ConfigError(
+            f"--level={options.level} needs --method={VERTEBRAE}; the paper's method "
+            "finds L3 alone"
+        )
+    vertebrae = vertebra_model.load() if options.method == VERTEBRAE else None
+    models = Models(model.load(Path(checkpoint)), vertebrae)
     cases = dataset_layouts.find(scans, layout or dataset_layouts.detect(scans))
     workdir.check_apart(out, scans, "scans")
     workdir.make(out, f"--out={out}")
     rows: list[ResultRow] = []
+    level_rows: list[LevelRow] = []
     for case in tqdm(cases, unit="scan", disable=None):
-        rows.append(_predict_scan(case, out, net, options))
+        row, found = _predict_scan(case, out, models, options)
+        rows.append(row)
+        level_rows += found
         workdir.write_csv(out / "results.csv", ResultRow._fields, rows)
-    workdir.write_text(out / "index.html", html_page.render(rows, net.about))
+        workdir.write_csv(out / "levels.csv", LevelRow._fields, level_rows)
+    workdir.write_text(out / "index.html", html_page.render(rows, models.l3.about))
     return rows
 
 
 def _predict_scan(
-    case: Case, out: Path, net: Model, options: PredictOptions
-) -> ResultRow:
-    """Finds L3 in a scan, writes its files and returns its row."""
+    case: Case, out: Path, models: Models, options: PredictOptions
+) -> tuple[ResultRow, list[LevelRow]]:
+    """Finds L3 in a scan, writes its files and returns its rows."""
     start = time.perf_counter()
     row = ResultRow(case.name)
     for suffix in SUFFIXES:
@@ -114,15 +146,19 @@ def _predict_scan(
     except DataError as e:
         why = "; ".join(line.strip() for line in str(e).splitlines())
         seconds = round(time.perf_counter() - start, 2)
-        return row._replace(status=FAILED, why=why, seconds=seconds)
-    l3_result = result.find_l3(net, projection, volume)
+        return row._replace(status=FAILED, why=why, seconds=seconds), []
+    l3_result = result.find_l3(
+        models.l3, projection, volume, models.vertebrae, options.level
+    )
     seconds = round(time.perf_counter() - start, 2)
     row = result.add_result(row, l3_result, volume)._replace(seconds=seconds)
-    png = result.draw_png(case.name, projection, l3_result)
-    refused = _write_dicom(case.name, out, options, volume, l3_result, png, net.about)
-    row = row._replace(warnings="; ".join([*volume.warnings, *refused]))
-    result.write_files(out, case.name, row, projection, l3_result, png)
-    return row
+    png = picture.draw_png(case.name, projection, l3_result)
+    about = models.l3.about
+    refused = _write_dicom(case.name, out, options, volume, l3_result, png, about)
+    warnings = [*volume.warnings, *l3_result.warnings, *refused]
+    row = row._replace(warnings="; ".join(warnings))
+    files.write(out, case.name, row, projection, l3_result, png)
+    return row, files.level_rows(case.name, l3_result)
 
 
 def _write_dicom(
@@ -153,14 +189,16 @@ def launcher(arguments: Sequence[str]) -> str:
     """
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
-    options = PredictOptions(args.series, args.copy_slice, args.dicom)
+    options = PredictOptions(
+        args.series, args.copy_slice, args.dicom, args.level, args.method
+    )
     rows = predict(args.scans, args.out, args.checkpoint, args.layout, options)
     statuses = [row.status for row in rows]
     in_view = statuses.count(result.IN_VIEW)
     not_in_view = statuses.count(result.NOT_IN_VIEW)
     summary = (
-        f"L3 found in {in_view} of {len(rows)} scans, not in view in {not_in_view}; "
-        f"see {Path(args.out) / 'index.html'}"
+        f"{args.level} found in {in_view} of {len(rows)} scans, not in view in "
+        f"{not_in_view}; see {Path(args.out) / 'index.html'}"
     )
     failed = len(rows) - in_view - not_in_view
     if failed:
@@ -180,6 +218,14 @@ if __name__ == "__main__":
         "",
         ["", *dataset_layouts.LAYOUTS[:-1]],
         "The layout of the folder of scans.",
+    )
+    flags.DEFINE_enum("level", "L3", LEVELS, "The vertebra.")
+    flags.DEFINE_enum(
+        "method",
+        VERTEBRAE,
+        METHODS,
+        "Find all vertebrae in a sagittal picture, or L3 alone in the frontal "
+        "projection, as in the paper.",
     )
     flags.DEFINE_bool(
         "copy_slice", False, "Copy the slice's DICOM file, with the patient's header."

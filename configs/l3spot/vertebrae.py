@@ -1,4 +1,4 @@
-"""The network that finds vertebral bodies in sagittal pictures, trained on phantoms.
+"""The networks that find vertebral bodies and ribs, trained on phantoms.
 
     python -m l3spot.main --config configs/l3spot/vertebrae.py --workdir runs/vertebrae
 
@@ -17,4 +17,5 @@ def get_config(variant: str = "") -> ConfigDict:
     c = vertebrae.default()
     if variant == "smoke":
         c.data.count, c.data.validation, c.epochs = 24, 8, 1
+        c.ribs.count, c.ribs.epochs = 6, 1
     return c

@@ -48,7 +48,7 @@ def pixels_per_cell(at: np.ndarray, cell_mm: float) -> int:
 
 
 def cell_positions(at: np.ndarray, cell_mm: float) -> np.ndarray:
-    """Returns the middles of the averaged pixels; pixels that are left over have none."""
+    """Returns the middles of the averaged pixels, without pixels that are left over."""
     count = pixels_per_cell(at, cell_mm)
     whole = len(at) // count * count
     return at[:whole].reshape(-1, count).mean(1)
@@ -90,9 +90,7 @@ def _mean(values: np.ndarray, down: int, across: int) -> np.ndarray:
     return sum(parts[1:], parts[0]) / len(parts)
 
 
-def assemble(
-    cuts: Sequence[Cut], z: np.ndarray, y: np.ndarray, x: np.ndarray
-) -> Band:
+def assemble(cuts: Sequence[Cut], z: np.ndarray, y: np.ndarray, x: np.ndarray) -> Band:
     """Puts the cuts of slices with the same pixels at heights z into one band."""
     first = min(c.first for c in cuts)
     width = max(c.first + c.hu.shape[1] for c in cuts) - first

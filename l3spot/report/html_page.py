@@ -12,6 +12,7 @@ COLUMN_CLASSES = {
     "scan": "",
     "status": "",
     "confidence": "number",
+    "numbering": "",
     "z_mm": "number",
     "slice_index": "number",
     "warnings": "text",

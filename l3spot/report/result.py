@@ -1,12 +1,9 @@
-"""Finds L3 in a scan, and writes the result as JSON, PNG and 3D Slicer markups."""
+"""Finds L3, or another vertebra, in a scan."""
 
-import io
-import json
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from l3spot.ct.volumes import Volume
 from l3spot.localize import preprocess, window_search
@@ -14,11 +11,14 @@ from l3spot.localize.model import MIN_CONFIDENCE, Model
 from l3spot.localize.window_search import L3Estimate, WindowOffsets
 from l3spot.projections.mip import Projection
 from l3spot.report.results_file import ResultRow
-from mtl.host import workdir
+from l3spot.vertebrae import locate
+from l3spot.vertebrae.levels import AMBIGUOUS, PICTURE, Level
+from l3spot.vertebrae.locate import Spine
+from l3spot.vertebrae.model import VertebraModel
 
 IN_VIEW, NOT_IN_VIEW = "found", "not in view"
-LOW_HU, HIGH_HU = -100.0, 900.0  # Black and white in pictures.
-PROJECTION_HEIGHT_INCHES = 4.6
+FRONTAL_ALONE = "the position is that of the frontal projection alone"
+NO_SPINE = f"fewer than two vertebrae are seen in the sagittal picture; {FRONTAL_ALONE}"
 
 
 class L3Result(NamedTuple):
@@ -26,12 +26,15 @@ class L3Result(NamedTuple):
 
     Attributes:
       status: IN_VIEW or NOT_IN_VIEW.
-      z_mm: of L3, LPS.
-      row_mm: L3 below the top of the projection.
-      slice_index: the slice nearest to L3, counted from the feet, from 0.
-      confidence: the probability that the position is right.
-      offsets: the window offsets.
-      estimate: the estimate from the offsets.
+      z_mm: of the middle of the vertebra's body, LPS.
+      row_mm: this middle, below the top of the projection.
+      slice_index: the slice nearest to it, counted from the feet, from 0.
+      confidence: the probability that it is the right vertebra.
+      offsets: the window offsets in the frontal projection.
+      estimate: L3 from these offsets.
+      level: the vertebra's name.
+      spine: all vertebrae; None with the paper's method, or if they are not seen.
+      warnings: messages for the user.
     """
 
     status: str
@@ -41,10 +44,77 @@ class L3Result(NamedTuple):
     confidence: float
     offsets: WindowOffsets
     estimate: L3Estimate
+    level: str = "L3"
+    spine: Spine | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def levels(self) -> list[Level]:
+        """All named vertebrae."""
+        return [] if self.spine is None else self.spine.numbering.levels
 
 
-def find_l3(model: Model, projection: Projection, volume: Volume) -> L3Result:
-    """Finds L3 in a projection with 1 mm rows."""
+def find_l3(
+    model: Model,
+    projection: Projection,
+    volume: Volume,
+    vertebrae: VertebraModel | None = None,
+    level: str = "L3",
+) -> L3Result:
+    """Finds a vertebra in a projection with 1 mm pixels.
+
+    Args:
+      model: finds L3 in the frontal projection (the paper's method).
+      projection: of the volume.
+      volume: the scan.
+      vertebrae: finds and names all vertebrae near it; None leaves this out.
+      level: the name of the vertebra; another one than L3 needs `vertebrae`.
+    """
+    coarse = find_coarse(model, projection, volume)
+    if vertebrae is None:
+        return coarse
+    spine = locate.locate(vertebrae, projection, coarse.z_mm, coarse.confidence)
+    if spine is not None:
+        return _refine(coarse, spine, projection, volume, level)
+    status = coarse.status if level == "L3" else NOT_IN_VIEW
+    warnings = (NO_SPINE,) if coarse.status == IN_VIEW else ()
+    return coarse._replace(status=status, level=level, warnings=warnings)
+
+
+def _refine(
+    coarse: L3Result, spine: Spine, projection: Projection, volume: Volume, level: str
+) -> L3Result:
+    """Replaces the position in the frontal projection by that of a named vertebra."""
+    coarse = coarse._replace(level=level, spine=spine)
+    numbering = spine.numbering
+    found = next((v for v in numbering.levels if v.name == level), None)
+    counted = numbering.basis not in (AMBIGUOUS, PICTURE)
+    if found is None or not (coarse.status == IN_VIEW or counted):
+        return _without_vertebra(coarse, numbering.levels)
+    row_mm = float(projection.z[0]) + 0.5 - found.z_mm
+    return coarse._replace(
+        status=IN_VIEW,
+        z_mm=found.z_mm,
+        row_mm=row_mm,
+        slice_index=nearest_slice(volume, found.z_mm),
+        confidence=numbering.probability,
+    )
+
+
+def _without_vertebra(coarse: L3Result, levels: Sequence[Level]) -> L3Result:
+    """Returns the result if the vertebra is not among those that are seen."""
+    if coarse.status != IN_VIEW:
+        return coarse
+    names = ", ".join(v.name for v in levels)
+    if coarse.level == "L3":
+        warning = f"L3 is not seen among {names}; {FRONTAL_ALONE}"
+        return coarse._replace(warnings=(warning,))
+    warning = f"{coarse.level} is not seen; in view are {names}"
+    return coarse._replace(status=NOT_IN_VIEW, warnings=(warning,))
+
+
+def find_coarse(model: Model, projection: Projection, volume: Volume) -> L3Result:
+    """Finds L3 in the frontal projection alone."""
     hu = preprocess.crop_to_spine(preprocess.downsample(projection.frontal))
     x = preprocess.to_grey(hu, model.low_hu, model.high_hu)
     offsets = model.window_offsets(x)
@@ -52,16 +122,26 @@ def find_l3(model: Model, projection: Projection, volume: Volume) -> L3Result:
     confidence = model.calibration(estimate.confidence_features)
     # Row r of the projection spans r to r + 1 mm.
     z_mm = float(projection.z[0]) + 0.5 - estimate.row_mm
-    slice_index = int(np.abs(volume.z - z_mm).argmin())
     status = IN_VIEW if confidence >= MIN_CONFIDENCE else NOT_IN_VIEW
     return L3Result(
-        status, z_mm, estimate.row_mm, slice_index, confidence, offsets, estimate
-    )
+        status, z_mm, estimate.row_mm, nearest_slice(volume, z_mm), confidence,
+        offsets, estimate,
+    )  # fmt: skip
+
+
+def nearest_slice(volume: Volume, z_mm: float) -> int:
+    """Returns the index of the slice nearest to a height."""
+    return int(np.abs(volume.z - z_mm).argmin())
 
 
 def add_result(row: ResultRow, result: L3Result, volume: Volume) -> ResultRow:
     """Returns a row with the result; it has a position only if L3 is in view."""
-    row = row._replace(status=result.status, confidence=round(result.confidence, 4))
+    row = row._replace(
+        status=result.status,
+        level=result.level,
+        confidence=round(result.confidence, 4),
+        numbering="" if result.spine is None else result.spine.numbering.basis,
+    )
     if result.status != IN_VIEW:
         return row
     nearest = volume.slices[result.slice_index]
@@ -72,85 +152,20 @@ def add_result(row: ResultRow, result: L3Result, volume: Volume) -> ResultRow:
         slice_z_mm=round(float(volume.z[result.slice_index]), 3),
         file=str(nearest.file),
         sop_instance_uid=nearest.sop_instance_uid,
+        frontal_z_mm=round(frontal_z_mm(result), 2),
+        other_z_mm=other_z_mm(result),
     )
 
 
-def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
-    """Draws the projection with L3's row, the window offsets and the correlation."""
-    rows, columns = projection.frontal.shape
-    width = float(np.clip(PROJECTION_HEIGHT_INCHES * columns / rows, 2, 12))
-    figure = Figure(
-        figsize=(width + 4.5, PROJECTION_HEIGHT_INCHES + 0.9), layout="constrained"
-    )
-    image, offsets, correlation = figure.subplots(
-        1, 3, sharey=True, width_ratios=[width / 1.7, 1, 1]
-    )
-    grey = np.clip((projection.frontal - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1)
-    image.imshow(grey, cmap="gray", extent=(0, columns, rows, 0), aspect="auto")
-    row_mm = result.offsets.row_mm
-    offsets.plot(result.offsets.offset_mm, row_mm, lw=1)
-    offsets.set(xlabel="L3 is below, mm", xlim=(-70, 70))
-    correlation.plot(result.estimate.correlation, row_mm, lw=1)
-    correlation.set(
-        xlabel="correlation with the ramp", xlim=(-1.2, 1.2), ylim=(rows, 0)
-    )
-    for ax in (offsets, correlation):
-        ax.axvline(0, color="0.7", lw=0.8)
-    in_view = result.status == IN_VIEW
-    for ax in (image, offsets, correlation):
-        ax.axhline(
-            result.row_mm,
-            color="tab:red" if in_view else "0.6",
-            lw=1,
-            ls="-" if in_view else ":",
-        )
-    image.set(xticks=[], ylabel="mm from the top")
-    figure.suptitle(f"{name}: {_title(result)}", fontsize=10)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=100)
-    return content.getvalue()
+def frontal_z_mm(result: L3Result) -> float:
+    """Returns z of L3 in the frontal projection alone."""
+    return result.z_mm + result.row_mm - result.estimate.row_mm
 
 
-def _title(result: L3Result) -> str:
-    if result.status == IN_VIEW:
-        return f"L3 at z = {result.z_mm:.1f} mm, confidence {result.confidence:.2f}"
-    confidence = f"confidence {result.confidence:.2f} is below {MIN_CONFIDENCE:g}"
-    return f"L3 is not in view: {confidence}"
-
-
-def slicer_markups(name: str, result: L3Result, x_mm: float, y_mm: float) -> str:
-    """Returns 3D Slicer markups (schema 1.0.0) with one point in LPS, mm."""
-    point = {
-        "id": "1",
-        "label": f"L3 {name}",
-        "position": [x_mm, y_mm, round(result.z_mm, 3)],
-        "visibility": True,
-        "positionStatus": "defined",
-    }
-    markup = {"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": [point]}
-    schema = (
-        "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/"
-        "Markups/Resources/Schema/markups-schema-v1.0.0.json#"
-    )
-    return json.dumps({"@schema": schema, "markups": [markup]}, indent=2) + "\n"
-
-
-def write_files(
-    out: Path,
-    name: str,
-    row: ResultRow,
-    projection: Projection,
-    result: L3Result,
-    png: bytes,
-) -> None:
-    """Writes NAME.png, then NAME.mrk.json if L3 is in view, then NAME.json.
-
-    Raises:
-      WorkdirError: a file cannot be written.
-    """
-    workdir.write_bytes(out / f"{name}.png", png)
-    if result.status == IN_VIEW:
-        middle_mm = float(projection.x.mean()), float(projection.y.mean())
-        markups = slicer_markups(name, result, *middle_mm)
-        workdir.write_text(out / f"{name}.mrk.json", markups)
-    workdir.write_json(out / f"{name}.json", workdir.cells(row))
+def other_z_mm(result: L3Result) -> float | None:
+    """Returns z of the second candidate if the numbering is ambiguous."""
+    if result.spine is None or result.spine.numbering.basis != AMBIGUOUS:
+        return None
+    numbering = result.spine.numbering
+    shift_mm = result.z_mm - numbering.l3_z_mm
+    return round(numbering.other_z_mm + shift_mm, 2)

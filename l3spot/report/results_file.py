@@ -14,15 +14,20 @@ class ResultRow(NamedTuple):
     Attributes:
       scan: the scan's name.
       status: "found", "not in view" or "failed".
-      confidence: the probability that L3 is in view and found to 10 mm.
-      z_mm: of the middle of L3's body, LPS.
-      row: L3 below the top of the projection, mm.
-      slice_index: the slice nearest to L3, counted from the feet, from 0.
+      level: the vertebra that was searched, usually L3.
+      confidence: the probability that it is the right vertebra.
+      numbering: what the name rests on, see `vertebrae.levels`; "" with the paper's
+        method, or if no vertebrae are seen.
+      z_mm: of the middle of the vertebra's body, LPS.
+      row: this middle below the top of the projection, mm.
+      slice_index: the slice nearest to it, counted from the feet, from 0.
       slice_z_mm: z of this slice.
       slice_mm: the usual distance between slices.
       low_mm: z of the lowest slice.
-      file: the file of the slice nearest to L3.
+      file: the file of the slice nearest to it.
       sop_instance_uid: the UID of this slice.
+      frontal_z_mm: of L3 from the frontal projection alone.
+      other_z_mm: of the second candidate if the numbering is ambiguous.
       series: the SeriesInstanceUID.
       warnings: messages for the user, separated by semicolons.
       why: the reason of a failure.
@@ -31,7 +36,9 @@ class ResultRow(NamedTuple):
 
     scan: str
     status: str = ""
+    level: str = ""
     confidence: float | None = None
+    numbering: str = ""
     z_mm: float | None = None
     row: float | None = None
     slice_index: int | None = None
@@ -40,10 +47,32 @@ class ResultRow(NamedTuple):
     low_mm: float | None = None
     file: str = ""
     sop_instance_uid: str = ""
+    frontal_z_mm: float | None = None
+    other_z_mm: float | None = None
     series: str = ""
     warnings: str = ""
     why: str = ""
     seconds: float | None = None
+
+
+class LevelRow(NamedTuple):
+    """A row of levels.csv: a vertebra of a scan.
+
+    Attributes:
+      scan: the scan's name.
+      level: the vertebra's name.
+      z_mm: of the middle of its body, LPS.
+      upper_mm: z of the middle of its upper end plate.
+      lower_mm: z of the middle of its lower end plate.
+      probability: that there is a body.
+    """
+
+    scan: str
+    level: str
+    z_mm: float
+    upper_mm: float
+    lower_mm: float
+    probability: float
 
 
 class PredictedPosition(NamedTuple):

@@ -26,7 +26,13 @@ LUMBAR_COUNTS = {5: 0.92, 6: 0.05, 4: 0.03}
 LAST_RIBS = {3: 0.92, 4: 0.04, 2: 0.04}
 MIN_RIB, MAX_RIB = 0.05, 0.95  # Probabilities of ribs are not believed beyond these.
 SURE = 0.8  # Of less probable numberings, both candidates are reported.
-BOTH, RIBS, SACRUM, PICTURE, AMBIGUOUS = "both", "ribs", "sacrum", "picture", "ambiguous"
+BOTH, RIBS, SACRUM, PICTURE, AMBIGUOUS = (
+    "both",
+    "ribs",
+    "sacrum",
+    "picture",
+    "ambiguous",
+)
 INFORMATIVE = 5.0  # Evidence counts as used if it changes the odds by this factor.
 
 
@@ -34,12 +40,13 @@ class Level(NamedTuple):
     """A vertebra of a scan.
 
     name: such as L3 or S1.
-    z_mm: of the middle of its body, LPS.
+    y_mm, z_mm: of the middle of its body, LPS.
     upper_mm, lower_mm: z of the middles of its end plates.
     probability: of the body, from the network.
     """
 
     name: str
+    y_mm: float
     z_mm: float
     upper_mm: float
     lower_mm: float
@@ -119,9 +126,7 @@ def number(
 
 def _basis(sacrum: np.ndarray, ribs: np.ndarray) -> str:
     """Returns which evidence [H] prefers one hypothesis."""
-    by_sacrum, by_ribs = (
-        e.max() > INFORMATIVE * np.median(e) for e in (sacrum, ribs)
-    )
+    by_sacrum, by_ribs = (e.max() > INFORMATIVE * np.median(e) for e in (sacrum, ribs))
     if by_sacrum and by_ribs:
         return BOTH
     return SACRUM if by_sacrum else RIBS if by_ribs else PICTURE
@@ -174,6 +179,7 @@ def rib_evidence(index: np.ndarray, probability: np.ndarray) -> np.ndarray:
 
 
 def _level(name: str, body: Body) -> Level:
-    return Level(
-        name, body.z_mm, float(body.upper[1]), float(body.lower[1]), body.probability
+    y_mm, upper_mm, lower_mm = map(
+        float, (body.middle[0], body.upper[1], body.lower[1])
     )
+    return Level(name, y_mm, body.z_mm, upper_mm, lower_mm, body.probability)

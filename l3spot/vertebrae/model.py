@@ -1,17 +1,19 @@
-"""The packaged network that finds vertebral bodies, trained on phantoms alone."""
+"""The packaged networks that find vertebral bodies and ribs, trained on phantoms."""
 
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from scipy.special import expit
 
 from l3spot.backbones.pretrained import safetensors_file
-from l3spot.vertebrae import bodies, slab
+from l3spot.projections.mip import Projection
+from l3spot.vertebrae import bodies, ribs, slab
 from l3spot.vertebrae.bodies import Chain
 from l3spot.vertebrae.network import VertebraNetwork
+from l3spot.vertebrae.ribs import RibNetwork
 from l3spot.vertebrae.slab import COLUMNS, ROWS, Slab
 from mtl.engine.task import Params
 from mtl.host.errors import DataError
@@ -22,20 +24,19 @@ PACKAGED_FILE = Path(__file__).with_name("phantoms.safetensors")
 PIXELS_MM = (1.5, 0.9)
 # Of tiles, above the middle, in heights of a tile.
 TILE_OFFSETS = (0.33, 0.0, -0.33)
+MAX_BODIES = 24  # Of a chain; its ribs are then looked at in one program.
 
 
 class VertebraModel(NamedTuple):
-    """A network and its parameters.
+    """Networks and their parameters.
 
     Attributes:
-      params: see `network`.
+      params: {"bodies": of `VertebraNetwork`, "ribs": of `RibNetwork`}.
       about: how the model was trained.
-      network: of the parameters.
     """
 
     params: Params
     about: str
-    network: VertebraNetwork = VertebraNetwork()
 
     def find(self, picture: Slab, z_mm: float) -> Chain:
         """Finds the chain of bodies around height z_mm."""
@@ -45,7 +46,7 @@ class VertebraModel(NamedTuple):
             for offset in TILE_OFFSETS
         ]
         grey = np.stack([tile.grey for tile in tiles])
-        maps = np.asarray(maps_of(self.network, self.params, grey))
+        maps = np.asarray(maps_of(self.params["bodies"], grey))
         count = len(TILE_OFFSETS)
         chains = [
             bodies.find(tiles[i : i + count], maps[i : i + count])
@@ -53,11 +54,27 @@ class VertebraModel(NamedTuple):
         ]
         return max(chains, key=lambda chain: chain.score)
 
+    def rib_probabilities(
+        self, projection: Projection, picture: Slab, chain: Chain
+    ) -> list[float]:
+        """Returns the probability that a body bears ribs, for each one above S1."""
+        halves = ribs.crops(projection, picture, chain)
+        padded = np.zeros((2 * MAX_BODIES, ribs.SIZE, ribs.SIZE), np.float32)
+        padded[: len(halves)] = halves[: 2 * MAX_BODIES]
+        logits = np.asarray(rib_logits(self.params["ribs"], padded))
+        return expit(logits.reshape(-1, 2).mean(1))[: len(halves) // 2].tolist()
 
-@partial(jax.jit, static_argnums=0)
-def maps_of(network: VertebraNetwork, params: Params, grey: jax.Array) -> jax.Array:
+
+@jax.jit
+def maps_of(params: Params, grey: jax.Array) -> jax.Array:
     """Returns the maps [B, ROWS / 2, COLUMNS / 2, MAPS] of tiles [B, ROWS, COLUMNS]."""
-    return network.apply({"params": params}, grey)
+    return jnp.asarray(VertebraNetwork().apply({"params": params}, grey))
+
+
+@jax.jit
+def rib_logits(params: Params, crops: jax.Array) -> jax.Array:
+    """Returns the logits [B] of ribs in crops [B, SIZE, SIZE]."""
+    return jnp.asarray(RibNetwork().apply({"params": params}, crops))
 
 
 def save(path: Path, model: VertebraModel) -> None:
@@ -84,4 +101,8 @@ def load(path: Path = PACKAGED_FILE) -> VertebraModel:
 
 def init(key: jax.Array) -> Params:
     """Returns random parameters."""
-    return VertebraNetwork().init(key, np.zeros((1, ROWS, COLUMNS)))["params"]
+    tiles, crops = np.zeros((1, ROWS, COLUMNS)), np.zeros((1, ribs.SIZE, ribs.SIZE))
+    return {
+        "bodies": VertebraNetwork().init(key, tiles)["params"],
+        "ribs": RibNetwork().init(jax.random.fold_in(key, 1), crops)["params"],
+    }

@@ -1,8 +1,8 @@
 """The network that finds vertebral bodies in a tile of a sagittal slab.
 
-It gives seven maps with pixels of `STRIDE` tile pixels. Three are logits: the middle of a
-body above the sacrum, the middle of S1, and any body above the sacrum. Four are votes:
-each pixel of a body votes for the middles of the body's two end plates.
+It gives seven maps with pixels of `STRIDE` tile pixels. Three are logits: the middle of
+a body above the sacrum, the middle of S1, and any body above the sacrum. Four are
+votes: each pixel of a body votes for the middles of the body's two end plates.
 """
 
 import flax.linen as nn

@@ -2,12 +2,13 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
 from l3spot.backbones.layers import Conv
-from l3spot.projections.mip import AIR_HU
+from l3spot.projections.mip import AIR_HU, Projection
+from l3spot.vertebrae.bodies import Chain
+from l3spot.vertebrae.slab import Slab
 
 SIZE = 32  # Rows and columns of a crop.
 # A crop, in distances between bodies: from above the body to below it, and from the
@@ -27,7 +28,7 @@ class RibNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, crops: jax.Array) -> jax.Array:
-        """Returns logits [B] that there is a rib, of crops [B, SIZE, SIZE] in [0, 1]."""
+        """Returns the logits [B] of a rib in crops [B, SIZE, SIZE] in [0, 1]."""
         x = crops[..., None] - 0.5
         for channels in self.channels:
             x = nn.relu(Conv(channels, 3)(x))
@@ -43,7 +44,8 @@ def crop(
 
     Args:
       frontal: HU [R, C], with square pixels.
-      row, column: of the middle of the body, in pixels.
+      row: of the middle of the body, in pixels.
+      column: of the middle of the body, in pixels.
       pitch: distance between bodies, in pixels.
       side: -1 for lower columns, 1 for higher ones.
 
@@ -57,13 +59,13 @@ def crop(
     return np.clip((hu - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1).astype(np.float32)
 
 
-def crops(
-    frontal: np.ndarray, rows: np.ndarray, columns: np.ndarray, pitch: np.ndarray
-) -> np.ndarray:
-    """Cuts both halves [N, 2, SIZE, SIZE] of vertebrae at rows and columns [N]."""
+def crops(projection: Projection, picture: Slab, chain: Chain) -> np.ndarray:
+    """Cuts the halves of the bodies above S1, [2 N, SIZE, SIZE]; right before left."""
     # Thin ribs are not lost between the pixels of a crop.
-    brightest = ndimage.maximum_filter(frontal, 2)
-    places = zip(rows, columns, pitch, strict=True)
-    return np.stack(
-        [[crop(brightest, *place, side) for side in (-1, 1)] for place in places]
-    )
+    brightest = ndimage.maximum_filter(projection.frontal, 2)
+    z = np.array([body.z_mm for body in chain.bodies if not body.is_s1])
+    x = np.interp(-z, -picture.z, picture.spine_x)
+    pitch = np.abs(np.gradient(z))
+    row, column = projection.z[0] - z, x - projection.x[0]  # Pixels of 1 mm.
+    places = list(zip(row, column, pitch, strict=True))
+    return np.stack([crop(brightest, *p, side) for p in places for side in (-1, 1)])

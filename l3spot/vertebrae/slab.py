@@ -1,4 +1,4 @@
-"""Makes a sagittal picture of a curved spine: the mean HU over a slab that follows it."""
+"""Makes a sagittal picture of a curved spine: the mean HU of a slab that follows it."""
 
 from typing import NamedTuple
 
@@ -44,9 +44,7 @@ def make(band: Band) -> Slab:
     for row, x in enumerate(spine_x):
         weight = _slab_weights(band.x, x)
         used = slice(*np.flatnonzero(weight)[[0, -1]] + np.array([0, 1]))
-        low, high = (
-            band.hu[below[row] + i][:, used] @ weight[used] for i in (0, 1)
-        )
+        low, high = (band.hu[below[row] + i][:, used] @ weight[used] for i in (0, 1))
         hu[row] = low + share[row] * (high - low)
     return Slab(hu, z, band.y, spine_x, follow(_bone(hu), band.y))
 

@@ -2,17 +2,20 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from l3spot.phantom import sagittal
-from l3spot.phantom.sagittal import PIXEL_MM, S1, Vertebrae
+from l3spot.phantom.sagittal import picture as phantom
+from l3spot.phantom.sagittal.picture import PIXEL_MM
+from l3spot.phantom.sagittal.spine import S1, Vertebrae
 from l3spot.vertebrae import slab
 from l3spot.vertebrae.network import STRIDE, VOTE_PX
 from l3spot.vertebrae.slab import COLUMNS, ROWS
 
-PEAK_SHARE, PEAK_MM = 0.16, 0.5  # Width of a peak: a share of the body's height, and mm.
+PEAK_SHARE, PEAK_MM = (
+    0.16,
+    0.5,
+)  # Width of a peak: a share of the body's height, and mm.
 EDGE_PX = (1, 3)  # End plates are so many rows and columns within a picture.
 EMPTY_HU = -1000  # Outside the scan.
 
@@ -53,7 +56,7 @@ class Maps(NamedTuple):
 
 def picture(key: Array) -> Picture:
     """Draws a phantom."""
-    hu, spine = sagittal.render(key, ROWS, COLUMNS, PIXEL_MM)
+    hu, spine = phantom.render(key, ROWS, COLUMNS, PIXEL_MM)
     share = (hu - slab.LOW_HU) / (slab.HIGH_HU - slab.LOW_HU)
     grey = jnp.rint(255 * jnp.clip(share, 0, 1)).astype(jnp.uint8)
     inside = _inside(hu, spine)

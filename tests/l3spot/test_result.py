@@ -11,7 +11,7 @@ from l3spot.localize import model
 from l3spot.localize.model import Calibration
 from l3spot.localize.window_search import MAX_OFFSET_MM, WindowOffsets
 from l3spot.projections.mip import Projection
-from l3spot.report import result
+from l3spot.report import picture, result
 from l3spot.report.results_file import ResultRow
 from tests.l3spot.test_dicom_sr_orientation import projection_of
 
@@ -81,7 +81,7 @@ def test_the_line_in_the_picture_lies_at_the_row(l3_mm, confidence):
     """Red where L3 is found, grey where it is not."""
     p = projection()
     got = result.find_l3(stub_model(l3_mm, confidence), p, SimpleNamespace(z=SLICES_MM))
-    drawn = png.imread(io.BytesIO(result.draw_png("a", p, got)))[..., :3]
+    drawn = png.imread(io.BytesIO(picture.draw_png("a", p, got)))[..., :3]
     panel = projection_of((255 * drawn).round())
     line = panel.mean(axis=1)
     at = int(line[:, 0].argmax())

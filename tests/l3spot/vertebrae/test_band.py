@@ -11,7 +11,7 @@ def grid(count, spacing, first=-100.0):
 
 def brute_force(hu, x, y, middle):
     """Means of whole cells, one at a time, of columns near the middle."""
-    down, across = (max(1, round(mm / s)) for mm, s in ((1, y[1] - y[0]), (2, x[1] - x[0])))  # fmt: skip
+    down, across = max(1, round(1 / (y[1] - y[0]))), max(1, round(2 / (x[1] - x[0])))
     columns = []
     for j in range(len(x) // across):
         cell = slice(j * across, (j + 1) * across)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy.special import logit
@@ -39,9 +41,7 @@ def maps_of(spine, pixel_mm=1.5, z0=0.0):
 @pytest.mark.parametrize("pixel_mm", [0.9, 1.5])
 def test_perfect_maps_give_the_spine_back(pixel_mm):
     scale = pixel_mm / 1.5
-    wanted = [
-        b._replace(upper=b.upper * scale, lower=b.lower * scale) for b in spine()
-    ]
+    wanted = [b._replace(upper=b.upper * scale, lower=b.lower * scale) for b in spine()]
     tile = Tile(np.zeros((ROWS, COLUMNS)), 0.0, 0.0, pixel_mm)
     chain = bodies.find([tile], maps_of(wanted, pixel_mm)[None])
     assert [b.is_s1 for b in chain.bodies] == [False] * 6 + [True]
@@ -71,7 +71,7 @@ def brute_force(found):
         subset.sort(key=lambda b: -b.z_mm)
         odds = [np.log(b.probability / (1 - b.probability + 1e-3)) for b in subset]
         score = sum(odds) + bodies.PRESENCE * len(subset)
-        score -= sum(bodies.penalty(a, b) for a, b in zip(subset, subset[1:]))
+        score -= sum(bodies.penalty(a, b) for a, b in itertools.pairwise(subset))
         if score > best_score:
             best, best_score = subset, score
     return best, best_score
@@ -84,10 +84,12 @@ def test_the_chain_is_the_best_of_all_subsets(seed):
     for body in spine():
         shift = rng.normal(0, 4, 2)
         p = float(rng.uniform(0.2, 0.99))
-        found.append(body._replace(upper=body.upper + shift, lower=body.lower + shift, probability=p))  # fmt: skip
+        moved = body._replace(upper=body.upper + shift, lower=body.lower + shift)
+        found.append(moved._replace(probability=p))
     for _ in range(3):  # Peaks that are no bodies.
         at = np.array([rng.uniform(0, 140), -rng.uniform(0, 250)])
-        found.append(Body(at + [0, 10], at - [0, 10], float(rng.uniform(0.15, 0.6))))
+        up = np.array([0, 10])
+        found.append(Body(at + up, at - up, float(rng.uniform(0.15, 0.6))))
     chain = bodies.best_chain(found)
     best, score = brute_force(found)
     np.testing.assert_allclose(chain.score, score)

@@ -1,0 +1,1 @@
+"""Random sagittal slabs of the spine, to train the network of vertebrae."""

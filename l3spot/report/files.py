@@ -1,0 +1,86 @@
+"""Writes the result of a scan as JSON, PNG and 3D Slicer markups."""
+
+import json
+from pathlib import Path
+from typing import TypedDict
+
+from l3spot.projections.mip import Projection
+from l3spot.report.result import IN_VIEW, L3Result
+from l3spot.report.results_file import LevelRow, ResultRow
+from mtl.host import workdir
+
+
+class MarkupPoint(TypedDict):
+    """A point of 3D Slicer markups, in LPS, mm."""
+
+    id: str
+    label: str
+    position: list[float]
+    visibility: bool
+    positionStatus: str
+
+
+def level_rows(name: str, result: L3Result) -> list[LevelRow]:
+    """Returns the rows of levels.csv of a scan."""
+    return [
+        LevelRow(
+            name,
+            level.name,
+            round(level.z_mm, 2),
+            round(level.upper_mm, 2),
+            round(level.lower_mm, 2),
+            round(level.probability, 4),
+        )
+        for level in result.levels
+    ]
+
+
+def slicer_markups(name: str, result: L3Result, projection: Projection) -> str:
+    """Returns 3D Slicer markups (schema 1.0.0) with a point for each vertebra.
+
+    Without `result.spine`, the one point is in the middle of the projections.
+    """
+    if result.spine is None:
+        middle_mm = float(projection.x.mean()), float(projection.y.mean())
+        places = [(result.level, *middle_mm, result.z_mm)]
+    else:
+        spine = result.spine
+        places = [(v.name, spine.x_mm(v.z_mm), v.y_mm, v.z_mm) for v in result.levels]
+    points: list[MarkupPoint] = [
+        {
+            "id": str(i),
+            "label": f"{level} {name}",
+            "position": [round(x, 3), round(y, 3), round(z, 3)],
+            "visibility": True,
+            "positionStatus": "defined",
+        }
+        for i, (level, x, y, z) in enumerate(places, start=1)
+    ]
+    markup = {"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": points}
+    schema = (
+        "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/"
+        "Markups/Resources/Schema/markups-schema-v1.0.0.json#"
+    )
+    return json.dumps({"@schema": schema, "markups": [markup]}, indent=2) + "\n"
+
+
+def write(
+    out: Path,
+    name: str,
+    row: ResultRow,
+    projection: Projection,
+    result: L3Result,
+    png: bytes,
+) -> None:
+    """Writes NAME.png, then NAME.mrk.json if L3 is in view, then NAME.json.
+
+    Raises:
+      WorkdirError: a file cannot be written.
+    """
+    workdir.write_bytes(out / f"{name}.png", png)
+    if result.status == IN_VIEW:
+        markups = slicer_markups(name, result, projection)
+        workdir.write_text(out / f"{name}.mrk.json", markups)
+    levels = [v._asdict() for v in level_rows(name, result)]
+    content = workdir.cells(row) | {"levels": levels}
+    workdir.write_json(out / f"{name}.json", content)

@@ -1,0 +1,112 @@
+"""Draws the picture of a result: frontal and sagittal view, with all vertebrae."""
+
+import io
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from l3spot.localize.model import MIN_CONFIDENCE
+from l3spot.projections.mip import Projection
+from l3spot.report.result import IN_VIEW, L3Result
+
+LOW_HU, HIGH_HU = -100.0, 900.0  # Black and white in the frontal projection.
+SLAB_LOW_HU, SLAB_HIGH_HU = -150.0, 450.0  # Black and white in the sagittal slab.
+HEIGHT_INCHES = 4.6
+SLAB_HALF_WIDTH_MM = 75.0  # Of the sagittal view, about the spine.
+FOUND_COLOUR, OTHER_COLOUR, ABSENT_COLOUR = "tab:red", "gold", "0.6"
+
+
+def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
+    """Draws the views with the vertebra's row, and the correlation."""
+    rows, columns = projection.frontal.shape
+    inches_per_mm = HEIGHT_INCHES / rows
+    widths = [float(np.clip(inches_per_mm * columns, 2, 12))]
+    if result.spine is not None:
+        widths.append(float(np.clip(2 * inches_per_mm * SLAB_HALF_WIDTH_MM, 1, 6)))
+    figure = Figure(
+        figsize=(sum(widths) + 2.6, HEIGHT_INCHES + 0.9), layout="constrained"
+    )
+    axes = figure.subplots(
+        1, len(widths) + 1, sharey=True, width_ratios=[*widths, 1.4], squeeze=False
+    )[0]
+    grey = np.clip((projection.frontal - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1)
+    axes[0].imshow(grey, cmap="gray", extent=(0, columns, rows, 0), aspect="auto")
+    if result.spine is not None:
+        _draw_levels(axes[0], projection, result)
+        _draw_slab(axes[1], projection, result)
+    _draw_correlation(axes[-1], result, rows)
+    _draw_row(axes, result)
+    axes[0].set(xticks=[], ylabel="mm from the top")
+    figure.suptitle(f"{name}: {_title(result)}", fontsize=10)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    return content.getvalue()
+
+
+def _draw_row(axes: list[Axes], result: L3Result) -> None:
+    in_view = result.status == IN_VIEW
+    for ax in axes:
+        ax.axhline(
+            result.row_mm,
+            color=FOUND_COLOUR if in_view else ABSENT_COLOUR,
+            lw=1,
+            ls="-" if in_view else ":",
+        )
+
+
+def _draw_correlation(ax: Axes, result: L3Result, rows: int) -> None:
+    ax.plot(result.estimate.correlation, result.offsets.row_mm, lw=1)
+    ax.set(xlabel="correlation", xlim=(-1.2, 1.2), ylim=(rows, 0))
+    ax.axvline(0, color="0.7", lw=0.8)
+
+
+def _draw_levels(ax: Axes, projection: Projection, result: L3Result) -> None:
+    """Marks the vertebrae on the spine of the frontal view."""
+    assert result.spine is not None
+    for level in result.levels:
+        x = result.spine.x_mm(level.z_mm) - projection.x[0]
+        row = projection.z[0] + 0.5 - level.z_mm
+        chosen = level.name == result.level and result.status == IN_VIEW
+        ax.plot(x, row, "o", ms=2.5, color=FOUND_COLOUR if chosen else OTHER_COLOUR)
+
+
+def _draw_slab(ax: Axes, projection: Projection, result: L3Result) -> None:
+    """Draws the sagittal view, and in it each vertebra between its end plates."""
+    assert result.spine is not None
+    slab, rows = result.spine.slab, len(projection.z)
+    grey = np.clip((slab.hu - SLAB_LOW_HU) / (SLAB_HIGH_HU - SLAB_LOW_HU), 0, 1)
+    spacing = slab.y[1] - slab.y[0]
+    extent = (slab.y[0] - spacing / 2, slab.y[-1] + spacing / 2, rows, 0)
+    ax.imshow(grey, cmap="gray", extent=extent, aspect="auto")
+    top_mm = projection.z[0] + 0.5
+    named = {(level.z_mm, level.name) for level in result.levels}
+    for body in result.spine.chain.bodies:
+        names = [name for z_mm, name in named if z_mm == body.z_mm]
+        chosen = result.level in names and result.status == IN_VIEW
+        colour = FOUND_COLOUR if chosen else OTHER_COLOUR
+        y, z = np.stack([body.upper, body.lower], 1)
+        ax.plot(y, top_mm - z, color=colour, lw=1.2)
+        for text in names:
+            place = (y.mean() + 0.75 * body.height_mm, top_mm - z.mean())
+            ax.annotate(text, place, color=colour, fontsize=6, va="center")
+    heights = [body.z_mm for body in result.spine.chain.bodies]
+    used = (slab.z <= max(heights)) & (slab.z >= min(heights))
+    middle_mm = float(np.median(slab.spine_y[used]))
+    ax.set(
+        xticks=[],
+        xlim=(middle_mm - SLAB_HALF_WIDTH_MM, middle_mm + SLAB_HALF_WIDTH_MM),
+    )
+
+
+def _title(result: L3Result) -> str:
+    if result.status != IN_VIEW:
+        confidence = f"confidence {result.confidence:.2f} is below {MIN_CONFIDENCE:g}"
+        return f"{result.level} is not in view: {confidence}"
+    numbering = ""
+    if result.spine is not None:
+        numbering = f" (numbering: {result.spine.numbering.basis})"
+    return (
+        f"{result.level} at z = {result.z_mm:.1f} mm, "
+        f"confidence {result.confidence:.2f}{numbering}"
+    )

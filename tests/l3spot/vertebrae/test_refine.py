@@ -1,0 +1,144 @@
+"""From the coarse position and the vertebrae to the result, with stubs."""
+
+import csv
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib import image as png
+
+from l3spot.report import files, picture, result
+from l3spot.report.results_file import ResultRow
+from l3spot.vertebrae import levels
+from mtl.host import workdir
+from tests.l3spot.test_result import stub_model
+from tests.l3spot.vertebrae.stub import (
+    PITCH_MM,
+    ROWS,
+    TOP_MM,
+    X_MM,
+    Y_MM,
+    StubVertebrae,
+    chain,
+    projection,
+)
+
+L3_MM = TOP_MM + 0.5 - 120.0
+SLICES_MM = TOP_MM - 0.4 - 3.0 * np.arange(80)[::-1]
+FIVE = L3_MM + PITCH_MM * np.array([2, 1, 0, -1, -2])  # L1 to L5.
+
+
+def volume():
+    slices = [
+        SimpleNamespace(file=f"f{n}", sop_instance_uid=f"1.{n}") for n in range(80)
+    ]
+    return SimpleNamespace(z=SLICES_MM, slices=slices)
+
+
+def find(z_mm=FIVE, s1=False, coarse_mm=126.0, confidence=0.9, ribs=(), level="L3"):
+    stub = StubVertebrae(chain(z_mm, s1), list(ribs))
+    return result.find_l3(
+        stub_model(coarse_mm, confidence), projection(), volume(), stub, level
+    )
+
+
+def test_the_middle_of_the_body_replaces_the_coarse_position():
+    got = find()
+    assert got.status == result.IN_VIEW
+    assert got.z_mm == pytest.approx(L3_MM)
+    assert got.row_mm == pytest.approx(120.0)
+    assert got.slice_index == np.abs(SLICES_MM - L3_MM).argmin()
+    assert got.confidence == got.spine.numbering.probability
+    row = result.add_result(ResultRow("a"), got, volume())
+    assert row.frontal_z_mm == pytest.approx(TOP_MM + 0.5 - 126.0)
+    assert row.numbering == levels.PICTURE
+    assert row.other_z_mm is None
+
+
+def test_the_papers_method_leaves_the_coarse_position():
+    got = result.find_l3(stub_model(126.0, 0.9), projection(), volume())
+    assert got.z_mm == pytest.approx(TOP_MM + 0.5 - 126.0)
+    assert (got.spine, got.levels) == (None, [])
+
+
+@pytest.mark.parametrize("level", ["L1", "L2", "L4", "L5"])
+def test_another_level_can_be_searched(level):
+    got = find(level=level)
+    steps = int(level[1]) - 3
+    assert got.z_mm == pytest.approx(L3_MM - steps * PITCH_MM)
+    row = result.add_result(ResultRow("a"), got, volume())
+    assert row.level == level
+    assert row.frontal_z_mm == pytest.approx(TOP_MM + 0.5 - 126.0)
+
+
+def test_a_level_out_of_view_is_not_found_and_the_others_are_named():
+    got = find(level="T11")
+    assert got.status == result.NOT_IN_VIEW
+    assert got.warnings == ("T11 is not seen; in view are L1, L2, L3, L4, L5",)
+
+
+def test_without_vertebrae_the_coarse_position_stays_with_a_warning():
+    got = find(FIVE[:1])
+    assert (got.status, got.row_mm) == (result.IN_VIEW, pytest.approx(126.0))
+    assert got.warnings == (result.NO_SPINE,)
+    assert find(FIVE[:1], level="L2").status == result.NOT_IN_VIEW
+
+
+def test_l3_beyond_the_bodies_stays_coarse_with_a_warning():
+    got = find(FIVE[:2])  # L1 and L2 alone.
+    assert (got.status, got.row_mm) == (result.IN_VIEW, pytest.approx(126.0))
+    assert "L3 is not seen among L1, L2" in got.warnings[0]
+
+
+def test_a_scan_without_l3_stays_without_it():
+    got = find(confidence=0.01)
+    assert (got.status, got.confidence) == (result.NOT_IN_VIEW, 0.01)
+    assert got.warnings == ()
+
+
+def test_ribs_and_sacrum_find_l3_where_the_frontal_picture_does_not():
+    six = np.append(FIVE, FIVE[-1] - PITCH_MM)
+    got = find(six, s1=True, confidence=0.2, ribs=[0.05] * 5)
+    assert got.status == result.IN_VIEW
+    assert got.z_mm == pytest.approx(L3_MM)
+
+
+def test_an_ambiguous_numbering_gives_both_candidates():
+    got = find(coarse_mm=120.0 + PITCH_MM / 2)
+    row = result.add_result(ResultRow("a"), got, volume())
+    assert row.numbering == levels.AMBIGUOUS
+    assert row.confidence < 0.6
+    candidates = sorted([row.z_mm, row.other_z_mm])
+    np.testing.assert_allclose(candidates, [L3_MM - PITCH_MM, L3_MM], atol=0.01)
+
+
+def test_files_hold_all_levels(tmp_path):
+    p, got = projection(), find()
+    row = result.add_result(ResultRow("a"), got, volume())
+    files.write(tmp_path, "a", row, p, got, picture.draw_png("a", p, got))
+    stored = json.loads((tmp_path / "a.json").read_text())
+    assert [v["level"] for v in stored["levels"]] == ["L1", "L2", "L3", "L4", "L5"]
+    markups = json.loads((tmp_path / "a.mrk.json").read_text())["markups"][0]
+    points = markups["controlPoints"]
+    assert [p["label"] for p in points] == ["L1 a", "L2 a", "L3 a", "L4 a", "L5 a"]
+    np.testing.assert_allclose(points[2]["position"], [X_MM, Y_MM, L3_MM], atol=1.5)
+    found = files.level_rows("a", got)
+    workdir.write_csv(tmp_path / "levels.csv", found[0]._fields, found)
+    with (tmp_path / "levels.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert float(rows[2]["z_mm"]) == pytest.approx(L3_MM, abs=0.01)
+    height = float(rows[2]["upper_mm"]) - float(rows[2]["lower_mm"])
+    assert height == pytest.approx(27.0, abs=0.02)
+
+
+def test_the_picture_shows_both_views_with_the_line_at_the_row():
+    """The line is red from the frontal view through the sagittal one."""
+    got = find()
+    content = picture.draw_png("a", projection(), got)
+    drawn = png.imread(io.BytesIO(content))[..., :3]
+    red = (drawn[..., 0] > 0.7) & (drawn[..., 1] < 0.35)
+    rows = np.flatnonzero(red.mean(1) > 0.5)
+    assert len(rows) in (1, 2, 3)
+    assert rows.mean() / len(drawn) == pytest.approx(120 / ROWS, abs=0.1)
