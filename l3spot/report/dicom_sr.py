@@ -1,7 +1,8 @@
 """Writes the result of a scan as DICOM objects for an archive: an SR and a capture.
 
-The report is a Comprehensive SR (template TID 1500) with the finding L3 vertebra, its z
-in mm and a reference to the slice. The picture is a secondary capture. Both copy the
+The report is a Comprehensive SR (template TID 1500). Its findings are the vertebrae
+with a code of SNOMED CT, each with its z in mm; L3, or the vertebra that was searched,
+also has a reference to its slice. The picture is a secondary capture. Both copy the
 patient and study of the scan, since an archive refuses them otherwise. They are marked
 as preliminary and not verified. highdicom, an optional dependency, builds them.
 """
@@ -92,7 +93,7 @@ def write(
         source = _read_header(file)
         made = {"sc": _secondary_capture(source, png)}
         if l3_result.status == result.IN_VIEW:
-            made["sr"] = _report(source, l3_result.z_mm, about)
+            made["sr"] = _report(source, l3_result, about)
         content = {end: _file_bytes(one, source) for end, one in made.items()}
     except HEADER_ERRORS as e:
         why = " ".join(str(e).split())
@@ -170,25 +171,33 @@ def _secondary_capture(source: Dataset, png: bytes) -> "SOPClass":
     return made
 
 
-def _report(source: Dataset, z_mm: float, about: str) -> "SOPClass":
-    """Returns the report: L3, its z, the slice and the algorithm."""
+def _report(source: Dataset, l3_result: L3Result, about: str) -> "SOPClass":
+    """Returns the report: z of each vertebra, the slice of the one searched."""
     from highdicom import sr
 
-    kind, uid = source.SOPClassUID, source.SOPInstanceUID
-    place = sr.Measurement(
-        name=codes.DCM.ImagePositionPatientZ, value=round(z_mm, 2),
-        unit=codes.UCUM.Millimeter,
-        referenced_images=[sr.SourceImageForMeasurement(kind, uid)],
-    )  # fmt: skip
-    l3 = sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(generate_uid(), "L3"),
-        finding_type=codes.SCT.L3Vertebra, measurements=[place],
-        finding_sites=[sr.FindingSite(codes.SCT.L3Vertebra)],
-        source_images=[sr.SourceImageForMeasurementGroup(kind, uid)],
-        algorithm_id=sr.AlgorithmIdentification(
-            "l3spot", importlib.metadata.version(MANUFACTURER), [about]
-        ),
-    )  # fmt: skip
+    algorithm = sr.AlgorithmIdentification(
+        "l3spot", importlib.metadata.version(MANUFACTURER), [about]
+    )
+    uids = source.SOPClassUID, source.SOPInstanceUID
+    heights = {level.name: level.z_mm for level in l3_result.levels}
+    groups = []
+    for name, z_mm in (heights | {l3_result.level: l3_result.z_mm}).items():
+        code = getattr(codes.SCT, f"{name}Vertebra", None)
+        if code is None:  # L6 and S1 have none.
+            continue
+        searched = name == l3_result.level
+        place = sr.Measurement(
+            name=codes.DCM.ImagePositionPatientZ, value=round(z_mm, 2),
+            unit=codes.UCUM.Millimeter,
+            referenced_images=[sr.SourceImageForMeasurement(*uids)] * searched or None,
+        )  # fmt: skip
+        groups.append(sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=sr.TrackingIdentifier(generate_uid(), name),
+            finding_type=code, measurements=[place],
+            finding_sites=[sr.FindingSite(code)],
+            source_images=[sr.SourceImageForMeasurementGroup(*uids)] * searched or None,
+            algorithm_id=algorithm,
+        ))  # fmt: skip
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=generate_uid(entropy_srcs=[MANUFACTURER, about]), name="l3spot",
         manufacturer_name=MANUFACTURER, model_name="l3spot",
@@ -198,7 +207,7 @@ def _report(source: Dataset, z_mm: float, about: str) -> "SOPClass":
             observer_device_context=sr.ObserverContext(codes.DCM.Device, device)
         ),
         procedure_reported=codes.SCT.ComputedTomography,
-        imaging_measurements=[l3],
+        imaging_measurements=groups,
     )
     return sr.ComprehensiveSR(
         [_without_patient(source)], content, is_complete=True, **_common_fields("sr")

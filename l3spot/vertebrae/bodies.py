@@ -18,6 +18,9 @@ DISTANCE, DISTANCE_SD = 1.3, 0.35  # Between middles, in heights of a body.
 MAX_ANGLE_DEG = 40.0
 MIN_DISTANCE, MAX_DISTANCE = 0.8, 1.9  # In heights of a body.
 VOTE_REACH = 0.4  # Of votes, in heights of a body.
+# Edges of bodies are searched between these shares of half the voted height, and
+# averaged over this half width, in heights.
+MIN_EDGE, MAX_EDGE, EDGE_WIDTH, EDGE_STEP_MM = 0.4, 1.8, 0.35, 0.5
 PRESENCE = 1.5  # The score of a body with probability one half.
 
 
@@ -95,8 +98,49 @@ def peaks_of(tile: Tile, maps: np.ndarray, is_s1: bool) -> list[Body]:
         distance = np.hypot(*np.moveaxis(at - at[i, j], -1, 0))
         weight = peak_map * (distance <= max(VOTE_REACH * height, spacing))
         mean = np.average(plates.reshape(-1, 4), 0, weight.ravel())
-        bodies.append(Body(mean[:2], mean[2:], float(peak_map[i, j]), is_s1))
+        body = Body(mean[:2], mean[2:], float(peak_map[i, j]), is_s1)
+        if not is_s1:
+            body = between_edges(body, maps[..., network.BODY], y, z)
+        bodies.append(body)
     return bodies
+
+
+def between_edges(body: Body, logit: np.ndarray, y: np.ndarray, z: np.ndarray) -> Body:
+    """Moves the end plates of a body to the edges of the map of bodies.
+
+    On real scans the votes are off by some mm, while the map has sharp edges. An end
+    plate without an edge near it stays.
+
+    Args:
+      body: as the votes have it.
+      logit: [r, c] of the map of bodies.
+      y: [c] mm, of the columns.
+      z: [r] mm, of the rows, decreasing.
+    """
+    axis, half = body.axis, body.height_mm / 2
+    along = np.arange(0, MAX_EDGE * half, EDGE_STEP_MM)
+    across = EDGE_WIDTH * body.height_mm * np.linspace(-1, 1, 7)
+    spacing = y[1] - y[0]
+    ends = []
+    for end, direction in ((body.upper, axis), (body.lower, -axis)):
+        at = body.middle + along[:, None, None] * direction
+        at = at + across[:, None] * np.array([axis[1], -axis[0]])
+        index = (z[0] - at[..., 1]) / spacing, (at[..., 0] - y[0]) / spacing
+        profile = ndimage.map_coordinates(logit, index, order=1, mode="nearest").mean(1)
+        edge_mm = _first_edge(profile, along)
+        near = edge_mm > MIN_EDGE * half
+        ends.append(body.middle + edge_mm * direction if near else end)
+    return body._replace(upper=ends[0], lower=ends[1])
+
+
+def _first_edge(profile: np.ndarray, along: np.ndarray) -> float:
+    """Returns where a profile that starts above 0 first falls below; NaN if nowhere."""
+    below = np.flatnonzero(profile < 0)
+    if not len(below) or below[0] == 0:
+        return np.nan
+    i = below[0]
+    share = profile[i - 1] / (profile[i - 1] - profile[i])
+    return float(along[i - 1] + share * (along[i] - along[i - 1]))
 
 
 def without_doubles(bodies: Sequence[Body]) -> list[Body]:

@@ -20,8 +20,7 @@ from mtl.host.errors import DataError
 
 KIND = "l3spot vertebrae"
 PACKAGED_FILE = Path(__file__).with_name("phantoms.safetensors")
-# Pixels for adults and for small bodies; the surer chain counts.
-PIXELS_MM = (1.5, 0.9)
+PIXEL_MM = 1.5  # Of tiles, as in training.
 # Of tiles, above the middle, in heights of a tile.
 TILE_OFFSETS = (0.33, 0.0, -0.33)
 MAX_BODIES = 24  # Of a chain; its ribs are then looked at in one program.
@@ -41,18 +40,12 @@ class VertebraModel(NamedTuple):
     def find(self, picture: Slab, z_mm: float) -> Chain:
         """Finds the chain of bodies around height z_mm."""
         tiles = [
-            slab.cut_tile(picture, z_mm + offset * ROWS * pixel_mm, pixel_mm)
-            for pixel_mm in PIXELS_MM
+            slab.cut_tile(picture, z_mm + offset * ROWS * PIXEL_MM, PIXEL_MM)
             for offset in TILE_OFFSETS
         ]
         grey = np.stack([tile.grey for tile in tiles])
         maps = np.asarray(maps_of(self.params["bodies"], grey))
-        count = len(TILE_OFFSETS)
-        chains = [
-            bodies.find(tiles[i : i + count], maps[i : i + count])
-            for i in range(0, len(tiles), count)
-        ]
-        return max(chains, key=lambda chain: chain.score)
+        return bodies.find(tiles, maps)
 
     def rib_probabilities(
         self, projection: Projection, picture: Slab, chain: Chain

@@ -17,7 +17,7 @@ from l3spot import predict
 from l3spot.ct import scan, source_file
 from l3spot.localize import model
 from l3spot.localize.model import Calibration
-from l3spot.predict import PredictOptions
+from l3spot.predict import PAPER, PredictOptions
 from mtl.host.errors import ConfigError, DataError
 from tests.l3spot import series as write
 from tests.l3spot.test_projection import images, trunk
@@ -29,7 +29,7 @@ PATIENT = {
     "StudyTime": "030405", "StudyID": "7", "AccessionNumber": "A1",
     "ReferringPhysicianName": "Doc^Tor", "StudyDescription": "CT",
 }  # fmt: skip
-DICOM_OPTIONS = PredictOptions(copy_slice=True, dicom=True)
+DICOM_OPTIONS = PredictOptions(copy_slice=True, dicom=True, method=PAPER)
 
 
 @pytest.fixture(scope="module")
