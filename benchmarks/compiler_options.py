@@ -16,24 +16,24 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from configs.mtl import table1
 from mtl import experiment
 from mtl.data import datasets
 from mtl.engine.cpu import compiling
-from mtl.host import tables
+from mtl.host import launch, tables
+from mtl.host.errors import ConfigError
 from mtl.study import grid
 from mtl.study.sweep import Sweep
 
-DATA = flags.DEFINE_string("data", None, "Folder of MNIST's IDX files.", required=True)
-DEVICES = flags.DEFINE_list("devices", ["1", "2", "8"], "Numbers of CPU devices.")
-CHILD = flags.DEFINE_string("child", None, "Set by the program for its processes.")
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     "none": {},
     "region analysis": compiling.CPU_OPTIONS,
     "vectors of 512 bits": compiling.CPU_OPTIONS_LARGE,
@@ -41,6 +41,14 @@ OPTIONS = {
     "no YNN fusion (not used)": {"xla_cpu_experimental_ynn_fusion_type": ""},
 }
 LABELLED, UNLABELLED, SEEDS = 1000, 49_000, 4
+
+
+class Counts(NamedTuple):
+    """How many reported errors are wrong, of all, and the seconds of the programs."""
+
+    wrong: int
+    reported: int
+    seconds: float
 
 
 def sweep(name: str, devices: int, path: str, out: Path) -> None:
@@ -67,42 +75,60 @@ def sweep(name: str, devices: int, path: str, out: Path) -> None:
             wrong += [abs(float(true[k]) - p.last[k][r]) > 1e-6 for k in errors]
     flat = np.concatenate([x[:SEEDS].ravel() for x in jax.tree.leaves(params)])
     np.save(out / "params.npy", flat)
-    counts = {"wrong": int(sum(wrong)), "reported": len(wrong), "seconds": p.seconds}
+    counts = Counts(int(sum(wrong)), len(wrong), p.seconds)
     (out / "counts.json").write_text(json.dumps(counts))
 
 
-def measure(name: str, devices: int, folder: Path) -> tuple[np.ndarray, dict]:
+def measure(name: str, devices: int, folder: Path) -> tuple[np.ndarray, Counts]:
     """`sweep` in a process of its own."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "benchmarks.compiler_options"]
     child = json.dumps([name, devices, str(folder)])
-    subprocess.run([*command, f"--data={DATA.value}", f"--child={child}"], check=True)
-    counts = json.loads((folder / "counts.json").read_text())
+    command += [f"--data={flags.FLAGS.data}", f"--child={child}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    counts = Counts(*json.loads((folder / "counts.json").read_text()))
     return np.load(folder / "params.npy"), counts
 
 
-def main(_: object) -> None:
-    """Prints the table."""
-    if CHILD.value:
-        name, devices, out = json.loads(CHILD.value)
-        sweep(name, devices, DATA.value, Path(out))
-        return
+def compare(devices: int, folder: Path) -> list[list[str]]:
+    """A line of the table for each set of options."""
+    measured = {
+        name: measure(name, devices, folder / f"{devices}-{number}")
+        for number, name in enumerate(OPTIONS)
+    }
+    plain, base = measured["none"]
     lines = []
+    for name, (params, counts) in measured.items():
+        change = np.abs(params - plain).max()
+        wrong = f"{counts.wrong} of {counts.reported}"
+        ratio = f"{counts.seconds / base.seconds:.2f}"
+        lines.append([str(devices), name, wrong, f"{change:.1g}", ratio])
+    return lines
+
+
+def work(arguments: Sequence[str]) -> str:
+    """Measures from command-line flags and returns the table."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    if args.child:
+        name, devices, out = json.loads(args.child)
+        sweep(name, devices, args.data, Path(out))
+        return ""
+    c = table1.get_config("cpu")
+    c.data.path = args.data
+    datasets.load(c.data)  # Wrong data raise an error here, and not in a child.
+    try:
+        numbers = [int(devices) for devices in args.devices]
+    except ValueError as e:
+        raise ConfigError(f"--devices must be numbers, not {args.devices}") from e
     with tempfile.TemporaryDirectory() as folder:
-        for devices in map(int, DEVICES.value):
-            plain, base = None, None
-            for number, name in enumerate(OPTIONS):
-                at = Path(folder) / f"{devices}-{number}"
-                params, counts = measure(name, devices, at)
-                if plain is None:
-                    plain, base = params, counts
-                change = np.abs(params - plain).max()
-                wrong = f"{counts['wrong']} of {counts['reported']}"
-                ratio = f"{counts['seconds'] / base['seconds']:.2f}"
-                lines.append([str(devices), name, wrong, f"{change:.1g}", ratio])
+        lines = [line for n in numbers for line in compare(n, Path(folder))]
     heads = "devices", "options", "wrong", "parameters", "seconds, ratio"
-    print(tables.markdown(heads, lines))
+    return tables.markdown(heads, lines)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags.DEFINE_string("data", None, "The folder of MNIST's IDX files.")
+    flags.DEFINE_list("devices", ["1", "2", "8"], "Numbers of CPU devices.")
+    flags.DEFINE_string("child", "", "Set by the program for its processes.")
+    launch.launch(work, "data")

@@ -1,21 +1,66 @@
 """What the benchmarks share: turns, peak memory, and what the machine is."""
 
 import datetime
+import importlib.util
+import json
 import os
 import platform
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias, TypedDict
 
+from absl import flags
+from tabulate import tabulate
+
+from mtl.host.errors import ConfigError
 from mtl.host.launch import cores
 
 WARM_UP = 2
 
 
-def seconds(work: dict[str, Callable[[], object]], turns: int) -> dict[str, list]:
+def need(package: str) -> None:
+    """Checks that a package is installed.
+
+    Raises:
+      ConfigError: it is not.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(f"{package} is not installed: pip install {package}")
+
+
+Machine: TypeAlias = dict[str, str | int | None]
+
+
+class Memory(TypedDict):
+    """Peak of a process, and what of it came after framework and data."""
+
+    peak_mib: float
+    increase_mib: float
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence], formats: Sequence[str]) -> str:
+    """Figures in aligned columns: a name, then numbers with one format a column."""
+    return tabulate(rows, head, tablefmt="plain", floatfmt=("", *formats))
+
+
+def define_out() -> None:
+    """Defines the flag of `write`."""
+    flags.DEFINE_string("out", "", "A JSON file for the figures.")
+
+
+def write(figures: Mapping[str, object]) -> None:
+    """Writes the figures to the JSON file of --out, if it is given."""
+    if flags.FLAGS.out:
+        text = json.dumps(figures, indent=2) + "\n"
+        Path(flags.FLAGS.out).write_text(text)
+
+
+def seconds(
+    work: Mapping[str, Callable[[], object]], turns: int
+) -> dict[str, list[float]]:
     """Seconds of each turn of contenders that take turns, after a warm-up.
 
     Each works twice in a turn, and the second time counts: at first the idle threads of
@@ -44,7 +89,12 @@ def peak_mib(process: str = "self") -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def machine(gpu: str | None, packages: tuple[str, ...]) -> dict[str, Any]:
+def describe(where: Machine) -> str:
+    """The machine in a line."""
+    return ", ".join(f"{k} {v}" for k, v in where.items() if v)
+
+
+def machine(gpu: str | None, packages: tuple[str, ...]) -> Machine:
     """Where and with what this was measured."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

@@ -9,11 +9,16 @@ by hand adds its products to the weights directly.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import measure
 from mtl.host.launch import cores
+
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import functional as F
 
 INPUTS, HIDDEN, CLASSES = 784, 50, 10
 LABELLED, UNLABELLED, BATCH = 1000, 49_000, 600
@@ -89,7 +94,9 @@ class Ours:
         self.key = jax.random.key(0)
         self.flatten = task.flatten
 
-        def one_after_the_other(states, data, weights, rate, keys):
+        def one_after_the_other(
+            states: Any, data: Any, weights: Any, rate: Any, keys: Any
+        ) -> Any:
             each = lambda x: made.epoch(x[0], data, weights, rate, x[1])  # noqa: E731
             return jax.lax.map(each, (states, keys))
 
@@ -119,8 +126,8 @@ class Ours:
 
         self.key, now = jax.random.split(self.key)
         keys = jax.random.split(now, self.shape) if self.shape else now
-        weights, rate = np.asarray(weights, np.float32), np.float32(rate)
-        self.state, metrics = self.program(self.state, self.data, weights, rate, keys)
+        numbers = np.asarray(weights, np.float32), np.float32(rate)
+        self.state, metrics = self.program(self.state, self.data, *numbers, keys)
         jax.block_until_ready(self.state)
         return np.asarray(metrics.loss)
 
@@ -169,6 +176,14 @@ class Torch:
                     x, y = self.image[labelled], self.label[labelled]
                     loss[1] += self.classify(x, y, steps[1] / len(y))
         return loss.cpu().numpy()
+
+    def reconstruct(self, x: Any, given: Any, step: float) -> Any:
+        """One step on x [B, INPUTS], coded from `given`; the sum of the losses."""
+        raise NotImplementedError
+
+    def classify(self, x: Any, y: Any, step: float) -> Any:
+        """One step on x [B, INPUTS] with labels y; the sum of the losses."""
+        raise NotImplementedError
 
     def corrupt(self, x: Any) -> Any:
         """A copy of x [B, INPUTS], masked, in a buffer."""
@@ -271,6 +286,7 @@ def load_jax(device: str) -> tuple[Any, Any]:
 def load_torch() -> Any:
     """See `load_jax`."""
     global torch, F
+    measure.need("torch")
     import torch
     import torch.nn.functional as F
 

@@ -7,12 +7,14 @@ what XLA fused into it; those that only hold other steps (loops, branches) are l
 Tracing slows the small ones down; steps that run on two threads at once count twice.
 """
 
-import argparse
 import collections
 import glob
 import gzip
 import json
 import tempfile
+from collections.abc import Sequence
+
+from absl import flags
 
 from benchmarks.mtl_contenders import (
     LABELLED,
@@ -22,6 +24,7 @@ from benchmarks.mtl_contenders import (
     Ours,
     make_problem,
 )
+from mtl.host import launch
 
 HOLDERS = ("$", "ThunkExecutor", "while", "cond", "call", "Slinky", "wrapped_while")
 
@@ -44,18 +47,17 @@ def profile(ours: Ours) -> collections.Counter:
     return took
 
 
-def main() -> None:
-    """Prints the steps, the longest first."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--how", choices=("", "vmap", "map"), default="")
-    parser.add_argument("--runs", type=int, default=8)
-    a = parser.parse_args()
-    ours = Ours(make_problem(LABELLED, UNLABELLED), "cpu", a.runs, a.how)
+def work(arguments: Sequence[str]) -> str:
+    """Measures from command-line flags; returns the steps, the longest first."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    ours = Ours(make_problem(LABELLED, UNLABELLED), "cpu", args.runs, args.how)
     took = profile(ours)
-    for name, spent in took.most_common(18):
-        print(f"{spent / 1e3 / ours.runs:8.1f}  {name}")
-    print(f"{sum(took.values()) / 1e3 / ours.runs:8.1f}  all")
+    rows = [*took.most_common(18), ("all", sum(took.values()))]
+    return "\n".join(f"{spent / 1e3 / ours.runs:8.1f}  {name}" for name, spent in rows)
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_enum("how", "", ["", "vmap", "map"], "How several runs are trained.")
+    flags.DEFINE_integer("runs", 8, "The number of runs, for --how.")
+    launch.launch(work)

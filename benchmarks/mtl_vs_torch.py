@@ -12,14 +12,15 @@ others give, or nothing is measured. The contenders take turns, an epoch each; w
 counts is the median. Memory is that of a process that does nothing else.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TypedDict
+
+from absl import flags
 
 from benchmarks import measure
 from benchmarks.mtl_contenders import (
@@ -34,6 +35,23 @@ from benchmarks.mtl_contenders import (
     load_torch,
     make_problem,
 )
+from mtl.host import launch
+
+
+class Row(measure.Memory):
+    """Seconds an epoch and run: their median, all of them, and PyTorch's over them."""
+
+    seconds: float
+    times: float
+    all_seconds: list[float]
+
+
+class Figures(TypedDict):
+    """The content of the JSON file."""
+
+    machine: measure.Machine
+    runs: int
+    contenders: dict[str, Row]
 
 
 def find_device() -> str:
@@ -45,7 +63,7 @@ def find_device() -> str:
     return "gpu" if jax.default_backend() == "gpu" else "cpu"
 
 
-def memory_of(name: str, runs: int, device: str) -> dict[str, float]:
+def memory_of(name: str, runs: int, device: str) -> measure.Memory:
     """Peak of this process, and what of it came after framework and data."""
     if name.startswith("ours"):
         load_jax(device)
@@ -60,7 +78,7 @@ def memory_of(name: str, runs: int, device: str) -> dict[str, float]:
     return {"peak_mib": measure.peak_mib(), "increase_mib": measure.peak_mib() - before}
 
 
-def memory(name: str, runs: int, device: str) -> dict[str, float]:
+def memory(name: str, runs: int, device: str) -> measure.Memory:
     """`memory_of` in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.mtl_vs_torch", "--only", name]
     command += ["--runs", str(runs), "--device", device]
@@ -68,7 +86,7 @@ def memory(name: str, runs: int, device: str) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-def figures_of(runs: int, epochs: int) -> dict[str, Any]:
+def figures_of(runs: int, epochs: int) -> Figures:
     """All the figures."""
     device = find_device()
     gpu = load_torch().cuda.get_device_name() if device == "gpu" else None
@@ -84,44 +102,43 @@ def figures_of(runs: int, epochs: int) -> dict[str, Any]:
     took = measure.seconds(work, epochs)
     median = {k: statistics.median(v) / made[k].runs for k, v in took.items()}
     best = min(v for k, v in median.items() if k.startswith("torch"))
-    rows = {
+    rows: dict[str, Row] = {
         k: {"seconds": v, "times": best / v, "all_seconds": took[k], **used[k]}
         for k, v in median.items()
     }
     return {"machine": where, "runs": runs, "contenders": rows}
 
 
-def table(figures: dict[str, Any]) -> str:
+def table(figures: Figures) -> str:
     """The figures to be read."""
-    lines = [", ".join(f"{k} {v}" for k, v in figures["machine"].items() if v), ""]
-    lines.append(f"{'':16}{'s/epoch/run':>12}{'times':>8}{'MiB':>8}{'of it':>8}")
-    for name, r in figures["contenders"].items():
-        lines.append(
-            f"{name:16}{r['seconds']:12.4f}{r['times']:8.2f}"
-            f"{r['peak_mib']:8.0f}{r['increase_mib']:8.0f}"
-        )
-    lines += ["", f"_...: {figures['runs']} runs in one program. times: as fast as the"]
-    lines += ["faster PyTorch. MiB: peak, and its part beyond framework and data."]
-    return "\n".join(lines)
+    head = "", "s/epoch/run", "times", "MiB", "of it"
+    rows = [
+        (name, r["seconds"], r["times"], r["peak_mib"], r["increase_mib"])
+        for name, r in figures["contenders"].items()
+    ]
+    return (
+        f"{measure.describe(figures['machine'])}\n\n"
+        f"{measure.table(head, rows, ('.4f', '.2f', '.0f', '.0f'))}\n\n"
+        f"_...: {figures['runs']} runs in one program. times: as fast as the\n"
+        "faster PyTorch. MiB: peak, and its part beyond framework and data."
+    )
 
 
-def main() -> None:
-    """Measures, prints the table and writes the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=7)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", choices=contenders(1), help="print its memory")
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    a = parser.parse_args()
-    if a.only:
-        print(json.dumps(memory_of(a.only, a.runs, a.device)))
-        return
-    figures = figures_of(a.runs, a.epochs)
-    print(table(figures))
-    if a.out:
-        a.out.write_text(json.dumps(figures, indent=2) + "\n")
+def work(arguments: Sequence[str]) -> str:
+    """Measures from command-line flags; writes the JSON file and returns the table."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    if args.only:
+        return json.dumps(memory_of(args.only, args.runs, args.device))
+    figures = figures_of(args.runs, args.epochs)
+    measure.write(figures)
+    return table(figures)
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_integer("runs", 8, "Runs of the contenders with several.")
+    flags.DEFINE_integer("epochs", 7, "Epochs that are measured.")
+    flags.DEFINE_enum("only", None, list(contenders(1)), "Print its memory alone.")
+    flags.DEFINE_enum("device", "cpu", ["cpu", "gpu"], "The device, for --only.")
+    measure.define_out()
+    launch.launch(work)

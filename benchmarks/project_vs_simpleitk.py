@@ -1,9 +1,9 @@
 """A CT series on the disk to its frontal and lateral projections, beside other tools.
 
-    python -m benchmarks.project_vs_simpleitk [--planes 600] [--turns 5] [--quick]
+    python -m benchmarks.project_vs_simpleitk [--slices 600] [--turns 5] [--quick]
         [--out FILE.json]
 
-The series has 600 planes of 512 x 512 pixels, 0.7 mm wide and 1 mm apart: a body with a
+The series has 600 slices of 512 x 512 pixels, 0.7 mm wide and 1 mm apart: a body with a
 spine and with noise like that of scanners, once uncompressed and once in JPEG 2000
 (lossless), which takes a third of the space. The others read the volume (SimpleITK's
 series reader; dicom2nifti, then nibabel), take NumPy's maxima and interpolate them to
@@ -16,7 +16,6 @@ count. Seconds of all cores say what is left of that without others on the machi
 Memory is the peak. Both count the processes that ours starts as well.
 """
 
-import argparse
 import importlib.util
 import json
 import os
@@ -25,16 +24,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from absl import flags
 
 from benchmarks import measure
+from mtl.host import launch
+from mtl.host.errors import ConfigError
 
 SIZE, MM, STEP = 512, 0.7, 1.0
 KINDS = ("uncompressed", "jpeg2000")
+Turn: TypeAlias = dict[str, float]  # Seconds and memory of a turn, see `one`.
 Seen = tuple[np.ndarray, np.ndarray]  # Frontal, lateral; HU, the head up.
 
 
@@ -87,7 +90,7 @@ def write(folder: Path, planes: int) -> None:
 
 
 def ours(folder: Path) -> Callable[[], Seen]:
-    """`l3spot`: planes one by one."""
+    """`l3spot`: slices one by one."""
     from l3spot.ct import scan
     from l3spot.projections import mip
 
@@ -164,7 +167,7 @@ def check(folder: Path, names: list[str]) -> None:
                     raise RuntimeError(f"{name}, {kind}: {error} HU off")
 
 
-def one(name: str, folder: Path) -> dict[str, float]:
+def one(name: str, folder: Path) -> Turn:
     """Seconds and memory of this process, and of those that it starts."""
     work = CONTENDERS[name](folder)
     before, start = measure.peak_mib(), time.perf_counter()
@@ -215,19 +218,20 @@ def shares(folder: Path, planes: int) -> dict[str, float]:
     return {part: 1000 * seconds / len(kept) for part, seconds in took.items()}
 
 
-def figures_of(a: Any, folder: Path) -> dict[str, Any]:
-    """All the figures."""
-    write(folder, a.planes)
+def figures_of(planes: int, turn_count: int, folder: Path) -> dict[str, Any]:
+    """All the figures; those of `KINDS` are rows by contender."""
+    measure.need("SimpleITK")
+    write(folder, planes)
     found = importlib.util.find_spec("dicom2nifti") is not None
     names = [name for name in CONTENDERS if found or name != "dicom2nifti"]
     packages = ("SimpleITK", "pydicom", "python-gdcm", "numpy", "scipy")
     extra = ("dicom2nifti", "nibabel") if found else ()
     where = measure.machine(None, packages + extra)
     check(folder, names)
-    figures: dict[str, Any] = {"machine": where, "planes": a.planes}
+    figures: dict[str, Any] = {"machine": where, "planes": planes}
     for kind in KINDS:
-        turns: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-        for _ in range(a.turns):
+        turns: dict[str, list[Turn]] = {name: [] for name in names}
+        for _ in range(turn_count):
             for name, made in turns.items():
                 module = "benchmarks.project_vs_simpleitk"
                 command = [sys.executable, "-m", module, "--only", name]
@@ -240,11 +244,11 @@ def figures_of(a: Any, folder: Path) -> dict[str, Any]:
             | {"times": times(made, turns["simpleitk"])}
             for name, made in turns.items()
         }
-        figures[kind]["ours"]["milliseconds a plane"] = shares(folder / kind, a.planes)
+        figures[kind]["ours"]["milliseconds a plane"] = shares(folder / kind, planes)
     return figures
 
 
-def times(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> float:
+def times(ours: list[Turn], theirs: list[Turn]) -> float:
     """As fast as another, by the median over turns: a turn's have the same load."""
     pairs = zip(ours, theirs, strict=True)
     return statistics.median(b["seconds"] / a["seconds"] for a, b in pairs)
@@ -252,46 +256,44 @@ def times(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> float
 
 def table(figures: dict[str, Any]) -> str:
     """The figures to be read."""
-    lines = [", ".join(f"{k} {v}" for k, v in figures["machine"].items() if v)]
+    keys = "seconds", "times", "cpu_seconds", "peak_mib", "increase_mib"
+    parts = [measure.describe(figures["machine"])]
     for kind in KINDS:
-        head = f"{'s':>8}{'times':>8}{'CPU s':>8}{'MiB':>8}{'of it':>8}"
-        lines += ["", f"{kind:16}{head}"]
-        for name, r in figures[kind].items():
-            lines.append(
-                f"{name:16}{r['seconds']:8.2f}{r['times']:8.2f}{r['cpu_seconds']:8.2f}"
-                f"{r['peak_mib']:8.0f}{r['increase_mib']:8.0f}"
-            )
-        parts = figures[kind]["ours"]["milliseconds a plane"]
-        told = ", ".join(f"{k} {v:.2f}" for k, v in parts.items())
-        lines.append(f"ours, milliseconds a plane in one thread: {told}")
-    lines += [
-        "",
+        head = kind, "s", "times", "CPU s", "MiB", "of it"
+        rows = [(name, *(r[k] for k in keys)) for name, r in figures[kind].items()]
+        steps = figures[kind]["ours"]["milliseconds a plane"]
+        each = ", ".join(f"{step} {ms:.2f}" for step, ms in steps.items())
+        parts.append(
+            measure.table(head, rows, (".2f", ".2f", ".2f", ".0f", ".0f"))
+            + f"\nours, milliseconds a slice in one thread: {each}"
+        )
+    parts.append(
         "times: as fast as SimpleITK, the median of turns. MiB: peak, and its part "
-        "beyond imports.",
-    ]
-    return "\n".join(lines)
+        "beyond imports."
+    )
+    return "\n\n".join(parts)
 
 
-def main() -> None:
-    """Measures, prints the table and writes the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--planes", type=int)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="few planes, one turn")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", choices=CONTENDERS, help="measure it in this process")
-    parser.add_argument("--folder", type=Path, help="of DICOM files, for --only")
-    a = parser.parse_args()
-    a.planes, a.turns = a.planes or (20 if a.quick else 600), 1 if a.quick else a.turns
-    if a.only:
-        print(json.dumps(one(a.only, a.folder)))
-        return
+def work(arguments: Sequence[str]) -> str:
+    """Measures from command-line flags; writes the JSON file and returns the table."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    if args.only:
+        if not args.folder:
+            raise ConfigError("--only needs --folder, a folder of DICOM files")
+        return json.dumps(one(args.only, Path(args.folder)))
+    planes = args.slices or (20 if args.quick else 600)
     with tempfile.TemporaryDirectory() as folder:
-        figures = figures_of(a, Path(folder))
-    print(table(figures))
-    if a.out:
-        a.out.write_text(json.dumps(figures, indent=2) + "\n")
+        figures = figures_of(planes, 1 if args.quick else args.turns, Path(folder))
+    measure.write(figures)
+    return table(figures)
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_integer("slices", None, "Slices of the series.")
+    flags.DEFINE_integer("turns", 5, "Turns of each contender.")
+    flags.DEFINE_bool("quick", False, "Few slices, one turn.")
+    flags.DEFINE_enum("only", None, list(CONTENDERS), "Measure it in this process.")
+    flags.DEFINE_string("folder", "", "A folder of DICOM files, for --only.")
+    measure.define_out()
+    launch.launch(work)

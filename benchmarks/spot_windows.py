@@ -10,15 +10,15 @@ outside its edges, as in the paper; the model was trained with shared windows.
 separate windows, which take a large network minutes for each scan.
 """
 
-import argparse
-import json
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeAlias, TypedDict
 
 import jax
 import numpy as np
+from absl import flags
 
 from benchmarks import measure
 from l3spot.localize import model, preprocess, window_search
@@ -27,6 +27,7 @@ from l3spot.localize.preprocess import HEIGHT_PX, MM_PER_PX
 from l3spot.localize.window_search import WindowOffsets
 from l3spot.training import dataset, scoring
 from mtl.engine.task import Params
+from mtl.host import launch
 
 BATCH = 50  # Windows of one call.
 SEED, COUNT = 11, 250  # Of phantoms. The packaged model has another seed.
@@ -51,13 +52,44 @@ def separate_windows(
     return WindowOffsets(row_mm, window_search.MAX_OFFSET_MM * offset)
 
 
+Method: TypeAlias = tuple[Callable[..., WindowOffsets], int]  # Function, stride_px.
+
+
+class Row(TypedDict):
+    """The figures of a method."""
+
+    mean_mm: float
+    median_s: float
+    median_cpu_s: float
+
+
+class Figures(TypedDict):
+    """The content of the JSON file."""
+
+    ways: dict[str, Row]
+    scans: int
+    backbone: str
+    machine: measure.Machine
+
+
+class Scan(NamedTuple):
+    """The error of a method on a scan, and its seconds."""
+
+    mm: float
+    s: float
+    cpu_s: float
+
+
 _outputs = jax.jit(Network.outputs, static_argnums=0)
-SEPARATE = {"own, 2 mm": (separate_windows, 1), "own, 4 mm": (separate_windows, 2)}
+SEPARATE: dict[str, Method] = {
+    "own, 2 mm": (separate_windows, 1),
+    "own, 4 mm": (separate_windows, 2),
+}
 
 
-def methods(net: Network, separate: bool) -> dict[str, tuple[Any, int]]:
+def methods(net: Network, separate: bool) -> dict[str, Method]:
     """Returns functions and strides by name, with separate windows or without."""
-    shared: dict[str, tuple[Any, int]] = {}
+    shared: dict[str, Method] = {}
     window_offsets = window_search.window_offsets
     for stride_px in window_search.strides(net):
         name = f"shared, {MM_PER_PX * stride_px} mm"
@@ -67,7 +99,7 @@ def methods(net: Network, separate: bool) -> dict[str, tuple[Any, int]]:
     return (SEPARATE if separate else {}) | shared
 
 
-def run(folder: str, scans: int, checkpoint: Path, separate: bool) -> dict[str, Any]:
+def run(folder: str, scans: int, checkpoint: Path, separate: bool) -> Figures:
     """Returns mean error, median seconds and median CPU seconds of each method.
 
     The methods take turns on each scan.
@@ -76,9 +108,7 @@ def run(folder: str, scans: int, checkpoint: Path, separate: bool) -> dict[str, 
     p = dataset.phantoms(folder, SEED, COUNT)
     in_view = np.flatnonzero(~np.isnan(scoring.true_rows(p)))[:scans]
     compared = methods(m.network, separate)
-    rows: dict[str, dict[str, list[float]]] = {
-        name: {"mm": [], "s": [], "cpu": []} for name in compared
-    }
+    measured: dict[str, list[Scan]] = {name: [] for name in compared}
     compiled: set[tuple[str, int]] = set()
     for i in in_view:
         hu = p.hu[i][: int(p.height_mm[i]) // MM_PER_PX]
@@ -90,44 +120,42 @@ def run(folder: str, scans: int, checkpoint: Path, separate: bool) -> dict[str, 
                 compiled.add((name, height_px))
             start, cpu_start = time.perf_counter(), time.process_time()
             offsets = window_offsets(m.network, m.params, x, stride_px)
-            rows[name]["s"].append(time.perf_counter() - start)
-            rows[name]["cpu"].append(time.process_time() - cpu_start)
+            s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
             estimate = window_search.locate(offsets, float(p.height_mm[i]))
-            rows[name]["mm"].append(abs(estimate.row_mm - p.l3_mm[i]))
-    summary = {
-        name: {
-            "mean_mm": float(np.mean(r["mm"])),
-            "median_s": float(np.median(r["s"])),
-            "median_cpu_s": float(np.median(r["cpu"])),
-        }
-        for name, r in rows.items()
-    }
+            mm = float(abs(estimate.row_mm - p.l3_mm[i]))
+            measured[name].append(Scan(mm, s, cpu_s))
     return {
-        "ways": summary,
+        "ways": {name: _row(scans) for name, scans in measured.items()},
         "scans": len(in_view),
         "backbone": m.network.name,
         "machine": measure.machine(None, ("jax", "numpy")),
     }
 
 
-def main() -> None:
-    """Measures, prints a table and writes a JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--phantoms", required=True)
-    parser.add_argument("--scans", type=int, default=20)
-    parser.add_argument("--checkpoint", type=Path, default=model.PACKAGED_FILE)
-    parser.add_argument("--shared", action="store_true")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    results = run(args.phantoms, args.scans, args.checkpoint, not args.shared)
-    for name, row in results["ways"].items():
-        print(
-            f"{name:22s} {row['mean_mm']:7.2f} mm {row['median_s']:8.4f} s"
-            f"{row['median_cpu_s']:8.4f} s of CPU"
-        )
-    if args.out:
-        args.out.write_text(json.dumps(results, indent=2) + "\n")
+def _row(scans: list[Scan]) -> Row:
+    mm, s, cpu_s = np.transpose(scans)
+    return {
+        "mean_mm": float(mm.mean()),
+        "median_s": float(np.median(s)),
+        "median_cpu_s": float(np.median(cpu_s)),
+    }
+
+
+def work(arguments: Sequence[str]) -> str:
+    """Measures from command-line flags; writes the JSON file and returns the table."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    checkpoint = Path(args.checkpoint)
+    figures = run(args.phantoms, args.scans, checkpoint, not args.shared)
+    measure.write(figures)
+    rows = [(name, *row.values()) for name, row in figures["ways"].items()]
+    return measure.table(("", "mm", "s", "s of CPU"), rows, (".2f", ".4f", ".4f"))
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("phantoms", None, "The folder of phantoms; it may be empty.")
+    flags.DEFINE_integer("scans", 20, "Phantoms that are measured.")
+    flags.DEFINE_string("checkpoint", str(model.PACKAGED_FILE), "The model's file.")
+    flags.DEFINE_bool("shared", False, "Omit separate windows.")
+    measure.define_out()
+    launch.launch(work, "phantoms")

@@ -14,11 +14,16 @@ whole 64-bit random words, both uses of a tied matrix make one product of [2B, i
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import measure
 from mtl.host.launch import cores
+
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import functional as F
 
 RATE, MOMENTUM, L2, LEVEL = 1e-3, 0.9, 1e-2, 0.2
 HIT = round(256 * LEVEL)  # Bytes below are masked, here as in `mtl.tasks.corruption`.
@@ -125,6 +130,14 @@ class Torch:
                     if weights[2]:
                         losses[run, 2] += self.supervise(x, y)
         return losses.numpy()
+
+    def reconstruct(self, i: int, given: Any, target: Any) -> Any:
+        """One step of an auto-encoder; the sum of the losses."""
+        raise NotImplementedError
+
+    def supervise(self, x: Any, y: Any) -> Any:
+        """One step on the pairs; the sum of the losses."""
+        raise NotImplementedError
 
     def corrupt(self, x: Any) -> Any:
         """A copy of x [B, inputs], masked."""
@@ -253,7 +266,7 @@ class ByHand(Torch):
         w, v, left = self.p[name], self.v[i][name], left.t()
         if self.how != "addmm":
             torch.mm(left, right, out=self.stored[name])
-            rates = decay, self.rate
+            rates: list[Any] = [decay, self.rate]
             if self.how == "compile":  # It would compile again for another number.
                 rates = [torch.tensor(r, dtype=w.dtype) for r in rates]
             self.step([w], [self.stored[name]], [v], *rates)
@@ -286,6 +299,7 @@ def one_pass(w: list, g: list, v: list, decay: Any, rate: Any) -> None:
 def load_torch() -> Any:
     """Not at the top: see `structured_vs_torch.load_jax`."""
     global torch, F
+    measure.need("torch")
     import torch
     import torch.nn.functional as F
 

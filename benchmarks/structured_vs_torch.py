@@ -22,7 +22,6 @@ contender reads or writes more than it must, or waits for something else. All of
 is 35 MB, so a large third-level cache holds it, and then this is the cache's bandwidth.
 """
 
-import argparse
 import json
 import shutil
 import statistics
@@ -30,10 +29,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from absl import flags
 
 from benchmarks import measure
 from benchmarks.structured_contenders import (
@@ -47,12 +46,36 @@ from benchmarks.structured_contenders import (
     load_torch,
     make_problem,
 )
+from mtl.host import launch
 
 TINY = Sizes(6, 20, 12, 8, 10)
 SEEDS = 3
 ONE = [VARIANTS["mlp_in_out"]]
 SWEEP = [w for w in VARIANTS.values() for _ in range(SEEDS)]
 TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
+
+
+class Setting(NamedTuple):
+    """The rows of the data, and whether sizes are tiny."""
+
+    rows: int
+    quick: bool
+
+    def sizes(self) -> Sizes:
+        """Those of the layers."""
+        return TINY if self.quick else Sizes()
+
+
+class Row(measure.Memory):
+    """Seconds an epoch and run: their median, all of them, and PyTorch's over them.
+
+    gb_per_second: `least_bytes` over the seconds.
+    """
+
+    seconds: float
+    times: float
+    gb_per_second: float
+    all_seconds: list[float]
 
 
 class Ours:
@@ -94,7 +117,7 @@ class Ours:
             self.program = compiling.compiled(e.epoch, problem.batch, **jit)
             return
 
-        def mapped(states, data, weights, rate, keys):
+        def mapped(states: Any, data: Any, weights: Any, rate: Any, keys: Any) -> Any:
             each = lambda x: e.epoch(x[0], data, x[1], rate, x[2])  # noqa: E731
             return jax.lax.map(each, (states, weights, keys))
 
@@ -114,14 +137,16 @@ class Ours:
         keys = keys if key is None else jax.numpy.stack([key] * self.runs)
         rate = self.weights.dtype.type(rate)
         if self.how:
-            inputs = self.states, self.data, self.weights, rate, keys
-            self.states, metrics = self.program(*inputs)
+            self.states, metrics = self.program(
+                self.states, self.data, self.weights, rate, keys
+            )
             return np.asarray(jax.block_until_ready(metrics.loss))
         losses = []
         for run, (weights, own) in enumerate(zip(self.weights, keys, strict=True)):
             active = tuple(bool(w) for w in weights)
-            inputs = self.states[run], self.data, weights, rate, own
-            self.states[run], metrics = self.program(*inputs, active=active)
+            self.states[run], metrics = self.program(
+                self.states[run], self.data, weights, rate, own, active=active
+            )
             losses.append(np.asarray(jax.block_until_ready(metrics.loss)))
         return np.stack(losses)
 
@@ -132,8 +157,8 @@ class Ours:
         at = (lambda x: x[run]) if self.how else (lambda x: x)
         state = jax.tree.map(at, self.states if self.how else self.states[run])
         found = dict(self.flatten(state.params))
-        for i, opt in enumerate(state.opt):
-            found |= {f"velocity {i} {k}": v for k, v in opt[0].trace.items()}
+        for i, own in enumerate(state.optimizer_states):
+            found |= {f"velocity {i} {k}": v for k, v in own[0].trace.items()}
         return {k: np.asarray(v) for k, v in found.items()}
 
 
@@ -174,8 +199,8 @@ def check(dtype: str) -> None:
     problem = make_problem(TINY, 23, noisy=False, dtype=np.dtype(dtype).type)
     key, rows = jax.random.key(1), len(problem.x)
     shuffle_key, _ = jax.random.split(key)
-    order = batches.shuffle(shuffle_key, rows, problem.batch)
-    order, expected = np.asarray(order).ravel()[:rows], None
+    shuffled = batches.shuffle(shuffle_key, rows, problem.batch)
+    order, expected = np.asarray(shuffled).ravel()[:rows], None
     for name, make in contenders().items():
         made = make(problem, weights)
         losses = [made.epoch(0.05, key, order) for _ in "12"]
@@ -200,7 +225,7 @@ def least_bytes(s: Sizes, weights: Sequence, rows: int, batch: int) -> int:
     return 4 * floats * -(-rows // batch)
 
 
-def memory_of(name: str, weights: Sequence, problem: Problem) -> dict[str, float]:
+def memory_of(name: str, weights: Sequence, problem: Problem) -> measure.Memory:
     """Peak of this process, and what of it came after framework and data."""
     if name.startswith("ours"):
         load_jax()
@@ -214,22 +239,25 @@ def memory_of(name: str, weights: Sequence, problem: Problem) -> dict[str, float
     return {"peak_mib": measure.peak_mib(), "increase_mib": measure.peak_mib() - before}
 
 
-def compare(weights: Sequence, names: Sequence[str], turns: int, a: Any) -> dict:
+def compare(
+    weights: Sequence, names: Sequence[str], turns: int, setting: Setting
+) -> dict[str, Row]:
     """The figures of some contenders, the weights a row for each run."""
-    sizes, used = TINY if a.quick else Sizes(), {}
+    sizes = setting.sizes()
+    used: dict[str, measure.Memory] = {}
     for name in names:
         module = "benchmarks.structured_vs_torch"
         command = [sys.executable, "-m", module, "--only", name]
-        command += ["--rows", str(a.rows)] + ["--quick"] * a.quick
+        command += ["--rows", str(setting.rows)] + ["--quick"] * setting.quick
         command += ["--sweep"] * (len(weights) > 1)
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         used[name] = json.loads(done.stdout)
-    problem, makers = make_problem(sizes, a.rows), contenders()
+    problem, makers = make_problem(sizes, setting.rows), contenders()
     made = {name: makers[name](problem, weights) for name in names}
     took = measure.seconds({k: partial(c.epoch, RATE) for k, c in made.items()}, turns)
     median = {k: statistics.median(v) / len(weights) for k, v in took.items()}
     best = min(v for k, v in median.items() if not k.startswith("ours"))
-    moved = [least_bytes(sizes, w, a.rows, problem.batch) for w in weights]
+    moved = [least_bytes(sizes, w, setting.rows, problem.batch) for w in weights]
     return {
         k: {
             "seconds": v,
@@ -242,62 +270,57 @@ def compare(weights: Sequence, names: Sequence[str], turns: int, a: Any) -> dict
     }
 
 
-def figures_of(a: Any) -> dict[str, Any]:
-    """All the figures."""
+def figures_of(setting: Setting, epochs: int, sweep_epochs: int) -> dict[str, Any]:
+    """All the figures; "one run" and "sweep" are rows by contender."""
     load_torch()
     where = measure.machine(None, ("jax", "jaxlib", "torch"))
     check("float32")
     with load_jax()[0].enable_x64(True):
         check("float64")
     single = [k for k in contenders() if k not in ("ours_map", "ours_vmap")]
-    one = compare(ONE, single, a.epochs, a)
+    one = compare(ONE, single, epochs, setting)
     speed = {v["seconds"]: k for k, v in one.items() if k.startswith("hand")}
     many = ["ours", "ours_map", "ours_vmap", speed[min(speed)]]  # Its best by hand.
-    sweep = compare(SWEEP, many, a.sweep_epochs, a)
-    setting = {"rows": a.rows, "quick": a.quick, "runs": len(SWEEP), "level": LEVEL}
-    return {"machine": where, **setting, "one run": one, "sweep": sweep}
+    sweep = compare(SWEEP, many, sweep_epochs, setting)
+    used = {**setting._asdict(), "runs": len(SWEEP), "level": LEVEL}
+    return {"machine": where, **used, "one run": one, "sweep": sweep}
 
 
 def table(figures: dict[str, Any]) -> str:
     """The figures to be read."""
-    lines = [", ".join(f"{k} {v}" for k, v in figures["machine"].items() if v)]
+    keys = "seconds", "times", "gb_per_second", "peak_mib", "increase_mib"
+    parts = [measure.describe(figures["machine"])]
     for part in ("one run", "sweep"):
-        lines += ["", f"{part:16}{'s/epoch/run':>12}{'times':>8}{'GB/s':>8}"]
-        lines[-1] += f"{'MiB':>8}{'of it':>8}"
-        for name, r in figures[part].items():
-            lines.append(
-                f"{name:16}{r['seconds']:12.4f}{r['times']:8.2f}"
-                f"{r['gb_per_second']:8.1f}{r['peak_mib']:8.0f}{r['increase_mib']:8.0f}"
-            )
-    lines += [
-        "",
-        "times: as fast as the fastest PyTorch of the table. GB/s: least bytes",
-    ]
-    lines += ["over the time. MiB: peak, and its part beyond framework and data."]
-    return "\n".join(lines)
+        head = part, "s/epoch/run", "times", "GB/s", "MiB", "of it"
+        rows = [(name, *(r[k] for k in keys)) for name, r in figures[part].items()]
+        parts.append(measure.table(head, rows, (".4f", ".2f", ".1f", ".0f", ".0f")))
+    parts.append(
+        "times: as fast as the fastest PyTorch of the table. GB/s: least bytes\n"
+        "over the time. MiB: peak, and its part beyond framework and data."
+    )
+    return "\n\n".join(parts)
 
 
-def main() -> None:
-    """Measures, prints the table and writes the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=7, help="of one run")
-    parser.add_argument("--sweep_epochs", type=int, default=3)
-    parser.add_argument("--rows", type=int)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", choices=contenders(), help="print its memory")
-    parser.add_argument("--sweep", action="store_true", help="that of the sweep")
-    a = parser.parse_args()
-    a.rows = a.rows or (43 if a.quick else 783)
-    if a.only:
-        problem = make_problem(TINY if a.quick else Sizes(), a.rows)
-        print(json.dumps(memory_of(a.only, SWEEP if a.sweep else ONE, problem)))
-        return
-    figures = figures_of(a)
-    print(table(figures))
-    if a.out:
-        a.out.write_text(json.dumps(figures, indent=2) + "\n")
+def work(arguments: Sequence[str]) -> str:
+    """Measures from command-line flags; writes the JSON file and returns the table."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    setting = Setting(args.rows or (43 if args.quick else 783), args.quick)
+    if args.only:
+        problem = make_problem(setting.sizes(), setting.rows)
+        weights = SWEEP if args.sweep else ONE
+        return json.dumps(memory_of(args.only, weights, problem))
+    figures = figures_of(setting, args.epochs, args.sweep_epochs)
+    measure.write(figures)
+    return table(figures)
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_integer("epochs", 7, "Epochs of one run.")
+    flags.DEFINE_integer("sweep_epochs", 3, "Epochs of the sweep.")
+    flags.DEFINE_integer("rows", None, "Pairs of the data.")
+    flags.DEFINE_bool("quick", False, "Tiny sizes.")
+    flags.DEFINE_enum("only", None, list(contenders()), "Print its memory alone.")
+    flags.DEFINE_bool("sweep", False, "That of the sweep, for --only.")
+    measure.define_out()
+    launch.launch(work)

@@ -84,9 +84,9 @@ class Stacked:
             label = self.label[rows]
             if weights[0]:
                 x = self.image[rows]
-                moved = (self.w, self.b, self.c)
-                grads, value = self.rec(moved, x, self._corrupt(x))
-                self._move(moved, grads, weights[0] * rate / rows.shape[1])
+                coder = (self.w, self.b, self.c)
+                grads, value = self.rec(coder, x, self._corrupt(x))
+                self._move(coder, grads, weights[0] * rate / rows.shape[1])
                 loss[0] += value
             # The labelled rows first, as many as there is room for.
             front = (label >= 0).int().argsort(1, descending=True)[:, :CAPACITY]

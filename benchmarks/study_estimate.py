@@ -3,7 +3,7 @@
     python -m benchmarks.study_estimate [--tflops 50] [--gbs 3350] [--us 60]
 
 Counted are the products and the arrays [batch, layer] of each step, for all runs of a
-bundle at once (`mtl.study.grid.bundles`, as on an accelerator):
+group at once (`mtl.study.grid.run_groups`, as on an accelerator):
 
 - a denoising layer of n by m: five products of 2 B n m operations (code, decode, back
   through each, and the other half of the gradient); its input and its target are each
@@ -16,11 +16,15 @@ Seconds are the largest of the three. What is measured comes from
 `experiments/gpu/table1.sh`; its log and results.csv have seconds.
 """
 
-import argparse
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from absl import flags
+
+from benchmarks import measure
 from configs.mtl import table1
+from mtl.host import launch
 from mtl.study import grid
 
 PIXELS, CLASSES, IMAGES = 784, 10, 50_000
@@ -34,17 +38,17 @@ class Load(NamedTuple):
     bytes: float
 
 
-def load(bundle: grid.RunGroup) -> Load:
-    """Of a bundle's whole training."""
-    c, runs = bundle.config, len(bundle.runs)
+def load(group: grid.RunGroup) -> Load:
+    """Of a group's whole training."""
+    c, runs = group.config, len(group.runs)
     rows = c.data.labelled + c.data.unlabelled
     steps, batch = -(-rows // c.batch_size), min(c.batch_size, rows)
-    longest = max(grid.lasts(grid.one_config(c, run)) for run in bundle.runs)
+    longest = max(grid.lasts(grid.one_config(c, run)) for run in group.runs)
     sizes = [PIXELS, *c.model.hidden]
     weights = sum(n * m for n, m in zip(sizes, [*sizes[1:], CLASSES], strict=True))
     below = sum(sizes[:-1])
     dense = sum(n * m for n, m in pairwise(sizes))
-    most = max(run.labelled for run in bundle.runs)
+    most = max(run.labelled for run in group.runs)
     labelled = max(8, batch * most // rows)
     both = longest * c.epochs * steps
     every = c.epochs * steps
@@ -53,33 +57,33 @@ def load(bundle: grid.RunGroup) -> Load:
     return Load(every + both, runs * flop, runs * moved)
 
 
-def main() -> None:
-    """Prints the estimate, by part of the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tflops", type=float, default=50, help="of float32 products")
-    parser.add_argument("--gbs", type=float, default=3350, help="of memory")
-    parser.add_argument("--us", type=float, default=60, help="that a step takes")
-    a = parser.parse_args()
+def work(arguments: Sequence[str]) -> str:
+    """Returns the estimate from command-line flags, by part of the table."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
     c = table1.get_config()
-    bundles = grid.run_groups(c, grid.runs(c, IMAGES), wide=True)
-    print(
-        f"{len(bundles)} bundles\n{'':16}{'steps':>12}{'PFLOP':>10}{'TB':>10}{'s':>8}"
-    )
-    total = 0.0
+    groups = grid.run_groups(c, grid.runs(c, IMAGES), vmapped=True)
+    rows: list[tuple[str, float, float, float, float]] = []
     for depth in range(1, 5):
-        own = [load(b) for b in bundles if len(b.config.model.hidden) == depth]
+        own = [load(g) for g in groups if len(g.config.model.hidden) == depth]
         steps, flop, moved = map(sum, zip(*own, strict=True))
         seconds = sum(
-            max(x.flop / a.tflops / 1e12, x.bytes / a.gbs / 1e9, x.steps * a.us / 1e6)
+            max(
+                x.flop / args.tflops / 1e12,
+                x.bytes / args.gbs / 1e9,
+                x.steps * args.us / 1e6,
+            )
             for x in own
         )
-        total += seconds
-        print(
-            f"NN{depth:<14}{steps:12,.0f}{flop / 1e15:10.1f}{moved / 1e12:10.0f}"
-            f"{seconds:8.0f}"
-        )
-    print(f"{'in all':46}{total:10.0f}")
+        rows.append((f"NN{depth}", steps, flop / 1e15, moved / 1e12, seconds))
+    head = "", "steps", "PFLOP", "TB", "s"
+    text = measure.table(head, rows, (",.0f", ".1f", ".0f", ".0f"))
+    total = sum(seconds for *_, seconds in rows)
+    return f"{len(groups)} groups\n{text}\nin all {total:.0f} s"
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_float("tflops", 50.0, "TFLOP/s of float32 products.")
+    flags.DEFINE_float("gbs", 3350.0, "GB/s of memory.")
+    flags.DEFINE_float("us", 60.0, "Microseconds of an update step, at least.")
+    launch.launch(work)

@@ -13,16 +13,15 @@ that compiled by `torch.compile` (CUDA graphs on a GPU); and all in each step, b
 work is what `benchmarks.mtl_vs_torch` checks. Contenders take turns; medians count.
 """
 
-import argparse
-import json
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+from absl import flags
 
 from benchmarks import measure
 from benchmarks.mtl_contenders import (
@@ -36,12 +35,30 @@ from benchmarks.mtl_contenders import (
 )
 from benchmarks.mtl_vs_torch import find_device
 from benchmarks.study_contenders import check, makers
+from mtl.host import launch
 
 EPOCHS, RECONSTRUCTING = 5000, 553
 KINDS = {"reconstructs": (0.5, 0.5), "classifies": (0.0, 1.0)}
 
 
-def ours(problem: Problem, runs: int, kind: str) -> Iterator[Any]:
+class Row(TypedDict):
+    """Seconds an epoch and run of each kind; speed, and that over PyTorch's."""
+
+    reconstructs: float
+    classifies: float
+    runs_an_hour: float
+    times: float
+
+
+class Figures(TypedDict):
+    """The content of the JSON file."""
+
+    machine: measure.Machine
+    runs: int
+    contenders: dict[str, Row]
+
+
+def ours(problem: Problem, runs: int, kind: str) -> Iterator[object]:
     """Yields after an epoch of all runs."""
     from configs.mtl import table1
     from mtl.data.datasets import Dataset
@@ -65,7 +82,7 @@ def ours(problem: Problem, runs: int, kind: str) -> Iterator[Any]:
         yield from Sweep(c, dataset).train(bundle, Path(folder) / kind)
 
 
-def figures_of(runs: int, turns: int) -> dict[str, Any]:
+def figures_of(runs: int, turns: int) -> Figures:
     """All the figures."""
     device = find_device()
     load_jax(device)
@@ -73,7 +90,7 @@ def figures_of(runs: int, turns: int) -> dict[str, Any]:
     where = measure.machine(gpu, ("jax", "jaxlib", "torch"))
     check(make_problem(20, 30, batch=64, noisy=False), device)
     problem = make_problem(LABELLED, UNLABELLED)
-    rows: dict[str, dict[str, float]] = {}
+    seconds: dict[str, dict[str, float]] = {}
     for kind, weights in KINDS.items():
         work: dict[str, Callable[[], object]] = {
             "ours": partial(next, ours(problem, runs, kind))
@@ -81,43 +98,53 @@ def figures_of(runs: int, turns: int) -> dict[str, Any]:
         for name, make in makers(runs).items():
             work[name] = partial(make(problem, device).epoch, weights, RATE)
         for name, took in measure.seconds(work, turns).items():
-            rows.setdefault(name, {})[kind] = statistics.median(took) / runs
-    for row in rows.values():
-        others = EPOCHS - RECONSTRUCTING
-        run = RECONSTRUCTING * row["reconstructs"] + others * row["classifies"]
-        row["runs_an_hour"] = 3600 / run
-    best = max(r["runs_an_hour"] for n, r in rows.items() if n != "ours")
-    for row in rows.values():
-        row["times"] = row["runs_an_hour"] / best
+            seconds.setdefault(name, {})[kind] = statistics.median(took) / runs
+    speed = {name: 3600 / _run_seconds(row) for name, row in seconds.items()}
+    best = max(s for name, s in speed.items() if name != "ours")
+    rows: dict[str, Row] = {
+        name: {
+            "reconstructs": row["reconstructs"],
+            "classifies": row["classifies"],
+            "runs_an_hour": speed[name],
+            "times": speed[name] / best,
+        }
+        for name, row in seconds.items()
+    }
     return {"machine": where, "runs": runs, "contenders": rows}
 
 
-def table(figures: dict[str, Any]) -> str:
+def _run_seconds(row: dict[str, float]) -> float:
+    """Seconds of a whole run, from those of an epoch of each kind."""
+    others = EPOCHS - RECONSTRUCTING
+    return RECONSTRUCTING * row["reconstructs"] + others * row["classifies"]
+
+
+def table(figures: Figures) -> str:
     """The figures to be read."""
-    lines = [", ".join(f"{k} {v}" for k, v in figures["machine"].items() if v), ""]
-    lines.append(f"{'':16}{'rec. ms':>10}{'cls. ms':>10}{'runs/h':>10}{'times':>8}")
-    for name, r in figures["contenders"].items():
-        lines.append(
-            f"{name:16}{1e3 * r['reconstructs']:10.1f}{1e3 * r['classifies']:10.1f}"
-            f"{r['runs_an_hour']:10.1f}{r['times']:8.2f}"
-        )
-    lines += ["", f"{figures['runs']} runs; ms an epoch and run."]
-    lines += ["times: as many runs an hour as the fastest PyTorch."]
-    return "\n".join(lines)
+    head = "", "rec. ms", "cls. ms", "runs/h", "times"
+    rows = [
+        (name, 1e3 * r["reconstructs"], 1e3 * r["classifies"], r["runs_an_hour"],
+         r["times"])
+        for name, r in figures["contenders"].items()
+    ]  # fmt: skip
+    return (
+        f"{measure.describe(figures['machine'])}\n\n"
+        f"{measure.table(head, rows, ('.1f', '.1f', '.1f', '.2f'))}\n\n"
+        f"{figures['runs']} runs; ms an epoch and run.\n"
+        "times: as many runs an hour as the fastest PyTorch."
+    )
 
 
-def main() -> None:
-    """Measures, prints the table and writes the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=8)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--out", type=Path)
-    a = parser.parse_args()
-    figures = figures_of(a.runs, a.turns)
-    print(table(figures))
-    if a.out:
-        a.out.write_text(json.dumps(figures, indent=2) + "\n")
+def work(arguments: Sequence[str]) -> str:
+    """Measures from command-line flags; writes the JSON file and returns the table."""
+    launch.reject_extra_args(arguments)
+    figures = figures_of(flags.FLAGS.runs, flags.FLAGS.turns)
+    measure.write(figures)
+    return table(figures)
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_integer("runs", 8, "Runs that are trained.")
+    flags.DEFINE_integer("turns", 5, "Turns of each contender.")
+    measure.define_out()
+    launch.launch(work)

@@ -11,15 +11,17 @@ Hessian exactly; `--plain_top` leaves the logits as they are. Errors are in
 docs/results/best.md.
 """
 
-import argparse
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
+from absl import flags
 from torch.nn import functional
 
 from mtl import config
 from mtl.data import datasets, label_choice
+from mtl.host import launch
 
 SIZES = (784, 500, 250, 10)
 LABELS, BATCH, EPOCH, EVERY = 100, 250, 500, 250
@@ -86,8 +88,10 @@ def direction(network: Network, x: Any, p: Any, xi: float) -> Any:
     return unit(torch.autograd.grad(network(x), x, change)[0])
 
 
-def train(a: argparse.Namespace) -> None:
-    """Trains, and prints the test error every so many updates."""
+def train(arguments: Sequence[str]) -> str:
+    """Trains from command-line flags, and prints test errors; returns the last one."""
+    launch.reject_extra_args(arguments)
+    a, error = flags.FLAGS, float("nan")
     c = config.default().data
     c.source, c.path, c.valid = "mnist", a.data, 10_000
     d = datasets.load(c)
@@ -119,18 +123,13 @@ def train(a: argparse.Namespace) -> None:
             print(f"{update + 1} updates: test error {error:.2f} %, mean largest "
                   f"probability {sure:.2f}", flush=True)  # fmt: skip
             sure = 0.0
-
-
-def main() -> None:
-    """As the arguments say."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--epsilon", type=float, default=2.0)
-    parser.add_argument("--xi", type=float, default=1e-6)
-    parser.add_argument("--updates", type=int, default=500)
-    parser.add_argument("--plain_top", action="store_true")
-    train(parser.parse_args())
+    return f"the last test error is {error:.2f} %"
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("data", None, "The folder of MNIST's IDX files.")
+    flags.DEFINE_float("epsilon", 2.0, "The length of the perturbation.")
+    flags.DEFINE_float("xi", 1e-6, "Of the finite difference; 0 is exact.")
+    flags.DEFINE_integer("updates", 500, "Update steps.")
+    flags.DEFINE_bool("plain_top", False, "Leave the logits without normalisation.")
+    launch.launch(train, "data")

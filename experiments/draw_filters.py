@@ -7,10 +7,11 @@ filters show smooth colours and edges, and correct features show edges and then 
 the photograph.
 """
 
-import argparse
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 from matplotlib.figure import Figure
 from sklearn.datasets import load_sample_image
 
@@ -18,22 +19,22 @@ from experiments import DOCS
 from l3spot import backbones
 from l3spot.backbones.pretrained import converted
 from l3spot.backbones.pretrained.converted import Pretrained
+from mtl.host import launch
 
 LAYERS = ("conv1_2", "conv3_3", "conv5_3")
 MAPS = 4  # Of each layer.
 SIDE_PX = 212  # Of the photograph.
 
 
-def main() -> None:
-    """Draws the figure from command-line arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", required=True)
-    pretrained = converted.load(parser.parse_args().weights)
+def draw(arguments: Sequence[str]) -> str:
+    """Draws the figure from command-line flags and returns its path."""
+    launch.reject_extra_args(arguments)
+    pretrained = converted.load(flags.FLAGS.weights)
     photograph = load_sample_image("china.jpg")[:, 100:528][: 2 * SIDE_PX : 2, ::2][
         :, :SIDE_PX
     ]
     figure = Figure(figsize=(11, 6.2), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 1.6])
+    ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 1.6])
     top, bottom = left.subplots(2, 1)
     top.imshow(photograph)
     top.set_title("photograph", fontsize=9)
@@ -48,7 +49,9 @@ def main() -> None:
         row[0].set_title(name, fontsize=9, loc="left")
     for ax in (top, bottom, *axes.ravel()):
         ax.set_axis_off()
-    figure.savefig(DOCS / "filters.png", dpi=90)
+    path = DOCS / "filters.png"
+    figure.savefig(path, dpi=90)
+    return str(path)
 
 
 def filters(pretrained: Pretrained) -> np.ndarray:
@@ -84,4 +87,5 @@ def features(pretrained: Pretrained, photograph: np.ndarray) -> dict[str, np.nda
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("weights", None, "A file of l3spot.convert.")
+    launch.launch(draw, "weights")

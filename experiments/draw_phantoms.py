@@ -5,11 +5,12 @@
 MIPS is a folder of l3spot.project with the projections of two scans.
 """
 
-import argparse
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import flags
 from PIL import Image
 
 from experiments import DOCS
@@ -17,6 +18,8 @@ from l3spot.phantom import body, shadow, spine
 from l3spot.phantom.draw import PhantomRanges
 from l3spot.projections import reader
 from l3spot.projections.montage import grey
+from mtl.host import launch
+from mtl.host.errors import DataError
 
 
 class View(NamedTuple):
@@ -47,11 +50,17 @@ PHANTOMS = 3  # Beside each projection.
 HEIGHT_PX, GAP_PX = 400, 6  # Of a picture.
 
 
-def main() -> None:
-    """Draws the figure from command-line arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mips", required=True)
-    real = {e.id: e for e in reader.load(parser.parse_args().mips)}
+def draw(arguments: Sequence[str]) -> str:
+    """Draws the figure from command-line flags and returns its path.
+
+    Raises:
+      DataError: the folder lacks a projection.
+    """
+    launch.reject_extra_args(arguments)
+    real = {e.id: e for e in reader.load(flags.FLAGS.mips)}
+    missing = VIEWS.keys() - real.keys()
+    if missing:
+        raise DataError(f"--mips={flags.FLAGS.mips} lacks {', '.join(sorted(missing))}")
     rows = [_row(real[name], view, jax.random.key(6 + i)) for i, (name, view)
             in enumerate(VIEWS.items())]  # fmt: skip
     sheet = Image.new(
@@ -59,7 +68,9 @@ def main() -> None:
     )
     for i, row in enumerate(rows):
         sheet.paste(row, (0, i * (HEIGHT_PX + GAP_PX)))
-    sheet.save(DOCS / "phantoms.png")
+    path = DOCS / "phantoms.png"
+    sheet.save(path)
+    return str(path)
 
 
 def _row(example: reader.Example, view: View, key: jax.Array) -> Image.Image:
@@ -69,11 +80,12 @@ def _row(example: reader.Example, view: View, key: jax.Array) -> Image.Image:
     def phantom(key: jax.Array) -> jax.Array:
         person, scan = body.draw(key, PhantomRanges(arms_up=view.arms_up))
         x, _, z = person.blocks.centre[view.vertebra]
-        scan = scan._replace(
+        settings: dict[str, Any] = dict(
             low_mm=z + view.low_mm - view.slice_mm, high_mm=z + view.high_mm,
             slice_mm=1.0, x_mm=x, pixel_mm=0.98, sharpness_mm=1.2, noise_hu=8.0,
             streaks_hu=0.0, max_hu=1500.0,
         )  # fmt: skip
+        scan = scan._replace(**settings)
         return shadow.project(key, person, scan, rows, columns)[0]
 
     keys = jax.random.split(key, PHANTOMS)
@@ -98,4 +110,5 @@ def _thick(hu: np.ndarray, slice_mm: float) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("mips", None, "A folder of l3spot.project.")
+    launch.launch(draw, "mips")

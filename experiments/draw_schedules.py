@@ -1,8 +1,9 @@
 """Draws docs/schedules.png.
 
-python experiments/draw_schedules.py
+python -m experiments.draw_schedules
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from experiments import DOCS
 from mtl import figures
 from mtl.engine import schedules
+from mtl.host import launch
 
 EPOCHS = 600
 
@@ -24,7 +26,15 @@ WEIGHTS = {
     ),
 }
 
-if __name__ == "__main__":
-    epochs = np.arange(EPOCHS)
+
+def draw(arguments: Sequence[str]) -> str:
+    """Draws the figure and returns its path."""
+    launch.reject_extra_args(arguments)
+    epochs, path = np.arange(EPOCHS), DOCS / "schedules.png"
     figure = figures.weight_curves({k: f(epochs) for k, f in WEIGHTS.items()}, epochs)
-    figures.save(figure, DOCS / "schedules.png")
+    figures.save(figure, path)
+    return str(path)
+
+
+if __name__ == "__main__":
+    launch.launch(draw)

@@ -8,19 +8,20 @@ without epochs. Folds and validation sets are those of `l3spot.crossval`; valida
 selects the ridge. It writes docs/results/l3spot_frozen.csv, and models in RUNS.
 """
 
-import argparse
-import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 from ml_collections import ConfigDict
 from sklearn.kernel_ridge import KernelRidge
 
 from configs.l3spot import study
 from experiments import DOCS
+from l3spot.backbones.pretrained import converted
 from l3spot.localize import model, preprocess, window_search
 from l3spot.localize.model import Model
 from l3spot.localize.network import Network
@@ -31,7 +32,7 @@ from l3spot.training import experiment, scoring, split, tasks
 from l3spot.training.dataset import ProjectionDataset
 from mtl.data.readers import load_npz
 from mtl.engine.task import Params
-from mtl.host import workdir
+from mtl.host import launch, tables, workdir
 
 VARIANTS = ("alexnet", "vgg16", "vgg16_imagenet")
 FOLDS = 5
@@ -40,10 +41,23 @@ LABELLED = (10, 30, 100, 0)  # 0 keeps all labels.
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # Names of the arrays in files of features.
 FILE_ARRAYS = ("strips", "away", "weight", "pictures")
-COLUMNS = (
-    *("mean_mm", "std_mm", "median_mm", "p95_mm"),
-    *("within_5_mm", "within_10_mm", "wrong_vertebra", "compared"),
-)
+
+
+class Row(NamedTuple):
+    """A test: its settings, and its errors (`l3spot.report.metrics`)."""
+
+    variant: str
+    labelled: int
+    fold: int
+    ridge: float
+    mean_mm: float
+    std_mm: float
+    median_mm: float
+    p95_mm: float
+    within_5_mm: float
+    within_10_mm: float
+    wrong_vertebra: float
+    compared: float
 
 
 class Features(NamedTuple):
@@ -62,26 +76,22 @@ class Features(NamedTuple):
     images: list[np.ndarray]
 
 
-def main() -> None:
-    """Runs the study from command-line arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--weights", required=True)
-    args = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+def compare_filters(arguments: Sequence[str]) -> str:
+    """Runs the study from command-line flags and returns a table."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    converted.load(args.weights)  # A bad file raises an error before any work.
+    rows: list[Row] = []
     for variant in VARIANTS:
         c = study.get_config(variant)
         c.model.weights_file = c.model.weights_file and args.weights
-        rows += _study(c, variant, args.runs)
+        rows += _study(c, variant, Path(args.runs))
     out = DOCS / "results" / "l3spot_frozen.csv"
-    with out.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    print(_table(rows))
+    workdir.write_csv(out, Row._fields, rows)
+    return _table(rows)
 
 
-def _study(c: ConfigDict, variant: str, runs: Path) -> list[dict[str, Any]]:
+def _study(c: ConfigDict, variant: str, runs: Path) -> list[Row]:
     """Returns a row for each fold and number of labels."""
     scans = experiment.load_dataset(c)
     net, params = experiment.init_network(c)
@@ -101,13 +111,9 @@ def _study(c: ConfigDict, variant: str, runs: Path) -> list[dict[str, Any]]:
                 fitted = {"trunk": params["trunk"], "head": heads[best]}
                 path = runs / variant / "model.safetensors"
                 _save(c, net, fitted, features, scans, validation, path)
-            head = {
-                "variant": variant,
-                "labelled": len(datasets.train.hu),
-                "fold": fold,
-                "ridge": RIDGES[best],
-            }
-            rows.append(head | {k: round(test_errors[k], 4) for k in COLUMNS})
+            head = variant, len(datasets.train.hu), fold, RIDGES[best]
+            numbers = [round(test_errors[name], 4) for name in Row._fields[4:]]
+            rows.append(Row(*head, *numbers))
     return rows
 
 
@@ -238,20 +244,21 @@ def _save(
     model.save(path, trained)
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: list[Row]) -> str:
     """Formats means over the folds, and the mean of the folds' standard deviations."""
-    lines = ["| filters | labels | error, mm | median | within 10 mm | other bone |"]
-    lines.append("|---|---|---|---|---|---|")
-    for variant, labelled in dict.fromkeys((r["variant"], r["labelled"]) for r in rows):
-        own = [r for r in rows if (r["variant"], r["labelled"]) == (variant, labelled)]
-        mean = {k: np.mean([r[k] for r in own]) for k in COLUMNS}
-        lines.append(
-            f"| {variant} | {labelled} | {mean['mean_mm']:.1f} ± {mean['std_mm']:.1f} "
-            f"| {mean['median_mm']:.1f} | {100 * mean['within_10_mm']:.0f} % "
-            f"| {100 * mean['wrong_vertebra']:.0f} % |"
-        )
-    return "\n".join(lines)
+    head = "filters", "labels", "error, mm", "median", "within 10 mm", "other bone"
+    lines = []
+    for variant, labelled in dict.fromkeys(row[:2] for row in rows):
+        own = [row[4:] for row in rows if row[:2] == (variant, labelled)]
+        mean = Row(variant, labelled, 0, 0.0, *np.mean(own, axis=0))
+        shares = mean.within_10_mm, mean.wrong_vertebra
+        errors = [f"{mean.mean_mm:.1f} ± {mean.std_mm:.1f}", f"{mean.median_mm:.1f}"]
+        errors += [f"{100 * share:.0f} %" for share in shares]
+        lines.append([variant, str(labelled), *errors])
+    return tables.markdown(head, lines)
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("runs", None, "The folder of features and models.")
+    flags.DEFINE_string("weights", None, "VGG16's weights file of l3spot.convert.")
+    launch.launch(compare_filters, "runs", "weights")

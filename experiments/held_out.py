@@ -7,11 +7,13 @@ drawn, and with the augmentation of training. It takes two minutes for each mode
 one for the phantoms.
 """
 
-import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import app
+from tqdm import tqdm
 
 from l3spot.localize import model
 from l3spot.localize.preprocess import crop_to_spine, downsample
@@ -19,6 +21,7 @@ from l3spot.phantom import pictures
 from l3spot.phantom.draw import PhantomRanges
 from l3spot.training import augmentation, dataset, scoring
 from l3spot.training.dataset import IMAGE_COLUMNS, ProjectionDataset
+from mtl.host import launch, tables
 
 SEED, COUNT = 1000, 150
 HARD = dataclasses.replace(
@@ -43,21 +46,24 @@ HARD = dataclasses.replace(
 )
 
 
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", type=Path)
-    models = {path: model.load(path) for path in parser.parse_args().models}
+HEAD = (
+    *("model", "phantoms", "mean ± std, mm", "median", "within 10 mm", "other bone"),
+    *("other bone, if confident", "missed", "false alarms"),
+)
+
+
+def evaluate(paths: Sequence[str]) -> str:
+    """Evaluates the models of the command line and returns the table."""
+    if not paths:
+        raise app.UsageError("give the files of models, such as MODEL.safetensors")
+    models = {path: model.load(Path(path)) for path in paths}
     drawn = draw()
     sets = {
         "as they are": drawn,
         "varied": dataset.augmented(drawn, SEED, augmentation.AugmentationRanges()),
     }
-    print(
-        "| model | phantoms | mean ± std, mm | median | within 10 mm | other bone "
-        "| other bone, if confident | missed | false alarms |\n" + 9 * "|---" + "|"
-    )
-    for path, m in models.items():
+    lines = []
+    for path, m in tqdm(models.items(), unit="model", disable=None):
         for name, p in sets.items():
             rows_mm, confidence = scoring.predict(m, p)
             errors = scoring.confident_errors(rows_mm, np.ones(len(rows_mm)), p)
@@ -67,9 +73,9 @@ def main() -> None:
                 confident[k] for k in ("wrong_vertebra", "missed", "false_alarms")
             ]
             spread = f"{errors['mean_mm']:.1f} ± {errors['std_mm']:.1f}"
-            cells = [str(path), name, spread, f"{errors['median_mm']:.1f}"]
-            cells += [f"{100 * share:.1f} %" for share in shares]
-            print(f"| {' | '.join(cells)} |", flush=True)
+            cells = [path, name, spread, f"{errors['median_mm']:.1f}"]
+            lines.append([*cells, *(f"{100 * share:.1f} %" for share in shares)])
+    return tables.markdown(HEAD, lines)
 
 
 def draw() -> ProjectionDataset:
@@ -82,4 +88,4 @@ def draw() -> ProjectionDataset:
 
 
 if __name__ == "__main__":
-    main()
+    launch.launch(evaluate)

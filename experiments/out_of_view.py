@@ -9,11 +9,12 @@ docs/results/l3spot_roc.png, and prints the areas and the errors at the threshol
 0.5. It takes three minutes.
 """
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from absl import flags
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -23,6 +24,7 @@ from l3spot.localize.model import Model
 from l3spot.localize.preprocess import MM_PER_PX
 from l3spot.training import augmentation, dataset, scoring
 from l3spot.training.dataset import ProjectionDataset
+from mtl.host import launch
 
 MIN_DISTANCE_MM, MAX_DISTANCE_MM = 15.0, 120.0  # From L3 to the cut.
 MIN_SCAN_MM = 150.0  # Cuts leave at least this height.
@@ -40,12 +42,10 @@ class Scan(NamedTuple):
     in_view: bool
 
 
-def main() -> None:
-    """Measures and plots from command-line arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=model.PACKAGED_FILE)
-    args = parser.parse_args()
-    trained = model.load(args.checkpoint)
+def measure(arguments: Sequence[str]) -> str:
+    """Measures and plots from command-line flags; returns a line for each set."""
+    launch.reject_extra_args(arguments)
+    trained = model.load(Path(flags.FLAGS.checkpoint))
     p = held_out.draw()
     sets = {
         "as drawn": _scans(p),
@@ -56,6 +56,7 @@ def main() -> None:
     }
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     ax = figure.subplots()
+    lines = []
     for name, scans in sets.items():
         in_view = np.array([s.in_view for s in scans])
         confidence = np.array([_confidence(trained, s.hu) for s in scans])
@@ -68,15 +69,15 @@ def main() -> None:
         false, true, _ = roc_curve(in_view, confidence)
         (line,) = ax.plot(false, true, label=name_and_area)
         ax.plot(alarms, hits, "o", color=line.get_color())
-        print(
+        lines.append(
             f"{name_and_area}; {in_view.sum()} with L3: {100 * (1 - hits):.1f} % are "
             f"missed; {(~in_view).sum()} without, {100 * alarms:.1f} % false alarms"
         )
     ax.set(xlabel="said to be in view, of scans without L3", xlim=(-0.01, 0.4))
     ax.set(ylabel="of scans with L3", ylim=(0.6, 1.01))
     ax.legend(frameon=False, loc="lower right")
-    out = DOCS / "results" / "l3spot_roc.png"
-    figure.savefig(out, dpi=100)
+    figure.savefig(DOCS / "results" / "l3spot_roc.png", dpi=100)
+    return "\n".join(lines)
 
 
 def _scans(p: ProjectionDataset) -> list[Scan]:
@@ -87,7 +88,7 @@ def _scans(p: ProjectionDataset) -> list[Scan]:
 def _cut(p: ProjectionDataset, rng: np.random.Generator) -> list[Scan]:
     """Cuts each scan with L3, if it is long enough, once with L3 and once without."""
     cut_scans = []
-    for i in np.flatnonzero(~np.isnan(scoring.true_rows(p))):
+    for i in map(int, np.flatnonzero(~np.isnan(scoring.true_rows(p)))):
         for in_view in (True, False):
             below, distance_mm = (
                 bool(rng.integers(2)),
@@ -118,4 +119,5 @@ def _confidence(m: Model, hu: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("checkpoint", str(model.PACKAGED_FILE), "The model's file.")
+    launch.launch(measure)

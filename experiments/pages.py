@@ -8,14 +8,14 @@ A test renders all pages and finds nothing to change.
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
 from configs.mtl import table1, weights
 from experiments import DOCS, rates
-from mtl.host import tables
+from mtl.host import launch, tables
 from mtl.study import report, results
 from mtl.study.cells import Cells
 from mtl.study.results import Row
@@ -84,10 +84,16 @@ def render(text: str) -> str:
     return BLOCK.sub(lambda m: m[1] + TABLES[m[2]]() + m[3], text)
 
 
-def main() -> None:
-    """Renders all pages."""
+def write(arguments: Sequence[str]) -> str:
+    """Renders all pages and returns which of them changed."""
+    launch.reject_extra_args(arguments)
+    changed = []
     for path in sorted(RESULTS.glob("*.md")):
-        path.write_text(render(path.read_text()))
+        page = path.read_text()
+        if render(page) != page:
+            path.write_text(render(page))
+            changed.append(path.name)
+    return f"changed: {', '.join(changed) or 'no page'}"
 
 
 def _spread(values: list[float]) -> str:
@@ -95,4 +101,4 @@ def _spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    launch.launch(write)

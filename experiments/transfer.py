@@ -6,12 +6,12 @@ The variants are mirrored, cut, with thick slices, noisier or shifted. They show
 training on phantoms carries over. Nothing is tuned on the scan.
 """
 
-import argparse
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import flags
 from scipy import ndimage
 
 from l3spot.ct import scan
@@ -21,6 +21,7 @@ from l3spot.localize import model
 from l3spot.projections import mip
 from l3spot.report import result
 from l3spot.vertebrae import model as vertebra_model
+from mtl.host import launch, tables
 
 END_DISTANCES_MM = (30, 60, 100)  # From L3 to the scan's end.
 SLICE_FACTORS = (3, 5)  # One slice of so many is kept.
@@ -30,18 +31,14 @@ ROTATIONS_DEG = (-6, 6)  # In the plane of the images.
 Change = Callable[[np.ndarray], np.ndarray]
 
 
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scan", required=True, help="a folder, zip or NIfTI file")
-    parser.add_argument("--l3", required=True, type=float, help="z of its L3, mm, LPS")
-    parser.add_argument("--checkpoint", type=Path, default=model.PACKAGED_FILE)
-    parser.add_argument("--paper", action="store_true", help="the paper's method")
-    args = parser.parse_args()
+def evaluate(arguments: Sequence[str]) -> str:
+    """Evaluates the model from command-line flags and returns the table."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    root, net = Path(args.scan), model.load(Path(args.checkpoint))
     vertebrae = None if args.paper else vertebra_model.load()
-    root = Path(args.scan)
-    whole, net = scan.choose(scan.read(root), root), model.load(args.checkpoint)
-    print("| variant | answer, z in mm | error, mm | confidence |\n|---|---|---|---|")
+    whole = scan.choose(scan.read(root), root)
+    lines = []
     for name, volume in variants(whole, args.l3):
         l3_result = result.find_l3(net, mip.project(volume), volume, vertebrae)
         in_view = volume.z[0] <= args.l3 <= volume.z[-1]
@@ -51,10 +48,9 @@ def main() -> None:
             error = f"{l3_result.z_mm - args.l3:+.1f}" if in_view else "false alarm"
         elif not in_view:
             error = "right"
-        print(
-            f"| {name} | {position} | {error} | {l3_result.confidence:.2f} |",
-            flush=True,
-        )
+        lines.append([name, position, error, f"{l3_result.confidence:.2f}"])
+    head = "variant", "answer, z in mm", "error, mm", "confidence"
+    return tables.markdown(head, lines)
 
 
 def variants(v: Volume, l3: float) -> Iterator[tuple[str, Volume]]:
@@ -70,9 +66,9 @@ def variants(v: Volume, l3: float) -> Iterator[tuple[str, Volume]]:
     yield "cut 30 mm above L3: out of view", _part(v, v.z >= l3 + 30)
     yield "cut 30 mm below L3: out of view", _part(v, v.z <= l3 - 30)
     for factor in SLICE_FACTORS:
-        mm = factor * float(np.diff(v.z).mean())
+        slice_mm = factor * float(np.diff(v.z).mean())
         thick = _part(v, np.arange(len(v.z)) % factor == 0)
-        yield f"a slice each {mm:.1f} mm", thick
+        yield f"a slice each {slice_mm:.1f} mm", thick
     for sigma in NOISE_HU:
         yield f"noise of {sigma} HU", _noisy(v, sigma)
     pixel_mm = v.slices[0].spacing_mm[0]
@@ -130,4 +126,8 @@ def _crop(half: int) -> Change:
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("scan", None, "A folder, zip file or NIfTI file.")
+    flags.DEFINE_float("l3", None, "z of its L3 in mm, LPS.")
+    flags.DEFINE_string("checkpoint", str(model.PACKAGED_FILE), "The model's file.")
+    flags.DEFINE_bool("paper", False, "The method of the paper alone.")
+    launch.launch(evaluate, "scan", "l3")

@@ -8,6 +8,7 @@ turns. `exponential` is in its sixth epoch, with both tasks.
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 from absl import flags
@@ -28,18 +29,21 @@ def measure(arguments: Sequence[str]) -> str:
     launch.reject_extra_args(arguments)
     c = mnist.get_config()
     c.data.path = flags.FLAGS.data
-    dataset, epochs = datasets.load(c.data), {}
+    dataset = datasets.load(c.data)
+    epochs = {}
     for c.method, c.order in RUNS:
         t = experiment.make_training(c, dataset)
         train_epoch = fit.compile_epoch(t)
         state = train_epoch.engine.init(t.params)
-        inputs = state, t.data, t.loss_weights[5], t.learning_rates[5], t.key
-        epochs[c.method, c.order] = train_epoch, *inputs
-    seconds = {run: [] for run in RUNS}
+        loss_weights, learning_rate = t.loss_weights[5], t.learning_rates[5]
+        epochs[c.method, c.order] = partial(
+            train_epoch, state, t.data, loss_weights, learning_rate, t.key
+        )
+    seconds: dict[tuple[str, str], list[float]] = {run: [] for run in RUNS}
     for turn in range(flags.FLAGS.turns + 1):
-        for run, (epoch, *inputs) in epochs.items():
+        for run, train in epochs.items():
             start = time.process_time()
-            jax.block_until_ready(epoch(*inputs))
+            jax.block_until_ready(train())
             if turn:  # The first one warms up.
                 seconds[run].append(time.process_time() - start)
     found = {run: min(s) for run, s in seconds.items()}

@@ -41,7 +41,7 @@ def launch(work: Callable[[Sequence[str]], str], *required: str) -> None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
         for name in required:
-            if not flags.FLAGS[name].value:
+            if flags.FLAGS[name].value in ("", []):
                 raise ConfigError(f"--{name} must not be empty")
         print(work(argv[1:]))
 

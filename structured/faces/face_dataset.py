@@ -65,7 +65,6 @@ def read(
     boxes: str = "",
     skip_bad: bool = False,
     cache: str | Path | None = None,
-    workers: int | None = None,
 ) -> tuple[Faces, list[Problem]]:
     """Reads and crops the faces of some folders; returns them and all problems.
 
@@ -79,9 +78,6 @@ def read(
         from the root; left and top are in pixels from 0, like the points.
       skip_bad: leaves out faces that cannot be used; False raises an error.
       cache: a folder that keeps the crops; they are made again if a file changes.
-      workers: the number of threads; None lets Python choose. Threads suffice, because
-        Pillow decodes without Python's lock; a process forked from one with JAX's
-        threads can deadlock.
 
     Raises:
       DataError: a folder is missing or has no image, the file of boxes is bad, faces
@@ -90,11 +86,11 @@ def read(
     """
     files = list_faces(Path(root), folders, boxes)
     if cache is None:
-        result = _read_all(files, crop, num_points, workers)
+        result = _read_all(files, crop, num_points)
     else:
         path = _cache_path(Path(cache), files, crop, num_points)
         cached = _load_cache(path, crop, num_points)
-        result = cached or _read_all(files, crop, num_points, workers)
+        result = cached or _read_all(files, crop, num_points)
         if cached is None:
             _save_cache(path, *result)
     check_usable(str(root), *result, skip_bad)
@@ -180,9 +176,11 @@ def _no_faces(crop: Crop, num_points: int) -> Faces:
 
 
 def _read_all(
-    files: list[FaceFiles], crop: Crop, num_points: int, workers: int | None
+    files: list[FaceFiles], crop: Crop, num_points: int
 ) -> tuple[Faces, list[Problem]]:
-    with ThreadPoolExecutor(workers) as pool:
+    # Threads suffice, because Pillow decodes without Python's lock. A process forked
+    # from one with JAX's threads can deadlock.
+    with ThreadPoolExecutor() as pool:
         results = pool.map(lambda face: _read_face(face, crop, num_points), files)
         return collect_faces([face.name for face in files], results, crop, num_points)
 

@@ -17,24 +17,17 @@ Array = jax.Array | np.ndarray
 PAPER_THRESHOLDS = np.arange(0, 0.5, 0.001)
 
 
-def mse(predicted: Array, truth: Array, mask: Array | None = None) -> jax.Array:
+def mse(predicted: Array, truth: Array) -> jax.Array:
     """Returns the squared error, mean over faces and coordinates.
 
     Args:
       predicted: [N, D], box units.
       truth: [N, D], box units.
-      mask: bool [N], the rows that count; None counts all. Without such rows
-        the result is NaN.
 
     Returns:
       [], squared box units.
     """
-    error = predicted - truth
-    if mask is None:
-        return jnp.mean(error**2)
-    # Masked before the square, so that a masked NaN does not reach the gradient.
-    error = jnp.where(mask[:, None], error, 0)
-    return jnp.sum(error**2) / (jnp.sum(mask) * error.shape[1])
+    return jnp.mean((predicted - truth) ** 2)
 
 
 def inter_ocular(truth: Array) -> jax.Array:

@@ -40,7 +40,6 @@ def read(
     crop: Crop,
     *,
     skip_bad: bool = False,
-    workers: int | None = None,
 ) -> tuple[Faces, list[Problem]]:
     """Reads a prepared folder of array_record files; returns faces and problems.
 
@@ -52,7 +51,6 @@ def read(
       split: such as "train" or "train[:1000]".
       crop: how to cut the canvases.
       skip_bad: leaves out faces that cannot be used; False raises an error.
-      workers: the number of threads; None lets Python choose.
 
     Raises:
       DataError: tensorflow-datasets is missing or cannot read the folder, faces
@@ -74,7 +72,7 @@ def read(
             split, decoders={"image": tfds.decode.SkipDecoding()}
         )
         names = [f"the300w_lp/{split}/{i:06d}" for i in range(len(source))]
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor() as pool:
             read_one = partial(_read_face, source, names, crop)
             results = pool.map(read_one, range(len(names)))
             faces, problems = collect_faces(names, results, crop, POINTS)

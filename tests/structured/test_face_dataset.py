@@ -28,9 +28,8 @@ def same(a, b):
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("workers", [None, 1, 3])
-def test_read(root, workers):
-    faces, problems = read(root, workers=workers)
+def test_read(root):
+    faces, problems = read(root)
     assert problems == []
     assert faces.name.tolist() == [f"helen/trainset/{n.split('.')[0]}" for n in NAMES]
     assert faces.canvas.shape == (4, 14, 14)

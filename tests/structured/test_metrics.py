@@ -56,17 +56,6 @@ def test_mse_by_hand():
     truth = jnp.array([[0.0, 0.0], [1.0, 2.0]])
     predicted = jnp.array([[0.1, 0.3], [1.0, 4.0]])
     assert metrics.mse(predicted, truth) == pytest.approx((0.01 + 0.09 + 4) / 4)
-    first = metrics.mse(predicted, truth, jnp.array([True, False]))
-    assert first == pytest.approx((0.01 + 0.09) / 2)
-
-
-def test_a_masked_row_changes_neither_mse_nor_gradient():
-    truth = jnp.zeros((2, 2))
-    predicted = jnp.array([[1.0, 3.0], [jnp.nan, jnp.inf]])
-    valid = jnp.array([True, False])
-    value, slope = jax.value_and_grad(metrics.mse)(predicted, truth, valid)
-    assert value == 5
-    np.testing.assert_allclose(slope, [[1, 3], [0, 0]])
 
 
 def test_normalisers_by_hand():

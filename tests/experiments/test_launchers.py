@@ -1,0 +1,45 @@
+"""Experiments and benchmarks parse their arguments as the packages' launchers do."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+LAUNCHERS = [
+    path
+    for folder in ("experiments", "benchmarks")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if "__main__" in path.read_text()
+]
+
+
+def launched(*arguments):
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=lambda path: path.stem)
+def test_a_launcher_defines_flags_and_calls_launch(path):
+    """`launch` gives --help, refuses unknown flags and prints errors in one line."""
+    *_, main = ast.parse(path.read_text()).body
+    calls = [ast.unparse(statement.value.func) for statement in main.body]
+    assert calls.pop() == "launch.launch"
+    assert all(".DEFINE_" in call or call == "measure.define_out" for call in calls)
+
+
+def test_unknown_flags_and_arguments_are_refused():
+    done = launched("experiments.pages", "--nope")
+    assert done.returncode == 1
+    assert "Unknown command line flag 'nope'" in done.stderr
+    done = launched("experiments.draw_schedules", "nope")
+    assert done.returncode == 1
+    assert "unknown arguments: nope" in done.stdout + done.stderr
+
+
+def test_a_missing_file_is_named_without_a_traceback():
+    done = launched("experiments.held_out", "none.safetensors")
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: there is no file none.safetensors"
