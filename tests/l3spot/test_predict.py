@@ -19,7 +19,7 @@ from l3spot.report import html_page, metrics, result
 from mtl.host.errors import DataError, WorkdirError
 from tests.conftest import ROOT
 from tests.l3spot import series as write
-from tests.l3spot.test_projection import SLICES, STEP, Z0, images, trunk
+from tests.l3spot.projections.test_mip import SLICES, STEP, Z0, images, trunk
 
 SURE, UNSURE = (Calibration((0.0,) * model.FEATURE_COUNT, b) for b in (5.0, -5.0))
 

@@ -23,7 +23,7 @@ from l3spot.projections import (
 from mtl.host.errors import DataError, WorkdirError
 from tests.conftest import ROOT
 from tests.l3spot import series as write
-from tests.l3spot.test_projection import MM, SLICES, STEP, Z0, images, naive, trunk
+from tests.l3spot.projections.test_mip import MM, SLICES, STEP, Z0, images, naive, trunk
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from structured.faces.crops import Crop
 from structured.report import comparison
 from tests.conftest import ROOT
-from tests.structured.faces import write_face
+from tests.structured.face_folders import write_face
 
 
 def launch(*arguments):
