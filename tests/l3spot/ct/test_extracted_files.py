@@ -1,7 +1,6 @@
 """Reading files of many frames that are in a zip file, or deflated."""
 
 import gc
-import os
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,8 +10,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from l3spot.ct import dicom
 from mtl.host.errors import DataError
+from tests import open_files
 from tests.l3spot import series as write
-from tests.l3spot.ct.test_volumes import HU, only_volume
+from tests.l3spot.assembled import HU, only_volume
 
 
 def counted(monkeypatch):
@@ -56,15 +56,15 @@ def zipped(folder):
         archive.writestr("a.dcm", write.content(write.enhanced(2.0, shared=True)))
 
 
-def test_extracted_files_are_closed_with_the_slices(tmp_path):
+def test_extracted_files_are_closed_with_the_slices(tmp_path, monkeypatch):
     zipped(tmp_path)
-    gc.collect()  # Closes files of other tests.
-    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     volume = only_volume(tmp_path)
     volume.slices[0].hu()
+    assert open_files.inside(tmp_path)
     del volume
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not open_files.inside(tmp_path)
 
 
 def test_a_file_that_cannot_be_extracted_is_an_error(tmp_path, monkeypatch):

@@ -3,9 +3,7 @@
 import gc
 import gzip
 import itertools
-import os
 import zipfile
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -14,7 +12,8 @@ import pytest
 from l3spot.ct import nifti, scan, slices, volumes
 from l3spot.projections import mip
 from mtl.host.errors import DataError
-from tests.l3spot.projections.test_mip import (
+from tests import open_files
+from tests.l3spot.trunk import (
     MM,
     STEP,
     X0,
@@ -242,17 +241,10 @@ def test_a_compressed_file_is_extracted_once(tmp_path, monkeypatch):
         ct_slice.hu()
     assert copied == [1]
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]
-    assert still_open(tmp_path)
+    assert open_files.inside(tmp_path)
     del result, ct_slice
     gc.collect()
-    assert not still_open(tmp_path)
-
-
-def still_open(folder):
-    """Returns the open files of a folder, also those without a name."""
-    links = (Path("/proc/self/fd", n) for n in os.listdir("/proc/self/fd"))
-    paths = [os.readlink(link) for link in links if link.is_symlink()]
-    return [path for path in paths if path.startswith(str(folder))]
+    assert not open_files.inside(tmp_path)
 
 
 def test_too_little_disk_space_is_an_error(tmp_path, monkeypatch):
