@@ -11,14 +11,10 @@ import pytest
 from l3spot import project
 from tests.l3spot import compressed
 from tests.l3spot import series as write
-from tests.l3spot.projections.test_mip import MM, SIZE, SLICES, STEP, X0, Y0, Z0, images
-from tests.l3spot.projections.test_mip import trunk as hu
+from tests.l3spot.trunk import MM, SIZE, SLICES, STEP, X0, Y0, Z0, images
+from tests.l3spot.trunk import trunk as hu
 
 GONE = 11  # Index of the missing slice.
-
-
-def stored(ds):
-    return np.frombuffer(ds.PixelData, np.int16).copy()
 
 
 def changed(made, **fields):
@@ -86,7 +82,7 @@ def frames(shared):
     made = images(hu())
     if not shared:
         for ds in made[::2]:
-            ds.PixelData, ds.RescaleSlope = (2 * stored(ds)).tobytes(), 0.5
+            ds.PixelData, ds.RescaleSlope = (2 * write.stored(ds)).tobytes(), 0.5
     return [write.merged(made, shared)]
 
 
@@ -101,7 +97,7 @@ def padded(signed):
     """Returns images with padding beside the body, as around a round field of view."""
     made = images(hu())
     for ds in made:
-        values = stored(ds).reshape(SIZE, SIZE)
+        values = write.stored(ds).reshape(SIZE, SIZE)
         beside = np.zeros(values.shape, bool)
         beside[:, -3:] = True
         values[~beside] += 0 if signed else 1024

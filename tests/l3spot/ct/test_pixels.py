@@ -11,62 +11,60 @@ from l3spot.ct import dicom, slices
 from l3spot.ct.header import FIRST_READ_BYTES
 from mtl.host.errors import DataError
 from tests.l3spot import series as write
-from tests.l3spot.ct.test_decoders import assert_same, clean, project  # noqa: F401
-from tests.l3spot.projections.test_mip import images, trunk
+from tests.l3spot.ct.projected import assert_same, project
+from tests.l3spot.trunk import images, trunk
 
 
-def stored(ds):
-    return np.frombuffer(ds.PixelData, np.int16).copy()
-
-
-def test_bits_above_the_stored_bits_are_ignored(tmp_path, clean):  # noqa: F811
+def test_bits_above_the_stored_bits_are_ignored(tmp_path, clean):
     """Old scanners store overlays in these bits."""
     made = images(trunk())
     for ds in made:
         ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 12, 11, 0
         ds.RescaleIntercept = -1024
         junk = np.random.default_rng(ds.InstanceNumber).integers(0, 16, ds.Rows**2)
-        ds.PixelData = (stored(ds) + 1024 | junk << 12).astype(np.uint16).tobytes()
+        ds.PixelData = (
+            (write.stored(ds) + 1024 | junk << 12).astype(np.uint16).tobytes()
+        )
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_values_in_the_high_bits_are_shifted_down(tmp_path, clean):  # noqa: F811
+def test_values_in_the_high_bits_are_shifted_down(tmp_path, clean):
     made = images(trunk())
     for ds in made:
         ds.BitsStored, ds.HighBit = 12, 15
-        ds.PixelData = (stored(ds) << 4 | 5).tobytes()
+        ds.PixelData = (write.stored(ds) << 4 | 5).tobytes()
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_slices_may_differ_in_signedness(tmp_path, clean):  # noqa: F811
+def test_slices_may_differ_in_signedness(tmp_path, clean):
     made = images(trunk())
     for ds in made[::2]:
         ds.PixelRepresentation, ds.RescaleIntercept = 0, -1024
-        ds.PixelData = (stored(ds) + 1024).tobytes()
+        ds.PixelData = (write.stored(ds) + 1024).tobytes()
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_all_bits_count_if_the_header_does_not_state_them(tmp_path, clean):  # noqa: F811
+def test_all_bits_count_if_the_header_does_not_state_them(tmp_path, clean):
     made = images(trunk())
     for ds in made:
         del ds.BitsStored, ds.HighBit, ds.SamplesPerPixel, ds.PhotometricInterpretation
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_pixels_of_32_bits_are_read(tmp_path, clean):  # noqa: F811
+def test_pixels_of_32_bits_are_read(tmp_path, clean):
     made = images(trunk())
     for ds in made:
         ds.BitsAllocated, ds.BitsStored, ds.HighBit = 32, 32, 31
-        ds.PixelData = stored(ds).astype(np.int32).tobytes()
+        ds.PixelData = write.stored(ds).astype(np.int32).tobytes()
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_padding_around_a_round_field_is_not_projected(tmp_path, signed, clean):  # noqa: F811
+def test_padding_around_a_round_field_is_not_projected(tmp_path, signed, clean):
     """The padding is below air, so the projections do not change."""
     made = images(trunk())
     for ds in made:
-        values = stored(ds)
+        values = write.stored(ds)
         values.reshape(ds.Rows, -1)[:, -2:] = -2000
         ds.PixelData = values.tobytes()
         if not signed:
@@ -81,7 +79,7 @@ def test_padding_around_a_round_field_is_not_projected(tmp_path, signed, clean):
         np.testing.assert_array_equal(getattr(result, name), getattr(clean[1], name))
 
 
-def test_long_private_elements_and_sequences_are_skipped(tmp_path, clean):  # noqa: F811
+def test_long_private_elements_and_sequences_are_skipped(tmp_path, clean):
     """Elements of nested items do not replace those of the image."""
     made = images(trunk())
     for i, ds in enumerate(made):
@@ -93,7 +91,7 @@ def test_long_private_elements_and_sequences_are_skipped(tmp_path, clean):  # no
     assert_same(write.write(tmp_path / "scan", made), clean)
 
 
-def test_a_missing_transfer_syntax_is_detected(tmp_path, clean):  # noqa: F811
+def test_a_missing_transfer_syntax_is_detected(tmp_path, clean):
     made = [write.content(ds) for ds in images(trunk())]
     (tmp_path / "scan").mkdir()
     for i, data in enumerate(made):
@@ -103,7 +101,7 @@ def test_a_missing_transfer_syntax_is_detected(tmp_path, clean):  # noqa: F811
     assert_same(tmp_path / "scan", clean)
 
 
-def test_other_files_among_the_slices_are_ignored(tmp_path, clean):  # noqa: F811
+def test_other_files_among_the_slices_are_ignored(tmp_path, clean):
     folder = write.write(tmp_path / "scan", images(trunk()))
     (folder / "report.dcm").write_text("Not DICOM, " * 30)
     (folder / "empty.dcm").touch()

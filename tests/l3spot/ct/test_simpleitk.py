@@ -12,7 +12,7 @@ from l3spot.ct import dicom, header, pixels, scan, slices
 from l3spot.projections import mip
 from mtl.host.errors import DataError
 from tests.l3spot import series as write
-from tests.l3spot.projections.test_mip import mask_of
+from tests.l3spot.trunk import mask_of
 
 sitk = pytest.importorskip("SimpleITK")
 SHIPPED = Path(pydicom.data.__file__).parent

@@ -5,7 +5,7 @@ import pytest
 
 from l3spot.ct import scan, volumes
 from tests.l3spot import series as write
-from tests.l3spot.ct.test_volumes import (
+from tests.l3spot.assembled import (
     acquisition,
     assemble,
     only_volume,

@@ -13,36 +13,24 @@ from l3spot.projections import volume_table
 from l3spot.projections.dataset_layouts import Case
 from mtl.host.errors import DataError
 from tests.l3spot import series as write
+from tests.l3spot.assembled import (
+    HU,
+    acquisition,
+    assemble,
+    only_volume,
+    rejection_reason,
+    series_uids,
+    write_series,
+)
 from tests.l3spot.series import COLUMNS, ROWS, SLICES, STEP
 
 Z = 100 + STEP * np.arange(SLICES)
-HU = 2.0 * write.values() - 1000
-
-
-def assemble(folder):
-    read = [
-        p for f in slices.iter_files(folder) if dicom.is_dicom(f) for p in dicom.read(f)
-    ]
-    return volumes.assemble(read)
-
-
-def only_volume(folder):
-    made, rejected = assemble(folder)
-    assert (len(made), rejected) == (1, [])
-    return made[0]
 
 
 def assert_clean(volume, z=Z, hu=HU, warnings=()):
     np.testing.assert_allclose(volume.z, z, atol=1e-9)
     np.testing.assert_array_equal([p.hu() for p in volume.slices], hu)
     assert volume.warnings == warnings
-
-
-def rejection_reason(folder):
-    made, rejected = assemble(folder)
-    assert made == []
-    (one,) = rejected
-    return one.reason
 
 
 def test_a_clean_series_makes_a_volume(tmp_path):
@@ -168,15 +156,6 @@ def test_one_of_two_phases_is_used(tmp_path, numbered):
     (warning,) = volume.warnings
     shared = 15 if numbered else SLICES
     assert warning.startswith(f"{shared} positions have several images (phases?)")
-
-
-def acquisition(number, count, low, **fields):
-    """Returns the slices of an acquisition, from the z `low` upwards."""
-    images = write.series(count, AcquisitionNumber=number, **fields)
-    for i, ds in enumerate(images):
-        ds.ImagePositionPatient[2] = low + STEP * i
-        ds.SOPInstanceUID = f"1.9.{number}.{i}"
-    return images
 
 
 def test_interleaved_acquisitions_are_separate_volumes(tmp_path):
@@ -493,15 +472,6 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 
 # Scans of several series
-
-
-def write_series(folder, uid, count, step):
-    images = write.series(count, step, SeriesInstanceUID=f"1.2.3.{uid}")
-    write.write(folder / str(uid), images)
-
-
-def series_uids(result):
-    return [v.slices[0].series.series_uid for v in result]
 
 
 def test_the_longest_volume_comes_first_and_ties_go_to_thin_slices(tmp_path):

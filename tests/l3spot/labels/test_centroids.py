@@ -20,7 +20,7 @@ from l3spot.labels import centroids, masks
 from l3spot.labels.centroids import Centroids
 from mtl.host.errors import DataError
 from tests.l3spot import series as write
-from tests.l3spot.ct.test_volumes import only_volume
+from tests.l3spot.assembled import only_volume
 
 ROWS, COLUMNS, SLICES = 60, 20, 12
 ROW_MM, COLUMN_MM, SLICE_MM = 0.7, 1.9, 3.0

@@ -6,7 +6,7 @@ import pytest
 from l3spot.labels import csv_labels
 from mtl.host.errors import DataError
 from tests.l3spot import series as write
-from tests.l3spot.ct.test_volumes import only_volume
+from tests.l3spot.assembled import only_volume
 from tests.l3spot.series import SLICES, STEP
 
 

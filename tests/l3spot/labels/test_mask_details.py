@@ -9,8 +9,8 @@ from l3spot.labels.masks import Mask
 from mtl.host.errors import DataError
 from tests.l3spot import series as write
 from tests.l3spot import vertebra
-from tests.l3spot.ct.test_volumes import only_volume
-from tests.l3spot.labels.test_masks import MIDDLE, affine_of, image
+from tests.l3spot.assembled import only_volume
+from tests.l3spot.vertebra import MIDDLE, affine_of, image
 
 
 def vertebra_of(mm, *tilt):

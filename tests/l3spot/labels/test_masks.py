@@ -9,20 +9,7 @@ import pytest
 from l3spot.labels import csv_labels, masks
 from mtl.host.errors import DataError
 from tests.l3spot import vertebra
-
-MIDDLE = np.array([5.0, -20.0, 130.0])
-
-
-def image(marked, affine, path):
-    nibabel.save(nibabel.Nifti1Image(marked.astype(np.uint8), affine), path)
-    return path
-
-
-def affine_of(mm, first):
-    """Returns an affine, RAS, with the first voxel at `first`, LPS."""
-    affine = np.diag([*mm, 1.0])
-    affine[:3, 3] = np.array(first) * [-1, -1, 1]
-    return affine
+from tests.l3spot.vertebra import MIDDLE, affine_of, image
 
 
 def saved(path, mm=(1.5, 1.5, 1.5), rotation=None, size=1.0, low=60.0, value=1):

@@ -14,7 +14,7 @@ from l3spot.labels import centroids
 from l3spot.projections import dataset_layouts, reader
 from mtl.host.errors import DataError
 from tests.l3spot import vertebra
-from tests.l3spot.labels.test_masks import MIDDLE, affine_of
+from tests.l3spot.vertebra import MIDDLE, affine_of
 
 MM = (3.0, 3.0, 3.0)
 SHAPE = (53, 60, 47)

@@ -1,7 +1,6 @@
 """Reading the file of Kanavati et al., and refusing malicious pickles."""
 
 import io
-import os
 import pickle
 import zipfile
 
@@ -11,6 +10,7 @@ import pytest
 from l3spot import project
 from l3spot.projections import kanavati, reader
 from mtl.host.errors import DataError
+from tests.harm import Harm
 
 SPACING = np.array([[0.8, 0.7, 2.0], [1.0, 1.0, 5.0], [1.0, 1.0, 1.0]])
 
@@ -124,16 +124,6 @@ def test_views_that_give_one_row_are_rejected(file, tmp_path):
     report = project.project(file, tmp_path / "out", row=100)
     assert [r["status"] for r in report] == ["rejected", "projected", "rejected"]
     assert [e.id for e in reader.load(tmp_path / "out")] == ["two"]
-
-
-class Harm:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 def with_pickle(path, member, content):

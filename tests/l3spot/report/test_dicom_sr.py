@@ -20,7 +20,7 @@ from l3spot.localize.model import Calibration
 from l3spot.predict import PredictOptions
 from mtl.host.errors import ConfigError, DataError
 from tests.l3spot import series as write
-from tests.l3spot.projections.test_mip import images, trunk
+from tests.l3spot.trunk import images, trunk
 
 PATIENT = {
     "SpecificCharacterSet": "ISO_IR 100",

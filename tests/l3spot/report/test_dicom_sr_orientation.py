@@ -6,14 +6,14 @@ import numpy as np
 import pydicom
 import pytest
 from matplotlib import image as png
-from scipy import ndimage
 
 from l3spot import predict
 from l3spot.localize import model
 from l3spot.localize.model import Calibration
 from l3spot.predict import PredictOptions
 from tests.l3spot import series as write
-from tests.l3spot.projections.test_mip import MM, SIZE, STEP, X0, Y0, Z0, images, trunk
+from tests.l3spot.report.pictures import projection_of
+from tests.l3spot.trunk import MM, SIZE, STEP, X0, Y0, Z0, images, trunk
 
 pytest.importorskip("highdicom", reason="highdicom is not installed")
 LEFT, LOW = (58, 64), (2, 5)  # Columns and slices of a bright mark, near the feet.
@@ -37,14 +37,6 @@ def results(request, tmp_path_factory):
     how = PredictOptions(dicom=True)
     (row,) = predict.predict(root / "scans", root / "out", root / "sure", options=how)
     return row, root / "out"
-
-
-def projection_of(pixels):
-    """Returns the projection in a picture: its largest part that is not white."""
-    pieces, count = ndimage.label((pixels < 200).any(axis=-1))
-    sizes = ndimage.sum_labels(pieces > 0, pieces, range(1, count + 1))
-    rows, columns = ndimage.find_objects(pieces)[int(np.argmax(sizes))]
-    return pixels[rows, columns][8:-8, 8:-8]
 
 
 def mark(pixels):

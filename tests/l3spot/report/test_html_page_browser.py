@@ -13,7 +13,7 @@ from l3spot import predict
 from l3spot.localize import model
 from l3spot.localize.model import Calibration
 from tests.l3spot import series as write
-from tests.l3spot.projections.test_mip import images, trunk
+from tests.l3spot.trunk import images, trunk
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -78,7 +78,7 @@ def browse(results, tmp_path_factory):
         command += ["--disable-dev-shm-usage", "--window-size=1200,4000"]
         command += [f"--user-data-dir={profile}", "--virtual-time-budget=5000"]
         command += ["--dump-dom", page.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         state = re.search("<pre>(.*)</pre>", done.stdout, re.S)
         assert state, done.stdout + done.stderr
         return json.loads(html.unescape(state[1]))

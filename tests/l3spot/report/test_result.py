@@ -9,10 +9,10 @@ from matplotlib import image as png
 
 from l3spot.localize import model
 from l3spot.localize.model import Calibration
-from l3spot.localize.window_search import MAX_OFFSET_MM, WindowOffsets
 from l3spot.projections.mip import Projection
 from l3spot.report import result
-from tests.l3spot.report.test_dicom_sr_orientation import projection_of
+from tests.l3spot.report.pictures import projection_of
+from tests.l3spot.stub_model import stub_model
 
 ROWS, TOP_MM = 240, 500.0
 SLICES_MM = TOP_MM - 0.4 - 3.0 * np.arange(80)[::-1]
@@ -26,29 +26,11 @@ def projection():
     return Projection(hu, hu, z, np.arange(90.0), np.arange(90.0) - 300, nearest)
 
 
-def stub_model(l3_mm, confidence, images=None):
-    """Returns a model that estimates a row, mm from the top."""
-    row = np.arange(-MAX_OFFSET_MM, ROWS + MAX_OFFSET_MM, 2.0)
-    offset_mm = np.clip(l3_mm - row, -MAX_OFFSET_MM, MAX_OFFSET_MM)
-
-    def window_offsets(x):
-        if images is not None:
-            images.append(x)
-        return WindowOffsets(row, offset_mm)
-
-    return SimpleNamespace(
-        window_offsets=window_offsets,
-        low_hu=0.0,
-        high_hu=1000.0,
-        calibration=lambda features: confidence,
-    )
-
-
 @pytest.mark.parametrize("l3_mm", [61.0, 100.5, 199.2])
 def test_z_and_slice_of_a_row(l3_mm):
     """The projection's upper edge lies half a row above the middle of its first."""
     volume = SimpleNamespace(z=SLICES_MM)
-    got = result.find_l3(stub_model(l3_mm, 0.9), projection(), volume)
+    got = result.find_l3(stub_model([l3_mm], 0.9), projection(), volume)
     z = TOP_MM + 0.5 - l3_mm
     assert (got.row_mm, got.z_mm) == pytest.approx((l3_mm, z))
     assert got.slice_index == min(range(80), key=lambda n: abs(SLICES_MM[n] - z))
@@ -59,7 +41,7 @@ def test_z_and_slice_of_a_row(l3_mm):
 )
 def test_l3_is_in_view_from_a_confidence_of_one_half(confidence, status):
     volume = SimpleNamespace(z=SLICES_MM)
-    got = result.find_l3(stub_model(100.0, confidence), projection(), volume)
+    got = result.find_l3(stub_model([100.0], confidence), projection(), volume)
     assert (got.status, got.confidence) == (status, confidence)
 
 
@@ -68,7 +50,7 @@ def test_the_image_is_the_frontal_projection_in_the_models_hu_window():
     p, images = projection(), []
     p.frontal[100:102, 40:50] = 250.0
     p = p._replace(lateral=np.full_like(p.lateral, 800.0))
-    result.find_l3(stub_model(100.0, 0.9, images), p, SimpleNamespace(z=SLICES_MM))
+    result.find_l3(stub_model([100.0], 0.9, images), p, SimpleNamespace(z=SLICES_MM))
     assert len(images[0]) == ROWS // 2
     np.testing.assert_allclose(np.unique(images[0]), [0, 0.25])
     assert np.flatnonzero(images[0].any(axis=1)).tolist() == [50]
@@ -79,7 +61,9 @@ def test_the_image_is_the_frontal_projection_in_the_models_hu_window():
 def test_the_line_in_the_picture_lies_at_the_row(l3_mm, confidence):
     """Red where L3 is found, grey where it is not."""
     p = projection()
-    got = result.find_l3(stub_model(l3_mm, confidence), p, SimpleNamespace(z=SLICES_MM))
+    got = result.find_l3(
+        stub_model([l3_mm], confidence), p, SimpleNamespace(z=SLICES_MM)
+    )
     drawn = png.imread(io.BytesIO(result.draw_png("a", p, got)))[..., :3]
     panel = projection_of((255 * drawn).round())
     line = panel.mean(axis=1)
@@ -95,7 +79,7 @@ def test_the_row_of_the_results_names_the_slice_and_its_own_z():
         SimpleNamespace(file=f"f{n}", sop_instance_uid=f"1.{n}") for n in range(80)
     ]
     volume = SimpleNamespace(z=SLICES_MM, slices=slices)
-    got = result.find_l3(stub_model(101.5, 0.9), projection(), volume)
+    got = result.find_l3(stub_model([101.5], 0.9), projection(), volume)
     row = result.to_row(got, volume)
     n = row["slice_index"]
     assert row["z_mm"] == pytest.approx(TOP_MM + 0.5 - 101.5, abs=0.01)

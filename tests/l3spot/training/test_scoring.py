@@ -1,14 +1,12 @@
 """Errors and confidence of stub models on small datasets."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from l3spot.localize.model import FEATURE_COUNT
-from l3spot.localize.window_search import MAX_OFFSET_MM, WindowOffsets
 from l3spot.training import scoring
 from l3spot.training.dataset import ProjectionDataset
+from tests.l3spot.stub_model import stub_model
 
 HEIGHTS_MM = np.array([400.0, 400.0, 301.0, 400.0], np.float32)
 
@@ -21,26 +19,6 @@ def scans(l3_mm):
     heights = HEIGHTS_MM[: len(l3_mm)]
     return ProjectionDataset(
         hu, heights, np.array(l3_mm, np.float32), np.arange(len(l3_mm))
-    )
-
-
-def stub_model(estimates_mm, shown=None, confidence=0.9):
-    """Returns a model that estimates the given rows, one after the other."""
-    rows_mm = iter(estimates_mm)
-
-    def window_offsets(x):
-        if shown is not None:
-            shown.append(x)
-        row = np.arange(-MAX_OFFSET_MM, 2 * len(x) + MAX_OFFSET_MM, 2.0)
-        return WindowOffsets(
-            row, np.clip(next(rows_mm) - row, -MAX_OFFSET_MM, MAX_OFFSET_MM)
-        )
-
-    return SimpleNamespace(
-        window_offsets=window_offsets,
-        low_hu=0.0,
-        high_hu=1000.0,
-        calibration=lambda features: confidence,
     )
 
 
@@ -64,16 +42,16 @@ def test_estimates_within_10_mm_are_right_and_errors_cover_scans_with_l3():
 
 def test_the_image_ends_with_the_scan():
     shown = []
-    scoring.errors_and_features(stub_model([200.0] * 4, shown), scans([200.0] * 4))
+    scoring.errors_and_features(
+        stub_model([200.0] * 4, images=shown), scans([200.0] * 4)
+    )
     assert [len(x) for x in shown] == [200, 200, 150, 200]
     assert all((x[:, 80:96] > 0.79).all() for x in shown)
 
 
 def test_low_confidence_counts_as_not_in_view():
     given = scans([200.0, 200.0, 150.0, -80.0])
-    rows, confidence = scoring.predict(
-        stub_model([201.0, 230, 150, 20], None, 0.7), given
-    )
+    rows, confidence = scoring.predict(stub_model([201.0, 230, 150, 20], 0.7), given)
     assert rows == pytest.approx([201, 230, 150, 20])
     assert confidence.tolist() == [0.7] * 4
     confidence_given = np.array([0.5, 0.49, 0.9, 0.9])

@@ -1,47 +1,29 @@
-import io
-import json
 import sys
 
 import numpy as np
 import pytest
 
 from mtl.data import readers
+from tests import tfds_folder
 from tests.mtl.images import (
     assert_refused,
     assert_same,
     random_images,
 )
 
-FEATURES = {
-    "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
-    "featuresDict": {
-        "features": {
-            "image": {
-                "pythonClassName": (
-                    "tensorflow_datasets.core.features.image_feature.Image"
-                ),
-                "image": {
-                    "shape": {"dimensions": ["28", "28", "1"]},
-                    "dtype": "uint8",
-                    "encodingFormat": "png",
-                },
-            },
-            "label": {
-                "pythonClassName": (
-                    "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
-                ),
-                "classLabel": {"numClasses": "10"},
-            },
-        }
-    },
+LABEL = {
+    "pythonClassName": f"{tfds_folder.FEATURES}.class_label_feature.ClassLabel",
+    "classLabel": {"numClasses": "10"},
 }
+FEATURES = tfds_folder.features(
+    image=tfds_folder.image_feature((28, 28, 1), "png"), label=LABEL
+)
 
 
 @pytest.fixture
 def tfds_version(tmp_path):
-    """A prepared folder, written without TensorFlow; two shards to train."""
-    for module in ("tensorflow_datasets", "array_record", "PIL"):
-        pytest.importorskip(module, reason=f"the extra tf brings {module}")
+    """A prepared folder; two shards to train."""
+    tfds_folder.need_extra()
     folder = tmp_path / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     write_tfds(folder, train=(*random_images(5, 0), 2), test=(*random_images(3, 1), 1))
@@ -49,47 +31,18 @@ def tfds_version(tmp_path):
 
 
 def write_tfds(folder, file_format="array_record", **splits):
-    infos = [write_split(folder, name, *split) for name, split in splits.items()]
-    info = {
-        "name": "mnist",
-        "version": "3.0.1",
-        "fileFormat": file_format,
-        "splits": infos,
-    }
-    (folder / "dataset_info.json").write_text(json.dumps(info))
-    (folder / "features.json").write_text(json.dumps(FEATURES))
+    """Each split is (images, labels, number of shards)."""
+    shards = {name: examples(*split) for name, split in splits.items()}
+    tfds_folder.write(folder, FEATURES, shards, file_format)
 
 
-def write_split(folder, name, x, y, shards):
-    from array_record.python.array_record_module import ArrayRecordWriter
-
-    rows = np.array_split(np.arange(len(y)), shards)
-    for i, shard in enumerate(rows):
-        path = folder / f"mnist-{name}.array_record-{i:05}-of-{shards:05}"
-        writer = ArrayRecordWriter(str(path), "group_size:1")
-        for row in shard:
-            writer.write(example(x[row], y[row]))
-        writer.close()
-    return {
-        "name": name,
-        "shardLengths": [str(len(shard)) for shard in rows],
-        "numBytes": str(x.nbytes),
-        "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-    }
-
-
-def example(x, y):
-    """A tf.train.Example: the image as PNG, the label as an integer."""
-    from PIL import Image
-    from tensorflow_datasets.proto import tf_example_pb2
-    from tensorflow_datasets.proto import tf_feature_pb2 as proto
-
-    png = io.BytesIO()
-    Image.fromarray(x).save(png, "png")
-    image = proto.Feature(bytes_list=proto.BytesList(value=[png.getvalue()]))
-    label = proto.Feature(int64_list=proto.Int64List(value=[int(y)]))
-    features = proto.Features(feature={"image": image, "label": label})
-    return tf_example_pb2.Example(features=features).SerializeToString()
+def examples(x, y, shards):
+    """The image as PNG, the label as an integer."""
+    made = [
+        tfds_folder.example(image=tfds_folder.encode(image, "png"), label=int(label))
+        for image, label in zip(x, y, strict=True)
+    ]
+    return [[made[i] for i in rows] for rows in np.array_split(range(len(y)), shards)]
 
 
 def test_tfds_round_trip(tfds_version):

@@ -1,4 +1,3 @@
-import io
 import json
 import sys
 
@@ -8,13 +7,14 @@ from PIL import Image
 
 from structured.faces import crops, the300w_lp
 from structured.faces.crops import Crop
+from tests import tfds_folder
 from tests.mtl.images import assert_refused
 
 CROP = Crop(30, context=2)
 
 
 def tensor(shape):
-    kind = "tensorflow_datasets.core.features.tensor_feature.Tensor"
+    kind = f"{tfds_folder.FEATURES}.tensor_feature.Tensor"
     dimensions = {"dimensions": [str(n) for n in shape]}
     return {
         "pythonClassName": kind,
@@ -22,26 +22,12 @@ def tensor(shape):
     }
 
 
-FEATURES = {
-    "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
-    "featuresDict": {
-        "features": {
-            "image": {
-                "pythonClassName": (
-                    "tensorflow_datasets.core.features.image_feature.Image"
-                ),
-                "image": {
-                    "shape": {"dimensions": ["450", "450", "3"]},
-                    "dtype": "uint8",
-                    "encodingFormat": "jpeg",
-                },
-            },
-            "landmarks_2d": tensor((68, 2)),
-            "landmarks_3d": tensor((68, 2)),
-            "pose_params": tensor((7,)),
-        }
-    },
-}
+FEATURES = tfds_folder.features(
+    image=tfds_folder.image_feature((450, 450, 3), "jpeg"),
+    landmarks_2d=tensor((68, 2)),
+    landmarks_3d=tensor((68, 2)),
+    pose_params=tensor((7,)),
+)
 
 
 def face(seed):
@@ -53,63 +39,29 @@ def face(seed):
 
 @pytest.fixture
 def prepared(tmp_path):
-    """Writes a prepared folder of five faces in two shards, without TensorFlow."""
-    for module in ("tensorflow_datasets", "array_record"):
-        pytest.importorskip(module, reason=f"the extra tf brings {module}")
+    """Writes a prepared folder of five faces in two shards."""
+    tfds_folder.need_extra()
     folder = tmp_path / "the300w_lp" / "1.0.0"
     folder.mkdir(parents=True)
     write(folder, [face(seed) for seed in range(5)])
     return folder
 
 
-def write(folder, rows, split="train", features=FEATURES):
-    from array_record.python.array_record_module import ArrayRecordWriter
-
-    shards = [rows[:3], rows[3:]]
-    for i, shard in enumerate(shards):
-        path = folder / f"the300w_lp-{split}.array_record-{i:05}-of-00002"
-        writer = ArrayRecordWriter(str(path), "group_size:1")
-        for image, points in shard:
-            writer.write(example(image, points))
-        writer.close()
-    info = {
-        "name": "the300w_lp",
-        "version": "1.0.0",
-        "fileFormat": "array_record",
-        "splits": [
-            {
-                "name": split,
-                "shardLengths": [str(len(shard)) for shard in shards],
-                "numBytes": "1",
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-            }
-        ],
-    }
-    (folder / "dataset_info.json").write_text(json.dumps(info))
-    (folder / "features.json").write_text(json.dumps(features))
+def write(folder, rows, features=FEATURES):
+    made = [example(*row) for row in rows]
+    tfds_folder.write(folder, features, {"train": [made[:3], made[3:]]})
 
 
 def example(image, points):
     """Encodes a face as the builder does: MATLAB's coordinates divided by the side."""
-    from tensorflow_datasets.proto import tf_example_pb2
-    from tensorflow_datasets.proto import tf_feature_pb2 as proto
-
     if not isinstance(image, bytes):
-        jpeg = io.BytesIO()
-        Image.fromarray(image).save(jpeg, "jpeg", quality=95)
-        image = jpeg.getvalue()
-    floats = {
-        "landmarks_2d": (points + 1) / 450,
-        "landmarks_3d": np.zeros((68, 2)),
-        "pose_params": np.zeros(7),
-    }
-    feature = {
-        name: proto.Feature(float_list=proto.FloatList(value=values.ravel()))
-        for name, values in floats.items()
-    }
-    feature["image"] = proto.Feature(bytes_list=proto.BytesList(value=[image]))
-    features = proto.Features(feature=feature)
-    return tf_example_pb2.Example(features=features).SerializeToString()
+        image = tfds_folder.encode(image, "jpeg", quality=95)
+    return tfds_folder.example(
+        image=image,
+        landmarks_2d=(points + 1) / 450,
+        landmarks_3d=np.zeros((68, 2)),
+        pose_params=np.zeros(7),
+    )
 
 
 def test_round_trip(prepared):

@@ -1,7 +1,6 @@
 """PyTorch files of all formats, and malicious pickles."""
 
 import io
-import os
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -11,6 +10,7 @@ import pytest
 
 from l3spot.backbones.pretrained import torch_file
 from mtl.host.errors import DataError
+from tests.harm import Harm
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -138,16 +138,6 @@ def test_tensors_with_a_later_state_are_read(tmp_path, tensor_of):
     for name, array in expected.items():
         np.testing.assert_array_equal(actual[name], array)
         np.testing.assert_array_equal(theirs[name].detach().numpy(), array)
-
-
-class Harm:
-    """An object that makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @KINDS
