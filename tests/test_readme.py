@@ -31,7 +31,7 @@ def test_links_lead_to_files_and_headings(page):
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_paths_in_code_spans_exist(page):
-    paths = re.findall(rf"`((?:{FOLDERS})/[\w./]+\.\w+)(?::\w+)?`", page.read_text())
+    paths = re.findall(rf"`((?:{FOLDERS})/[\w./-]+)(?::\w+)?`", page.read_text())
     assert [p for p in paths if not (ROOT / p).exists()] == []
 
 

@@ -12,7 +12,7 @@ import pydicom
 from pydicom import uid
 from pydicom.encaps import encapsulate, get_frame
 
-from tests.l3spot import series as write
+from tests.l3spot import series
 
 MONOCHROME2 = 2  # The code of openjpeg.
 MIN_SIDE_PX = 32  # openjpeg halves the rows and columns five times.
@@ -51,9 +51,9 @@ def jpeg_lossless(ds, image):
 def _gdcm(ds, image, syntax):
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "a")
-        plain = write.image(image, (0, 0, 0), BitsStored=ds.BitsStored)
+        plain = series.image(image, (0, 0, 0), BitsStored=ds.BitsStored)
         plain.HighBit = ds.BitsStored - 1
-        Path(path).write_bytes(write.content(plain))
+        Path(path).write_bytes(series.content(plain))
         reader = gdcm.ImageReader()
         reader.SetFileName(path)
         assert reader.Read()
@@ -104,14 +104,14 @@ def compress(ds, name):
 def content(ds, name):
     """Returns the file of an image in one of SYNTAXES; changes the image."""
     if name in ENCODERS:
-        return write.content(compress(ds, name))
+        return series.content(compress(ds, name))
     if name == "explicit":
-        return write.content(ds)
+        return series.content(ds)
     ds.file_meta.TransferSyntaxUID = OTHERS[name]
     if name == "big endian":
         ds.PixelData = frames(ds).byteswap().tobytes()
     ds["PixelData"].VR = "OW"
-    return write.content(ds)
+    return series.content(ds)
 
 
 OTHERS = {
@@ -120,3 +120,11 @@ OTHERS = {
     "deflated": uid.DeflatedExplicitVRLittleEndian,
 }
 SYNTAXES = ("explicit", *OTHERS, *ENCODERS)
+
+
+def write(folder, syntax, datasets):
+    """Writes images in one of SYNTAXES to the files of a new folder."""
+    folder.mkdir()
+    for i, ds in enumerate(datasets):
+        (folder / str(i)).write_bytes(content(ds, syntax))
+    return folder

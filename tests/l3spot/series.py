@@ -53,6 +53,11 @@ def _put_pixels(ds, pixels):
     ds.PixelData = pixels.tobytes()
 
 
+def stored(ds):
+    """Returns a copy of the stored values of an image, flat."""
+    return np.frombuffer(ds.PixelData, np.int16).copy()
+
+
 def series(slices=SLICES, step=STEP, **fields):
     """Returns a clean series, from the feet to the head; the first z is 100 mm."""
     return [

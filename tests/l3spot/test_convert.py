@@ -1,7 +1,6 @@
 """Conversion of files of torchvision, timm and Keras; refused files."""
 
 import hashlib
-import subprocess
 import sys
 
 import jax
@@ -21,6 +20,7 @@ from l3spot.backbones.pretrained import (
 from l3spot.backbones.pretrained.name_maps import WeightsFile
 from mtl.engine.task import flatten
 from mtl.host.errors import DataError, WorkdirError
+from tests import program
 
 
 def torchvision(name="alexnet", seed=0):
@@ -268,15 +268,11 @@ def test_any_parameters_can_be_saved(tmp_path):
 def test_the_launcher_converts(tmp_path):
     save_file(torchvision(), tmp_path / "a.safetensors")
 
-    def run(backbone):
-        flags = ["--weights", tmp_path / "a.safetensors", "--out", tmp_path / "out"]
-        command = [sys.executable, "-m", "l3spot.convert", "--backbone", backbone]
-        return subprocess.run([*command, *flags], capture_output=True, text=True)
-
-    done = run("alexnet")
+    flags = ["--weights", tmp_path / "a.safetensors", "--out", tmp_path / "out"]
+    done = program.run("l3spot.convert", "--backbone", "alexnet", *flags)
     assert done.returncode == 0, done.stderr
     assert "alexnet, 2,469,696 parameters, in " in done.stdout
-    wrong = run("vgg16")
+    wrong = program.run("l3spot.convert", "--backbone", "vgg16", *flags)
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: ")
     assert len(wrong.stderr.splitlines()) == 1

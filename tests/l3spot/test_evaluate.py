@@ -1,17 +1,16 @@
 """Errors in mm and slices, by fold and by reader, against Python's own statistics."""
 
+import functools
 import json
 import random
 import statistics
-import subprocess
-import sys
 
 import pytest
 
 from l3spot import evaluate
 from l3spot.report import metrics, tables
 from mtl.host.errors import DataError
-from tests.conftest import ROOT
+from tests import program
 
 N = 24
 
@@ -160,14 +159,9 @@ def test_unknown_spacings_leave_out_slices(scans):
 
 def test_the_launcher_prints_aligned_tables_and_writes_json(scans):
     folder, _ = scans
-    command = [sys.executable, "-m", "l3spot.evaluate", "--results", "results.csv"]
-    env = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "PATH": ""}
-
-    def run(*more):
-        return subprocess.run(
-            [*command, *more], cwd=folder, capture_output=True, text=True, env=env
-        )
-
+    run = functools.partial(
+        program.run, "l3spot.evaluate", "--results", "results.csv", folder=folder
+    )
     done = run("--readers", "a.csv,b.csv,c.csv", "--out", "out.json")
     assert done.returncode == 0, done.stderr
     numbers, folds, readers = done.stdout.strip().split("\n\n")
@@ -178,9 +172,9 @@ def test_the_launcher_prints_aligned_tables_and_writes_json(scans):
     average = folds.splitlines()[-1].split()
     assert average[0] == "average"
     assert f"{summary['folds'][-1]['mean_slices']:.2f}" == average[3]
-    program = readers.splitlines()[-1].split()
-    assert program[0] == "l3spot"
-    assert f"{summary['readers'][-1]['mean_slices']:.2f}" == program[3]
+    last = readers.splitlines()[-1].split()
+    assert last[0] == "l3spot"
+    assert f"{summary['readers'][-1]['mean_slices']:.2f}" == last[3]
     wrong = run("--labels", "a.csv", "--readers", "b.csv,c.csv")
     assert wrong.returncode == 1
     assert "give --labels, or" in wrong.stderr

@@ -3,9 +3,6 @@
 import csv
 import json
 import math
-import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -18,9 +15,9 @@ from l3spot.projections import mip
 from l3spot.report import html_page, metrics, result
 from l3spot.report.results_file import ResultRow
 from mtl.host.errors import DataError, WorkdirError
-from tests.conftest import ROOT
+from tests import program
 from tests.l3spot import series as write
-from tests.l3spot.test_projection import SLICES, STEP, Z0, images, trunk
+from tests.l3spot.trunk import SLICES, STEP, Z0, images, trunk
 
 SURE, UNSURE = (Calibration((0.0,) * model.FEATURE_COUNT, b) for b in (5.0, -5.0))
 
@@ -140,10 +137,8 @@ def test_the_packaged_model_is_right_about_real_scans(real_data, tmp_path):
 
 
 def test_the_launcher_reports_failed_scans(scans, checkpoints, tmp_path):
-    command = [sys.executable, "-m", "l3spot.predict", "--scans", str(scans)]
-    command += ["--out", str(tmp_path / "o"), "--checkpoint", checkpoints / "sure"]
-    env = os.environ | {"JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
+    flags = ["--out", tmp_path / "o", "--checkpoint", checkpoints / "sure"]
+    done = program.run("l3spot.predict", "--scans", scans, *flags)
     assert done.returncode == 1
     assert "1 scans failed" in done.stderr
     assert "found in 1 of 2" in done.stderr

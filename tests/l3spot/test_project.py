@@ -3,8 +3,6 @@
 import csv
 import io
 import os
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
@@ -21,9 +19,9 @@ from l3spot.projections import (
     volume_table,
 )
 from mtl.host.errors import DataError, WorkdirError
-from tests.conftest import ROOT
+from tests import program
 from tests.l3spot import series as write
-from tests.l3spot.test_projection import MM, SLICES, STEP, Z0, images, naive, trunk
+from tests.l3spot.trunk import MM, SLICES, STEP, Z0, images, naive, trunk
 
 
 @pytest.fixture
@@ -373,11 +371,13 @@ def test_the_chosen_volume_is_listed_beside_a_broken_file(scans):
 
 
 def test_the_launcher_lists_without_out(scans):
-    done = launched("--scans", str(scans), "--list")
+    done = program.run("l3spot.project", "--scans", scans, "--list")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("chosen") == 4  # Two of them read "none is chosen".
     assert done.stdout.endswith("4 scans, folders; mm\n")
-    assert "--out must be given" in launched("--scans", str(scans)).stderr
+    assert (
+        "--out must be given" in program.run("l3spot.project", "--scans", scans).stderr
+    )
 
 
 # The montage
@@ -405,14 +405,8 @@ def test_the_montage_has_pages_and_a_line_at_l3(tmp_path, monkeypatch):
     assert np.asarray(Image.open(io.BytesIO(second))).shape[1] == montage.PICTURE_PX
 
 
-def launched(*arguments):
-    command = [sys.executable, "-m", "l3spot.project", *arguments]
-    env = os.environ | {"JAX_PLATFORMS": "cpu"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
-
-
 def test_the_launcher_reports_rejected_scans(scans, tmp_path):
-    done = launched("--scans", str(scans), "--out", str(tmp_path / "out"))
+    done = program.run("l3spot.project", "--scans", scans, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert "2 of 4 scans were rejected" in done.stderr
     assert "Traceback" not in done.stderr

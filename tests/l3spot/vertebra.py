@@ -1,6 +1,9 @@
 """A vertebra of simple shapes; the middle of its body is known."""
 
+import nibabel
 import numpy as np
+
+MIDDLE = np.array([5.0, -20.0, 130.0])  # mm, LPS; of the bodies in the tests.
 
 
 def inside(points, size=1.0):
@@ -34,3 +37,15 @@ def mask(affine, shape, middle, rotation=None, size=1.0):
     grid = np.moveaxis(np.indices(shape), 0, -1)
     places = (grid @ affine[:3, :3].T + affine[:3, 3]) * [-1, -1, 1] - middle
     return inside(places @ (np.eye(3) if rotation is None else rotation), size)
+
+
+def affine_of(mm, first):
+    """Returns an affine, RAS, with the first voxel at `first`, LPS."""
+    affine = np.diag([*mm, 1.0])
+    affine[:3, 3] = np.array(first) * [-1, -1, 1]
+    return affine
+
+
+def image(marked, affine, path):
+    nibabel.save(nibabel.Nifti1Image(marked.astype(np.uint8), affine), path)
+    return path

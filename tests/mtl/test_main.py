@@ -1,10 +1,6 @@
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -15,8 +11,8 @@ from mtl import experiment, figures, predict
 from mtl.data import datasets
 from mtl.host import logs
 from mtl.host.errors import ConfigError, DataError, WorkdirError
+from tests import program
 
-ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ("curves", "mistakes", "reconstructions", "weights")
 
 
@@ -42,17 +38,6 @@ def digits_test(tmp_path_factory):
     path = tmp_path_factory.mktemp("images") / "images.npz"
     np.savez(path, x=images.x.reshape(-1, 8, 8))
     return path, images.y
-
-
-def launch(module, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", f"mtl.{module}", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 def read(folder, name):
@@ -314,8 +299,8 @@ def test_images_of_another_kind(run, x, said):
 def test_train_and_predict_as_programs(tmp_path, digits_test):
     images, y = digits_test
     folder, output = tmp_path / "run", tmp_path / "labels"
-    p = launch(
-        "main",
+    p = program.run(
+        "mtl.main",
         "--config=configs/mtl/digits.py:smoke",
         f"--workdir={folder}",
         "--config.epochs=6",
@@ -332,8 +317,8 @@ def test_train_and_predict_as_programs(tmp_path, digits_test):
         "epoch     6 o",
     ]
 
-    p = launch(
-        "predict", f"--workdir={folder}", f"--input={images}", f"--output={output}"
+    p = program.run(
+        "mtl.predict", f"--workdir={folder}", f"--input={images}", f"--output={output}"
     )
     assert p.returncode == 0, p.stderr
     assert {f.name for f in tmp_path.iterdir()} == {"run", "labels.csv", "labels.npz"}
@@ -370,8 +355,11 @@ def assert_one_line_error(p, *parts):
     ],
 )
 def test_main_tells_of_a_bad_config(tmp_path, file, more, said):
-    p = launch(
-        "main", f"--config=configs/mtl/{file}", f"--workdir={tmp_path / 'run'}", *more
+    p = program.run(
+        "mtl.main",
+        f"--config=configs/mtl/{file}",
+        f"--workdir={tmp_path / 'run'}",
+        *more,
     )
     assert p.returncode == 1
     assert p.stderr.startswith("error: ")
@@ -380,8 +368,8 @@ def test_main_tells_of_a_bad_config(tmp_path, file, more, said):
 
 
 def test_main_tells_of_a_bad_value_in_one_line(tmp_path):
-    p = launch(
-        "main",
+    p = program.run(
+        "mtl.main",
         "--config=configs/mtl/digits.py:smoke",
         f"--workdir={tmp_path / 'run'}",
         "--config.reconstruct.level=1.5",
@@ -392,6 +380,6 @@ def test_main_tells_of_a_bad_value_in_one_line(tmp_path):
 
 def test_predict_tells_of_a_missing_run_in_one_line(tmp_path, digits_test):
     absent = tmp_path / "absent"
-    p = launch("predict", f"--workdir={absent}", f"--input={digits_test[0]}")
+    p = program.run("mtl.predict", f"--workdir={absent}", f"--input={digits_test[0]}")
     assert_one_line_error(p, f"{absent} ", "there is no config.json")
     assert list(tmp_path.iterdir()) == []

@@ -11,14 +11,14 @@ from mtl.engine import batches, engine
 from mtl.engine.task import flatten
 from mtl.engine.weighting import Batch
 from tests.mtl import reference
-from tests.mtl.test_algorithm import (
+from tests.mtl.engine.test_adaptive_formulas import Adam
+from tests.mtl.test_algorithm1 import (
     BATCH,
     naive_classify,
     naive_reconstruct,
     problem,
     small,
 )
-from tests.mtl.test_weighting import Adam
 
 # Learning rates.
 

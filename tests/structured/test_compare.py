@@ -1,7 +1,5 @@
 import csv
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from configs.structured import digits
 from mtl.host.errors import WorkdirError
 from structured import compare, experiment, tasks
 from structured.report import comparison
-from tests.conftest import ROOT
+from tests import program
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +124,8 @@ def test_programs_are_shared(tmp_path):
     ],
 )
 def test_the_launcher_refuses(flag, message, tmp_path):
-    command = [sys.executable, "-m", "structured.compare", flag]
-    command += ["--config", "configs/structured/digits.py:smoke"]
-    command += ["--workdir", str(tmp_path / "w")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    flags = [flag, "--config", "configs/structured/digits.py:smoke"]
+    done = program.run("structured.compare", *flags, "--workdir", tmp_path / "w")
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr

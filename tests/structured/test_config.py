@@ -1,6 +1,6 @@
+import functools
 import importlib
 import re
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +10,10 @@ from mtl.host.errors import ConfigError
 from mtl.tasks import corruption
 from structured import autoencoder, data, tasks
 from structured import config as configs
+from tests import config_fields
+from tests.config_fields import leaves
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 NAN = float("nan")
 
 BAD = [
@@ -132,20 +134,7 @@ def with_values(**values):
     return c
 
 
-def leaves(c, prefix=""):
-    for name, value in c.items():
-        if hasattr(value, "items"):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-def assert_refused(c, name, value):
-    """Asserts a ConfigError that names the field and the value."""
-    with pytest.raises(
-        ConfigError, match=re.escape(f"config.{name}={value!r} must be ")
-    ):
-        configs.check(c)
+assert_refused = functools.partial(config_fields.assert_refused, configs.check)
 
 
 def test_the_default_passes():

@@ -9,7 +9,7 @@ from structured.faces import crops, face_dataset
 from structured.faces.points import read_pts
 from tests.mtl.images import assert_refused
 from tests.structured.datasets import check_missing, config, same
-from tests.structured.faces import write_face
+from tests.structured.face_folders import write_face
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,14 @@
 """Tests the launcher on faces in the layout of 300-W."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from structured.faces.crops import Crop
 from structured.report import comparison
-from tests.conftest import ROOT
-from tests.structured.faces import write_face
-
-
-def launch(*arguments):
-    command = [sys.executable, "-m", "structured.main", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+from tests import program
+from tests.structured.face_folders import write_face
 
 
 def test_faces_are_trained_once_and_all_figures_are_written(tmp_path):
@@ -25,7 +18,7 @@ def test_faces_are_trained_once_and_all_figures_are_written(tmp_path):
     flags = ["--config", "configs/structured/helen.py:smoke", "--config.variant=mlp"]
     flags += [f"--config.data.path={tmp_path / 'data'}", "--config.data.margin=0.1"]
     flags += ["--workdir", str(tmp_path / "run")]
-    done = launch(*flags)
+    done = program.run("structured.main", *flags)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2].startswith("mlp, 18 pairs, 0 x alone")
     for name in ("mse.png", "cdf.png", "faces.png"):
@@ -35,7 +28,7 @@ def test_faces_are_trained_once_and_all_figures_are_written(tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert 0 < summary["test"]["nme_inter_ocular"] < 10
 
-    again = launch(*flags)
+    again = program.run("structured.main", *flags)
     assert again.stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
     assert "epoch" not in again.stdout
 

@@ -1,9 +1,6 @@
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +12,9 @@ from mtl.host.errors import WorkdirError
 from structured import data, experiment, predict
 from structured.faces import crops, landmarks, overlays
 from structured.faces.points import read_pts, write_pts
+from tests import program
 from tests.mtl.images import assert_refused
 
-ROOT = Path(__file__).resolve().parents[2]
 TEST = "helen/testset"
 NUM_TEST_FACES = 7
 
@@ -76,17 +73,6 @@ def images(root, tmp_path):
     return Path(shutil.copytree(root / TEST, tmp_path / "images"))
 
 
-def launch(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "structured.predict", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 def rows(out):
     with (out / "landmarks.csv").open(newline="") as file:
         return {row["name"]: row for row in csv.DictReader(file)}
@@ -124,7 +110,9 @@ def test_the_launcher_predicts_despite_a_bad_image(run, images, expected, tmp_pa
     (images / "b_2.pts").unlink()
     (images / "broken.jpg").write_text("no image")
     before, out = contents(images), tmp_path / "new" / "out"
-    p = launch(f"--workdir={run}", f"--images={images}", f"--out={out}")
+    p = program.run(
+        "structured.predict", f"--workdir={run}", f"--images={images}", f"--out={out}"
+    )
     assert p.returncode == 1
     table = out / "landmarks.csv"
     assert p.stderr.splitlines()[-1] == (
@@ -164,7 +152,8 @@ def test_the_launcher_with_boxes_and_without_pictures(run, images, expected, tmp
         lines.append(f"{image.name},{','.join(map(str, box.tolist()))}")
         path.unlink()
     boxes, out = write_boxes(tmp_path / "boxes.csv", lines), tmp_path / "out"
-    p = launch(
+    p = program.run(
+        "structured.predict",
         f"--workdir={run}",
         f"--images={images}",
         f"--out={out}",

@@ -47,7 +47,7 @@ def test_a_killed_study_goes_on_to_the_same_table(whole, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", child, str(tmp_path)], stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list(tmp_path.glob("checkpoints/*/[0-9]*")):
         assert process.poll() is None
         assert time.monotonic() < deadline
