@@ -290,20 +290,24 @@ def test_hu_outside_of_low_and_high_are_clipped(scans, tmp_path):
         project.project(scans, tmp_path / "other", low=5, high=5)
 
 
-def test_a_killed_process_loses_one_scan(scans, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (process_pool.ProcessDiedError("its process ended with -9"),) * 2,
+        (MemoryError(), "no memory"),
+    ],
+)
+def test_a_killed_process_loses_one_scan(scans, tmp_path, monkeypatch, error, reason):
     """The other scans are projected, and the report gives the reason."""
-    killed = process_pool.ProcessDiedError("its process ended with -9")
 
     def each(work, items, workers):
         for number, job in enumerate(items):
-            yield number, killed if job.case.name == "a" else work(job)
+            yield number, error if job.case.name == "a" else work(job)
 
     monkeypatch.setattr(project.process_pool, "map_unordered", each)
     report = project.project(scans, tmp_path / "out")
     assert [r["status"] for r in report[:2]] == ["rejected", "projected"]
-    assert report[0]["why"] == (
-        "its process ended with -9; try --workers=1, or more memory"
-    )
+    assert report[0]["why"] == f"{reason}; try --workers=1, or more memory"
 
 
 def test_two_processes_give_the_results_of_one(scans, tmp_path):
