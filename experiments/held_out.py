@@ -17,7 +17,8 @@ from l3spot.localize import model
 from l3spot.localize.preprocess import crop_to_spine, downsample
 from l3spot.phantom import pictures
 from l3spot.phantom.draw import PhantomRanges
-from l3spot.training import augmentation, dataset, scoring
+from l3spot.training import dataset, scoring
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import IMAGE_COLUMNS, ProjectionDataset
 
 SEED, COUNT = 1000, 150
@@ -51,7 +52,7 @@ def main() -> None:
     drawn = draw()
     sets = {
         "as they are": drawn,
-        "varied": dataset.augmented(drawn, SEED, augmentation.AugmentationRanges()),
+        "varied": dataset.augmented(drawn, SEED, AugmentationRanges()),
     }
     print(
         "| model | phantoms | mean ± std, mm | median | within 10 mm | other bone "

@@ -19,7 +19,7 @@ from pydicom.filereader import data_element_generator, read_sequence
 MAGIC = b"DICM"  # At byte 128 of a DICOM file.
 UNDEFINED_LENGTH, NO_PIXELS = 0xFFFFFFFF, -1
 CHARACTER_SET, PIXEL_DATA, META_END = 0x00080005, 0x7FE00010, 0x00030000
-ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # The tag in both byte orders.
+ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # In both byte orders.
 CUT_SHORT = "it ends within its header"
 FIRST_READ_BYTES = 1 << 14  # Holds most headers; the rest are read in larger blocks.
 MAX_SEQUENCE_DEPTH = 16
@@ -214,6 +214,6 @@ def _read_items(sequence: Any, data: bytes, depth: int) -> list[dict[str, Any]]:
             len(data),
             default_encoding,
         )
-    if any(data[i.seq_item_tell : i.seq_item_tell + 4] not in ITEMS for i in items):
+    if any(data[i.seq_item_tell : i.seq_item_tell + 4] not in ITEM_TAGS for i in items):
         raise ValueError("a sequence that holds something else than items")
     return [_values(item.values(), data, depth + 1) for item in items]

@@ -141,18 +141,18 @@ def _read_compressed(
     count, starts = parse_fragments(stream)
     frames = int(head.elements.get("NumberOfFrames", 1))
     if frames == 1:
-        own = starts
+        frame_starts = starts
     elif count == frames:
-        own = starts[frame : frame + 1]
+        frame_starts = starts[frame : frame + 1]
     elif len(offsets) == frames <= count:
         low, high = [*offsets, UNDEFINED_LENGTH][frame : frame + 2]
-        own = [start for start in starts if low <= start - starts[0] < high]
+        frame_starts = [at for at in starts if low <= at - starts[0] < high]
     else:
         raise ValueError(
             f"{count} fragments for {frames} frames, and no table of offsets"
         )
     data = b""
-    for start in own:
+    for start in frame_starts:
         stream.seek(start + 4)
         (length,) = struct.unpack("<I", stream.read(4))
         size = len(data) + length

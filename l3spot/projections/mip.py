@@ -111,8 +111,8 @@ def project_slice(
     inside = np.minimum(inside, limit[: inside.shape[0], : inside.shape[1]])
     for axis, line in enumerate(maxima):
         hu = values._replace(stored=inside.max(axis=1 - axis)).hu()
-        seen = mask.any(axis=1 - axis).repeat(stride[axis])[: len(hu)]
-        line[fine_box[axis]] = np.where(seen, np.fmax(hu, AIR_HU), AIR_HU)
+        has_body = mask.any(axis=1 - axis).repeat(stride[axis])[: len(hu)]
+        line[fine_box[axis]] = np.where(has_body, np.fmax(hu, AIR_HU), AIR_HU)
     x, y = maxima[::-1] if _rows_run_sideways(ct_slice) else maxima
     x_sign, y_sign = _axis_signs(ct_slice)
     return x[::x_sign], y[::y_sign]

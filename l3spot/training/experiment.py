@@ -18,7 +18,7 @@ from l3spot.projections import reader
 from l3spot.training import config as configs
 from l3spot.training import dataset, scoring, split
 from l3spot.training import tasks as task_list
-from l3spot.training.augmentation import AugmentationRanges
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
 from mtl.engine.fit import Training, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten

@@ -13,13 +13,14 @@ from l3spot.localize import model
 from l3spot.localize.preprocess import AIR_HU, HEIGHT_PX, MM_PER_PX, WIDTH_PX
 from l3spot.projections import reader
 from l3spot.training import augmentation, dataset, experiment, scoring
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.config import check
 from l3spot.training.dataset import IMAGE_COLUMNS, IMAGE_ROWS
 from mtl.host.errors import ConfigError, DataError, WorkdirError
 from tests.l3spot.conftest import bar
 
 STRIDE_PX = 16
-PLAIN = augmentation.AugmentationRanges(
+PLAIN = AugmentationRanges(
     side_cut_share=0.0,
     scale=(1.0, 1.0),
     tilt_rad=0.0,
@@ -61,7 +62,7 @@ SHAPE = ("scale", "tilt_rad", "stretch", "sway_px")
 DEFORMED = PLAIN._replace(
     l3_share=1.0,
     cut_share=0.0,
-    **{k: getattr(augmentation.AugmentationRanges(), k) for k in SHAPE},
+    **{k: getattr(AugmentationRanges(), k) for k in SHAPE},
 )
 
 
@@ -224,6 +225,4 @@ def test_configs_that_are_not_valid_are_refused(field, value):
 
 
 def test_the_config_has_all_fields_of_the_augmentation():
-    assert set(phantom.get_config().augmentation) == set(
-        augmentation.AugmentationRanges._fields
-    )
+    assert set(phantom.get_config().augmentation) == set(AugmentationRanges._fields)
