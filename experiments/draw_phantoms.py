@@ -15,7 +15,7 @@ from PIL import Image
 from experiments import DOCS
 from l3spot.phantom import body, shadow, spine
 from l3spot.phantom.draw import PhantomRanges
-from l3spot.projections import reader
+from l3spot.projections import projection_files
 from l3spot.projections.montage import grey
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     """Draws the figure from command-line arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mips", required=True)
-    real = {e.id: e for e in reader.load(parser.parse_args().mips)}
+    real = {e.id: e for e in projection_files.load(parser.parse_args().mips)}
     rows = [_row(real[name], view, jax.random.key(6 + i)) for i, (name, view)
             in enumerate(VIEWS.items())]  # fmt: skip
     sheet = Image.new(
@@ -62,7 +62,7 @@ def main() -> None:
     sheet.save(DOCS / "phantoms.png")
 
 
-def _row(example: reader.Example, view: View, key: jax.Array) -> Image.Image:
+def _row(example: projection_files.Example, view: View, key: jax.Array) -> Image.Image:
     rows, columns = example.frontal.shape
 
     @jax.jit

@@ -19,7 +19,7 @@ from l3spot.ct.slices import Slice
 from l3spot.ct.volumes import Volume
 from l3spot.labels import csv_labels
 from l3spot.labels.csv_labels import Label
-from l3spot.projections import kanavati, mip, reader, volume_table
+from l3spot.projections import kanavati, mip, projection_files, volume_table
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.mip import Projection
 from mtl.host import workdir
@@ -208,7 +208,7 @@ def load_rows(case: Case, out: Path) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        reader.read(path)
+        projection_files.read(path)
         report = workdir.read_json(path)
         same = report.pop("files", "") == fingerprint(case)
         others = report.pop("others", [])

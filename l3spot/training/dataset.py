@@ -19,7 +19,7 @@ from l3spot.localize.preprocess import (
 )
 from l3spot.phantom import pictures
 from l3spot.phantom.draw import PhantomRanges
-from l3spot.projections.reader import Example
+from l3spot.projections.projection_files import Example
 from l3spot.training import augmentation
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from mtl.data.readers import load_npz
