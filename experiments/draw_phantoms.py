@@ -16,7 +16,7 @@ from PIL import Image
 from experiments import DOCS
 from l3spot.phantom import body, shadow, spine
 from l3spot.phantom.draw import PhantomRanges
-from l3spot.projections import reader
+from l3spot.projections import projection_files
 from l3spot.projections.montage import grey
 from mtl.host import launch
 from mtl.host.errors import DataError
@@ -57,7 +57,7 @@ def draw(arguments: Sequence[str]) -> str:
       DataError: the folder lacks a projection.
     """
     launch.reject_extra_args(arguments)
-    real = {e.id: e for e in reader.load(flags.FLAGS.mips)}
+    real = {e.id: e for e in projection_files.load(flags.FLAGS.mips)}
     missing = VIEWS.keys() - real.keys()
     if missing:
         raise DataError(f"--mips={flags.FLAGS.mips} lacks {', '.join(sorted(missing))}")
@@ -73,7 +73,7 @@ def draw(arguments: Sequence[str]) -> str:
     return str(path)
 
 
-def _row(example: reader.Example, view: View, key: jax.Array) -> Image.Image:
+def _row(example: projection_files.Example, view: View, key: jax.Array) -> Image.Image:
     rows, columns = example.frontal.shape
 
     @jax.jit

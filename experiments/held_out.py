@@ -19,7 +19,8 @@ from l3spot.localize import model
 from l3spot.localize.preprocess import crop_to_spine, downsample
 from l3spot.phantom import pictures
 from l3spot.phantom.draw import PhantomRanges
-from l3spot.training import augmentation, dataset, scoring
+from l3spot.training import dataset, scoring
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import IMAGE_COLUMNS, ProjectionDataset
 from mtl.host import launch, tables
 
@@ -60,7 +61,7 @@ def evaluate(paths: Sequence[str]) -> str:
     drawn = draw()
     sets = {
         "as they are": drawn,
-        "varied": dataset.augmented(drawn, SEED, augmentation.AugmentationRanges()),
+        "varied": dataset.augmented(drawn, SEED, AugmentationRanges()),
     }
     lines = []
     for path, m in tqdm(models.items(), unit="model", disable=None):

@@ -22,7 +22,8 @@ from experiments import DOCS, held_out
 from l3spot.localize import model, preprocess, window_search
 from l3spot.localize.model import Model
 from l3spot.localize.preprocess import MM_PER_PX
-from l3spot.training import augmentation, dataset, scoring
+from l3spot.training import dataset, scoring
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
 from mtl.host import launch
 
@@ -49,9 +50,7 @@ def measure(arguments: Sequence[str]) -> str:
     p = held_out.draw()
     sets = {
         "as drawn": _scans(p),
-        "varied": _scans(
-            dataset.augmented(p, held_out.SEED, augmentation.AugmentationRanges())
-        ),
+        "varied": _scans(dataset.augmented(p, held_out.SEED, AugmentationRanges())),
         "cut near L3": _cut(p, np.random.default_rng(0)),
     }
     figure = Figure(figsize=(4.2, 4), layout="constrained")

@@ -134,7 +134,7 @@ def _project_cases(
     for i, result in process_pool.map_unordered(export.project_scan, jobs, workers):
         case = todo[i]
         if isinstance(result, process_pool.ProcessDiedError | MemoryError):
-            reason = f"{result or 'no memory'}; try --workers=1, or more memory"
+            reason = f"{str(result) or 'no memory'}; try --workers=1, or more memory"
             yield [export.reject(case, out, reason, report_row.blank_row(case))]
         elif isinstance(result, Exception):
             raise result

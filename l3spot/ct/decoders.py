@@ -3,6 +3,9 @@
 The program has its own process, because decoders in C crash on broken files, hold
 Python's lock during their work, and write to any stream. It imports nothing of this
 package, so it starts fast. `l3spot.ct.decoder_processes` sends the requests.
+
+Not pydicom's decoders, which call the same libraries: with them, a process for lossless
+JPEG has 71 MB instead of 33, and its start takes 0.36 s of CPU time instead of 0.07.
 """
 
 import os
@@ -60,6 +63,8 @@ def decode(frame: CompressedFrame) -> DecodedFrame:
 
 def _decode_rle(frame: CompressedFrame) -> DecodedFrame:
     """Decodes run-length encoding: one segment per byte of a pixel, highest first."""
+    from PIL import Image
+
     size = frame.bits_allocated // 8
     count, *starts = struct.unpack_from("<16I", frame.data)
     if count != size:
@@ -68,30 +73,10 @@ def _decode_rle(frame: CompressedFrame) -> DecodedFrame:
     pixels = bytearray(area * size)
     ends = [*starts[1:size], len(frame.data)]
     for i, (start, end) in enumerate(zip(starts[:size], ends, strict=True)):
-        segment = frame.data[start:end]
-        pixels[size - 1 - i :: size] = _decode_rle_segment(segment, area)
+        # In one line, because runs of some writers go on from row to row.
+        line = Image.frombytes("L", (area, 1), frame.data[start:end], "packbits", "L")
+        pixels[size - 1 - i :: size] = line.tobytes()
     return DecodedFrame(bytes(pixels), frame.bits_allocated)
-
-
-def _decode_rle_segment(data: bytes, area: int) -> bytes:
-    """Returns `area` bytes; padding of the last row is dropped."""
-    parts, at, size = [], 0, 0
-    while size < area:
-        if at + 1 >= len(data):
-            raise ValueError("a segment that is too short")
-        n = data[at]
-        if n < 128:
-            part = data[at + 1 : at + 2 + n]
-            at += n + 2
-        elif n > 128:
-            part = data[at + 1 : at + 2] * (257 - n)
-            at += 2
-        else:
-            part = b""
-            at += 1
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)[:area]
 
 
 def _decode_jpeg_ls(frame: CompressedFrame) -> DecodedFrame:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import IO, Any
 
 import numpy as np
+from pydicom import uid
 
 from l3spot.ct import header, pixels
 from l3spot.ct.extracted_files import ExtractedFile
@@ -103,11 +104,14 @@ def _frame_source(
     file: ScanFile, head: Header
 ) -> tuple[ScanFile | ExtractedFile, Header]:
     """Returns the file to read frames from; a compressed file is extracted once."""
-    if file.zip_file is None and head.transfer_syntax != header.DEFLATED:
+    if (
+        file.zip_file is None
+        and head.transfer_syntax != uid.DeflatedExplicitVRLittleEndian
+    ):
         return file, head
     extracted = ExtractedFile(str(file), partial(_extract, file, head.transfer_syntax))
-    if head.transfer_syntax == header.DEFLATED:
-        head = head._replace(transfer_syntax=header.EXPLICIT)
+    if head.transfer_syntax == uid.DeflatedExplicitVRLittleEndian:
+        head = head._replace(transfer_syntax=uid.ExplicitVRLittleEndian)
     return extracted, head
 
 

@@ -1,64 +1,49 @@
 """Reads the elements of a DICOM header that place and scale images, and no others.
 
-A scan has hundreds of headers, and this reader takes a tenth of pydicom's time. A
-broken header raises ValueError; there are no warnings and no deep recursion.
+pydicom splits a header into elements. Their values are read here, because pydicom warns
+about unusual ones, and warnings can be silenced only for all threads at once.
 """
 
 import io
 import struct
 import zlib
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, NamedTuple
 
-MAGIC = b"DICM"  # At byte 128 of a DICOM file.
-IMPLICIT, BIG_ENDIAN, DEFLATED = (
-    f"1.2.840.10008.1.2{end}" for end in ("", ".2", ".1.99")
-)
-EXPLICIT = "1.2.840.10008.1.2.1"
-UNDEFINED_LENGTH, NO_PIXELS = 0xFFFFFFFF, -1
-PIXEL_DATA, META_END = 0x7FE00010, 0x00030000
-ITEM, SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
-FIRST_READ_BYTES = 1 << 14  # Holds most headers; the rest are read in larger blocks.
-MAX_INFLATED_BYTES = 1 << 28  # A deflated file with more bytes is refused.
-MAX_SEQUENCE_DEPTH = 16
-# Value representations with a length field of four bytes.
-LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+from pydicom import uid
+from pydicom.charset import default_encoding
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.filereader import data_element_generator, read_sequence
 
-TEXT_ELEMENTS = {
-    0x00020010: "TransferSyntaxUID",
-    0x00080018: "SOPInstanceUID",
-    0x00080060: "Modality",
-    0x00100020: "PatientID",
-    0x0020000D: "StudyInstanceUID",
-    0x0020000E: "SeriesInstanceUID",
-    0x00200012: "AcquisitionNumber",
-    0x00200013: "InstanceNumber",
-    0x00200032: "ImagePositionPatient",
-    0x00200037: "ImageOrientationPatient",
-    0x00280004: "PhotometricInterpretation",
-    0x00280008: "NumberOfFrames",
-    0x00280030: "PixelSpacing",
-    0x00281052: "RescaleIntercept",
-    0x00281053: "RescaleSlope",
-    0x00281054: "RescaleType",
-}
-INTEGER_ELEMENTS = {
-    0x00280002: "SamplesPerPixel",
-    0x00280010: "Rows",
-    0x00280011: "Columns",
-    0x00280100: "BitsAllocated",
-    0x00280101: "BitsStored",
-    0x00280102: "HighBit",
-    0x00280103: "PixelRepresentation",
-    0x00280120: "PixelPaddingValue",
-    0x00280121: "PixelPaddingRangeLimit",
-}
-SEQUENCES = {
-    0x00209113: "PlanePositionSequence",
-    0x00209116: "PlaneOrientationSequence",
-    0x00289110: "PixelMeasuresSequence",
-    0x00289145: "PixelValueTransformationSequence",
-    0x52009229: "SharedFunctionalGroupsSequence",
-    0x52009230: "PerFrameFunctionalGroupsSequence",
+MAGIC = b"DICM"  # At byte 128 of a DICOM file.
+UNDEFINED_LENGTH, NO_PIXELS = 0xFFFFFFFF, -1
+CHARACTER_SET, PIXEL_DATA, META_END = 0x00080005, 0x7FE00010, 0x00030000
+ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # In both byte orders.
+CUT_SHORT = "it ends within its header"
+FIRST_READ_BYTES = 1 << 14  # Holds most headers; the rest are read in larger blocks.
+MAX_SEQUENCE_DEPTH = 16
+MAX_INFLATED_BYTES = 1 << 28  # A deflated file with more bytes is refused.
+
+TEXT_ELEMENTS = (
+    *("TransferSyntaxUID", "SOPInstanceUID", "Modality", "PatientID"),
+    *("StudyInstanceUID", "SeriesInstanceUID", "AcquisitionNumber", "InstanceNumber"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("PhotometricInterpretation", "NumberOfFrames"),
+    *("RescaleIntercept", "RescaleSlope", "RescaleType"),
+)
+INTEGER_ELEMENTS = (
+    *("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+)
+SEQUENCES = (
+    *("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"),
+    *("PixelValueTransformationSequence", "SharedFunctionalGroupsSequence"),
+    "PerFrameFunctionalGroupsSequence",
+)
+KEYWORDS = {
+    tag_for_keyword(name): name
+    for name in (*TEXT_ELEMENTS, *INTEGER_ELEMENTS, *SEQUENCES)
 }
 
 
@@ -78,27 +63,14 @@ class Header(NamedTuple):
     length: int
 
 
-class _NeedMoreBytesError(Exception):
-    """The header continues beyond the bytes that were read."""
+class _StrictBytes(io.BytesIO):
+    """Bytes that may only end where a read asks for 8, for these begin an element."""
 
-
-class _Encoding(NamedTuple):
-    """The byte order of elements, and whether they state their value representation."""
-
-    explicit: bool
-    tag_and_length: struct.Struct
-    long_length: struct.Struct
-
-
-ENCODINGS = {
-    order: {
-        explicit: _Encoding(
-            explicit, struct.Struct(order + "HH2sH"), struct.Struct(order + "I")
-        )
-        for explicit in (True, False)
-    }
-    for order in "<>"
-}
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if len(data) < (size or 0) and (data or size != 8):
+            raise ValueError(CUT_SHORT)
+        return data
 
 
 def read(stream: BinaryIO) -> Header:
@@ -110,11 +82,14 @@ def read(stream: BinaryIO) -> Header:
     size = FIRST_READ_BYTES
     while True:
         data = stream.read(size)
+        complete = len(data) < size
         try:
-            return _parse(data, complete=len(data) < size)
-        except (_NeedMoreBytesError, struct.error):
-            if len(data) < size:
-                raise ValueError("it ends within its header") from None
+            header = _parse(data)
+            if complete or header.length != NO_PIXELS:
+                return header
+        except Exception as e:  # pydicom raises many kinds on a broken header.
+            if complete or data[128:132] != MAGIC:
+                raise ValueError(str(e) or type(e).__name__) from e
         stream.seek(0)
         size *= 8
 
@@ -125,36 +100,35 @@ def inflated(stream: BinaryIO, transfer_syntax: str) -> BinaryIO:
     Raises:
       ValueError: the file cannot be inflated.
     """
-    if transfer_syntax != DEFLATED:
+    if transfer_syntax != uid.DeflatedExplicitVRLittleEndian:
         return stream
     stream.seek(0)
-    return io.BytesIO(_inflate(stream.read()))
+    data = stream.read()
+    return io.BytesIO(_inflate(data, _read_meta(data)[1]))
 
 
-def _parse(data: bytes, complete: bool) -> Header:
-    """Parses a header; complete: whether the data end with the file."""
+def _parse(data: bytes) -> Header:
     if data[128:132] != MAGIC:
         raise ValueError("it lacks the 128 bytes and DICM that DICOM files begin with")
-    meta, start, _ = _read_elements(data, 132, ENCODINGS["<"][True], 0, META_END)
-    syntax = meta.get("TransferSyntaxUID", "")
-    if syntax == DEFLATED:
-        data = _inflate(data)
-    order = ">" if syntax == BIG_ENDIAN else "<"
-    explicit = syntax != IMPLICIT
+    syntax, start = _read_meta(data)
+    if syntax == uid.DeflatedExplicitVRLittleEndian:
+        data = _inflate(data, start)
     if not syntax:
         explicit = data[start + 4 : start + 6].isupper()
-        syntax = EXPLICIT if explicit else IMPLICIT
-    encoding = ENCODINGS[order][explicit]
-    end = len(data) if complete else 0
-    elements, at, length = _read_elements(data, start, encoding, 0, PIXEL_DATA, end)
-    if length == NO_PIXELS and at != len(data):
-        raise _NeedMoreBytesError
-    return Header(elements, syntax, at, length)
+        syntax = uid.ExplicitVRLittleEndian if explicit else uid.ImplicitVRLittleEndian
+    values, _, at, length = _read_elements(data, start, syntax, PIXEL_DATA.__eq__)
+    return Header(values, syntax, at, length)
 
 
-def _inflate(data: bytes) -> bytes:
-    """Inflates all bytes after the meta group; a file cut short is inflated in part."""
-    _, start, _ = _read_elements(data, 132, ENCODINGS["<"][True], 0, META_END)
+def _read_meta(data: bytes) -> tuple[str, int]:
+    """Returns the transfer syntax, or "", and the byte where the dataset starts."""
+    syntax = uid.ExplicitVRLittleEndian
+    values, start, _, _ = _read_elements(data, 132, syntax, META_END.__le__)
+    return values.get("TransferSyntaxUID", ""), start
+
+
+def _inflate(data: bytes, start: int) -> bytes:
+    """Inflates all bytes from `start`; a file cut short is inflated in part."""
     try:
         inflator = zlib.decompressobj(-zlib.MAX_WBITS)
         rest = inflator.decompress(data[start:], MAX_INFLATED_BYTES)
@@ -166,89 +140,80 @@ def _inflate(data: bytes) -> bytes:
 
 
 def _read_elements(
-    data: bytes, at: int, encoding: _Encoding, depth: int, stop: int = 0, end: int = 0
-) -> tuple[dict[str, Any], int, int]:
-    """Reads elements up to the tag `stop`, to the byte `end`, or to an item's end.
+    data: bytes, start: int, transfer_syntax: str, is_last: Callable[[int], bool]
+) -> tuple[dict[str, Any], int, int, int]:
+    """Reads elements from the byte `start` to the first tag that `is_last` accepts.
 
     Returns:
-      The elements; the byte where they end: the start of the value if `stop` was
-      PIXEL_DATA, else of the element; and the length of that value, or NO_PIXELS.
+      The values of the elements before the last one; the bytes where the last element
+      and its value start; and its length. Without a last element, these are the end of
+      the file, twice, and NO_PIXELS.
     """
+    stream = _StrictBytes(data)
+    syntax = (
+        transfer_syntax == uid.ImplicitVRLittleEndian,
+        transfer_syntax != uid.ExplicitVRBigEndian,
+    )
+    elements: list[Any] = []
+    tag, at, length = CHARACTER_SET, start, 0
+
+    def stop(*element: Any) -> bool:
+        nonlocal tag, at, length
+        (tag, vr, length), at = element, stream.tell()
+        tag = int(tag)  # Tags of pydicom are slow to compare.
+        if is_last(tag):
+            return True
+        if vr and not (vr.isascii() and vr.isalpha() and vr.isupper()):
+            raise ValueError(f"an element has the value representation {vr!r}")
+        if UNDEFINED_LENGTH != length > len(data) - at:
+            raise ValueError(CUT_SHORT)
+        return tag == CHARACTER_SET  # pydicom would warn about unknown ones.
+
+    while tag == CHARACTER_SET:
+        tag = 0
+        stream.seek(at + length)
+        elements += data_element_generator(stream, *syntax, stop)
+    end = stream.tell()
+    if not is_last(tag):
+        at, length = end, NO_PIXELS
+        if end != len(data) or not elements:
+            raise ValueError(CUT_SHORT)
+    return _values(elements, data), end, at, length
+
+
+def _values(elements: Iterable[Any], data: bytes, depth: int = 0) -> dict[str, Any]:
+    """Returns the values by keyword; `data` are the bytes that hold the elements."""
     if depth > MAX_SEQUENCE_DEPTH:
         raise ValueError("its sequences are nested too deeply")
-    elements: dict[str, Any] = {}
-    explicit, tag_and_length, long_length = encoding
-    while not end or at < end:
-        group, element, vr, short = tag_and_length.unpack_from(data, at)
-        tag = group << 16 | element
-        if stop == META_END and tag >= stop:
-            return elements, at, NO_PIXELS
-        if explicit and group != 0xFFFE and vr in LONG_VRS:
-            (length,) = long_length.unpack_from(data, at + 8)
-            value = at + 12
-        elif explicit and group != 0xFFFE and vr.isalpha() and vr.isupper():
-            length, value = short, at + 8
-        else:  # Implicit; some explicit files have implicit parts.
-            (length,) = long_length.unpack_from(data, at + 4)
-            value = at + 8
-        if tag == stop == PIXEL_DATA:
-            return elements, value, length
-        if group == 0xFFFE and depth:
-            return elements, value, length
-        if tag in SEQUENCES or length == UNDEFINED_LENGTH:
-            inner = ENCODINGS["<"][False] if vr == b"UN" else encoding
-            skip = tag == PIXEL_DATA
-            items, at = _read_items(data, value, length, inner, depth, skip)
-            if tag in SEQUENCES:
-                elements[SEQUENCES[tag]] = items
+    values: dict[str, Any] = {}
+    for element in elements:
+        name = KEYWORDS.get(int(element.tag))
+        if name in SEQUENCES or not isinstance(element, RawDataElement):
+            items = _read_items(element, data, depth)  # Also checks unused sequences.
+            if name:
+                values[name] = items
             continue
-        at = value + length
-        if tag in TEXT_ELEMENTS or tag in INTEGER_ELEMENTS:
-            if at > len(data):
-                raise _NeedMoreBytesError
-            _add_element(elements, tag, data[value:at], tag_and_length.format[0])
-    return elements, at, NO_PIXELS
+        value = element.value or b""
+        if name in INTEGER_ELEMENTS and len(value) >= 2:
+            order = "<" if element.is_little_endian else ">"
+            (values[name],) = struct.unpack_from(f"{order}H", value)
+        elif name in TEXT_ELEMENTS and value.strip(b" \0"):
+            values[name] = value.decode("latin-1").strip(" \0")
+    return values
 
 
-def _read_items(
-    data: bytes, at: int, length: int, encoding: _Encoding, depth: int, skip: bool
-) -> tuple[list[dict[str, Any]], int]:
-    """Returns the items of a sequence, and the byte where it ends.
-
-    skip: whether the items are fragments of pixels, which are skipped.
-    """
-    items = []
-    end = at + length if length != UNDEFINED_LENGTH else None
-    while end is None or at < end:
-        group, element, _, _ = encoding.tag_and_length.unpack_from(data, at)
-        (size,) = encoding.long_length.unpack_from(data, at + 4)
-        tag, at = group << 16 | element, at + 8
-        if tag == SEQUENCE_END and end is None:
-            break
-        if tag != ITEM:
-            raise ValueError("a sequence that holds something else than items")
-        if skip:
-            at += size
-        elif size == UNDEFINED_LENGTH:
-            elements, at, _ = _read_elements(data, at, encoding, depth + 1)
-            items.append(elements)
-        elif size:
-            elements, _, _ = _read_elements(
-                data, at, encoding, depth + 1, end=at + size
-            )
-            items.append(elements)
-            at += size
-        else:
-            items.append({})
-    return items, at
-
-
-def _add_element(elements: dict[str, Any], tag: int, value: bytes, order: str) -> None:
-    if tag in INTEGER_ELEMENTS:
-        if len(value) >= 2:
-            (number,) = struct.unpack_from(order + "H", value)
-            elements[INTEGER_ELEMENTS[tag]] = number
-        return
-    text = value.decode("latin-1").strip(" \0")
-    if text:
-        elements[TEXT_ELEMENTS[tag]] = text
+def _read_items(sequence: Any, data: bytes, depth: int) -> list[dict[str, Any]]:
+    """Returns the items of a sequence; `data` are the bytes that hold it."""
+    items = sequence.value
+    if isinstance(sequence, RawDataElement):  # Of known length: not yet split.
+        data = sequence.value or b""
+        items = read_sequence(
+            _StrictBytes(data),
+            sequence.is_implicit_VR,
+            sequence.is_little_endian,
+            len(data),
+            default_encoding,
+        )
+    if any(data[i.seq_item_tell : i.seq_item_tell + 4] not in ITEM_TAGS for i in items):
+        raise ValueError("a sequence that holds something else than items")
+    return [_values(item.values(), data, depth + 1) for item in items]

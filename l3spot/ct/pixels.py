@@ -4,16 +4,20 @@ import struct
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from pydicom import uid
+from pydicom.encaps import parse_basic_offsets, parse_fragments
 
 from l3spot.ct import decoder_processes, header
 from l3spot.ct.decoders import CompressedFrame
-from l3spot.ct.header import ITEM, UNDEFINED_LENGTH, Header
+from l3spot.ct.header import UNDEFINED_LENGTH, Header
 
 UNCOMPRESSED = frozenset(
-    [header.IMPLICIT, header.BIG_ENDIAN, header.DEFLATED, header.EXPLICIT]
+    [
+        *(uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian),
+        *(uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian),
+    ]
 )
 MAX_PIXELS = 1 << 24  # Of a slice: 4096 x 4096.
-ITEM_BYTES = struct.pack("<HH", ITEM >> 16, ITEM & 0xFFFF)
 
 
 class PixelLayout(NamedTuple):
@@ -92,7 +96,7 @@ def _read_native(
     stream: BinaryIO, head: Header, layout: PixelLayout, frame: int
 ) -> np.ndarray:
     """Reads an uncompressed frame, unsigned integers [rows, columns]."""
-    order = ">" if head.transfer_syntax == header.BIG_ENDIAN else "<"
+    order = ">" if head.transfer_syntax == uid.ExplicitVRBigEndian else "<"
     size = layout.shape[0] * layout.shape[1] * layout.bits_allocated // 8
     if head.length == UNDEFINED_LENGTH:
         raise ValueError("its pixels are in fragments, but not compressed")
@@ -125,57 +129,38 @@ def _significant_bits(values: np.ndarray, layout: PixelLayout) -> np.ndarray:
 def _read_compressed(
     stream: BinaryIO, head: Header, frame: int, max_bytes: int
 ) -> bytes:
-    """Joins the fragments of a compressed frame."""
-    frames = int(head.elements.get("NumberOfFrames", 1))
+    """Joins the fragments of a compressed frame.
+
+    pydicom's `get_frame` is not used: it accepts fragments that are cut short, guesses
+    frames without a table of offsets, and has no limit of size.
+    """
     if head.length != UNDEFINED_LENGTH:
         raise ValueError("its pixels are compressed, but not in fragments")
-    offsets, fragments = _read_fragments(stream, head.start)
+    stream.seek(head.start)
+    offsets = parse_basic_offsets(stream)
+    count, starts = parse_fragments(stream)
+    frames = int(head.elements.get("NumberOfFrames", 1))
     if frames == 1:
-        own = fragments
-    elif len(fragments) == frames:
-        own = fragments[frame : frame + 1]
-    elif len(offsets) == frames:
+        frame_starts = starts
+    elif count == frames:
+        frame_starts = starts[frame : frame + 1]
+    elif len(offsets) == frames <= count:
         low, high = [*offsets, UNDEFINED_LENGTH][frame : frame + 2]
-        first = fragments[0][0]
-        own = [f for f in fragments if low <= f[0] - first < high]
+        frame_starts = [at for at in starts if low <= at - starts[0] < high]
     else:
         raise ValueError(
-            f"{len(fragments)} fragments for {frames} frames, and no table of offsets"
+            f"{count} fragments for {frames} frames, and no table of offsets"
         )
-    size = sum(length for _, length in own)
-    if size > max_bytes:
-        raise ValueError(f"a frame of {size} bytes is no compressed one")
     data = b""
-    for start, length in own:
-        stream.seek(start)
+    for start in frame_starts:
+        stream.seek(start + 4)
+        (length,) = struct.unpack("<I", stream.read(4))
+        size = len(data) + length
+        if size > max_bytes:
+            raise ValueError(f"a frame of {size} bytes is no compressed one")
         data += stream.read(length)
-    if len(data) < size or not size:
-        raise ValueError("it ends within its pixels")
-    return data
-
-
-def _read_fragments(
-    stream: BinaryIO, start: int
-) -> tuple[list[int], list[tuple[int, int]]]:
-    """Returns the table of offsets, [] if empty, and each fragment's start and length.
-
-    All are in bytes.
-    """
-    items: list[tuple[int, int]] = []
-    stream.seek(start)
-    at = start
-    while True:
-        head = stream.read(8)
-        if len(head) < 8 or head[:4] != ITEM_BYTES:
-            break  # Files without the end of the sequence are accepted.
-        (length,) = struct.unpack_from("<I", head, 4)
-        items.append((at + 8, length))
-        at += 8 + length
-        stream.seek(at)
-    if len(items) < 2:
+        if len(data) < size:
+            raise ValueError("it ends within its pixels")
+    if not data:
         raise ValueError("it holds no fragments of pixels")
-    (first, size), *fragments = items
-    stream.seek(first)
-    table = stream.read(min(size, 4 * len(fragments)))
-    offsets = struct.unpack(f"<{len(table) // 4}I", table[: len(table) & ~3])
-    return list(offsets), fragments
+    return data

@@ -18,7 +18,13 @@ from l3spot.ct import scan
 from l3spot.ct.volumes import Volume
 from l3spot.labels import csv_labels
 from l3spot.labels.csv_labels import Label
-from l3spot.projections import kanavati, mip, reader, report_row, volume_table
+from l3spot.projections import (
+    kanavati,
+    mip,
+    projection_files,
+    report_row,
+    volume_table,
+)
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.mip import Projection
 from l3spot.projections.report_row import ReportRow
@@ -177,7 +183,7 @@ def load_rows(case: Case, out: Path) -> list[ReportRow] | None:
     if not path.exists():
         return None
     try:
-        reader.read(path)
+        projection_files.read(path)
         stored = workdir.read_json(path)
         same = stored.pop("files", "") == fingerprint(case)
         others = [report_row.from_json(row) for row in stored.pop("others", [])]

@@ -115,8 +115,8 @@ def project_slice(
     inside = np.minimum(inside, limit[: inside.shape[0], : inside.shape[1]])
     for axis, line in enumerate(maxima):
         hu = values._replace(stored=inside.max(axis=1 - axis)).hu()
-        seen = mask.any(axis=1 - axis).repeat(stride[axis])[: len(hu)]
-        line[fine_box[axis]] = np.where(seen, np.fmax(hu, AIR_HU), AIR_HU)
+        has_body = mask.any(axis=1 - axis).repeat(stride[axis])[: len(hu)]
+        line[fine_box[axis]] = np.where(has_body, np.fmax(hu, AIR_HU), AIR_HU)
     y_hu, x_hu = maxima if _rows_run_sideways(ct_slice) else maxima[::-1]
     x_sign, y_sign = _axis_signs(ct_slice)
     return x_hu[::x_sign], y_hu[::y_sign], _cut(ct_slice, values, x_hu)

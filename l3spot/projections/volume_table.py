@@ -74,7 +74,7 @@ def why_not_chosen(volume: Volume, chosen: Volume | None, series: str) -> str:
         return "not chosen"
     keys = volumes.sort_key(volume), volumes.sort_key(chosen)
     reasons = "values in doubt", "covers less", "its slices are thicker"
-    for reason, own, other in zip(reasons, *keys, strict=False):
-        if own != other:
+    for reason, value, chosen_value in zip(reasons, *keys, strict=False):
+        if value != chosen_value:
             return reason
     return "equal, but later by name"

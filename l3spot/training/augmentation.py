@@ -6,7 +6,6 @@ strip is deformed (`_deform`), gets objects and artefacts (`_add_objects`), and 
 converted to grey values with noise (`_to_noisy_grey`).
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -14,53 +13,11 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
 from l3spot.localize.preprocess import AIR_HU, HEIGHT_PX, MARGIN_PX, MM_PER_PX, WIDTH_PX
+from l3spot.training.augmentation_ranges import MAX_OBJECTS, AugmentationRanges, Draw
 
 BEYOND_PX = 25  # Windows count if their centre lies so far beyond a scan's ends.
 MIN_SCAN_PX = 50.0  # Random cuts leave at least so many rows of a scan.
-MAX_OBJECTS = 12  # In a strip.
 MAX_STREAKS = 4  # Bands of streaks in a strip.
-
-
-class AugmentationRanges(NamedTuple):
-    """Ranges of the random changes; uniform, and our choice.
-
-    Attributes:
-      l3_share: share of strips with L3 in them.
-      cut_share: share of scans that are cut at a row, above or below.
-      side_cut_share: share of scans that are cut at columns.
-      scale: factors of height and of width, drawn separately.
-      tilt_rad: largest rotation in the image.
-      stretch: largest relative change of lengths along the spine.
-      sway_px: largest displacement of the spine to a side.
-      object_share: largest share of `MAX_OBJECTS` that are drawn, such as contrast
-        agent, calcifications, metal, wires or an arm.
-      body_floor_hu: in half of the strips, the least HU of the body, for soft tissue or
-        a table behind it.
-      streak_hu: largest standard deviation of noise in streaks.
-      low_hu: HU that become black.
-      window_hu: HU from black to white.
-      gamma: exponents of the grey values.
-      noise: largest standard deviation of pixel noise, in grey values.
-      shading: largest standard deviation of slow changes of brightness.
-      box_px: largest side of hidden boxes.
-    """
-
-    l3_share: float = 0.7
-    cut_share: float = 0.5
-    side_cut_share: float = 0.25
-    scale: tuple[float, float] = (0.8, 1.2)
-    tilt_rad: float = 0.1
-    stretch: float = 0.15
-    sway_px: float = 6.0
-    object_share: float = 0.8
-    body_floor_hu: tuple[float, float] = (-150.0, 200.0)
-    streak_hu: float = 150.0
-    low_hu: tuple[float, float] = (-150.0, 250.0)
-    window_hu: tuple[float, float] = (500.0, 1400.0)
-    gamma: tuple[float, float] = (0.6, 1.6)
-    noise: float = 0.06
-    shading: float = 0.25
-    box_px: int = 40
 
 
 class Strip(NamedTuple):
@@ -80,30 +37,6 @@ class Strip(NamedTuple):
     counted: jax.Array
 
 
-class _Draw:
-    """Draws random numbers, each with the next key."""
-
-    def __init__(self, key: jax.Array) -> None:
-        self._keys = iter(jax.random.split(key, 48))
-
-    def __call__(
-        self, low: float, high: float, shape: tuple[int, ...] = ()
-    ) -> jax.Array:
-        return jax.random.uniform(next(self._keys), shape, minval=low, maxval=high)
-
-    def log(self, low: float, high: float, shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draws log-uniform numbers."""
-        return jnp.exp(self(math.log(low), math.log(high), shape))
-
-    def normal(self, shape: tuple[int, ...]) -> jax.Array:
-        return jax.random.normal(next(self._keys), shape)
-
-    def chance(
-        self, share: float | jax.Array, shape: tuple[int, ...] = ()
-    ) -> jax.Array:
-        return self(0, 1, shape) < share
-
-
 def random_strip(
     key: jax.Array, hu: jax.Array, height_mm: jax.Array, l3_mm: jax.Array, windows: int,
     stride_px: int, ranges: AugmentationRanges,
@@ -119,7 +52,7 @@ def random_strip(
       stride_px: between windows.
       ranges: of the changes.
     """
-    d = _Draw(key)
+    d = Draw(key)
     rows = HEIGHT_PX + stride_px * (windows - 1)
     extent = _extent(d, height_mm, l3_mm, ranges)
     fixed, top, end = extent.fixed, extent.top, extent.end
@@ -159,7 +92,7 @@ def random_scan(
     Returns:
       HU [R, WIDTH_PX], and the new height_mm and l3_mm. Rows after R are cut.
     """
-    d = _Draw(key)
+    d = Draw(key)
     extent = _extent(d, height_mm, l3_mm, ranges)
     rows_px = extent.top + jnp.arange(len(hu))
     scan_hu, _ = _changed_rows(d, hu, height_mm, extent, rows_px, ranges)
@@ -180,7 +113,7 @@ class _Extent(NamedTuple):
 
 
 def _extent(
-    d: _Draw, height_mm: jax.Array, l3_mm: jax.Array, ranges: AugmentationRanges
+    d: Draw, height_mm: jax.Array, l3_mm: jax.Array, ranges: AugmentationRanges
 ) -> _Extent:
     fixed = jnp.where(jnp.isnan(l3_mm), height_mm / 2, l3_mm) / MM_PER_PX
     scale = d(*ranges.scale)
@@ -189,7 +122,7 @@ def _extent(
 
 
 def _changed_rows(
-    d: _Draw,
+    d: Draw,
     hu: jax.Array,
     height_mm: jax.Array,
     extent: _Extent,
@@ -206,7 +139,7 @@ def _changed_rows(
 
 
 def _cut_rows(
-    d: _Draw, top: jax.Array, end: jax.Array, ranges: AugmentationRanges
+    d: Draw, top: jax.Array, end: jax.Array, ranges: AugmentationRanges
 ) -> tuple[jax.Array, jax.Array]:
     """Cuts some scans; returns their first row and end."""
     spare = jnp.maximum(end - top - MIN_SCAN_PX, 0)
@@ -218,7 +151,7 @@ def _cut_rows(
     )
 
 
-def _visible_columns(d: _Draw, ranges: AugmentationRanges) -> jax.Array:
+def _visible_columns(d: Draw, ranges: AugmentationRanges) -> jax.Array:
     """Returns the columns in the field of view, bool [1, WIDTH_PX]."""
     half = jnp.where(
         d.chance(ranges.side_cut_share), d(22, WIDTH_PX / 2, (2,)), WIDTH_PX
@@ -228,7 +161,7 @@ def _visible_columns(d: _Draw, ranges: AugmentationRanges) -> jax.Array:
 
 
 def _deform(
-    d: _Draw, hu: jax.Array, height_px: jax.Array, below: jax.Array, fixed: jax.Array,
+    d: Draw, hu: jax.Array, height_px: jax.Array, below: jax.Array, fixed: jax.Array,
     scale: jax.Array, ranges: AugmentationRanges,
 ) -> jax.Array:  # fmt: skip
     """Deforms a scan; returns HU [rows, WIDTH_PX] at rows `below` the fixed one.
@@ -255,7 +188,7 @@ def _deform(
     return map_coordinates(hu.astype(jnp.float32), [i, j], 1, "constant", AIR_HU)
 
 
-def _add_objects(d: _Draw, hu: jax.Array, ranges: AugmentationRanges) -> jax.Array:
+def _add_objects(d: Draw, hu: jax.Array, ranges: AugmentationRanges) -> jax.Array:
     """Adds dense ellipses, a table or thick soft tissue, and bands of streaks."""
     rows = len(hu)
     i, j = jnp.indices(hu.shape, sparse=True)
@@ -285,7 +218,7 @@ def _add_objects(d: _Draw, hu: jax.Array, ranges: AugmentationRanges) -> jax.Arr
 
 
 def _to_noisy_grey(
-    d: _Draw, hu: jax.Array, scanned: jax.Array, ranges: AugmentationRanges
+    d: Draw, hu: jax.Array, scanned: jax.Array, ranges: AugmentationRanges
 ) -> tuple[jax.Array, jax.Array]:
     """Converts HU to grey values in a random HU window, with noise and without."""
     low = d(*ranges.low_hu)

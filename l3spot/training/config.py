@@ -4,7 +4,8 @@ from ml_collections import ConfigDict
 
 from l3spot import backbones
 from l3spot.localize import network, window_search
-from l3spot.training import augmentation, tasks
+from l3spot.training import tasks
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 
 SOURCES = ("phantoms", "projections")
@@ -47,7 +48,7 @@ def default() -> ConfigDict:
     # Windows of a strip. They are a stride apart: 32 mm with CNN4 and Res4, 64 mm with
     # the others.
     c.windows = 8
-    c.augmentation = ConfigDict(augmentation.AugmentationRanges()._asdict())
+    c.augmentation = ConfigDict(AugmentationRanges()._asdict())
     c.low_hu = 50.0  # Black at test time; augmentation draws it in training.
     c.high_hu = 950.0  # White at test time; augmentation draws it in training.
     c.window_stride_px = window_search.STRIDE_PX  # At test time; a pixel has 2 mm.

@@ -19,8 +19,9 @@ from l3spot.localize.preprocess import (
 )
 from l3spot.phantom import pictures
 from l3spot.phantom.draw import PhantomRanges
-from l3spot.projections.reader import Example
+from l3spot.projections.projection_files import Example
 from l3spot.training import augmentation
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from mtl.data.readers import load_npz
 from mtl.host import workdir
 from mtl.host.errors import DataError
@@ -78,7 +79,7 @@ def phantoms(folder: str | Path, seed: int, count: int) -> ProjectionDataset:
 
 
 def augmented(
-    dataset: ProjectionDataset, seed: int, ranges: augmentation.AugmentationRanges
+    dataset: ProjectionDataset, seed: int, ranges: AugmentationRanges
 ) -> ProjectionDataset:
     """Returns randomly changed scans (`augmentation.random_scan`) of a dataset."""
     keys = jax.random.split(jax.random.key(seed), len(dataset.hu))

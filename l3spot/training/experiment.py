@@ -14,11 +14,11 @@ from l3spot.backbones.pretrained import converted
 from l3spot.localize import model, network, window_search
 from l3spot.localize.model import Model
 from l3spot.localize.network import Network
-from l3spot.projections import reader
+from l3spot.projections import projection_files
 from l3spot.training import config as configs
 from l3spot.training import dataset, scoring, split
 from l3spot.training import tasks as task_list
-from l3spot.training.augmentation import AugmentationRanges
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
 from mtl.engine.fit import Training, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
@@ -58,7 +58,7 @@ def load_dataset(config: ConfigDict) -> ProjectionDataset:
     d = config.data
     if d.source == "phantoms":
         return dataset.phantoms(d.path, d.seed, d.count)
-    return dataset.projections(reader.load(d.path), d.patients)
+    return dataset.projections(projection_files.load(d.path), d.patients)
 
 
 def split_validation(

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from l3spot.localize.network import Network
 from l3spot.training import augmentation
 from l3spot.training.augmentation import Strip
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from mtl.engine import schedules
 from mtl.engine.task import Params, Task
 
@@ -85,7 +86,7 @@ def cut_strips(
     config: ConfigDict, net: Network, batch: dict[str, jax.Array], key: jax.Array
 ) -> Strip:
     """Cuts a random strip out of each scan of a batch."""
-    ranges = augmentation.AugmentationRanges(**config.augmentation)
+    ranges = AugmentationRanges(**config.augmentation)
     one = partial(
         augmentation.random_strip,
         windows=config.windows,

@@ -15,7 +15,7 @@ from l3spot.projections import (
     export,
     montage,
     process_pool,
-    reader,
+    projection_files,
     volume_table,
 )
 from mtl.host.errors import DataError, WorkdirError
@@ -122,7 +122,9 @@ def test_scans_of_another_folder_replace_those_with_equal_names(scans, tmp_path)
     (row,) = project.project(tmp_path / "more", out, workers=1)
     assert (row.planes, row.low_mm) == (SLICES - 4, Z0 + 4 * STEP)
     assert (out / "b.zip.npz").exists()
-    assert [(e.id, e.z[-1]) for e in reader.load(out)] == [("a", Z0 + 4 * STEP)]
+    assert [(e.id, e.z[-1]) for e in projection_files.load(out)] == [
+        ("a", Z0 + 4 * STEP)
+    ]
 
 
 @pytest.mark.parametrize("harm", ["no npz", "cut npz", "npz of noise", "cut json"])
@@ -141,7 +143,7 @@ def test_a_missing_or_broken_result_is_made_again(scans, tmp_path, harm):
     report = project.project(scans, out, workers=1)
     assert [row.status for row in report[:2]] == ["projected"] * 2
     assert arrays.read_bytes() == whole
-    assert [e.id for e in reader.load(out)] == ["a", "b.zip"]
+    assert [e.id for e in projection_files.load(out)] == ["a", "b.zip"]
 
 
 def test_a_projection_of_one_row_or_column_is_refused(scans, tmp_path):
@@ -179,7 +181,7 @@ def test_a_changed_report_is_refused(scans, tmp_path):
     project.project(scans, tmp_path / "out", workers=1)
     (tmp_path / "out" / "report.csv").write_text("scan;status\na;projected\n")
     with pytest.raises(DataError, match=r"report\.csv is no report of l3spot"):
-        reader.load(tmp_path / "out")
+        projection_files.load(tmp_path / "out")
 
 
 def test_other_options_need_another_folder(scans, tmp_path):
@@ -236,7 +238,7 @@ def test_a_csv_gives_labels(scans, tmp_path, caplog):
         assert a["l3_z"] == 75
         assert a["z"][report[0].l3_row] == 75
         assert np.isnan(b["l3_z"])
-    first, second = reader.load(out)
+    first, second = projection_files.load(out)
     assert (first.id, first.label, first.l3_z) == ("a", "in view", 75.0)
     assert (second.id, second.label) == ("b.zip", "not in view")
 
@@ -263,12 +265,12 @@ def test_scans_with_changed_labels_are_projected_again(scans, tmp_path):
     table.write_text("scan,z_mm\na,70\nb,72.5\n")
     second = project.project(scans, out, labels_csv=table, workers=1)
     assert second[0] == first[0]  # Including the time of the first run.
-    assert [e.l3_z for e in reader.load(out)] == [70, 72.5]
+    assert [e.l3_z for e in projection_files.load(out)] == [70, 72.5]
     table.write_text("scan,z_mm\na,70\nb,2000\n")
     third = project.project(scans, out, labels_csv=table, workers=1)
     assert third[1].status == "rejected"
     assert "labels.csv, line 3: L3 at z = 2000.0 mm" in third[1].why
-    assert [e.id for e in reader.load(out)] == ["a"]
+    assert [e.id for e in projection_files.load(out)] == ["a"]
 
 
 def test_invalid_labels_are_refused_before_projecting(scans, tmp_path):
@@ -282,26 +284,30 @@ def test_invalid_labels_are_refused_before_projecting(scans, tmp_path):
 
 def test_hu_outside_of_low_and_high_are_clipped(scans, tmp_path):
     project.project(scans, tmp_path / "out", low=100, high=400, workers=1)
-    (one, _) = reader.load(tmp_path / "out")
+    (one, _) = projection_files.load(tmp_path / "out")
     assert (one.frontal.min(), one.frontal.max()) == (100, 400)
     with pytest.raises(DataError, match="--low=5 must be below --high=5"):
         project.project(scans, tmp_path / "other", low=5, high=5)
 
 
-def test_a_killed_process_loses_one_scan(scans, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (process_pool.ProcessDiedError("its process ended with -9"),) * 2,
+        (MemoryError(), "no memory"),
+    ],
+)
+def test_a_killed_process_loses_one_scan(scans, tmp_path, monkeypatch, error, reason):
     """The other scans are projected, and the report gives the reason."""
-    killed = process_pool.ProcessDiedError("its process ended with -9")
 
     def each(work, items, workers):
         for number, job in enumerate(items):
-            yield number, killed if job.case.name == "a" else work(job)
+            yield number, error if job.case.name == "a" else work(job)
 
     monkeypatch.setattr(project.process_pool, "map_unordered", each)
     report = project.project(scans, tmp_path / "out")
     assert [row.status for row in report[:2]] == ["rejected", "projected"]
-    assert report[0].why == (
-        "its process ended with -9; try --workers=1, or more memory"
-    )
+    assert report[0].why == f"{reason}; try --workers=1, or more memory"
 
 
 def test_two_processes_give_the_results_of_one(scans, tmp_path):
@@ -330,7 +336,7 @@ def test_each_volume_has_a_row(scans, tmp_path):
             ),
         ]
         assert float(result[1]["high_mm"]) == Z0 + 11 * STEP
-    assert [e.id for e in reader.load(tmp_path / "out")] == ["a", "b.zip"]
+    assert [e.id for e in projection_files.load(tmp_path / "out")] == ["a", "b.zip"]
 
 
 def test_volumes_of_a_rejected_scan_have_rows(tmp_path):

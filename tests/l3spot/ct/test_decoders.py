@@ -117,6 +117,24 @@ def test_an_image_of_another_size_is_refused_before_memory_is_allocated(
         hu(tmp_path, ds)
 
 
+SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+@pytest.mark.parametrize("syntax", ENCODERS)
+def test_a_frame_cut_short_is_refused_and_a_missing_end_is_not(tmp_path, syntax):
+    """Decoders accept some frames that are cut short, and give wrong pixels."""
+    (ds,) = write.series(slices=1)
+    data = compressed.content(ds, syntax)
+    assert data.endswith(SEQUENCE_END)
+    for name, size in (("whole", 8), ("cut", 9), ("cut more", 60)):
+        (tmp_path / name).write_bytes(data[:-size])
+    read = {p.name: dicom.read(slices.ScanFile(p))[0] for p in tmp_path.iterdir()}
+    np.testing.assert_array_equal(read["whole"].hu(), 2.0 * write.values(1)[0] - 1000)
+    for name in ("cut", "cut more"):
+        with pytest.raises(DataError, match=r"cut.*it ends within its pixels"):
+            read[name].hu()
+
+
 def test_fragments_without_compression_are_refused(tmp_path):
     ds = compressed.compress(write.series(slices=1)[0], "RLE")
     data = write.content(ds).replace(b"1.2.840.10008.1.2.5\0", b"1.2.840.10008.1.2.1\0")

@@ -14,7 +14,7 @@ from l3spot.phantom import __main__ as launcher
 from l3spot.phantom import body, series, shadow, shapes, solid, spine
 from l3spot.phantom.draw import PhantomRanges
 from l3spot.phantom.shapes import ABSENT_HU, Blocks, Capsules, Ellipsoids, Matter
-from l3spot.projections import reader
+from l3spot.projections import projection_files
 from mtl.host.errors import ConfigError, WorkdirError
 
 SHORT = dataclasses.replace(
@@ -199,7 +199,7 @@ def test_phantom_series_are_read_with_their_labels(written, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("scan,z_mm\n" + "".join(f"{n},{z}\n" for n, z in rows))
     project.project(out, tmp_path / "mips", labels_csv=labels)
-    examples = reader.load(tmp_path / "mips")
+    examples = projection_files.load(tmp_path / "mips")
     assert [(e.id, e.label) for e in examples] == [("p0", "in view"), ("p1", "in view")]
     for example, (_, z) in zip(examples, rows, strict=True):
         assert example.l3_z == pytest.approx(z)

@@ -11,7 +11,7 @@ import pytest
 
 from l3spot import project
 from l3spot.labels import centroids
-from l3spot.projections import dataset_layouts, reader
+from l3spot.projections import dataset_layouts, projection_files
 from mtl.host.errors import DataError
 from tests.l3spot import vertebra
 from tests.l3spot.vertebra import MIDDLE, affine_of
@@ -105,7 +105,7 @@ def test_scans_and_labels_of_a_dataset_are_found(tmp_path, layout):
     assert dataset_layouts.detect(root) == layout
     report = project.project(root, out, workers=1)
     assert {row.scan: row.label for row in report} == expected
-    loaded = reader.load(out)
+    loaded = projection_files.load(out)
     assert {e.id: e.label for e in loaded} == expected
     for example in loaded:
         if example.label == "in view":
@@ -184,7 +184,7 @@ def test_a_changed_label_file_is_read_again(tmp_path):
     save(masks, mask(0))
     report = project.project(tmp_path / "seg", out, workers=1)
     assert [r.label for r in report] == ["not in view", "not in view", ""]
-    assert [e.label for e in reader.load(out)] == ["not in view", "not in view", ""]
+    assert [e.label for e in projection_files.load(out)] == ["not in view", "not in view", ""]
     (centres,) = tmp_path.rglob("*verse500*_ctd.json")
     project.project(tmp_path / "verse", out, workers=1)
     centres.write_text('[{"direction": ["R", "A", "S"]}]')

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from l3spot import project
-from l3spot.projections import kanavati, reader
+from l3spot.projections import kanavati, projection_files
 from mtl.host.errors import DataError
 from tests.harm import Harm
 
@@ -109,7 +109,7 @@ def test_the_launcher_writes_what_the_reader_loads(file, tmp_path):
     out = tmp_path / "out"
     report = project.project(file.parent, out)
     assert [r.status for r in report] == ["projected"] * 3
-    result = {e.id: e for e in reader.load(out)}
+    result = {e.id: e for e in projection_files.load(out)}
     assert sorted(result) == ["b_one", "two", "two_2"]
     assert (result["b_one"].label, result["b_one"].l3_z) == ("in view", -43.0)
     assert result["b_one"].z[report[0].l3_row] == -43.0
@@ -123,7 +123,7 @@ def test_views_that_give_one_row_are_rejected(file, tmp_path):
     """The views are 98, 145 and 59 mm high."""
     report = project.project(file, tmp_path / "out", row=100)
     assert [r.status for r in report] == ["rejected", "projected", "rejected"]
-    assert [e.id for e in reader.load(tmp_path / "out")] == ["two"]
+    assert [e.id for e in projection_files.load(tmp_path / "out")] == ["two"]
 
 
 def with_pickle(path, member, content):

@@ -1,9 +1,11 @@
 """Processes that finish, fail, are killed or are interrupted."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -51,6 +53,23 @@ def test_a_killed_process_loses_only_its_own_item():
     assert sorted(died) == [1, 3]
     assert "ended with -9" in str(result[1])
     assert [result[n] for n in (0, 2, 4, 5)] == [2, 4, 6, 8]
+
+
+def kill_first_process():
+    while not multiprocessing.active_children():
+        time.sleep(0.01)
+    multiprocessing.active_children()[0].kill()
+
+
+def test_a_process_killed_while_it_starts_loses_only_its_own_item():
+    """pebble's pool would lose all items, and may wait for ever."""
+    killer = threading.Thread(target=kill_first_process)
+    killer.start()
+    result = results(range(6), 2)
+    killer.join()
+    (died,) = (r for r in result.values() if isinstance(r, Exception))
+    assert str(died) == "its process ended with -9"
+    assert sum(result[n] == 2 * n for n in range(6)) == 5
 
 
 def test_processes_end_if_the_caller_stops_iterating():

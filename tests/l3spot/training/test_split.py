@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l3spot.projections import reader
+from l3spot.projections import projection_files
 from l3spot.training import dataset, split
 from l3spot.training.dataset import ProjectionDataset
 from mtl.host.errors import ConfigError, DataError
@@ -82,7 +82,7 @@ def test_patients_of_projections_come_from_a_file(tmp_path):
     z = 500.0 - np.arange(300)
     hu = np.full((300, 260), 100, np.int16)
     scans = [
-        reader.Example(name, hu, z, np.arange(260.0), 420.0, "in view")
+        projection_files.Example(name, hu, z, np.arange(260.0), 420.0, "in view")
         for name in "abc"
     ]
     scans[2] = scans[2]._replace(label="", l3_z=np.nan)

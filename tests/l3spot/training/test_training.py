@@ -11,15 +11,16 @@ import pytest
 from configs.l3spot import phantom
 from l3spot.localize import model
 from l3spot.localize.preprocess import AIR_HU, HEIGHT_PX, MM_PER_PX, WIDTH_PX
-from l3spot.projections import reader
+from l3spot.projections import projection_files
 from l3spot.training import augmentation, dataset, experiment, scoring
+from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.config import check
 from l3spot.training.dataset import IMAGE_COLUMNS, IMAGE_ROWS
 from mtl.host.errors import ConfigError, DataError, WorkdirError
 from tests.l3spot.training.conftest import bar
 
 STRIDE_PX = 16
-PLAIN = augmentation.AugmentationRanges(
+PLAIN = AugmentationRanges(
     side_cut_share=0.0,
     scale=(1.0, 1.0),
     tilt_rad=0.0,
@@ -61,7 +62,7 @@ SHAPE = ("scale", "tilt_rad", "stretch", "sway_px")
 DEFORMED = PLAIN._replace(
     l3_share=1.0,
     cut_share=0.0,
-    **{k: getattr(augmentation.AugmentationRanges(), k) for k in SHAPE},
+    **{k: getattr(AugmentationRanges(), k) for k in SHAPE},
 )
 
 
@@ -132,7 +133,7 @@ def test_projections_with_labels_are_a_dataset():
     z = 500.0 - np.arange(300)
     hu = np.full((300, 260), 100, np.int16)
     hu[np.abs(z - 420.0) <= 2] = 900
-    plain = reader.Example("a", hu, z, np.arange(260.0), 420.0, "in view")
+    plain = projection_files.Example("a", hu, z, np.arange(260.0), 420.0, "in view")
     other = plain._replace(label="not in view", l3_z=np.nan)
     p = dataset.projections([plain, other])
     assert p.hu.shape == (1, IMAGE_ROWS, IMAGE_COLUMNS)
@@ -147,7 +148,9 @@ def test_long_scans_keep_the_part_with_l3():
     z = 1200.0 - np.arange(1200)
     hu = np.full((1200, 200), 100, np.int16)
     hu[1000:1004] = 900
-    e = reader.Example("a", hu, z, np.arange(200.0), 1200.0 - 1001.5, "in view")
+    e = projection_files.Example(
+        "a", hu, z, np.arange(200.0), 1200.0 - 1001.5, "in view"
+    )
     p = dataset.projections([e])
     row = np.flatnonzero(p.hu[0, :, IMAGE_COLUMNS // 2] == 900).mean() + 0.5
     assert row * MM_PER_PX == pytest.approx(p.l3_mm[0], abs=1.1)
@@ -224,6 +227,4 @@ def test_configs_that_are_not_valid_are_refused(field, value):
 
 
 def test_the_config_has_all_fields_of_the_augmentation():
-    assert set(phantom.get_config().augmentation) == set(
-        augmentation.AugmentationRanges._fields
-    )
+    assert set(phantom.get_config().augmentation) == set(AugmentationRanges._fields)
