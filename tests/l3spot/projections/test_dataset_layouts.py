@@ -184,7 +184,11 @@ def test_a_changed_label_file_is_read_again(tmp_path):
     save(masks, mask(0))
     report = project.project(tmp_path / "seg", out, workers=1)
     assert [r.label for r in report] == ["not in view", "not in view", ""]
-    assert [e.label for e in projection_files.load(out)] == ["not in view", "not in view", ""]
+    assert [e.label for e in projection_files.load(out)] == [
+        "not in view",
+        "not in view",
+        "",
+    ]
     (centres,) = tmp_path.rglob("*verse500*_ctd.json")
     project.project(tmp_path / "verse", out, workers=1)
     centres.write_text('[{"direction": ["R", "A", "S"]}]')
