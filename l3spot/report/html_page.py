@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from l3spot.localize.model import MIN_CONFIDENCE
 from l3spot.report.results_file import ResultRow
 from mtl.host import html, workdir
 
@@ -37,7 +36,6 @@ def render(rows: Sequence[ResultRow], about: str) -> str:
         "l3spot/report/index.html",
         title=f"L3 in {len(rows)} scans",
         counts=", ".join(counts),
-        min_confidence=f"{MIN_CONFIDENCE:g}",
         about=about,
         columns=[dict(name=k, css_class=v) for k, v in COLUMN_CLASSES.items()],
         rows=[workdir.cells(row) | {"url": _url(row.scan)} for row in worst_first],

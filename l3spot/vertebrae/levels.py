@@ -33,6 +33,9 @@ BOTH, RIBS, SACRUM, PICTURE, AMBIGUOUS = (
     "picture",
     "ambiguous",
 )
+# The networks of the frontal projection are trained on adults. In smaller bodies, with
+# vertebrae nearer to each other, what they say counts less.
+MIN_PITCH_MM = 24.0
 INFORMATIVE = 5.0  # Evidence counts as used if it changes the odds by this factor.
 
 
@@ -60,7 +63,7 @@ class Numbering(NamedTuple):
     probability: that the names are right.
     basis: what they rest on besides the picture: BOTH, RIBS, SACRUM, nothing (PICTURE);
       or AMBIGUOUS, if the numbers of ribs and of lumbar vertebrae do not seem to be
-      the usual ones, or if no numbering is sure.
+      the usual ones, if no numbering is sure, or if the body is small.
     l3_z_mm: of L3's middle; it is extrapolated if L3 is not in the chain.
     other_z_mm: of the next most probable L3.
     """
@@ -99,6 +102,9 @@ def number(
     picture = picture_evidence(z, pitch, coarse_z_mm, coarse_probability)
     sacrum = sacrum_evidence(index, len(bodies), s1)
     ribs = rib_evidence(index, np.array(rib_probabilities))
+    small = pitch < MIN_PITCH_MM
+    if small:
+        picture, ribs = picture**0.5, ribs**0.5
     evidence = picture * sacrum.sum(0) * ribs.sum(0)
     probability = evidence / evidence.sum()
     order = np.argsort(-probability)
@@ -113,7 +119,7 @@ def number(
     # The usual numbers of lumbar vertebrae and of ribs are in the first rows.
     usual = float((picture * sacrum[0] * ribs[0]).sum() / evidence.sum())
     basis = AMBIGUOUS
-    if min(probability[best], usual) > SURE:
+    if not small and min(probability[best], usual) > SURE:
         basis = _basis(sacrum.sum(0), ribs.sum(0))
     return Numbering(
         levels,

@@ -127,12 +127,16 @@ def test_the_packaged_model_is_small_and_predicts(scans, tmp_path):
 
 
 def test_the_packaged_model_is_right_about_real_scans(real_data, tmp_path):
-    """One has L3 at 67.2 mm, as read by eye; one ends at the chest."""
+    """L3 as read by eye, to 1.6, 3 and 3 mm; one scan ends at the chest."""
     if not (real_data / "ct").is_dir():
         pytest.skip(f"there is no ct in {real_data.name}/")
     predict.predict(real_data / "ct", tmp_path / "out")
     by_scan = {row["scan"]: row for row in rows(tmp_path / "out")}
-    assert float(by_scan["abdomen_portal.zip"]["z_mm"]) == pytest.approx(67.2, abs=10)
+    for name, z_mm in (
+        ("abdomen_portal", 67.2), ("abdomen_pelvis_ffs", -179.5),
+        ("lumbar_small_field", -79.5),
+    ):  # fmt: skip
+        assert float(by_scan[f"{name}.zip"]["z_mm"]) == pytest.approx(z_mm, abs=3.0)
     assert by_scan["wholebody_head.zip"]["status"] == result.NOT_IN_VIEW
 
 
@@ -148,8 +152,8 @@ def test_the_launcher_reports_failed_scans(scans, checkpoints, tmp_path):
 def test_the_page_lists_low_confidence_first_and_escapes_names():
     html = html_page.render(
         [
-            ResultRow("sure", "found", 0.9),
-            ResultRow("<b>", "found", 0.2),
+            ResultRow("sure", "found", "L3", 0.9),
+            ResultRow("<b>", "found", "L3", 0.2),
             ResultRow("bad", "failed", why="a & b"),
         ],
         "x < y",

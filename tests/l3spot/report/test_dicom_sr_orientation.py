@@ -10,7 +10,7 @@ from matplotlib import image as png
 from l3spot import predict
 from l3spot.localize import model
 from l3spot.localize.model import Calibration
-from l3spot.predict import PredictOptions
+from l3spot.predict import PAPER, PredictOptions
 from tests.l3spot import series as write
 from tests.l3spot.report.pictures import projection_of
 from tests.l3spot.trunk import MM, SIZE, STEP, X0, Y0, Z0, images, trunk
@@ -34,7 +34,7 @@ def results(request, tmp_path_factory):
         calibration=Calibration((0.0,) * model.FEATURE_COUNT, 5.0)
     )
     model.save(root / "sure", sure)
-    how = PredictOptions(dicom=True)
+    how = PredictOptions(dicom=True, method=PAPER)
     (row,) = predict.predict(root / "scans", root / "out", root / "sure", options=how)
     return row, root / "out"
 

@@ -6,9 +6,11 @@ from l3spot.report import html_page
 from l3spot.report.results_file import ResultRow
 
 ROWS = [
-    ResultRow("good", "found", 0.91, -12.5, slice_index=34),
-    ResultRow("a&<b> #1", "found", 0.55, 7.25, slice_index=56, warnings="x < y"),
-    ResultRow("other", "not in view", 0.2),
+    ResultRow("good", "found", "L3", 0.91, "both", -12.5, slice_index=34),
+    ResultRow(
+        "a&<b> #1", "found", "L3", 0.55, "", 7.25, slice_index=56, warnings="x < y"
+    ),
+    ResultRow("other", "not in view", "L3", 0.2),
     ResultRow("broken", "failed", why="no <slices> & more"),
 ]
 
@@ -52,11 +54,14 @@ def rendered(rows=ROWS):
 def test_rows_show_the_results_lowest_confidence_first():
     read = Reader(rendered())
     assert read.rows == [
-        ["scan", "status", "confidence", "z mm", "slice index", "warnings", "why"],
-        ["broken", "failed", "", "", "", "", "no <slices> & more"],
-        ["other", "not in view", "0.2", "", "", "", ""],
-        ["a&<b> #1", "found", "0.55", "7.25", "56", "x < y", ""],
-        ["good", "found", "0.91", "-12.5", "34", "", ""],
+        [
+            *("scan", "status", "confidence", "numbering", "z mm", "slice index"),
+            *("warnings", "why"),
+        ],
+        ["broken", "failed", "", "", "", "", "", "no <slices> & more"],
+        ["other", "not in view", "0.2", "", "", "", "", ""],
+        ["a&<b> #1", "found", "0.55", "", "7.25", "56", "x < y", ""],
+        ["good", "found", "0.91", "both", "-12.5", "34", "", ""],
     ]
     assert read.sorted == [(2, "ascending")]
 
@@ -71,17 +76,17 @@ def test_each_scan_that_did_not_fail_has_its_picture():
     assert read.links == ["#other", "#a%26%3Cb%3E%20%231", "#good"]
 
 
-def test_the_intro_has_the_counts_and_the_confidence_threshold():
+def test_the_intro_has_the_counts_and_explains_the_columns():
     text = " ".join(rendered().split())
     assert "<h1>L3 in 4 scans</h1>" in text
     assert "<p>1 failed, 2 found, 1 not in view." in text
-    assert "below 0.5 it is said not to be in view" in text
+    assert "Confidence is the probability that the vertebra is the right one" in text
     assert "trained on a &amp; b" in text
 
 
 def test_names_that_are_not_utf8_are_shown_and_linked():
     """A name holds the byte 0xFF, as Python reads it from a file system."""
-    page = rendered([ResultRow("a\udcff", "found", 0.9)])
+    page = rendered([ResultRow("a\udcff", "found", "L3", 0.9)])
     read = Reader(page)
     assert read.rows[1][0] == "a\ufffd"
     assert read.links == ["#a%FF"]

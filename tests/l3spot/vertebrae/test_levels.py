@@ -110,6 +110,17 @@ def test_one_wrong_rib_decides_little():
     assert n.l3.z_mm == pytest.approx(c.bodies[3].z_mm)
 
 
+def test_the_numbering_of_a_small_body_is_ambiguous():
+    c = chain(7)
+    small = [b._replace(upper=b.upper * 0.6, lower=b.lower * 0.6) for b in c.bodies]
+    p = ribs(7, last=1)
+    n = levels.number(Chain(small, 1.0), small[4].z_mm + 2, 0.9, p)
+    adult = levels.number(c, c.bodies[4].z_mm + 2, 0.9, p)
+    assert (n.basis, adult.basis) == (levels.AMBIGUOUS, levels.BOTH)
+    assert n.l3.z_mm == pytest.approx(small[4].z_mm)
+    assert n.probability < adult.probability
+
+
 def test_a_picture_without_l3_decides_nothing():
     c = chain(5, s1=False)
     n = levels.number(c, c.bodies[2].z_mm, 0.0)

@@ -13,7 +13,7 @@ from l3spot.report import files, picture, result
 from l3spot.report.results_file import ResultRow
 from l3spot.vertebrae import levels
 from mtl.host import workdir
-from tests.l3spot.test_result import stub_model
+from tests.l3spot.stub_model import stub_model
 from tests.l3spot.vertebrae.stub import (
     PITCH_MM,
     ROWS,
@@ -40,7 +40,7 @@ def volume():
 def find(z_mm=FIVE, s1=False, coarse_mm=126.0, confidence=0.9, ribs=(), level="L3"):
     stub = StubVertebrae(chain(z_mm, s1), list(ribs))
     return result.find_l3(
-        stub_model(coarse_mm, confidence), projection(), volume(), stub, level
+        stub_model([coarse_mm], confidence), projection(), volume(), stub, level
     )
 
 
@@ -58,7 +58,7 @@ def test_the_middle_of_the_body_replaces_the_coarse_position():
 
 
 def test_the_papers_method_leaves_the_coarse_position():
-    got = result.find_l3(stub_model(126.0, 0.9), projection(), volume())
+    got = result.find_l3(stub_model([126.0], 0.9), projection(), volume())
     assert got.z_mm == pytest.approx(TOP_MM + 0.5 - 126.0)
     assert (got.spine, got.levels) == (None, [])
 
