@@ -44,7 +44,8 @@ def main() -> None:
 def _run(root: Path, variant: str, labelled: int, seed: int) -> dict[str, Any]:
     c = study.get_config(variant)
     c.data.labelled, c.seed = labelled, seed
-    summary = experiment.train_and_evaluate(c, root / f"{variant}-{labelled}-{seed}")
+    run = experiment.train_and_evaluate(c, root / f"{variant}-{labelled}-{seed}")
+    summary = run.summary
     test = {k: round(summary["test"][k], 4) for k in COLUMNS}
     head = {"variant": variant, "labelled": labelled, "seed": seed}
     return head | test | {"seconds": summary["seconds"]}

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from l3spot.localize import model
+from l3spot.localize.model import Model
 from l3spot.report import metrics
 from l3spot.training import config as configs
 from l3spot.training import experiment, scoring, split
@@ -56,8 +56,8 @@ def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
     for k, (rest, test) in enumerate(split.folds(dataset, count, config.seed)):
         no_test = split.select(test, np.arange(0))  # The fold is tested below.
         datasets = experiment.split_validation(config, rest, no_test)
-        experiment.train(config, folder / f"fold{k}", datasets)
-        errors, predictions = _test(folder / f"fold{k}", test)
+        run = experiment.train(config, folder / f"fold{k}", datasets)
+        errors, predictions = _test(run.model, test)
         rows += [(k, *row) for row in predictions]
         folds.append(errors)
     workdir.write_csv(folder / "predictions.csv", COLUMNS, rows)
@@ -66,9 +66,10 @@ def cross_validate(config: ConfigDict, folder: str | Path, count: int) -> dict:
     return summary
 
 
-def _test(folder: Path, test: ProjectionDataset) -> tuple[dict[str, Any], list[tuple]]:
+def _test(
+    trained: Model, test: ProjectionDataset
+) -> tuple[dict[str, Any], list[tuple]]:
     """Tests a fold; returns its errors, and its rows of predictions.csv."""
-    trained = model.load(folder / "model.safetensors")
     predicted, confidence = scoring.predict(trained, test)
     true = scoring.true_rows(test)
     in_view = ~np.isnan(true)

@@ -16,7 +16,7 @@ def train(arguments: Sequence[str]) -> str:
     """Trains from command-line flags and returns a summary."""
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
-    summary = experiment.train_and_evaluate(args.config, args.workdir)
+    summary = experiment.train_and_evaluate(args.config, args.workdir).summary
     errors = ", ".join(f"{k} {v:.4g}" for k, v in summary["confident"].items())
     return (
         f"On the validation set: {errors}.\n"

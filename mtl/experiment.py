@@ -1,5 +1,6 @@
 """System 1 from config to result."""
 
+import dataclasses
 import math
 import time
 import zlib
@@ -36,7 +37,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
       folder: see `workdir` for what it gets.
 
     Returns:
-      The final state, the best epoch's parameters, and `summary.json`'s content.
+      The summary, the parameters of the best epoch, and the final state.
 
     Raises:
       mtl.host.errors.Error: something that the user can mend; the message says what.
@@ -61,8 +62,8 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     }
     workdir.write_json(folder / "summary.json", summary)
     network = build_network(config, dataset.shape, dataset.classes)
-    figures.draw(folder, config, dataset, network, training, result.best)
-    return result._replace(summary=summary)
+    figures.draw(folder, config, dataset, network, training, result.params)
+    return dataclasses.replace(result, summary=summary)
 
 
 def make_training(config: ConfigDict, dataset: Dataset) -> Training:

@@ -19,8 +19,7 @@ from ml_collections import ConfigDict
 from mtl import experiment
 from mtl.data import readers
 from mtl.engine.task import Params
-from mtl.host import launch, workdir
-from mtl.host.checkpoint import Checkpoints
+from mtl.host import checkpoint, launch, workdir
 from mtl.host.errors import DataError, WorkdirError
 from mtl.tasks.network import Mlp
 
@@ -32,14 +31,10 @@ def load(folder: Path) -> tuple[ConfigDict, Mlp, Params, tuple[int, ...]]:
       WorkdirError: the folder holds no run, or one without a checkpoint yet.
     """
     config = workdir.load_config(folder)
-    saved = folder / "checkpoints" / "best"
-    checkpoints = Checkpoints(saved, writes=False) if saved.is_dir() else None
-    if checkpoints is None or checkpoints.epoch is None:
-        raise WorkdirError(f"{folder} has no checkpoint yet; train it with mtl.main")
     data = workdir.read_json(folder / "data.json")
     network = experiment.build_network(config, data["shape"], data["classes"])
-    params = checkpoints.restore(network.init(jax.random.key(0)))
-    checkpoints.close()
+    start = network.init(jax.random.key(0))
+    params = checkpoint.restore_best(folder, start, "mtl.main")
     return config, network, params, tuple(data["shape"])
 
 

@@ -216,28 +216,23 @@ class _Prepared(NamedTuple):
 def _engine(c: ConfigDict, tasks: Sequence[Task], given: Given) -> Engine:
     """One engine for all runs; their numbers of labelled rows may differ.
 
-    An active task has a loss weight in some of the runs, and not in all of them. So no
-    task is sure to update the parameters of each run.
+    An active task has a loss weight in some of the runs, and not in all of them. So the
+    engine is made without data, and no task is sure to update the parameters.
     """
+    engine = make_engine(
+        tasks,
+        batch_size=c.batch_size,
+        order=c.order,
+        optimizer=experiment.optimizer(c),
+        weighting=methods.weighting(c),
+    )
     _, one_of_each = np.unique((given.label >= 0).sum(1), return_index=True)
-    engines = [
-        make_engine(
-            tasks,
-            {"image": given.rows[i], "label": given.label[i]},
-            batch_size=c.batch_size,
-            order=c.order,
-            optimizer=experiment.optimizer(c),
-            weighting=methods.weighting(c),
-        )
+    rows = [
+        batches.max_rows_per_batch(tasks, {"label": given.label[i]}, c.batch_size)
         for i in one_of_each
     ]
-    rows = [engine.spec.max_rows_per_batch for engine in engines]
-    spec = dataclasses.replace(
-        engines[0].spec,
-        max_rows_per_batch=tuple(map(max, zip(*rows, strict=True))),
-        never_empty=(False,) * len(tasks),
-    )
-    return Engine(spec)
+    most = tuple(map(max, zip(*rows, strict=True)))
+    return Engine(dataclasses.replace(engine.spec, max_rows_per_batch=most))
 
 
 def _measure(network: Mlp) -> Callable[..., dict[str, jax.Array]]:

@@ -3,6 +3,7 @@ import itertools
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -88,6 +89,7 @@ def test_finished_runs_are_read_and_not_trained_again(done, monkeypatch):
         for a, b in zip(group.runs, again[name].runs, strict=True):
             np.testing.assert_array_equal(a.predicted, b.predicted)
             assert a.summary == b.summary
+            jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
         assert group.logs == again[name].logs
 
 
