@@ -63,9 +63,9 @@ def sweep(name: str, devices: int, path: str, out: Path) -> None:
         for seed in range(SEEDS)
     ]
     (group,) = grid.run_groups(c, runs, vmapped=False)
-    evaluate = experiment.make_evaluate(
-        {"valid": images.validation, "test": images.test}, c.model.activation
-    )
+    network = experiment.build_network(group.config, images.shape, images.classes)
+    held = {"valid": images.validation, "test": images.test}
+    evaluate = experiment.make_evaluate(network, held)
     wrong = []
     for p in Sweep(c, images).train(group, out / "checkpoints"):
         params = jax.device_get(p.state.params)

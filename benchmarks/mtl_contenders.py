@@ -72,14 +72,15 @@ class Ours:
         from mtl.engine import engine, task
         from mtl.engine.cpu import compiling
         from mtl.tasks import classify, reconstruct
+        from mtl.tasks.network import Mlp
 
         c = config.default()
-        c.model.update({"hidden": (HIDDEN,), "activation": "tanh", "tied": True})
         level = LEVEL if problem.noisy else 0.0
         c.reconstruct.update({"loss": "cross_entropy", "scale": 1.0})
         c.reconstruct.update({"noise": "mask", "level": level})
         c.classify.reduction = "mean"
-        tasks = [reconstruct.task(c), classify.task(c)]
+        network = Mlp(INPUTS, (HIDDEN,), CLASSES)
+        tasks = [reconstruct.task(c, network), classify.task(c, network)]
         self.data = {
             "image": jax.device_put(problem.image, may_alias=True),
             "label": jnp.asarray(problem.label),

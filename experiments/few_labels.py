@@ -54,7 +54,8 @@ def study_few_labels(arguments: Sequence[str]) -> str:
 def _run(root: Path, variant: str, labelled: int, seed: int) -> Row:
     c = study.get_config(variant)
     c.data.labelled, c.seed = labelled, seed
-    summary = experiment.train_and_evaluate(c, root / f"{variant}-{labelled}-{seed}")
+    run = experiment.train_and_evaluate(c, root / f"{variant}-{labelled}-{seed}")
+    summary = run.summary
     errors = [round(summary["test"][name], 4) for name in Row._fields[3:-1]]
     numbers = [*errors, summary["seconds"]]
     return Row(variant, labelled, seed, *numbers)

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from l3spot.localize import model
+from l3spot.localize.model import Model
 from l3spot.report import metrics
 from l3spot.report.metrics import Errors
 from l3spot.training import config as configs
@@ -83,8 +83,8 @@ def cross_validate(
     for k, (rest, test) in enumerate(split.folds(dataset, count, config.seed)):
         no_test = split.select(test, np.arange(0))  # The fold is tested below.
         datasets = experiment.split_validation(config, rest, no_test)
-        experiment.train(config, folder / f"fold{k}", datasets)
-        errors, predictions = _test(folder, k, test)
+        run = experiment.train(config, folder / f"fold{k}", datasets)
+        errors, predictions = _test(run.model, k, test)
         rows += predictions
         folds.append(errors)
     workdir.write_csv(folder / "predictions.csv", PredictionRow._fields, rows)
@@ -94,10 +94,9 @@ def cross_validate(
 
 
 def _test(
-    folder: Path, k: int, test: ProjectionDataset
+    trained: Model, k: int, test: ProjectionDataset
 ) -> tuple[Fold, list[PredictionRow]]:
     """Tests fold k; returns its errors, and its rows of predictions.csv."""
-    trained = model.load(folder / f"fold{k}" / "model.safetensors")
     predicted, confidence = scoring.predict(trained, test)
     true = scoring.true_rows(test)
     in_view = ~np.isnan(true)

@@ -19,7 +19,7 @@ def train(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     if args.config.get("stage") == vertebrae.STAGE:
         return _train_vertebrae(args.config, args.workdir)
-    summary = experiment.train_and_evaluate(args.config, args.workdir)
+    summary = experiment.train_and_evaluate(args.config, args.workdir).summary
     errors = ", ".join(f"{k} {v:.4g}" for k, v in summary["confident"].items())
     return (
         f"On the validation set: {errors}.\n"

@@ -19,7 +19,7 @@ def default() -> ConfigDict:
     chosen, on the validation set.
     """
     c = ConfigDict()
-    c.seed = 0  # Initial weights, labelled set, order and noise.
+    c.seed = 0  # Initial parameters, labelled set, order and noise.
     c.method = "exponential"  # One of methods.METHODS.
     c.epochs = 5000
     c.batch_size = 600
@@ -173,7 +173,7 @@ def _check_normed(c: ConfigDict) -> None:
     require(fits, c, "model.noise", "0 without model.norm='batch'")
     fits = c.method != "pretraining" or c.unsupervised == "reconstruct"
     require(fits, c, "unsupervised", "'reconstruct' for pretraining")
-    if c.method in ("baseline", "baseline_matched"):
+    if c.method in methods.BASELINES:
         return
     needs = {"reconstruct": ("none",), "vat": network.NORMS}
     one_of(c, "model.norm", needs.get(c.unsupervised, ("batch",)))

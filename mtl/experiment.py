@@ -1,8 +1,10 @@
 """System 1 from config to result."""
 
+import dataclasses
+import math
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from mtl.engine import schedules
 from mtl.engine.fit import Result, Training, fit
 from mtl.engine.task import Params
 from mtl.host import workdir
-from mtl.tasks import batch_norm, ladder, network
+from mtl.tasks.batch_norm import BatchNormMlp
+from mtl.tasks.ladder import Ladder, cost_weights
+from mtl.tasks.network import Mlp
 
 
 def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
@@ -33,7 +37,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
       folder: see `workdir` for what it gets.
 
     Returns:
-      The final state, the best epoch's parameters, and `summary.json`'s content.
+      The summary, the parameters of the best epoch, and the final state.
 
     Raises:
       mtl.host.errors.Error: something that the user can mend; the message says what.
@@ -57,38 +61,39 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
         "total_seconds": round(time.perf_counter() - start, 3),
     }
     workdir.write_json(folder / "summary.json", summary)
-    figures.draw(folder, config, dataset, result.best)
-    return result._replace(summary=summary)
+    network = build_network(config, dataset.shape, dataset.classes)
+    figures.draw(folder, config, dataset, network, training, result.params)
+    return dataclasses.replace(result, summary=summary)
 
 
 def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     """The whole of a run as data and pure functions, before any of it is done."""
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    tasks, weights = methods.build(config)
     d, c = dataset, config.data
+    network = build_network(config, d.shape, d.classes)
     # The baseline never sees an unlabelled image; the matched one has the batches, and
     # so the number of supervised steps, of the methods that do.
     unlabelled = 0 if config.method == "baseline" else c.unlabelled
     chosen = label_choice.choose(
         d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
     )
-    images, set_batch_stats = jnp.asarray(chosen.x), make_set_batch_stats(config)
+    images, finalize_params = jnp.asarray(chosen.x), None
+    if isinstance(network, BatchNormMlp):
+        finalize_params = partial(jax.jit(network.set_batch_stats), x=images)
     return Training(
-        tasks=tasks,
-        loss_weights=weights,
+        tasks=methods.make_tasks(config, network),
+        loss_weights=methods.loss_weights(config),
         learning_rates=learning_rates(config),
         data={"image": images, "label": jnp.asarray(chosen.y)},
-        params=init(config, init_key, d.train.x.shape[1], d.classes),
+        params=network.init(init_key),
         key=train_key,
-        evaluate=make_evaluate(
-            {"valid": d.validation, "test": d.test}, config.model.activation
-        ),
+        evaluate=make_evaluate(network, {"valid": d.validation, "test": d.test}),
         monitor=config.monitor,
         batch_size=config.batch_size,
         order=config.order,
         weighting=methods.weighting(config),
         optimizer=optimizer(config),
-        finalize_params=set_batch_stats and partial(jax.jit(set_batch_stats), x=images),
+        finalize_params=finalize_params,
         eval_every=config.eval_every,
         save_every=config.save_every,
         patience=config.patience,
@@ -113,30 +118,26 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def init(config: ConfigDict, key: jax.Array, inputs: int, classes: int) -> Params:
-    """The initial parameters; the same for every method."""
+def build_network(config: ConfigDict, shape: Sequence[int], classes: int) -> Mlp:
+    """Builds the network of `config.model`.
+
+    Args:
+      config: of the run; the ladder's decoder depends on its costs.
+      shape: of one image.
+      classes: the number of classes.
+    """
     c = config.model
-    params = network.init(
-        key, inputs, c.hidden, classes, c.activation, c.tied, norm=c.norm
-    )
+    fields = math.prod(shape), tuple(c.hidden), classes, c.activation, c.tied
+    if c.norm == "none":
+        return Mlp(*fields)
     if config.unsupervised in ("gamma", "ladder"):
-        params["decoder"] = ladder.init(config, key, inputs, classes)
-    return params
+        return Ladder(*fields, c.noise, cost_weights(config))
+    return BatchNormMlp(*fields, c.noise)
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """For a rate of 1, as the engine wants it."""
+    """Makes updates for a learning rate of 1."""
     return configs.OPTIMIZERS[config.optim.name](1.0)
-
-
-def make_set_batch_stats(config: ConfigDict) -> Callable[..., Params] | None:
-    """`(params, x) -> params` with the statistics of training images x [N, inputs].
-
-    None where nothing is normalised.
-    """
-    if config.model.norm == "none":
-        return None
-    return partial(batch_norm.set_batch_stats, activation=config.model.activation)
 
 
 def learning_rates(config: ConfigDict) -> np.ndarray:
@@ -149,10 +150,10 @@ def learning_rates(config: ConfigDict) -> np.ndarray:
 
 
 def make_evaluate(
-    sets: dict[str, Images], activation: str
+    network: Mlp, sets: dict[str, Images]
 ) -> Callable[[Params], dict[str, jax.Array]]:
-    """`params -> measure(params, ...)`, compiled."""
-    run = jax.jit(partial(measure, activation=activation))
+    """`params -> measure(network, params, ...)`, compiled."""
+    run = jax.jit(partial(measure, network))
     return partial(run, held=on_device(sets))
 
 
@@ -162,12 +163,12 @@ def on_device(sets: dict[str, Images]) -> dict[str, tuple[jax.Array, jax.Array]]
 
 
 def measure(
-    params: Params, held: dict[str, tuple[jax.Array, jax.Array]], activation: str
+    network: Mlp, params: Params, held: dict[str, tuple[jax.Array, jax.Array]]
 ) -> dict[str, jax.Array]:
     """{"valid/error": share of wrong labels, "valid/loss": cross-entropy, ...}."""
     row = {}
     for name, (x, y) in held.items():
-        z = network.logits(params, x, activation)
+        z = network.logits(params, x)
         log_p = jax.nn.log_softmax(z)
         row[f"{name}/error"] = jnp.mean(z.argmax(-1) != y)
         row[f"{name}/loss"] = -jnp.take_along_axis(log_p, y[:, None], 1).mean()

@@ -1,4 +1,4 @@
-"""The figures of a run: curves, weights, reconstructions, the worst mistakes."""
+"""The figures of a run: curves, loss weights, reconstructions, the worst mistakes."""
 
 import io
 from pathlib import Path
@@ -10,35 +10,49 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from mtl import methods
 from mtl.data.datasets import Dataset
+from mtl.engine.fit import Training
 from mtl.engine.task import Params
 from mtl.host import logs, workdir
-from mtl.tasks import corruption, losses, network
+from mtl.tasks import corruption, losses
+from mtl.tasks.network import Mlp
 
 
-def draw(folder: Path, config: ConfigDict, dataset: Dataset, params: Params) -> None:
-    """All the figures of the run in `folder`, from its log and best parameters.
+def draw(
+    folder: Path,
+    config: ConfigDict,
+    dataset: Dataset,
+    network: Mlp,
+    training: Training,
+    params: Params,
+) -> None:
+    """Draws all figures of a run.
 
-    The two that show images are left out when the data's rows are no images.
+    The two that show images are left out if the data's rows are no images.
+
+    Args:
+      folder: of the run; its log is read.
+      config: of the run.
+      dataset: of the run.
+      network: of the parameters.
+      training: of the run.
+      params: of the best epoch.
     """
     rows = logs.read_rows(folder)
     save(_curves(rows), folder / "curves.png")
-    tasks, weights = methods.build(config)
+    names, weights = [t.name for t in training.tasks], training.loss_weights
     epochs = np.arange(len(weights))
-    if config.method in methods.ADAPTIVE:
+    if training.weighting:
         # The loss weights in the epochs that the run logged.
-        weights = np.array([[r[f"weight/{t.name}"] for t in tasks] for r in rows])
+        weights = np.array([[row[f"weight/{name}"] for name in names] for row in rows])
         epochs = np.array([row["epoch"] - 1 for row in rows])
-    named = {t.name: w for t, w in zip(tasks, weights.T, strict=True)}
+    named = dict(zip(names, weights.T, strict=True))
     save(weight_curves(named, epochs), folder / "weights.png")
     if len(dataset.shape) == 2 or dataset.shape[2:] in ((1,), (3,)):
-        save(_mistakes(config, dataset, params), folder / "mistakes.png")
-        if tasks[0].name.startswith("reconstruct"):
-            save(
-                _reconstructions(config, dataset, params),
-                folder / "reconstructions.png",
-            )
+        save(_mistakes(dataset, network, params), folder / "mistakes.png")
+        if names[0].startswith("reconstruct"):
+            drawn = _reconstructions(config.reconstruct, dataset, network, params)
+            save(drawn, folder / "reconstructions.png")
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -54,7 +68,7 @@ def png(figure: Figure) -> bytes:
 
 
 def weight_curves(weights: dict[str, np.ndarray], epochs: np.ndarray) -> Figure:
-    """Importance weights [E] by name, against epochs [E]."""
+    """Draws loss weights [E] by name, against epochs [E]."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     ax = figure.subplots()
     for name, weight in weights.items():
@@ -84,10 +98,10 @@ def _curves(rows: list[dict[str, float]]) -> Figure:
     return figure
 
 
-def _mistakes(config: ConfigDict, dataset: Dataset, params: Params) -> Figure:
+def _mistakes(dataset: Dataset, network: Mlp, params: Params) -> Figure:
     """The test images with the highest loss among those that are classified wrong."""
     x, y = dataset.test
-    logits = network.logits(params, jnp.asarray(x), config.model.activation)
+    logits = network.logits(params, jnp.asarray(x))
     log_p = np.asarray(jax.nn.log_softmax(logits))
     guess, own = log_p.argmax(1), log_p[np.arange(len(y)), y]
     wrong = np.flatnonzero(guess != y)
@@ -106,19 +120,23 @@ def _mistakes(config: ConfigDict, dataset: Dataset, params: Params) -> Figure:
     return figure
 
 
-def _reconstructions(config: ConfigDict, dataset: Dataset, params: Params) -> Figure:
-    """Test images, corrupted, and back from the first and from the last layer."""
-    x, act = jnp.asarray(dataset.test.x[:10]), config.model.activation
-    c, depth = config.reconstruct, len(config.model.hidden)
+def _reconstructions(
+    c: ConfigDict, dataset: Dataset, network: Mlp, params: Params
+) -> Figure:
+    """Test images, corrupted, and decoded from the first and from the last layer.
+
+    c: `config.reconstruct`, with the corruption.
+    """
+    x = jnp.asarray(dataset.test.x[:10])
     corrupted = corruption.corrupt(jax.random.key(0), x, c.noise, c.level)
     rows = {"input": x, "corrupted": corrupted}
-    layers = network.encode(params, corrupted, act)
-    for k in sorted({1, depth}):
-        back = layers[k]
+    layers = network.encode(params, corrupted)
+    for k in sorted({1, network.depth}):
+        decoded = layers[k]
         for j in range(k, 0, -1):
-            output = losses.OUTPUTS[losses.span(j, act)]
-            back = output(network.decode(params, j, back))
-        rows[f"from layer {k}"] = back
+            output = losses.OUTPUTS[network.target_range(j)]
+            decoded = output(network.decode(params, j, decoded))
+        rows[f"from layer {k}"] = decoded
     figure = Figure(figsize=(10, 1.05 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(x), squeeze=False)
     for line, (name, images) in zip(grid, rows.items(), strict=True):

@@ -6,6 +6,7 @@ epoch, which a `Weighting` may multiply.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -14,15 +15,17 @@ from mtl.engine import adaptive, schedules
 from mtl.engine.task import Task
 from mtl.engine.weighting import Weighting
 from mtl.tasks import classify, ladder, reconstruct, vat
+from mtl.tasks.network import Mlp
 
+BASELINES = ("baseline", "baseline_matched")
 EVOLVING = ("stairs", "linear", "abridged", "exponential", "constant")
-FIXED = ("baseline", "baseline_matched", *EVOLVING, "pretraining")
+FIXED = (*BASELINES, *EVOLVING, "pretraining")
 ADAPTIVE = ("uncertainty", "dwa", "gradnorm", "famo", "plateau", "ratio")
 METHODS = (*FIXED, *ADAPTIVE)
 
 
 # The unsupervised tasks, by name. The paper has reconstruction.
-UNSUPERVISED: dict[str, Callable[[ConfigDict], Task]] = {
+UNSUPERVISED: dict[str, Callable[[ConfigDict, Any], Task]] = {
     "reconstruct": reconstruct.task,
     "vat": vat.task,
     "gamma": ladder.task,
@@ -30,16 +33,29 @@ UNSUPERVISED: dict[str, Callable[[ConfigDict], Task]] = {
 }
 
 
-def build(config: ConfigDict) -> tuple[list[Task], np.ndarray]:
-    """The tasks of `config.method` and their loss weights [epochs, tasks]."""
-    c, epochs = config.schedule, config.epochs
-    if config.method in ("baseline", "baseline_matched"):
-        return [classify.task(config)], schedules.table([schedules.constant], epochs)
+def make_tasks(config: ConfigDict, network: Mlp) -> list[Task]:
+    """The tasks of `config.method`, in the order of their updates."""
+    supervised = classify.task(config, network)
+    if config.method in BASELINES:
+        return [supervised]
     if config.method == "pretraining":
-        return _pretraining(config)
-    tasks = [UNSUPERVISED[config.unsupervised](config), classify.task(config)]
+        layers = range(1, network.depth + 1)
+        tasks = [reconstruct.layer_task(config, network, k) for k in layers]
+        return [*tasks, supervised]
+    return [UNSUPERVISED[config.unsupervised](config, network), supervised]
+
+
+def loss_weights(config: ConfigDict) -> np.ndarray:
+    """The loss weights of these tasks, [epochs, tasks]; 1 with a weighting."""
+    c, epochs = config.schedule, config.epochs
+    if config.method in BASELINES:
+        return schedules.table([schedules.constant], epochs)
     if config.method in ADAPTIVE:
-        return tasks, np.ones((epochs, 2))
+        return np.ones((epochs, 2))
+    if config.method == "pretraining":
+        # Layer by layer, `schedule.t1` epochs each, then the classifier alone.
+        depth = len(config.model.hidden)
+        return np.eye(depth + 1)[np.minimum(np.arange(epochs) // c.t1, depth)]
     weight: Callable = {
         "stairs": partial(schedules.stairs, t1=c.t1),
         "linear": partial(schedules.linear, epochs=epochs),
@@ -47,8 +63,7 @@ def build(config: ConfigDict) -> tuple[list[Task], np.ndarray]:
         "exponential": partial(schedules.exponential, sigma=c.sigma, cutoff=c.cutoff),
         "constant": partial(schedules.constant, value=c.weight),
     }[config.method]
-    both = [weight, schedules.complement(weight)]
-    return tasks, schedules.table(both, epochs)
+    return schedules.table([weight, schedules.complement(weight)], epochs)
 
 
 def weighting(config: ConfigDict) -> Weighting | None:
@@ -71,11 +86,3 @@ def weighting(config: ConfigDict) -> Weighting | None:
         "ratio": adaptive.ratio,
     }
     return make[config.method]() if config.method in make else None
-
-
-def _pretraining(config: ConfigDict) -> tuple[list[Task], np.ndarray]:
-    """Layer by layer, `schedule.t1` epochs each, then the classifier alone."""
-    depth, span = len(config.model.hidden), config.schedule.t1
-    tasks = [reconstruct.layer_task(config, k) for k in range(1, depth + 1)]
-    phase = np.minimum(np.arange(config.epochs) // span, depth)
-    return [*tasks, classify.task(config)], np.eye(depth + 1)[phase]

@@ -19,30 +19,23 @@ from ml_collections import ConfigDict
 from mtl import experiment
 from mtl.data import readers
 from mtl.engine.task import Params
-from mtl.host import launch, workdir
-from mtl.host.checkpoint import Checkpoints
+from mtl.host import checkpoint, launch, workdir
 from mtl.host.errors import DataError, WorkdirError
-from mtl.tasks import network
+from mtl.tasks.network import Mlp
 
 
-def load(folder: Path) -> tuple[ConfigDict, Params, tuple[int, ...]]:
-    """Config, best parameters and image shape of a trained run.
+def load(folder: Path) -> tuple[ConfigDict, Mlp, Params, tuple[int, ...]]:
+    """Config, network, best parameters and image shape of a trained run.
 
     Raises:
       WorkdirError: the folder holds no run, or one without a checkpoint yet.
     """
     config = workdir.load_config(folder)
-    saved = folder / "checkpoints" / "best"
-    checkpoints = Checkpoints(saved, writes=False) if saved.is_dir() else None
-    if checkpoints is None or checkpoints.epoch is None:
-        raise WorkdirError(f"{folder} has no checkpoint yet; train it with mtl.main")
     data = workdir.read_json(folder / "data.json")
-    inputs = int(np.prod(data["shape"]))
-    params = checkpoints.restore(
-        experiment.init(config, jax.random.key(0), inputs, data["classes"])
-    )
-    checkpoints.close()
-    return config, params, tuple(data["shape"])
+    network = experiment.build_network(config, data["shape"], data["classes"])
+    start = network.init(jax.random.key(0))
+    params = checkpoint.restore_best(folder, start, "mtl.main")
+    return config, network, params, tuple(data["shape"])
 
 
 def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
@@ -52,7 +45,7 @@ def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
       DataError: the images have another size, type or range than the run's.
       WorkdirError: the folder holds no trained run.
     """
-    config, params, shape = load(Path(folder))
+    config, network, params, shape = load(Path(folder))
     x = readers.unit(x, where)
     flat = x.reshape(len(x), -1)
     if x.shape[1:] not in (shape, (int(np.prod(shape)),)):
@@ -60,9 +53,8 @@ def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
             f"{where} has images of shape {list(x.shape[1:])}, but {folder} was "
             f"trained on {list(shape)}"
         )
-    logits = jax.jit(network.logits, static_argnums=2)
     with jax.default_matmul_precision(config.precision):
-        z = logits(params, jnp.asarray(flat), config.model.activation)
+        z = jax.jit(network.logits)(params, jnp.asarray(flat))
     return np.asarray(jax.nn.softmax(z))
 
 

@@ -1,16 +1,16 @@
-"""Makes dense or convolutional auto-encoders; their two halves may share kernels.
+"""Dense and convolutional auto-encoders; their two halves may share kernels.
 
-    encoder = {"1": {kernel, bias}, ..., "K": ...}    x_{k-1} -> x_k
-    decoder = {"1": {kernel, bias}, ..., "K": ...}    x_k -> x_{k-1}
+    params = {"encoder": {"1": {kernel, bias}, ..., "K": ...},    x_{k-1} -> x_k
+              "decoder": {"1": {kernel, bias}, ..., "K": ...}}    x_k -> x_{k-1}
 
-If tied, only one half, the kernel owner, has kernels; the other half uses their
-transposes.
+If tied, only one half has kernels; the other half uses their transposes.
 """
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,164 +32,168 @@ INIT_SCALES = {"sigmoid": 4.0, "tanh": 1.0, "relu": 2.0**0.5, "linear": 1.0}
 KERNEL_AREA = 9  # Entries of a 3x3 kernel.
 
 Half = Literal["encoder", "decoder"]
+OTHER_HALF: dict[Half, Half] = {"encoder": "decoder", "decoder": "encoder"}
 
 
-class AutoEncoder(NamedTuple):
-    """Pure functions of the encoder's and the decoder's parameters.
+@dataclasses.dataclass(frozen=True)
+class _AutoEncoder:
+    """The settings of both kinds of auto-encoders.
 
     Attributes:
-      init: `key -> (encoder, decoder)`.
-      encode: `(encoder, decoder, x [B, ...]) -> [B, D]`.
-      decode: `(encoder, decoder, [B, D]) -> [B, ...]`, of the shape of x.
-      code_size: D, the size of the code.
-    """
-
-    init: Callable[[jax.Array], tuple[Params, Params]]
-    encode: Callable[[Params, Params, jax.Array], jax.Array]
-    decode: Callable[[Params, Params, jax.Array], jax.Array]
-    code_size: int
-
-
-def make_dense(
-    shape: Sequence[int],
-    sizes: Sequence[int],
-    activation: str,
-    output: str,
-    kernel_owner: Half | None,
-) -> AutoEncoder:
-    """Makes a dense auto-encoder: x -> sizes[0] -> ... -> sizes[-1], and in reverse.
-
-    Args:
-      shape: the shape of one x, which is flattened, and of its reconstruction.
-      sizes: the sizes of the hidden layers; the last layer is the code.
+      shape: of one x, and of its reconstruction.
       activation: of the hidden layers in both halves.
-      output: the activation of the reconstruction.
-      kernel_owner: the half that has the matrices; None: both halves have their own.
+      output_activation: of the reconstruction.
+      kernel_half: the half that has the kernels; None: both halves have their own.
     """
-    all_sizes = (math.prod(shape), *sizes)
-    acts = [output] + [activation] * (len(sizes) - 1)  # acts[k-1] gives x_{k-1}.
 
-    def init(key: jax.Array) -> tuple[Params, Params]:
+    shape: tuple[int, ...]
+    activation: str
+    output_activation: str
+    kernel_half: Half | None
+
+    def decoder_activation(self, k: int) -> str:
+        """The activation of x_{k-1} in the decoder."""
+        return self.output_activation if k == 1 else self.activation
+
+    def _init_scales(self, k: int) -> tuple[float, float]:
+        """The factors of layer k's initial range, in the encoder and the decoder."""
+        return INIT_SCALES[self.activation], INIT_SCALES[self.decoder_activation(k)]
+
+    def _tie(self, params: Params) -> Params:
+        """Removes the kernels of the half that uses those of the other half."""
+        if self.kernel_half:
+            for layer in params[OTHER_HALF[self.kernel_half]].values():
+                del layer["kernel"]
+        return params
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseAutoEncoder(_AutoEncoder):
+    """A dense auto-encoder: x -> sizes[0] -> ... -> sizes[-1], and in reverse.
+
+    Attributes:
+      sizes: of the hidden layers; the last layer is the code. x is flattened.
+    """
+
+    sizes: tuple[int, ...]
+
+    @property
+    def code_size(self) -> int:
+        """D, the size of the code."""
+        return self.sizes[-1]
+
+    def init(self, key: jax.Array) -> Params:
+        """Draws kernels from Glorot's range, times `INIT_SCALES`; biases are 0."""
         encoder, decoder = {}, {}
-        for k, (below, above) in enumerate(pairwise(all_sizes), start=1):
+        sizes = (math.prod(self.shape), *self.sizes)
+        for k, (below, above) in enumerate(pairwise(sizes), start=1):
             encoder_key, decoder_key = jax.random.split(jax.random.fold_in(key, k))
-            encoder[str(k)] = dense(encoder_key, below, above, INIT_SCALES[activation])
-            decoder[str(k)] = dense(decoder_key, above, below, INIT_SCALES[acts[k - 1]])
-        return _tie_kernels(encoder, decoder, kernel_owner)
+            scale, decoder_scale = self._init_scales(k)
+            encoder[str(k)] = dense(encoder_key, below, above, scale)
+            decoder[str(k)] = dense(decoder_key, above, below, decoder_scale)
+        return self._tie({"encoder": encoder, "decoder": decoder})
 
-    def encode(encoder: Params, decoder: Params, x: jax.Array) -> jax.Array:
+    def encode(self, params: Params, x: jax.Array) -> jax.Array:
+        """Codes [B, D] of x [B, ...]."""
         h = x.reshape(len(x), -1)
-        for k in range(1, len(all_sizes)):
-            h = ACTIVATIONS[activation](_dense_layer(encoder, decoder, k, h))
+        for k in range(1, len(self.sizes) + 1):
+            h = ACTIVATIONS[self.activation](_dense_layer(params, "encoder", k, h))
         return h
 
-    def decode(encoder: Params, decoder: Params, code: jax.Array) -> jax.Array:
+    def decode(self, params: Params, code: jax.Array) -> jax.Array:
+        """Reconstructions [B, ...] of codes [B, D], of the shape of x."""
         h = code
-        for k in range(len(sizes), 0, -1):
-            h = ACTIVATIONS[acts[k - 1]](_dense_layer(decoder, encoder, k, h))
-        return h.reshape(len(h), *shape)
+        for k in range(len(self.sizes), 0, -1):
+            z = _dense_layer(params, "decoder", k, h)
+            h = ACTIVATIONS[self.decoder_activation(k)](z)
+        return h.reshape(len(h), *self.shape)
 
-    return AutoEncoder(init, encode, decode, all_sizes[-1])
 
-
-def make_conv(
-    shape: Sequence[int],
-    channels: Sequence[int],
-    strides: Sequence[int],
-    activation: str,
-    output: str,
-    kernel_owner: Half | None,
-) -> AutoEncoder:
-    """Makes an auto-encoder of 3x3 convolutions and their transposes.
+@dataclasses.dataclass(frozen=True)
+class ConvAutoEncoder(_AutoEncoder):
+    """An auto-encoder of 3x3 convolutions and their transposes, on images [H, W].
 
     The code is the flattened output of the last convolution.
 
-    Args:
-      shape: [H, W] of one image x, multiples of the product of the strides.
+    Attributes:
       channels: of the convolutions.
-      strides: of the convolutions.
-      activation: of the hidden layers in both halves.
-      output: the activation of the reconstruction.
-      kernel_owner: the half that has the kernels; None: both halves have their own.
+      strides: of the convolutions; H and W are multiples of their product.
     """
-    stride_product = math.prod(strides)
-    height, width = (side // stride_product for side in shape)
-    code_shape = (height, width, channels[-1])
-    acts = [output] + [activation] * (len(channels) - 1)
-    layers = list(zip(acts, strides, strict=True))
 
-    def init(key: jax.Array) -> tuple[Params, Params]:
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def code_shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the code."""
+        height, width = (side // math.prod(self.strides) for side in self.shape)
+        return height, width, self.channels[-1]
+
+    @property
+    def code_size(self) -> int:
+        """D, the size of the code."""
+        return math.prod(self.code_shape)
+
+    def init(self, key: jax.Array) -> Params:
+        """Draws kernels from U(±scale sqrt(3 / fan_in)), see `INIT_SCALES`."""
         encoder, decoder = {}, {}
-        for k, (below, above) in enumerate(pairwise((1, *channels)), start=1):
-            act, stride = layers[k - 1]
+        channels = (1, *self.channels)
+        for k, (below, above) in enumerate(pairwise(channels), start=1):
             encoder_key, decoder_key = jax.random.split(jax.random.fold_in(key, k))
             fan_in = KERNEL_AREA * below
-            decoder_fan_in = KERNEL_AREA * above / stride**2
-            encoder[str(k)] = {
-                "kernel": _init_conv_kernel(
-                    encoder_key, below, above, fan_in, activation
-                ),
-                "bias": jnp.zeros(above),
-            }
-            decoder[str(k)] = {
-                "kernel": _init_conv_kernel(
-                    decoder_key, below, above, decoder_fan_in, act
-                ),
-                "bias": jnp.zeros(below),
-            }
-        return _tie_kernels(encoder, decoder, kernel_owner)
+            decoder_fan_in = KERNEL_AREA * above / self.strides[k - 1] ** 2
+            scale, decoder_scale = self._init_scales(k)
+            bound = scale * (3 / fan_in) ** 0.5
+            decoder_bound = decoder_scale * (3 / decoder_fan_in) ** 0.5
+            shape = (KERNEL_AREA * below, above)
+            encoder[str(k)] = _draw_layer(encoder_key, shape, bound, above)
+            decoder[str(k)] = _draw_layer(decoder_key, shape, decoder_bound, below)
+        return self._tie({"encoder": encoder, "decoder": decoder})
 
-    def encode(encoder: Params, decoder: Params, x: jax.Array) -> jax.Array:
+    def encode(self, params: Params, x: jax.Array) -> jax.Array:
+        """Codes [B, D] of images x [B, H, W]."""
         h = x[..., None]
-        for k, (_, stride) in enumerate(layers, start=1):
-            kernel = _as_3x3(_kernel(encoder, decoder, k))
-            z = conv.conv(h, kernel, stride, padding=1)
-            h = ACTIVATIONS[activation](z + encoder[str(k)]["bias"])
+        for k, stride in enumerate(self.strides, start=1):
+            z = conv.conv(h, _conv_kernel(params, "encoder", k), stride, padding=1)
+            h = ACTIVATIONS[self.activation](z + params["encoder"][str(k)]["bias"])
         return h.reshape(len(h), -1)
 
-    def decode(encoder: Params, decoder: Params, code: jax.Array) -> jax.Array:
-        h = code.reshape(len(code), *code_shape)
-        for k, (act, stride) in reversed(list(enumerate(layers, start=1))):
-            kernel = _as_3x3(_kernel(decoder, encoder, k))
+    def decode(self, params: Params, code: jax.Array) -> jax.Array:
+        """Reconstructions [B, H, W] of codes [B, D]."""
+        h = code.reshape(len(code), *self.code_shape)
+        for k, stride in reversed(list(enumerate(self.strides, start=1))):
             size = h.shape[1] * stride, h.shape[2] * stride
-            z = conv.deconv(h, kernel, stride, 1, size)
-            h = ACTIVATIONS[act](z + decoder[str(k)]["bias"])
+            z = conv.deconv(h, _conv_kernel(params, "decoder", k), stride, 1, size)
+            z = z + params["decoder"][str(k)]["bias"]
+            h = ACTIVATIONS[self.decoder_activation(k)](z)
         return h[..., 0]
 
-    return AutoEncoder(init, encode, decode, math.prod(code_shape))
+
+AutoEncoder = DenseAutoEncoder | ConvAutoEncoder
 
 
-def _tie_kernels(
-    encoder: Params, decoder: Params, kernel_owner: Half | None
-) -> tuple[Params, Params]:
-    """Removes the kernels of the half that does not own them."""
-    for half, name in ((encoder, "encoder"), (decoder, "decoder")):
-        if kernel_owner not in (None, name):
-            for layer in half.values():
-                del layer["kernel"]
-    return encoder, decoder
+def _kernel(params: Params, half: Half, k: int) -> jax.Array:
+    """The kernel of layer k of a half: its own, or that of the other half."""
+    own = params[half][str(k)]
+    return own.get("kernel", params[OTHER_HALF[half]][str(k)].get("kernel"))
 
 
-def _kernel(own: Params, other: Params, k: int) -> jax.Array:
-    """Returns the kernel of layer k: its own, or the other half's."""
-    return own[str(k)]["kernel"] if "kernel" in own[str(k)] else other[str(k)]["kernel"]
+def _dense_layer(params: Params, half: Half, k: int, h: jax.Array) -> jax.Array:
+    """Applies layer k of a half, before the activation."""
+    layer = params[half][str(k)]
+    transposed = "kernel" not in layer
+    return matmul(h, _kernel(params, half, k), transposed) + layer["bias"]
 
 
-def _as_3x3(kernel: jax.Array) -> jax.Array:
-    """Reshapes a kernel [9 C, F] to [3, 3, C, F]."""
+def _conv_kernel(params: Params, half: Half, k: int) -> jax.Array:
+    """The kernel [3, 3, C, F] of layer k; it is stored as [9 C, F]."""
+    kernel = _kernel(params, half, k)
     return kernel.reshape(3, 3, -1, kernel.shape[-1])
 
 
-def _dense_layer(own: Params, other: Params, k: int, h: jax.Array) -> jax.Array:
-    """Applies layer k of a dense half, before the activation."""
-    transposed = "kernel" not in own[str(k)]
-    return matmul(h, _kernel(own, other, k), transposed) + own[str(k)]["bias"]
-
-
-def _init_conv_kernel(
-    key: jax.Array, below: int, above: int, fan_in: float, activation: str
-) -> jax.Array:
-    """Draws [9 below, above] from U(±scale sqrt(3 / fan_in)); He's range for relu."""
-    bound = INIT_SCALES[activation] * (3 / fan_in) ** 0.5
-    shape = (KERNEL_AREA * below, above)
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+def _draw_layer(
+    key: jax.Array, shape: tuple[int, int], bound: float, channels: int
+) -> Params:
+    """A kernel from U(±bound), and biases of 0."""
+    kernel = jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    return {"kernel": kernel, "bias": jnp.zeros(channels)}

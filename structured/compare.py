@@ -8,6 +8,7 @@ with a loss weight at the same time, four in all. The workdir gets table.md,
 results.csv, figures and report.html.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def compare(
         print(f"{c.variant}, seed {c.seed}", flush=True)
         dataset = datasets[data_seed]
         run = experiment.train_and_evaluate(c, run_folder, dataset, programs)
+        run = dataclasses.replace(run, state=None)  # Is much larger than parameters.
         results[c.variant].runs.append(run)
         results[c.variant].logs.append(comparison.read_log(run, run_folder))
     comparison.write_results(folder / "results.csv", results)

@@ -1,11 +1,12 @@
 """Trains and evaluates one run of system 2."""
 
+import dataclasses
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,12 @@ from ml_collections import ConfigDict
 
 from mtl.data.readers import load_npz
 from mtl.engine.compiled_epoch import CompiledEpoch
-from mtl.engine.fit import Training, compile_epoch, fit
+from mtl.engine.fit import Result, Training, compile_epoch, fit
 from mtl.engine.task import Params
-from mtl.host import workdir
+from mtl.host import checkpoint, workdir
 from structured import config as configs
-from structured import data, network, tasks
+from structured import data, tasks
+from structured.autoencoder import AutoEncoder, ConvAutoEncoder, DenseAutoEncoder, Half
 from structured.data import Dataset, Examples
 from structured.faces import augmentation, crops, face_dataset, metrics
 from structured.faces.points import POINTS
@@ -27,15 +29,14 @@ from structured.network import Network
 EVALUATION_BATCH_SIZE = 100  # Bounds the memory that the patches of convolutions take.
 
 
-class Run(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Result):
     """A finished run.
 
     Attributes:
-      summary: the content of summary.json.
       predicted: the predictions for the test set, [N, D].
     """
 
-    summary: dict[str, Any]
     predicted: np.ndarray
 
 
@@ -45,7 +46,7 @@ def train_and_evaluate(
     dataset: Dataset | None = None,
     programs: Callable[[Training], CompiledEpoch] = compile_epoch,
 ) -> Run:
-    """Trains or resumes the run in `folder`, and writes its summary; returns the run.
+    """Trains or resumes the run in `folder`, and writes its summary.
 
     A finished run is read, not trained again.
 
@@ -67,31 +68,29 @@ def train_and_evaluate(
     data.check_output_ranges(config, dataset.train)
     workdir.prepare(folder, config, describe_dataset(dataset))
     if (folder / "summary.json").exists():
-        predicted = load_npz(folder / "predictions.npz", ("predicted",))["predicted"]
-        return Run(workdir.read_json(folder / "summary.json"), predicted)
+        return _read(config, dataset, folder)
     face_dataset.write_problems(folder / "problems.csv", dataset.problems)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
-        summary, predict = _train(config, dataset, folder, programs)
-        predicted = np.asarray(predict(jnp.asarray(dataset.test.x)))
-    summary |= {
+        run = _train(config, dataset, folder, programs)
+    summary = run.summary | {
         "variant": config.variant,
         "seed": config.seed,
         "pairs": int(dataset.train.pairs.sum()),
         "x_only": int((~dataset.train.has_y).sum()),
         "y_only": int((~dataset.train.has_x).sum()),
-        "test": score(dataset, predicted),
+        "test": score(dataset, run.predicted),
         "device": jax.devices()[0].device_kind,
         "total_seconds": round(time.perf_counter() - start, 3),
     }
-    workdir.write_npz(folder / "predictions.npz", predicted=predicted)
+    workdir.write_npz(folder / "predictions.npz", predicted=run.predicted)
     workdir.write_json(folder / "summary.json", summary)
-    return Run(summary, predicted)
+    return dataclasses.replace(run, summary=summary)
 
 
 def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     """Makes the data and pure functions of a run, without running them."""
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    train, net = dataset.train, build_network(config, dataset)
+    train, net = dataset.train, _network(config, dataset)
     fields = {"x": train.x, "y": train.y, "has_x": train.has_x, "has_y": train.has_y}
     if config.augmentation.on:
         fields["frame"] = train.frame
@@ -113,10 +112,25 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     )
 
 
-def build_network(config: ConfigDict, dataset: Dataset) -> Network:
-    """Makes the network for the shapes of a dataset."""
-    shape, outputs = dataset.test.x.shape[1:], dataset.test.y.shape[1]
-    return network.make(config.model, shape, outputs)
+def build_network(config: ConfigDict, shape: Sequence[int], outputs: int) -> Network:
+    """Builds the network of `config.model`.
+
+    Args:
+      config: of the run.
+      shape: of one x.
+      outputs: the size of one y.
+    """
+    c = config.model
+    half_in: Half | None = "encoder" if c.tied_input else None
+    half_out: Half | None = "decoder" if c.tied_output else None
+    fields = tuple(shape), c.input_activation, c.x_activation, half_in
+    auto_in: AutoEncoder = DenseAutoEncoder(*fields, tuple(c.input))
+    if c.encoder == "cnn":
+        auto_in = ConvAutoEncoder(*fields, tuple(c.channels), tuple(c.strides))
+    auto_out = DenseAutoEncoder(
+        (outputs,), c.output_activation, c.y_activation, half_out, tuple(c.output)
+    )
+    return Network(auto_in, auto_out, tuple(c.link), c.link_activation)
 
 
 def augment(config: ConfigDict) -> tasks.Augment | None:
@@ -213,22 +227,54 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def restore(folder: Path, net: Network) -> Params:
+    """Reads the parameters of the best epoch of a run.
+
+    Raises:
+      WorkdirError: there are none.
+    """
+    start = net.init(jax.random.key(0))
+    return checkpoint.restore_best(folder, start, "structured.main")
+
+
+def _network(config: ConfigDict, dataset: Dataset) -> Network:
+    test = dataset.test
+    return build_network(config, test.x.shape[1:], test.y.shape[1])
+
+
 def _train(
     config: ConfigDict,
     dataset: Dataset,
     folder: Path,
     programs: Callable[[Training], CompiledEpoch],
-) -> tuple[dict[str, Any], Callable[[jax.Array], jax.Array]]:
-    """Trains; returns the summary and the function x [N, ...] -> y [N, D]."""
+) -> Run:
+    """Trains, and predicts the test set; the variant "mean" trains nothing."""
     if config.variant == "mean":
-        train, validation = dataset.train, dataset.validation
-        mean = train.y[train.has_y].mean(axis=0)
-        best = {
-            "train/mse": float(metrics.mse(mean[None], train.y[train.pairs])),
-            "valid/mse": float(metrics.mse(mean[None], validation.y)),
-        }
-        return {"best": best}, lambda x: jnp.broadcast_to(mean, (len(x), len(mean)))
+        return _mean(dataset)
     training = make_training(config, dataset)
     result = fit(training, folder, programs(training))
-    predict = make_predict(build_network(config, dataset))
-    return result.summary, partial(predict, result.best)
+    predict = make_predict(_network(config, dataset))
+    predicted = np.asarray(predict(result.params, jnp.asarray(dataset.test.x)))
+    return Run(result.summary, result.params, result.state, predicted=predicted)
+
+
+def _mean(dataset: Dataset) -> Run:
+    """Predicts the mean y; the parameters are this mean [D]."""
+    train, validation = dataset.train, dataset.validation
+    mean = train.y[train.has_y].mean(axis=0)
+    best = {
+        "train/mse": float(metrics.mse(mean[None], train.y[train.pairs])),
+        "valid/mse": float(metrics.mse(mean[None], validation.y)),
+    }
+    predicted = np.tile(mean, (len(dataset.test.x), 1))
+    return Run({"best": best}, {"mean": mean}, predicted=predicted)
+
+
+def _read(config: ConfigDict, dataset: Dataset, folder: Path) -> Run:
+    """Reads a finished run."""
+    summary = workdir.read_json(folder / "summary.json")
+    predicted = load_npz(folder / "predictions.npz", ("predicted",))["predicted"]
+    if config.variant == "mean":
+        return Run(summary, _mean(dataset).params, predicted=predicted)
+    params = restore(folder, _network(config, dataset))
+    return Run(summary, params, predicted=predicted)

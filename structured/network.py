@@ -1,4 +1,4 @@
-"""Makes the structured-output network from five parts (arXiv 1504.07550).
+"""The structured-output network, which has five parts (arXiv 1504.07550).
 
     encoder_in   P_in    x -> code of x
     decoder_in   P'_in   code of x -> x
@@ -7,17 +7,15 @@
     decoder_out  P'_out  code of y -> y
 
 R_in = decoder_in(encoder_in(x)), R_out = decoder_out(encoder_out(y)), and the main
-network is M(x) = decoder_out(link(encoder_in(x))). Each part is a pure function of all
-parameters, a dict with one entry for each part. In a tied auto-encoder, the half that
-the main network uses owns the matrices.
+network is M(x) = decoder_out(link(encoder_in(x))). The parameters are a dict with one
+entry for each part. In a tied auto-encoder, the half that the main network uses has the
+kernels.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
 from itertools import pairwise
-from typing import NamedTuple
 
 import jax
-from ml_collections import ConfigDict
 
 from mtl.engine.task import Params
 from mtl.tasks.network import affine, dense
@@ -25,91 +23,82 @@ from structured.autoencoder import (
     ACTIVATIONS,
     INIT_SCALES,
     AutoEncoder,
-    Half,
-    make_conv,
-    make_dense,
+    DenseAutoEncoder,
 )
 
-Part = Callable[[Params, jax.Array], jax.Array]
 
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The five parts as pure functions `(params, [B, ...]) -> [B, ...]`.
 
-class Network(NamedTuple):
-    """Pure functions `init(key) -> params` and `part(params, [B, ...]) -> [B, ...]`."""
+    Attributes:
+      auto_in: the auto-encoder on x.
+      auto_out: the auto-encoder on y.
+      link_sizes: of the hidden layers of the link.
+      link_activation: of these layers. The link's last layer is the code of y, so it
+        has the activation of that code.
+    """
 
-    init: Callable[[jax.Array], Params]
-    encoder_in: Part
-    decoder_in: Part
-    link: Part
-    encoder_out: Part
-    decoder_out: Part
+    auto_in: AutoEncoder
+    auto_out: DenseAutoEncoder
+    link_sizes: tuple[int, ...]
+    link_activation: str
+
+    def init(self, key: jax.Array) -> Params:
+        """Draws the parameters of all parts."""
+        keys = jax.random.split(key, 3)
+        x, y = self.auto_in.init(keys[0]), self.auto_out.init(keys[1])
+        return {
+            "encoder_in": x["encoder"],
+            "decoder_in": x["decoder"],
+            "link": self._init_link(keys[2]),
+            "encoder_out": y["encoder"],
+            "decoder_out": y["decoder"],
+        }
+
+    def encoder_in(self, params: Params, x: jax.Array) -> jax.Array:
+        """Codes [B, D_in] of x [B, ...]."""
+        return self.auto_in.encode(_halves(params, "in"), x)
+
+    def decoder_in(self, params: Params, code: jax.Array) -> jax.Array:
+        """Reconstructions of x [B, ...] from codes [B, D_in]."""
+        return self.auto_in.decode(_halves(params, "in"), code)
+
+    def link(self, params: Params, code: jax.Array) -> jax.Array:
+        """Codes of y [B, D_out] from codes of x [B, D_in]."""
+        h = code
+        for k, activation in enumerate(self._link_activations, start=1):
+            h = ACTIVATIONS[activation](affine(params["link"][str(k)], h))
+        return h
+
+    def encoder_out(self, params: Params, y: jax.Array) -> jax.Array:
+        """Codes [B, D_out] of y [B, outputs]."""
+        return self.auto_out.encode(_halves(params, "out"), y)
+
+    def decoder_out(self, params: Params, code: jax.Array) -> jax.Array:
+        """Reconstructions of y [B, outputs] from codes [B, D_out]."""
+        return self.auto_out.decode(_halves(params, "out"), code)
 
     def main(self, params: Params, x: jax.Array) -> jax.Array:
         """Applies the main network M to x [B, ...]; returns [B, outputs]."""
         code = self.encoder_in(params, x)
         return self.decoder_out(params, self.link(params, code))
 
+    @property
+    def _link_activations(self) -> list[str]:
+        hidden = [self.link_activation] * len(self.link_sizes)
+        return [*hidden, self.auto_out.activation]
 
-def make(model: ConfigDict, shape: Sequence[int], outputs: int) -> Network:
-    """Makes the network of `config.model`.
-
-    Args:
-      model: `config.model`.
-      shape: the shape of one x.
-      outputs: the size of one y.
-    """
-    c = model
-    auto_in, auto_out = _input_side(c, shape), _output_side(c, outputs)
-    sizes = (auto_in.code_size, *c.link, auto_out.code_size)
-    # The link's last layer is the code of y, so it has the code's activation.
-    acts = [c.link_activation] * len(c.link) + [c.output_activation]
-
-    def init(key: jax.Array) -> Params:
-        keys = jax.random.split(key, 3)
-        encoder_in, decoder_in = auto_in.init(keys[0])
-        encoder_out, decoder_out = auto_out.init(keys[1])
+    def _init_link(self, key: jax.Array) -> Params:
+        sizes = (self.auto_in.code_size, *self.link_sizes, self.auto_out.code_size)
+        scales = [INIT_SCALES[activation] for activation in self._link_activations]
         return {
-            "encoder_in": encoder_in,
-            "decoder_in": decoder_in,
-            "link": _init_link(keys[2], sizes, acts),
-            "encoder_out": encoder_out,
-            "decoder_out": decoder_out,
+            str(k): dense(jax.random.fold_in(key, k), below, above, scales[k - 1])
+            for k, (below, above) in enumerate(pairwise(sizes), start=1)
         }
 
-    def link(params: Params, h: jax.Array) -> jax.Array:
-        for k, act in enumerate(acts, start=1):
-            h = ACTIVATIONS[act](affine(params["link"][str(k)], h))
-        return h
 
-    return Network(
-        init,
-        lambda p, x: auto_in.encode(p["encoder_in"], p["decoder_in"], x),
-        lambda p, h: auto_in.decode(p["encoder_in"], p["decoder_in"], h),
-        link,
-        lambda p, y: auto_out.encode(p["encoder_out"], p["decoder_out"], y),
-        lambda p, h: auto_out.decode(p["encoder_out"], p["decoder_out"], h),
-    )
-
-
-def _input_side(c: ConfigDict, shape: Sequence[int]) -> AutoEncoder:
-    act, output = c.input_activation, c.x_activation
-    kernel_owner: Half | None = "encoder" if c.tied_input else None
-    if c.encoder == "cnn":
-        return make_conv(shape, c.channels, c.strides, act, output, kernel_owner)
-    return make_dense(shape, c.input, act, output, kernel_owner)
-
-
-def _output_side(c: ConfigDict, outputs: int) -> AutoEncoder:
-    kernel_owner: Half | None = "decoder" if c.tied_output else None
-    act, output = c.output_activation, c.y_activation
-    return make_dense((outputs,), c.output, act, output, kernel_owner)
-
-
-def _init_link(key: jax.Array, sizes: Sequence[int], acts: Sequence[str]) -> Params:
-    layers = {}
-    for k, ((below, above), act) in enumerate(
-        zip(pairwise(sizes), acts, strict=True), start=1
-    ):
-        layers[str(k)] = dense(
-            jax.random.fold_in(key, k), below, above, INIT_SCALES[act]
-        )
-    return layers
+def _halves(params: Params, side: str) -> Params:
+    """The parameters of the auto-encoder on x ("in") or on y ("out")."""
+    halves = ("encoder", "decoder")
+    return {half: params[f"{half}_{side}"] for half in halves}

@@ -35,9 +35,8 @@ import numpy as np
 from absl import flags
 
 from mtl.host import launch, workdir
-from mtl.host.checkpoint import Checkpoints
 from mtl.host.errors import DataError, WorkdirError
-from structured import data, experiment, network
+from structured import data, experiment
 from structured.faces import augmentation, face_files, landmarks
 from structured.faces.face_files import FaceFiles
 from structured.faces.landmarks import Model
@@ -70,10 +69,8 @@ def load_model(folder: Path) -> Model:
             "structured.main"
         )
     shapes = workdir.read_json(folder / "data.json")
-    net = network.make(config.model, shapes["shape"], shapes["outputs"])
-    checkpoints = Checkpoints(best, writes=False)
-    params = checkpoints.restore(net.init(jax.random.key(0)))
-    checkpoints.close()
+    net = experiment.build_network(config, shapes["shape"], shapes["outputs"])
+    params = experiment.restore(folder, net)
     crop, main = data.crop_from_config(config), experiment.make_predict(net)
 
     def predict(canvas: np.ndarray) -> np.ndarray:

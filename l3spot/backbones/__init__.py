@@ -7,10 +7,11 @@
 Pretrained parameters have their own normalisation (`pretrained.converted`).
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -30,7 +31,8 @@ CLASSES = 1000  # Of ImageNet.
 INIT_SIDE_PX = 224  # Parameters do not depend on it.
 
 
-class Backbone(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Backbone:
     """A network without its dense layers.
 
     Attributes:

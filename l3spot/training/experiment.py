@@ -1,8 +1,9 @@
 """Trains system 3 from a config, and writes the model."""
 
+import dataclasses
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from l3spot.training import dataset, scoring, split
 from l3spot.training import tasks as task_list
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
-from mtl.engine.fit import Training, fit
+from mtl.engine.fit import Result, Training, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
 from mtl.host import workdir
 from mtl.host.errors import ConfigError
@@ -34,12 +35,22 @@ class Datasets(NamedTuple):
     test: ProjectionDataset
 
 
-def train_and_evaluate(config: ConfigDict, folder: str | Path) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Result):
+    """A finished run; its parameters are those of the model.
+
+    Attributes:
+      model: the calibrated model in model.safetensors.
+    """
+
+    model: Model
+
+
+def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Run:
     """Trains, or resumes, the run in `folder`, and writes model.safetensors there.
 
-    Returns:
-      The summary, with the errors on the validation set, and on the test set if there
-      is one.
+    A finished run is read, not trained again. The summary has the errors on the
+    validation set, and on the test set if there is one.
 
     Raises:
       mtl.host.errors.Error: the user can fix it; the message says how.
@@ -77,7 +88,7 @@ def split_validation(
     return Datasets(training, validation, test)
 
 
-def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> dict[str, Any]:
+def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> Run:
     """Trains as `train_and_evaluate` does, on the given datasets."""
     start = time.perf_counter()
     folder = Path(folder)
@@ -92,19 +103,19 @@ def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> dict[st
     facts = sizes | {"labelled": labelled, "of": int(validation.hu.sum())}
     workdir.prepare(folder, config, facts)
     if (folder / "summary.json").exists():
-        return workdir.read_json(folder / "summary.json")
+        return _read(folder)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
         result = fit(make_training(config, net, params, datasets), folder)
         # Real scans differ from training scans more than the validation set does. The
         # confidence is therefore calibrated on augmented scans as well.
         ranges = AugmentationRanges(**config.augmentation)
         augmented = dataset.augmented(validation, config.seed, ranges)
-        uncalibrated = _make_model(config, net, result.best)
+        uncalibrated = _make_model(config, net, result.params)
         errors, features, right = scoring.errors_and_features(uncalibrated, validation)
         augmented_errors, augmented_features, augmented_right = (
             scoring.errors_and_features(uncalibrated, augmented)
         )
-    best = {k: jax.tree.map(np.asarray, result.best[k]) for k in ("trunk", "head")}
+    best = {k: jax.tree.map(np.asarray, result.params[k]) for k in ("trunk", "head")}
     about = f"trained on {sizes['train']} {config.data.source}, seed {config.seed}"
     calibration = scoring.calibrate(
         np.concatenate([features, augmented_features]),
@@ -115,9 +126,9 @@ def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> dict[st
     model.save(folder / "model.safetensors", trained)
     summary = result.summary | {
         "valid": errors,
-        "varied": augmented_errors,
+        "augmented": augmented_errors,
         "confident": _confident_errors(trained, validation),
-        "varied_confident": _confident_errors(trained, augmented),
+        "augmented_confident": _confident_errors(trained, augmented),
         "pictures": sizes,
         "labelled": labelled,
         "device": jax.devices()[0].device_kind,
@@ -131,7 +142,14 @@ def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> dict[st
         }
     summary["total_seconds"] = round(time.perf_counter() - start, 1)
     workdir.write_json(folder / "summary.json", summary)
-    return summary
+    return Run(summary, best, result.state, model=trained)
+
+
+def _read(folder: Path) -> Run:
+    """Reads a finished run."""
+    trained = model.load(folder / "model.safetensors")
+    summary = workdir.read_json(folder / "summary.json")
+    return Run(summary, trained.params, model=trained)
 
 
 def _confident_errors(m: Model, scans: ProjectionDataset) -> dict[str, float]:
@@ -162,8 +180,8 @@ def init_network(config: ConfigDict) -> tuple[Network, Params]:
         net = Network(c.backbone, pretrained.normalisation, c.dtype)
     params = net.init(key, trunk)
     if config.reconstruct.schedule != task_list.NO_SCHEDULE:
-        decoder = task_list.init_decoder(jax.random.fold_in(key, 1), net)
-        params = params | {"decoder": decoder}
+        decoder = task_list.make_decoder(net)
+        params = params | {"decoder": decoder.init(jax.random.fold_in(key, 1))}
     return net, params
 
 

@@ -7,6 +7,7 @@ Reconstruction needs no label. It combines two of the papers: a denoising task o
 layers (ESANN 2016), on a network with filters that can come from ImageNet.
 """
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -68,11 +69,12 @@ def localization(config: ConfigDict, net: Network) -> Task:
 
 def reconstruction(config: ConfigDict, net: Network) -> Task:
     """Returns the mean squared error of reconstructed clean strips, for all scans."""
+    decoder = make_decoder(net)
 
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
         strips = cut_strips(config, net, batch, key)
         features = net.features(params["trunk"], strips.x)
-        output = decode(net, params["decoder"], features)
+        output = decoder.decode(params["decoder"], features)
         top = (strips.clean.shape[1] - output.shape[1]) // 2
         left = (strips.clean.shape[2] - output.shape[2]) // 2
         rows, columns = output.shape[1:]
@@ -97,16 +99,32 @@ def cut_strips(
     return jax.vmap(one)(keys, *(batch[k] for k in BATCH_FIELDS))
 
 
-def init_decoder(key: jax.Array, net: Network) -> Params:
-    """Returns a dense layer from a feature to the pixels of its stride."""
-    channels, patch = net.backbone.channels, net.stride**2
-    kernel = jax.random.normal(key, (channels, patch)) * channels**-0.5
-    return {"kernel": kernel, "bias": jnp.full(patch, 0.5)}
+@dataclasses.dataclass(frozen=True)
+class PatchDecoder:
+    """A dense layer from a feature to the pixels of its stride.
+
+    Attributes:
+      channels: of the features.
+      stride_px: pixels from one feature to the next, in rows and in columns.
+    """
+
+    channels: int
+    stride_px: int
+
+    def init(self, key: jax.Array) -> Params:
+        """Returns random parameters; a decoded image is grey on average."""
+        patch = self.stride_px**2
+        kernel = jax.random.normal(key, (self.channels, patch)) * self.channels**-0.5
+        return {"kernel": kernel, "bias": jnp.full(patch, 0.5)}
+
+    def decode(self, params: Params, y: jax.Array) -> jax.Array:
+        """Returns images [B, h stride, w stride] of features [B, h, w, channels]."""
+        (b, h, w, _), s = y.shape, self.stride_px
+        patches = y @ params["kernel"] + params["bias"]
+        tiled = patches.reshape(b, h, w, s, s).swapaxes(2, 3)
+        return tiled.reshape(b, h * s, w * s)
 
 
-def decode(net: Network, params: Params, y: jax.Array) -> jax.Array:
-    """Returns images [B, h * stride, w * stride] of features [B, h, w, channels]."""
-    b, h, w, _ = y.shape
-    patches = y @ params["kernel"] + params["bias"]
-    tiled = patches.reshape(b, h, w, net.stride, net.stride).swapaxes(2, 3)
-    return tiled.reshape(b, h * net.stride, w * net.stride)
+def make_decoder(net: Network) -> PatchDecoder:
+    """Returns the decoder of a network's features."""
+    return PatchDecoder(net.backbone.channels, net.stride)

@@ -77,12 +77,20 @@ class Progress(NamedTuple):
     examples: int = 0
 
 
-class Result(NamedTuple):
-    """The state after the last epoch, the best epoch's parameters, and the summary."""
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The result of a training; systems 2 and 3 add fields of their own.
 
-    state: State
-    best: Params
+    Attributes:
+      summary: metrics of the last and of the best epoch, and the speed. A system adds
+        to it, and writes it to summary.json.
+      params: the parameters of the best epoch.
+      state: after the last epoch; None if a finished run was read.
+    """
+
     summary: dict[str, Any]
+    params: Params
+    state: State | None = None
 
 
 def fit(
@@ -132,7 +140,7 @@ def fit(
     best.close()
     seconds = round(train_epoch.seconds - compiled_before, 3)
     summary = _summary(t, p) | {"compile_seconds": seconds}
-    return Result(p.state, p.best, summary)
+    return Result(summary, p.best, p.state)
 
 
 def compile_epoch(t: Training) -> CompiledEpoch:

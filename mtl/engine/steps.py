@@ -49,7 +49,7 @@ class Inputs(NamedTuple):
     always_updates: tuple[bool, ...]
 
 
-class Result(NamedTuple):
+class MinibatchResult(NamedTuple):
     """A mini-batch's results: the state, and [T] sums of losses and numbers of rows."""
 
     flat: Flat
@@ -97,7 +97,7 @@ def minibatch(
     flat: Flat,
     optimizer_states: OptimizerStates,
     first_grad: tuple[Flat, jax.Array] | None = None,
-) -> Result:
+) -> MinibatchResult:
     """Makes all update steps of a mini-batch, in order.
 
     Args:
@@ -128,7 +128,7 @@ def minibatch(
         counts = do_update & (inputs.loss_weights[who] != 0)
         loss = loss.at[who].add(jnp.where(counts, sums, 0))
         rows = rows.at[who].add(jnp.where(counts, size[who], 0))
-    return Result(flat, tuple(new), loss, rows)
+    return MinibatchResult(flat, tuple(new), loss, rows)
 
 
 def adaptive_minibatch(
@@ -137,7 +137,7 @@ def adaptive_minibatch(
     flat: Flat,
     optimizer_states: OptimizerStates,
     weighting_state: WeightingState,
-) -> tuple[Result, WeightingState, jax.Array]:
+) -> tuple[MinibatchResult, WeightingState, jax.Array]:
     """A mini-batch with loss weights that the weighting sets.
 
     Returns:

@@ -71,3 +71,24 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for what is under way."""
         self._manager.close()
+
+
+def restore_best(folder: Path, like: Tree, launcher: str) -> Tree:
+    """The parameters of the best epoch of the run in a folder.
+
+    Args:
+      folder: of the run.
+      like: parameters of the same network.
+      launcher: the program that trains such runs, for the message.
+
+    Raises:
+      WorkdirError: the run has no checkpoint yet, or a damaged one.
+    """
+    saved = folder / "checkpoints" / "best"
+    best = Checkpoints(saved, writes=False) if saved.is_dir() else None
+    if best is None or best.epoch is None:
+        raise WorkdirError(f"{folder} has no checkpoint yet; train it with {launcher}")
+    try:
+        return best.restore(like)
+    finally:
+        best.close()

@@ -16,7 +16,7 @@ from mtl.host.errors import ConfigError
 # What two runs in the same program may differ in: it enters as data.
 DATA = ("method", "seed")
 # Methods that are two tasks and a table of weights; others have a program each.
-TABLES = ("baseline", "baseline_matched", *methods.EVOLVING)
+TABLES = (*methods.BASELINES, *methods.EVOLVING)
 
 
 class Run(NamedTuple):
@@ -153,9 +153,8 @@ def run_groups(
 
 def lasts(c: ConfigDict) -> float:
     """The share of the epochs in which another task than J_s has a weight."""
-    tasks, weights = methods.build(c)
-    others = [i for i, task in enumerate(tasks) if task.name != "classify"]
-    return float(np.mean(np.any(weights[:, others] != 0, axis=1)))
+    others = methods.loss_weights(c)[:, :-1]  # The last one is that of J_s.
+    return float(np.mean(np.any(others != 0, axis=1)))
 
 
 def unlabelled(study: ConfigDict, l: int, total: int) -> list[int]:

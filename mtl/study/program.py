@@ -17,7 +17,6 @@ from jax.sharding import Mesh, PartitionSpec
 from mtl.engine import batches
 from mtl.engine.engine import Engine, State
 from mtl.engine.task import Params
-from mtl.engine.weighting import Weighting
 
 PER_RUN, REPLICATED = PartitionSpec("run"), PartitionSpec()
 
@@ -60,7 +59,6 @@ def make(
     active: tuple[bool, ...],
     mesh: Mesh,
     at_once: bool,
-    weighting: Weighting | None = None,
 ) -> Callable[..., tuple[State, Part]]:
     """`(states [R], given [R], shared, start, stop) -> (states, part [R])`.
 
@@ -70,7 +68,6 @@ def make(
       active: see `engine.Engine`; tasks that any of the runs has a weight for.
       mesh: devices on an axis "run", which R is a multiple of.
       at_once: whether the runs of a device step together.
-      weighting: the engine's; it learns from the evaluation.
     """
 
     def one(
@@ -91,7 +88,8 @@ def make(
         first = state, jnp.array(True), jnp.array(0)
         state, fine, dropped = jax.lax.fori_loop(start, stop, epoch, first)
         row = measure(state.params, rows, shared.held)
-        if weighting:
+        weighting = engine.spec.weighting
+        if weighting:  # It learns from the evaluation.
             observed = weighting.observe(state.weighting_state, row)
             state = state._replace(weighting_state=observed)
         return state, Part(fine, dropped, row)

@@ -31,6 +31,8 @@ from mtl.host.checkpoint import Checkpoints
 from mtl.study import program
 from mtl.study.grid import Run, RunGroup, one_config
 from mtl.study.program import PER_RUN, REPLICATED, Given, Held, Part, Shared
+from mtl.tasks.batch_norm import BatchNormMlp
+from mtl.tasks.network import Mlp
 
 MEMORY_SHARE = 0.8  # Of an accelerator's memory, what a program may take.
 # Compiled programs that are kept: on a CPU each takes hundreds of the 65,530 pieces of
@@ -119,21 +121,24 @@ class Sweep:
     def _prepare(self, runs: Sequence[Run]) -> "_Prepared":
         """What runs need; the last is repeated until each device has as many."""
         first = one_config(self._config, runs[0])
-        tasks = _tasks(first)
+        d = self._dataset
+        network = experiment.build_network(first, d.shape, d.classes)
+        tasks = _tasks(first, network)
         made: list[tuple[np.ndarray, ...]] = []
         runs = [*runs, *[runs[-1]] * (-len(runs) % jax.device_count())]
         for run in runs:
             c = one_config(self._config, run)
             rows, label = label_choice.choose_rows(
-                self._dataset.train, self._dataset.classes, run.labelled,
-                run.unlabelled, run.seed, c.data.balanced,
+                d.train, d.classes, run.labelled, run.unlabelled, run.seed,
+                c.data.balanced,
             )  # fmt: skip
-            made.append((rows, label, _weights(c, tasks)))
+            made.append((rows, label, _weights(c, len(tasks))))
         fields = [jnp.asarray(np.stack(x)) for x in zip(*made, strict=True)]
         keys = jnp.stack([jax.random.split(jax.random.key(r.seed))[1] for r in runs])
         given = Given(fields[0], fields[1], fields[2], keys)
         return _Prepared(
             config=first,
+            network=network,
             seeds=np.array([run.seed for run in runs]),
             engine=_engine(first, tasks, given),
             given=jax.device_put(given, NamedSharding(self._mesh, PER_RUN)),
@@ -141,12 +146,9 @@ class Sweep:
         )
 
     def _start(self, prepared: "_Prepared") -> Progress:
-        c, width = prepared.config, self._dataset.train.x.shape[1]
-
         def init(seed: jax.Array) -> State:
             key = jax.random.split(jax.random.key(seed))[0]
-            params = experiment.init(c, key, width, self._dataset.classes)
-            return prepared.engine.init(params)
+            return prepared.engine.init(prepared.network.init(key))
 
         own, count = NamedSharding(self._mesh, PER_RUN), len(prepared.seeds)
         state = jax.jit(jax.vmap(init), out_shardings=own)(prepared.seeds)
@@ -186,9 +188,8 @@ class Sweep:
             while len(self._programs) >= MAX_PROGRAMS:
                 del self._programs[next(iter(self._programs))]  # The oldest.
             run = program.make(
-                engine, _measure(c), active, self._mesh, self.vmapped,
-                methods.weighting(c),
-            )  # fmt: skip
+                engine, _measure(prepared.network), active, self._mesh, self.vmapped
+            )
             lowered = compiled(run, c.batch_size).lower(
                 p.state, given, self._shared, np.int32(0), np.int32(0)
             )
@@ -205,6 +206,7 @@ class _Prepared(NamedTuple):
     """A group's runs, R with those that fill it up, as a program takes them."""
 
     config: ConfigDict
+    network: Mlp
     seeds: np.ndarray
     engine: Engine
     given: Given
@@ -214,38 +216,32 @@ class _Prepared(NamedTuple):
 def _engine(c: ConfigDict, tasks: Sequence[Task], given: Given) -> Engine:
     """One engine for all runs; their numbers of labelled rows may differ.
 
-    An active task has a loss weight in some of the runs, and not in all of them. So no
-    task is sure to update the parameters of each run.
+    An active task has a loss weight in some of the runs, and not in all of them. So the
+    engine is made without data, and no task is sure to update the parameters.
     """
+    engine = make_engine(
+        tasks,
+        batch_size=c.batch_size,
+        order=c.order,
+        optimizer=experiment.optimizer(c),
+        weighting=methods.weighting(c),
+    )
     _, one_of_each = np.unique((given.label >= 0).sum(1), return_index=True)
-    engines = [
-        make_engine(
-            tasks,
-            {"image": given.rows[i], "label": given.label[i]},
-            batch_size=c.batch_size,
-            order=c.order,
-            optimizer=experiment.optimizer(c),
-            weighting=methods.weighting(c),
-        )
+    rows = [
+        batches.max_rows_per_batch(tasks, {"label": given.label[i]}, c.batch_size)
         for i in one_of_each
     ]
-    rows = [engine.spec.max_rows_per_batch for engine in engines]
-    spec = dataclasses.replace(
-        engines[0].spec,
-        max_rows_per_batch=tuple(map(max, zip(*rows, strict=True))),
-        never_empty=(False,) * len(tasks),
-    )
-    return Engine(spec)
+    most = tuple(map(max, zip(*rows, strict=True)))
+    return Engine(dataclasses.replace(engine.spec, max_rows_per_batch=most))
 
 
-def _measure(c: ConfigDict) -> Callable[..., dict[str, jax.Array]]:
+def _measure(network: Mlp) -> Callable[..., dict[str, jax.Array]]:
     """`(params, training images, held) -> numbers`, as a single run has them."""
-    set_batch_stats = experiment.make_set_batch_stats(c)
 
     def measure(params: Params, rows: batches.Rows, held: Held) -> dict[str, jax.Array]:
-        if set_batch_stats:
-            params = set_batch_stats(params, x=rows.table[rows.at])
-        return experiment.measure(params, held, c.model.activation)
+        if isinstance(network, BatchNormMlp):
+            params = network.set_batch_stats(params, rows.table[rows.at])
+        return experiment.measure(network, params, held)
 
     return measure
 
@@ -257,20 +253,18 @@ def memory(made: jax.stages.Compiled) -> int:
     return m.argument_size_in_bytes + m.output_size_in_bytes + m.temp_size_in_bytes
 
 
-def _tasks(c: ConfigDict) -> list[Task]:
+def _tasks(c: ConfigDict, network: Mlp) -> list[Task]:
     """Those of the methods that share a program: baselines have all, weighted 0."""
     own = ConfigDict(c.to_dict())
-    if own.method in ("baseline", "baseline_matched"):
+    if own.method in methods.BASELINES:
         own.method = "linear"
-    return methods.build(own)[0]
+    return methods.make_tasks(own, network)
 
 
-def _weights(c: ConfigDict, tasks: Sequence[Task]) -> np.ndarray:
-    """[epochs, tasks] of a run, 0 for those that it has not."""
-    own, table = methods.build(c)
-    column = {task.name: table[:, i] for i, task in enumerate(own)}
-    zeros = np.zeros(c.epochs)
-    return np.stack([column.get(t.name, zeros) for t in tasks], 1).astype(np.float32)
+def _weights(c: ConfigDict, tasks: int) -> np.ndarray:
+    """[epochs, tasks] of a run; a baseline has the last task alone, others 0."""
+    own = methods.loss_weights(c).astype(np.float32)
+    return np.pad(own, ((0, 0), (tasks - own.shape[1], 0)))
 
 
 def _active(weights: np.ndarray, epoch: int, few: int) -> tuple[bool, ...]:

@@ -1,22 +1,28 @@
-"""The network in training with batch normalisation and noise (Rasmus et al. 2015).
+"""The MLP with batch normalisation and noise (Rasmus et al. 2015).
 
-Layer k of the encoder, and the classifier as layer K + 1, with
-z_k = normalised(x_{k-1} W_k) + noise and x_k = activation(z_k + bias_k); the classifier
-also has a gain. Mean and variance are those of the mini-batch's valid rows: rows that
-only fill it up change nothing. There are no running averages, so a step stays a pure
-function of parameters and rows. `set_batch_stats` takes the statistics of the whole
-training set before an evaluation.
+In training, layer k computes z_k = normalised(x_{k-1} W_k) + noise and
+x_k = activation(z_k + bias_k). The classifier, layer K + 1, also has a gain. Mean and
+variance are those of the mini-batch's valid rows: rows that only fill it up change
+nothing. There are no running averages, so an update step stays a pure function of
+parameters and rows. `set_batch_stats` takes the statistics of the whole training set
+before an evaluation:
+
+    params["statistics"] = {"1": {mean [80], variance [80]}, ..., "K + 1": ...}
+
+are those of the products with the kernels. No task trains them.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
-from mtl.tasks import network
+from mtl.tasks.network import ACTIVATIONS, Mlp
+
+EPSILON = 1e-5  # Ours: is added to variances.
 
 
 class Moments(NamedTuple):
@@ -26,12 +32,13 @@ class Moments(NamedTuple):
     variance: jax.Array
 
 
-class Path(NamedTuple):
-    """One way through the network, layers 0 (the input) to K + 1 (the classifier).
+class ForwardPass(NamedTuple):
+    """One pass through the network, layers 0 (the input) to K + 1 (the classifier).
 
-    z: [B, n] each, normalised, with noise; the input is not normalised.
-    moments: of what layers 1 to K + 1 were before they were normalised.
-    logits: [B, classes].
+    Attributes:
+      z: [B, n] each, normalised, with noise; the input is not normalised.
+      moments: of the products of layers 1 to K + 1, before they were normalised.
+      logits: [B, classes].
     """
 
     z: list[jax.Array]
@@ -40,7 +47,7 @@ class Path(NamedTuple):
 
 
 def moments(z: jax.Array, valid: jax.Array) -> Moments:
-    """Of z [B, n], over the rows that are valid, bool[B]."""
+    """Moments of z [B, n] over the rows that are valid, bool[B]."""
     share = (valid / jnp.maximum(valid.sum(), 1)).astype(z.dtype)
     mean = share @ z
     return Moments(mean, share @ jnp.square(z - mean))
@@ -48,60 +55,80 @@ def moments(z: jax.Array, valid: jax.Array) -> Moments:
 
 def normalise(z: jax.Array, m: Moments) -> jax.Array:
     """Z [B, n] with mean 0 and variance 1, if these are its moments."""
-    return (z - m.mean) / jnp.sqrt(m.variance + network.EPSILON)
+    return (z - m.mean) / jnp.sqrt(m.variance + EPSILON)
 
 
-def forward(
-    params: Params,
-    x: jax.Array,
-    valid: jax.Array,
-    activation: str,
-    noise: float = 0.0,
-    key: jax.Array | None = None,
-) -> Path:
-    """The way of x [B, inputs] through the network.
+@dataclasses.dataclass(frozen=True)
+class BatchNormMlp(Mlp):
+    """An MLP with normalised layers, without parameters.
 
-    Args:
-      params: see `network`.
-      x: the images.
-      valid: bool[B], the rows that count in the statistics.
-      activation: of the encoder.
-      noise: standard deviation of the Gaussian noise on the input and each z.
-      key: of the noise; None: there is none.
+    Attributes:
+      noise: in training, the standard deviation of the Gaussian noise on the input and
+        on each z.
     """
-    act, layers = network.ACTIVATIONS[activation], network.layers(params)
 
-    def corrupt(k: int, z: jax.Array) -> jax.Array:
-        if key is None or noise == 0:
+    noise: float = 0.0
+
+    def init(self, key: jax.Array) -> Params:
+        """Draws parameters as `Mlp.init` does; gains are 1, statistics 0 and 1."""
+        params = super().init(key)
+        params["classifier"]["gain"] = jnp.ones(self.classes)
+        statistics = {
+            str(k): {"mean": jnp.zeros(n), "variance": jnp.ones(n)}
+            for k, n in enumerate([*self.hidden, self.classes], start=1)
+        }
+        return params | {"statistics": statistics}
+
+    def pre_activation(self, params: Params, k: int, x: jax.Array) -> jax.Array:
+        """[B, size of x_k] of layer k, normalised by `params["statistics"]`."""
+        z = matmul(x, self.layer(params, k)["kernel"])
+        m = Moments(**params["statistics"][str(k)])
+        return self._shift_and_scale(params, k, normalise(z, m))
+
+    def training_logits(
+        self, params: Params, x: jax.Array, valid: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        """[B, classes] from x [B, inputs], with the mini-batch's moments, and noise."""
+        return self.forward(params, x, valid, key).logits
+
+    def forward(
+        self,
+        params: Params,
+        x: jax.Array,
+        valid: jax.Array,
+        key: jax.Array | None = None,
+    ) -> ForwardPass:
+        """Passes x [B, inputs] through the network, with the moments of its own rows.
+
+        Args:
+          params: see the modules.
+          x: the images.
+          valid: bool[B], the rows that count in the moments.
+          key: of the noise; None: there is none.
+        """
+        zs, found = [self._corrupt(key, 0, x)], []
+        h = zs[0]
+        for k in range(1, self.depth + 2):
+            z = matmul(h, self.layer(params, k)["kernel"])
+            found.append(moments(z, valid))
+            zs.append(self._corrupt(key, k, normalise(z, found[-1])))
+            h = self._shift_and_scale(params, k, zs[-1])
+            h = ACTIVATIONS[self.activation](h) if k <= self.depth else h
+        return ForwardPass(zs, found, h)
+
+    def set_batch_stats(self, params: Params, x: jax.Array) -> Params:
+        """The parameters with the statistics of x [N, inputs], without noise."""
+        found = self.forward(params, x, jnp.ones(len(x), bool)).moments
+        statistics = {str(k): m._asdict() for k, m in enumerate(found, start=1)}
+        return params | {"statistics": statistics}
+
+    def _corrupt(self, key: jax.Array | None, k: int, z: jax.Array) -> jax.Array:
+        if key is None or self.noise == 0:
             return z
         draw = jax.random.normal(jax.random.fold_in(key, k), z.shape, z.dtype)
-        return z + noise * draw
+        return z + self.noise * draw
 
-    zs, found, h = [corrupt(0, x)], [], corrupt(0, x)
-    for k, layer in enumerate(layers, start=1):
-        z = matmul(h, layer["kernel"])
-        found.append(moments(z, valid))
-        zs.append(corrupt(k, normalise(z, found[-1])))
-        h = zs[-1] + layer["bias"]
-        h = act(h) if k < len(layers) else h * layer["gain"]
-    return Path(zs, found, h)
-
-
-def logits(
-    model: ConfigDict,
-    params: Params,
-    x: jax.Array,
-    valid: jax.Array,
-    key: jax.Array,
-) -> jax.Array:
-    """[B, classes] in training, with whatever normalisation and noise `model` has."""
-    if model.norm == "none":
-        return network.logits(params, x, model.activation)
-    return forward(params, x, valid, model.activation, model.noise, key).logits
-
-
-def set_batch_stats(params: Params, x: jax.Array, activation: str) -> Params:
-    """The parameters with the statistics of the rows x [N, inputs], without noise."""
-    path = forward(params, x, jnp.ones(len(x), bool), activation)
-    found = {str(k): m._asdict() for k, m in enumerate(path.moments, start=1)}
-    return params | {"statistics": found}
+    def _shift_and_scale(self, params: Params, k: int, z: jax.Array) -> jax.Array:
+        layer = self.layer(params, k)
+        z = z + layer["bias"]
+        return z * layer["gain"] if "gain" in layer else z

@@ -5,16 +5,15 @@ import optax
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
-from mtl.tasks import batch_norm
+from mtl.tasks.network import Mlp
 
 
-def task(config: ConfigDict) -> Task:
+def task(config: ConfigDict, network: Mlp) -> Task:
     """J_s: softmax cross-entropy over the labelled examples (label >= 0)."""
 
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        image, valid = batch["image"], batch["valid"]
-        z = batch_norm.logits(config.model, params, image, valid, key)
-        return optax.softmax_cross_entropy_with_integer_labels(z, batch["label"])
+        logits = network.training_logits(params, batch["image"], batch["valid"], key)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
 
     return Task(
         "classify",

@@ -1,7 +1,6 @@
-"""What a reconstruction costs, from the decoder's pre-activations.
+"""The losses of a reconstruction, from the decoder's pre-activations.
 
-The target's range decides what the decoder puts out: inputs lie in [0, 1] (`unit`),
-hidden layers in the range of their activation.
+The range of the target, `Mlp.target_range`, decides the decoder's output activation.
 """
 
 from collections.abc import Callable
@@ -9,14 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-RANGES = {"tanh": "symmetric", "sigmoid": "unit", "relu": "positive"}
-
-
-def span(k: int, activation: str) -> str:
-    """The range of x_{k-1}, the target of decoder k: the input's, or a layer's."""
-    return "unit" if k == 1 else RANGES[activation]
-
-
+# The decoder's output activation for each `Mlp.target_range`.
 OUTPUTS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "unit": jax.nn.sigmoid,
     "symmetric": jnp.tanh,
@@ -24,18 +16,18 @@ OUTPUTS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def squared_error(z: jax.Array, target: jax.Array, span: str) -> jax.Array:
+def squared_error(z: jax.Array, target: jax.Array, value_range: str) -> jax.Array:
     """[B], summed over the dimensions of [B, D]: sum (output(z) - target)^2."""
-    return jnp.sum(jnp.square(OUTPUTS[span](z) - target), axis=-1)
+    return jnp.sum(jnp.square(OUTPUTS[value_range](z) - target), axis=-1)
 
 
-def cross_entropy(z: jax.Array, target: jax.Array, span: str) -> jax.Array:
+def cross_entropy(z: jax.Array, target: jax.Array, value_range: str) -> jax.Array:
     """[B], summed over the dimensions of [B, D]: Bernoulli cross-entropy.
 
-    A target in [-1, 1] is first moved to [0, 1]; then the decoder's tanh(z) there is
+    A target in [-1, 1] is first mapped to [0, 1]; then the decoder's tanh(z) there is
     a sigmoid(2 z) here.
     """
-    if span == "symmetric":
+    if value_range == "symmetric":
         z, target = 2 * z, (1 + target) / 2
     # softplus(z) - t z. XLA's own softplus is slower on a CPU; what its log1p would
     # add, at most 6e-8 in float32, is nothing in a sum over dimensions.

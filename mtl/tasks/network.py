@@ -4,18 +4,12 @@
               "decoder":    {"1": {bias [784], and kernel [80, 784] if untied}, ...},
               "classifier": {kernel [50, 10], bias [10]}}
 
-Layer k codes x_{k-1} to x_k; decoder k leads from x_k back to x_{k-1}. A tied decoder
-has no matrix of its own and uses the transpose of its layer's.
-
-With batch normalisation there is beside, for each layer up to the classifier, K + 1,
-
-    "statistics": {"1": {mean [80], variance [80]}, ...}
-
-of its products with the kernel. No task trains them: in training, mini-batches have
-statistics of their own (`normed`). The classifier then has a `gain` [10], too.
+Layer k codes x_{k-1} to x_k, and the classifier is layer K + 1. Decoder k leads from
+x_k to x_{k-1}. A tied decoder has no kernel and uses the transpose of its layer's.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable
 from itertools import pairwise
 
 import jax
@@ -25,100 +19,113 @@ from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
 
 NORMS = ("none", "batch")
-EPSILON = 1e-5  # Ours: is added to variances.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
 }
+# [-1, 1], [0, 1], and from 0 on.
+RANGES = {"tanh": "symmetric", "sigmoid": "unit", "relu": "positive"}
 
 
-def init(
-    key: jax.Array,
-    inputs: int,
-    hidden: Sequence[int],
-    classes: int,
-    activation: str = "tanh",
-    tied: bool = True,
-    dtype: jnp.dtype = jnp.float32,
-    norm: str = "none",
-) -> Params:
-    """Weights from U(±sqrt(6 / (fan_in + fan_out))), four times that for sigmoid units.
+@dataclasses.dataclass(frozen=True)
+class Mlp:
+    """An MLP classifier, without parameters.
 
-    Biases are 0, gains 1. Each matrix has a key of its own, so encoder and classifier
-    are the same with tied and with untied decoders.
+    Attributes:
+      inputs: the number of inputs.
+      hidden: the sizes of the hidden layers 1 to K.
+      classes: the number of classes.
+      activation: of the hidden layers, one of ACTIVATIONS.
+      tied: whether decoders use the kernels of their layers.
     """
-    scale = 4.0 if activation == "sigmoid" else 1.0
-    sizes = [inputs, *hidden]
-    encoder, decoder = {}, {}
-    for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
-        forth, back = jax.random.split(jax.random.fold_in(key, k))
-        encoder[str(k)] = dense(forth, fan_in, fan_out, scale, dtype)
-        decoder[str(k)] = dense(back, fan_out, fan_in, scale, dtype)
-        if tied:
-            del decoder[str(k)]["kernel"]
-    # Softmax is no sigmoid: the classifier keeps the plain range.
-    classifier = dense(jax.random.fold_in(key, 0), sizes[-1], classes, 1.0, dtype)
-    params = {"encoder": encoder, "decoder": decoder, "classifier": classifier}
-    if norm == "batch":
-        classifier["gain"] = jnp.ones(classes, dtype)
-        params["statistics"] = {
-            str(k): {"mean": jnp.zeros(n, dtype), "variance": jnp.ones(n, dtype)}
-            for k, n in enumerate([*hidden, classes], start=1)
-        }
-    return params
 
+    inputs: int
+    hidden: tuple[int, ...]
+    classes: int
+    activation: str = "tanh"
+    tied: bool = True
 
-def layers(params: Params) -> list[Params]:
-    """The layers from the input to the logits, each with its statistics, if any."""
-    found = [*(params["encoder"][str(k)] for k in range(1, len(params["encoder"]) + 1))]
-    found.append(params["classifier"])
-    if "statistics" not in params:
-        return found
-    return [f | params["statistics"][str(k)] for k, f in enumerate(found, start=1)]
+    @property
+    def depth(self) -> int:
+        """K, the number of hidden layers."""
+        return len(self.hidden)
 
+    def init(self, key: jax.Array) -> Params:
+        """Draws kernels from U(±sqrt(6 / (fan_in + fan_out))), sigmoid: 4 times that.
 
-def encode(params: Params, x: jax.Array, activation: str) -> list[jax.Array]:
-    """[x_0, x_1, ..., x_K] from x [B, inputs]: the input and every hidden layer."""
-    act, coded = ACTIVATIONS[activation], [x]
-    for layer in layers(params)[:-1]:
-        coded.append(act(affine(layer, coded[-1])))
-    return coded
+        Biases are 0. Each kernel has a key of its own, so encoder and classifier are
+        the same with tied and with untied decoders.
+        """
+        scale = 4.0 if self.activation == "sigmoid" else 1.0
+        sizes = (self.inputs, *self.hidden)
+        encoder, decoder = {}, {}
+        for k, (below, above) in enumerate(pairwise(sizes), start=1):
+            encoder_key, decoder_key = jax.random.split(jax.random.fold_in(key, k))
+            encoder[str(k)] = dense(encoder_key, below, above, scale)
+            decoder[str(k)] = dense(decoder_key, above, below, scale)
+            if self.tied:
+                del decoder[str(k)]["kernel"]
+        # Softmax is no sigmoid: the classifier keeps the plain range.
+        classifier = dense(jax.random.fold_in(key, 0), sizes[-1], self.classes)
+        return {"encoder": encoder, "decoder": decoder, "classifier": classifier}
 
+    def encode(self, params: Params, x: jax.Array) -> list[jax.Array]:
+        """[x_0, x_1, ..., x_K] from x [B, inputs]: the input and every hidden layer."""
+        layers = [x]
+        for k in range(1, self.depth + 1):
+            layers.append(self.code(params, k, layers[-1]))
+        return layers
 
-def decode(params: Params, k: int, code: jax.Array) -> jax.Array:
-    """Pre-activations [B, size of x_{k-1}] of decoder k from codes [B, size of x_k]."""
-    decoder = params["decoder"][str(k)]
-    kernel = decoder.get("kernel", params["encoder"][str(k)]["kernel"].T)
-    return code @ kernel + decoder["bias"]
+    def code(self, params: Params, k: int, x: jax.Array) -> jax.Array:
+        """Layer k alone: [B, size of x_k] from [B, size of x_{k-1}]."""
+        return ACTIVATIONS[self.activation](self.pre_activation(params, k, x))
 
+    def decode(self, params: Params, k: int, code: jax.Array) -> jax.Array:
+        """Pre-activations [B, size of x_{k-1}] of decoder k from codes x_k."""
+        decoder = params["decoder"][str(k)]
+        kernel = decoder.get("kernel", params["encoder"][str(k)]["kernel"].T)
+        return code @ kernel + decoder["bias"]
 
-def code(params: Params, k: int, x: jax.Array, activation: str) -> jax.Array:
-    """Layer k alone: [B, size of x_k] from [B, size of x_{k-1}]."""
-    return ACTIVATIONS[activation](affine(params["encoder"][str(k)], x))
+    def target_range(self, k: int) -> str:
+        """The range of x_{k-1}, the target of decoder k; inputs lie in [0, 1]."""
+        return "unit" if k == 1 else RANGES[self.activation]
 
+    def logits(self, params: Params, x: jax.Array) -> jax.Array:
+        """[B, classes] from x [B, inputs], before the softmax."""
+        top = self.encode(params, x)[-1]
+        return self.pre_activation(params, self.depth + 1, top)
 
-def logits(params: Params, x: jax.Array, activation: str) -> jax.Array:
-    """[B, classes] from x [B, inputs], before the softmax."""
-    return affine(layers(params)[-1], encode(params, x, activation)[-1])
+    def training_logits(
+        self, params: Params, x: jax.Array, valid: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        """`logits` in training; here the same.
+
+        Args:
+          params: see the module.
+          x: [B, inputs].
+          valid: bool[B], the rows that count in statistics of the mini-batch.
+          key: of the noise.
+        """
+        del valid, key
+        return self.logits(params, x)
+
+    def layer(self, params: Params, k: int) -> Params:
+        """The parameters of layer k; K + 1 is the classifier."""
+        classifies = k > self.depth
+        return params["classifier"] if classifies else params["encoder"][str(k)]
+
+    def pre_activation(self, params: Params, k: int, x: jax.Array) -> jax.Array:
+        """[B, size of x_k] of layer k, from x_{k-1}, before the activation."""
+        return affine(self.layer(params, k), x)
 
 
 def affine(layer: Params, x: jax.Array) -> jax.Array:
-    """[B, fan_out] pre-activations from x [B, fan_in], normalised if there is how."""
-    z = matmul(x, layer["kernel"])
-    if "variance" in layer:
-        z = (z - layer["mean"]) / jnp.sqrt(layer["variance"] + EPSILON)
-    z = z + layer["bias"]
-    return z * layer["gain"] if "gain" in layer else z
+    """[B, fan_out] from x [B, fan_in]."""
+    return matmul(x, layer["kernel"]) + layer["bias"]
 
 
-def dense(
-    key: jax.Array,
-    fan_in: int,
-    fan_out: int,
-    scale: float = 1.0,
-    dtype: jnp.dtype = jnp.float32,
-) -> Params:
+def dense(key: jax.Array, fan_in: int, fan_out: int, scale: float = 1.0) -> Params:
     """A layer: kernel from U(±scale sqrt(6 / (fan_in + fan_out))), bias 0."""
-    kernel = jax.nn.initializers.glorot_uniform()(key, (fan_in, fan_out), dtype)
-    return {"kernel": scale * kernel, "bias": jnp.zeros(fan_out, dtype)}
+    kernel = jax.nn.initializers.glorot_uniform()(key, (fan_in, fan_out))
+    return {"kernel": scale * kernel, "bias": jnp.zeros(fan_out)}

@@ -5,36 +5,42 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
-from mtl.tasks import corruption, losses, network
+from mtl.tasks import corruption, losses
+from mtl.tasks.network import Mlp
 
 
-def task(config: ConfigDict) -> Task:
+def task(config: ConfigDict, network: Mlp) -> Task:
     """J_r: the denoising costs of all layers, summed, over all examples."""
-    depth = range(1, len(config.model.hidden) + 1)
 
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        layers = network.encode(params, batch["image"], config.model.activation)
-        keys = jax.random.split(key, len(depth))
+        layers = network.encode(params, batch["image"])[:-1]
+        keys = jax.random.split(key, network.depth)
         costs = [
-            layer_cost(config, params, k, layers[k - 1], keys[k - 1]) for k in depth
+            layer_cost(config, network, params, k, below, keys[k - 1])
+            for k, below in enumerate(layers, start=1)
         ]
         return jnp.stack(costs).sum(axis=0)
 
     return Task("reconstruct", loss, params=("encoder", "decoder"))
 
 
-def layer_task(config: ConfigDict, k: int) -> Task:
+def layer_task(config: ConfigDict, network: Mlp, k: int) -> Task:
     """The denoising cost of layer k, which trains layer k alone."""
 
     def loss(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-        layers = network.encode(params, batch["image"], config.model.activation)
-        return layer_cost(config, params, k, layers[k - 1], key)
+        below = network.encode(params, batch["image"])[k - 1]
+        return layer_cost(config, network, params, k, below, key)
 
     return Task(f"reconstruct_{k}", loss, params=(f"encoder/{k}", f"decoder/{k}"))
 
 
 def layer_cost(
-    config: ConfigDict, params: Params, k: int, below: jax.Array, key: jax.Array
+    config: ConfigDict,
+    network: Mlp,
+    params: Params,
+    k: int,
+    below: jax.Array,
+    key: jax.Array,
 ) -> jax.Array:
     """[B]: corrupt x_{k-1} [B, D], code and decode it, compare with the clean one.
 
@@ -43,12 +49,10 @@ def layer_cost(
     below if `reconstruct.reaches_below`.
     """
     c = config.reconstruct
-    span = losses.span(k, config.model.activation)
     target = jax.lax.stop_gradient(below)
     given = corruption.corrupt(
         key, below if c.reaches_below else target, c.noise, c.level
     )
-    code = network.code(params, k, given, config.model.activation)
-    back = network.decode(params, k, code)
+    decoded = network.decode(params, k, network.code(params, k, given))
     loss = losses.RECONSTRUCTION[c.loss if k == 1 else c.hidden_loss]
-    return c.scale * loss(back, target, span)
+    return c.scale * loss(decoded, target, network.target_range(k))

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
-from mtl.tasks import batch_norm
+from mtl.tasks.network import Mlp
 
 
-def task(config: ConfigDict) -> Task:
+def task(config: ConfigDict, network: Mlp) -> Task:
     """The virtual adversarial cost of all examples, and their entropy if asked for."""
     c = config.vat
 
@@ -33,7 +33,7 @@ def task(config: ConfigDict) -> Task:
         x, valid = batch["image"], batch["valid"]
         start, noise = jax.random.split(key)
         # The same noise each time, so that only r changes the predictions.
-        logits = partial(batch_norm.logits, config.model, valid=valid, key=noise)
+        logits = partial(network.training_logits, valid=valid, key=noise)
         d = jax.random.normal(start, x.shape, x.dtype)
         fixed = jax.lax.stop_gradient(params)
         clean, r = adversarial(partial(logits, fixed), x, valid, d, c.iterations, c.xi)

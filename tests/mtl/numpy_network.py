@@ -29,10 +29,14 @@ def config(**fields):
     return c
 
 
+def network(c):
+    return experiment.build_network(c, (INPUTS,), CLASSES)
+
+
 def problem(c):
     """Random parameters, and a batch; its last two rows are not valid."""
     rng = np.random.default_rng(1)
-    start = flatten(experiment.init(c, jax.random.key(2), INPUTS, CLASSES))
+    start = flatten(network(c).init(jax.random.key(2)))
     params = {k: rng.normal(size=v.shape) for k, v in start.items()}
     x = rng.uniform(size=(ROWS, INPUTS))
     x[~VALID] = 100.0
@@ -41,7 +45,7 @@ def problem(c):
 
 
 def noises(key, level):
-    """The noise on the valid rows of each layer: `normed` folds k into the key."""
+    """The noise on the valid rows of each layer: `batch_norm` folds k into the key."""
     keys = [jax.random.fold_in(key, k) for k in range(len(HIDDEN) + 2)]
     sizes = [INPUTS, *HIDDEN, CLASSES]
     draws = [

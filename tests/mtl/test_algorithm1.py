@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from mtl import config as configs
-from mtl import methods
+from mtl import experiment, methods
 from mtl.engine import batches, engine
 from mtl.engine.engine import Engine
 from mtl.engine.task import flatten
-from mtl.tasks import corruption, network
+from mtl.tasks import corruption
 from tests.mtl import reference
 
 ROWS, INPUTS, CLASSES, BATCH, EPOCHS, RATE = 22, 6, 3, 5, 3, 0.3
@@ -34,11 +34,17 @@ def problem(c, labelled=4, dtype=np.float64):
     rng = np.random.default_rng(1)
     x = rng.uniform(size=(ROWS, INPUTS)).astype(dtype)
     y = np.where(np.arange(ROWS) < labelled, rng.integers(0, CLASSES, ROWS), -1)
-    m = c.model
-    params = network.init(
-        jax.random.key(2), INPUTS, m.hidden, CLASSES, m.activation, m.tied, dtype
-    )
+    params = network(c).init(jax.random.key(2))
     return {"image": jnp.asarray(x), "label": jnp.asarray(y)}, params
+
+
+def network(c):
+    return experiment.build_network(c, (INPUTS,), CLASSES)
+
+
+def build(c):
+    """The tasks and their loss weights."""
+    return methods.make_tasks(c, network(c)), methods.loss_weights(c)
 
 
 def epoch_key(epoch):
@@ -52,7 +58,7 @@ def order(key):
 
 def run(c, data, params, max_rows=(BATCH, BATCH)):
     """The parameters after all epochs, and the metrics of the last."""
-    tasks, weights = methods.build(c)
+    tasks, weights = build(c)
     e = engine.make_engine(tasks, batch_size=BATCH)
     if len(tasks) == len(max_rows):
         e = Engine(dataclasses.replace(e.spec, max_rows_per_batch=max_rows))
@@ -64,7 +70,7 @@ def run(c, data, params, max_rows=(BATCH, BATCH)):
 
 def run_naively(c, data, params):
     """Algorithm 1 by hand; only the draws of order and noise are the engine's."""
-    tasks, weights = methods.build(c)
+    tasks, weights = build(c)
     x, y = np.asarray(data["image"]), np.asarray(data["label"])
     p = {k: np.asarray(v) for k, v in flatten(params).items()}
     for t in range(c.epochs):
@@ -165,7 +171,7 @@ def test_compact_supervised_step_equals_the_masked_one(x64):
 def test_a_batch_without_labels_leaves_the_classifier(x64):
     c = small()
     data, params = problem(c, labelled=1)
-    tasks, _ = methods.build(c)
+    tasks, _ = build(c)
     e = engine.make_engine(tasks, batch_size=BATCH)
     start = e.init(params)
     # One batch: the rows 1 ... 5, which have no label.
@@ -180,13 +186,12 @@ def test_a_batch_without_labels_leaves_the_classifier(x64):
 
 def test_runs_in_one_vmap_equal_the_runs_one_by_one(x64):
     c = small()
-    tasks, weights = methods.build(c)
+    tasks, weights = build(c)
     e = engine.make_engine(tasks, batch_size=BATCH)
     keys = jax.random.split(jax.random.key(5), 3)
     data, _ = problem(c)
     labels = jnp.stack([jnp.roll(data["label"], i) for i in range(3)])
-    sizes = INPUTS, c.model.hidden, CLASSES
-    states = [e.init(network.init(k, *sizes, dtype=np.float64)) for k in keys]
+    states = [e.init(network(c).init(k)) for k in keys]
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *states)
     ws, rates = jnp.asarray(weights), jnp.array([0.1, 0.2, 0.3])
     axes = (0, {"image": None, "label": 0}, 0, 0, 0)
@@ -202,7 +207,7 @@ def test_runs_in_one_vmap_equal_the_runs_one_by_one(x64):
 
 def test_another_schedule_compiles_nothing():
     data, params = problem(small(), dtype=np.float32)
-    tasks, _ = methods.build(small())
+    tasks, _ = build(small())
     e = engine.make_engine(tasks, batch_size=BATCH)
     traces = []
 
@@ -212,8 +217,7 @@ def test_another_schedule_compiles_nothing():
 
     step, results = jax.jit(counted), []
     for method in methods.EVOLVING:
-        _, weights = methods.build(small(method))
-        row = jnp.asarray(weights[1], jnp.float32)
+        row = jnp.asarray(methods.loss_weights(small(method))[1], jnp.float32)
         state, _ = step(e.init(params), data, row, RATE, epoch_key(0))
         results.append(state.params["encoder"]["1"]["kernel"])
     assert len(traces) == 1
@@ -223,7 +227,7 @@ def test_another_schedule_compiles_nothing():
 def test_one_layer_pretraining_is_stairs():
     """Greedy layer-wise pre-training of a single layer has the weights of stairs."""
     tables = [
-        methods.build(small(m, **{"model.hidden": (5,)}))[1]
+        methods.loss_weights(small(m, **{"model.hidden": (5,)}))
         for m in ("pretraining", "stairs")
     ]
     np.testing.assert_array_equal(*tables)
@@ -231,7 +235,7 @@ def test_one_layer_pretraining_is_stairs():
 
 def test_pretraining_moves_one_layer_at_a_time():
     c = small("pretraining")
-    tasks, weights = methods.build(c)
+    tasks, weights = build(c)
     assert [t.name for t in tasks] == ["reconstruct_1", "reconstruct_2", "classify"]
     np.testing.assert_array_equal(weights, np.eye(3))
     data, params = problem(c, dtype=np.float32)

@@ -4,9 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from mtl import methods
 from mtl.engine.task import flatten
-from tests.mtl.test_algorithm1 import RATE, epoch_key, order, problem, run, small
+from tests.mtl.test_algorithm1 import RATE, build, epoch_key, order, problem, run, small
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -21,8 +20,8 @@ def costs(p, depth, x, y, act):
     for k in range(1, depth + 1):
         code = forward(p, k, h, act)
         z = code @ p[f"decoder/{k}/kernel"] + p[f"decoder/{k}/bias"]
-        back = torch.sigmoid(z) if k == 1 else z
-        reconstruct = reconstruct + ((back - h.detach()) ** 2).sum(1).mean()
+        decoded = torch.sigmoid(z) if k == 1 else z
+        reconstruct = reconstruct + ((decoded - h.detach()) ** 2).sum(1).mean()
         h = code
     logits = h @ p["classifier/kernel"] + p["classifier/bias"]
     known = y >= 0
@@ -45,7 +44,7 @@ def test_a_deep_relu_network_equals_pytorch(x64):
     p = {k: torch.tensor(np.array(v)) for k, v in flatten(params).items()}
     x, y = (torch.tensor(np.array(data[k])).to(t) for k, t in
             (("image", torch.float64), ("label", torch.int64)))  # fmt: skip
-    tasks, weights = methods.build(c)
+    tasks, weights = build(c)
     for t in range(c.epochs):
         key = jax.random.split(epoch_key(t))[0]
         for batch in map(torch.tensor, order(key)):

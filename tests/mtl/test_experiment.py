@@ -9,6 +9,7 @@ from mtl import experiment
 from mtl.data import datasets
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
+from mtl.tasks.network import Mlp
 
 
 def smoke(**fields):
@@ -97,7 +98,7 @@ def test_errors_and_losses_of_each_set_are_means_over_its_images():
         "valid": Images(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([0, 0, 0, 1])),
         "test": Images(np.array([[5.0], [6.0]]), np.array([1, 0])),
     }
-    row = experiment.make_evaluate(sets, "relu")(params)
+    row = experiment.make_evaluate(Mlp(1, (1,), 2, "relu"), sets)(params)
     wrong = np.log(1 + np.exp([4.0, 5.0]))
     right = np.log(1 + np.exp([-1.0, -2, -3, -6]))
     assert row["valid/error"] == 0.25
@@ -108,7 +109,8 @@ def test_errors_and_losses_of_each_set_are_means_over_its_images():
 
 def test_validation_and_test_images_are_told_apart(dataset):
     training = experiment.make_training(smoke(), dataset)
-    alone = experiment.make_evaluate({"test": dataset.test}, "tanh")
+    network = experiment.build_network(smoke(), dataset.shape, dataset.classes)
+    alone = experiment.make_evaluate(network, {"test": dataset.test})
     row = training.evaluate(training.params)
     assert row["test/loss"] == alone(training.params)["test/loss"]
     assert row["valid/loss"] != row["test/loss"]

@@ -186,7 +186,8 @@ def test_figures_suit_method_and_data(tmp_path, changes, shape, test, names):
     with logs.Log(tmp_path, 0, 2) as log:
         log.write({"epoch": 1, **row})
         log.write({"epoch": 2, **row})
-    figures.draw(tmp_path, c, dataset, plan.params)
+    network = experiment.build_network(c, dataset.shape, dataset.classes)
+    figures.draw(tmp_path, c, dataset, network, plan, plan.params)
     assert {p.stem for p in tmp_path.glob("*.png")} == names
     for name in names:
         assert_drawn(tmp_path / f"{name}.png")

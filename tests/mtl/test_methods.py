@@ -14,6 +14,7 @@ from tests.mtl import reference
 from tests.mtl.engine.test_adaptive_formulas import Adam
 from tests.mtl.test_algorithm1 import (
     BATCH,
+    build,
     naive_classify,
     naive_reconstruct,
     problem,
@@ -77,7 +78,7 @@ def test_gradnorm_gets_the_gradients_for_the_last_shared_layer(x64, hidden):
         weights=lambda norms, batch: jnp.ones(2),
         step=lambda norms, batch: batch.norm,
     )
-    e = engine.make_engine(methods.build(c)[0], batch_size=BATCH, weighting=spy)
+    e = engine.make_engine(build(c)[0], batch_size=BATCH, weighting=spy)
     key = jax.random.key(3)
     state, _ = e.epoch(e.init(params), data, jnp.ones(2), 0.3, key)
     expected = [
@@ -200,9 +201,9 @@ def test_famo_has_rate_and_decay_of_the_config(x64):
 
 def test_the_config_gives_cutoff_constant_weight_and_draws():
     c = small("exponential", **{"schedule.sigma": 1.0, "schedule.cutoff": 0.2})
-    table = methods.build(c)[1]
+    table = methods.loss_weights(c)
     np.testing.assert_allclose(table[:, 0], [1, np.exp(-1), 0], 1e-12)
     c = small("constant", **{"schedule.weight": 0.3, "classify.draws": 7})
-    tasks, table = methods.build(c)
+    tasks, table = build(c)
     np.testing.assert_allclose(table, [[0.3, 0.7]] * 3, 1e-12)
     assert [t.draws for t in tasks] == [0, 7]

@@ -75,4 +75,4 @@ def train_to_the_end(workdir: str, epochs: int) -> None:
     """What the killed process runs; leaves the final arrays in final.npz."""
     sys.stdout = open(f"{workdir}/out.txt", "a")  # noqa: SIM115
     result = fit(training(epochs), Path(workdir))
-    np.savez(f"{workdir}/final.npz", **arrays(result.state), **flatten(result.best))
+    np.savez(f"{workdir}/final.npz", **arrays(result.state), **flatten(result.params))

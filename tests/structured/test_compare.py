@@ -1,6 +1,7 @@
 import csv
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
@@ -86,6 +87,7 @@ def test_finished_runs_are_read_and_not_trained_again(done, monkeypatch):
         for a, b in zip(group.runs, again[name].runs, strict=True):
             np.testing.assert_array_equal(a.predicted, b.predicted)
             assert a.summary == b.summary
+            jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
         assert group.logs == again[name].logs
 
 

@@ -2,17 +2,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from mtl.engine.task import flatten
-from structured import autoencoder, network
 from structured import config as configs
+from structured import experiment
+from structured.autoencoder import ConvAutoEncoder
 from tests.structured import reference
 from tests.structured.reference import Side
 
 PARTS = {"encoder_in", "decoder_in", "link", "encoder_out", "decoder_out"}
 SHAPE, OUTPUTS = (8, 4), 6
-# (owner of a tied auto-encoder's kernels, other half); M uses the owner.
-OWNERS = {"in": ("encoder_in", "decoder_in"), "out": ("decoder_out", "encoder_out")}
+# (half that has the kernels of a tied auto-encoder, other half); M uses the first.
+HALVES = {"in": ("encoder_in", "decoder_in"), "out": ("decoder_out", "encoder_out")}
 
 
 def model(encoder="mlp", **fields):
@@ -38,8 +40,8 @@ def initial(net, seed=0):
     return jax.jit(net.init)(jax.random.key(seed))
 
 
-def make(c):
-    return network.make(c, SHAPE, OUTPUTS)
+def make(c, shape=SHAPE, outputs=OUTPUTS):
+    return experiment.build_network(ConfigDict({"model": c}), shape, outputs)
 
 
 def examples(rows=3):
@@ -75,7 +77,7 @@ def test_shapes_of_the_parts(encoder, code, tied):
 
 
 def test_the_papers_network():
-    net = network.make(configs.default().model, (50, 50), 136)
+    net = make(configs.default().model, (50, 50), 136)
     params = jax.eval_shape(net.init, jax.random.key(0))
     assert {k: v.shape for k, v in flatten(params).items() if "kernel" in k} == {
         "encoder_in/1/kernel": (2500, 1025),
@@ -126,7 +128,7 @@ def test_the_parts_equal_the_reference(x64, encoder, tied, units):
 def test_a_reconstruction_has_the_shape_of_x():
     """One row of x has one dimension or three."""
     for shape in ((10,), (2, 3, 2)):
-        net = network.make(model(), shape, OUTPUTS)
+        net = make(model(), shape, OUTPUTS)
 
         def back(key, x, net=net):
             params = net.init(key)
@@ -140,13 +142,13 @@ def test_a_reconstruction_has_the_shape_of_x():
 
 
 @pytest.mark.parametrize("encoder", ["mlp", "cnn"])
-@pytest.mark.parametrize("side", OWNERS)
+@pytest.mark.parametrize("side", HALVES)
 def test_only_the_half_in_the_main_network_has_matrices(encoder, side):
     c = untied(encoder)
     c[f"tied_{side}put"] = True
     params = flatten(jax.eval_shape(make(c).init, jax.random.key(0)))
     free = flatten(jax.eval_shape(make(untied(encoder)).init, jax.random.key(0)))
-    other = OWNERS[side][1]
+    other = HALVES[side][1]
     assert len([k for k in free if k.startswith(other) and "kernel" in k]) == 2
     lost = {f"{other}/1/kernel", f"{other}/2/kernel"}
     assert free.keys() - params.keys() == lost
@@ -156,7 +158,7 @@ def test_only_the_half_in_the_main_network_has_matrices(encoder, side):
 
 
 @pytest.mark.parametrize("encoder", ["mlp", "cnn"])
-@pytest.mark.parametrize("side", OWNERS)
+@pytest.mark.parametrize("side", HALVES)
 @pytest.mark.parametrize("layer", ["1", "2"])
 def test_a_change_of_the_shared_matrix_changes_both_halves(encoder, side, layer):
     net = make(model(encoder))
@@ -165,7 +167,7 @@ def test_a_change_of_the_shared_matrix_changes_both_halves(encoder, side, layer)
     encode, decode = getattr(net, f"encoder_{side}"), getattr(net, f"decoder_{side}")
     code = encode(params, rows)
     changed = jax.tree.map(lambda a: a, params)
-    changed[OWNERS[side][0]][layer]["kernel"] += 0.1
+    changed[HALVES[side][0]][layer]["kernel"] += 0.1
     assert np.abs(encode(changed, rows) - code).max() > 1e-3
     assert np.abs(decode(changed, code) - decode(params, code)).max() > 1e-3
 
@@ -173,8 +175,8 @@ def test_a_change_of_the_shared_matrix_changes_both_halves(encoder, side, layer)
 def separated(params, encoder):
     """Returns untied parameters of the same functions."""
     params = jax.tree.map(lambda a: a, params)
-    for side, (owner, other) in OWNERS.items():
-        for k, layer in params[owner].items():
+    for side, (half, other) in HALVES.items():
+        for k, layer in params[half].items():
             dense = side == "out" or encoder == "mlp"
             kernel = layer["kernel"].T if dense else layer["kernel"]
             params[other][k]["kernel"] = kernel
@@ -198,15 +200,15 @@ def test_tied_gradients_are_the_sum_of_both_halves(x64, encoder):
         for p, net in zip((tied, free), nets, strict=True)
     )
     np.testing.assert_allclose(ours[0], theirs[0], 1e-12)
-    for side, (owner, other) in OWNERS.items():
+    for side, (half, other) in HALVES.items():
         for k in ("1", "2"):
-            one, two = theirs[1][owner][k]["kernel"], theirs[1][other][k]["kernel"]
+            one, two = theirs[1][half][k]["kernel"], theirs[1][other][k]["kernel"]
             two = two.T if side == "out" or encoder == "mlp" else two
             assert min(np.abs(one).max(), np.abs(two).max()) > 1e-3
-            tied_gradient = ours[1][owner][k]["kernel"]
+            tied_gradient = ours[1][half][k]["kernel"]
             np.testing.assert_allclose(tied_gradient, one + two, 1e-10, 1e-12)
-            for half in (owner, other):
-                biases = [g[1][half][k]["bias"] for g in (ours, theirs)]
+            for name in (half, other):
+                biases = [g[1][name][k]["bias"] for g in (ours, theirs)]
                 np.testing.assert_allclose(*biases, 1e-10, 1e-12)
 
 
@@ -228,7 +230,7 @@ def glorot(below, above, scale):
 
 def test_dense_ranges():
     c = untied(input=(60, 50), link=(40, 45), output=(30, 35))
-    params = initial(network.make(c, (5, 8), 64))
+    params = initial(make(c, (5, 8), 64))
     kernels = {k: v for k, v in flatten(params).items() if k.endswith("kernel")}
     expected_values = {
         # The factor is 4 for sigmoid units; the codes of y are tanh units.
@@ -254,7 +256,7 @@ def test_dense_ranges():
 def test_ranges_for_other_activations():
     c = untied(input=(60,), link=(), output=(40,), x_activation="linear")
     c.input_activation, c.output_activation, c.y_activation = "relu", "tanh", "sigmoid"
-    params = initial(network.make(c, (50,), 64))
+    params = initial(make(c, (50,), 64))
     expected_values = {
         "encoder_in": (50, 60, 2**0.5),
         "decoder_in": (60, 50, 1),
@@ -269,7 +271,7 @@ def test_ranges_for_other_activations():
 def test_convolutions_start_in_the_range_of_their_activations():
     """sqrt(3 / fan-in), times sqrt(2) for relu (He) and 4 for sigmoid."""
     c = untied("cnn", channels=(32, 16), strides=(2, 1), input_activation="relu")
-    params = initial(network.make(c, SHAPE, 2))
+    params = initial(make(c, SHAPE, 2))
     expected_values = {
         "encoder_in/1": ((9, 32), (6 / 9) ** 0.5),
         "encoder_in/2": ((9 * 32, 16), (6 / (9 * 32)) ** 0.5),
@@ -304,7 +306,7 @@ def test_a_seed_gives_the_same_matrices_tied_or_not(encoder):
 
 def test_no_two_matrices_start_alike():
     c = untied(input=(5, 5, 5), link=(5, 5), output=(5, 5))
-    params = flatten(initial(network.make(c, (5,), 5)))
+    params = flatten(initial(make(c, (5,), 5)))
     kernels = [v for k, v in params.items() if k.endswith("kernel")]
     bare = [np.asarray(k / np.abs(k).max()).ravel() for k in kernels]
     assert len(bare) == 13
@@ -312,17 +314,17 @@ def test_no_two_matrices_start_alike():
     assert shared.max() < 0.9
 
 
-@pytest.mark.parametrize("owner", [None, "encoder", "decoder"])
-def test_convolutional_auto_encoders_with_each_kernel_owner(owner):
-    made = autoencoder.make_conv((8, 4), (3, 5), (2, 2), "relu", "sigmoid", owner)
-    encoder, decoder = initial(made)
+@pytest.mark.parametrize("kernel_half", [None, "encoder", "decoder"])
+def test_convolutional_auto_encoders_with_kernels_in_each_half(kernel_half):
+    made = ConvAutoEncoder((8, 4), "relu", "sigmoid", kernel_half, (3, 5), (2, 2))
+    params = initial(made)
     assert made.code_size == 2 * 1 * 5
-    for name, half in (("encoder", encoder), ("decoder", decoder)):
+    for name, half in params.items():
         has = {"kernel" in layer for layer in half.values()}
-        assert has == {owner in (None, name)}
+        assert has == {kernel_half in (None, name)}
     x = jnp.asarray(np.random.default_rng(5).normal(size=(2, 8, 4)))
-    code = made.encode(encoder, decoder, x)
+    code = made.encode(params, x)
     assert code.shape == (2, made.code_size)
-    back = made.decode(encoder, decoder, code)
+    back = made.decode(params, code)
     assert back.shape == x.shape
     assert 0 < float(back.min()) < float(back.max()) < 1

@@ -7,7 +7,7 @@ from configs.structured import digits
 from mtl.engine.task import flatten
 from mtl.host.errors import ConfigError
 from structured import config as configs
-from structured import data, experiment, network, tasks
+from structured import data, experiment, tasks
 
 SHAPE, OUTPUTS, BATCH = (2, 3), 4, 5
 
@@ -29,7 +29,7 @@ def batch(valid=BATCH):
 
 
 def setup(c, augment=None):
-    net = network.make(c.model, SHAPE, OUTPUTS)
+    net = experiment.build_network(c, SHAPE, OUTPUTS)
     return tasks.make_tasks(c, net, augment), net.init(jax.random.key(0))
 
 

@@ -31,28 +31,28 @@ def deconv(
 
     It is the gradient of <conv(x, kernel), y> with respect to x.
     """
-    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     first = len(kernel) - 1 - padding
-    last = [first + over for over in _over(size, kernel, stride, padding)]
+    last = [first + rest for rest in _unused(size, kernel, stride, padding)]
     sides = (first, last[0]), (first, last[1])
-    return _plain(y, turned, sides, apart=stride)
+    return _plain(y, flipped, sides, input_dilation=stride)
 
 
-def _kernel(
+def _kernel_gradient(
     x: jax.Array, y: jax.Array, kernel: jax.Array, stride: int, padding: int
 ) -> jax.Array:
     """[k, k, C, F]: the gradient of <conv(x, kernel), y> with respect to the kernel.
 
     Examples take the place of channels, and channels that of examples.
     """
-    over = _over((x.shape[1], x.shape[2]), kernel, stride, padding)
-    sides = (padding, padding - over[0]), (padding, padding - over[1])
+    rest = _unused((x.shape[1], x.shape[2]), kernel, stride, padding)
+    sides = (padding, padding - rest[0]), (padding, padding - rest[1])
     x, y = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
-    return _plain(x, y, sides, taps_apart=stride).transpose(1, 2, 0, 3)
+    return _plain(x, y, sides, kernel_dilation=stride).transpose(1, 2, 0, 3)
 
 
-def _over(size: Sides, kernel: jax.Array, stride: int, padding: int) -> Sides:
-    """Rows and columns, of those with the padding, that no output reaches."""
+def _unused(size: Sides, kernel: jax.Array, stride: int, padding: int) -> Sides:
+    """Numbers of rows and columns of the padded image that no output uses."""
     h, w = ((n + 2 * padding - len(kernel)) % stride for n in size)
     return h, w
 
@@ -62,31 +62,31 @@ def _plain(
     kernel: jax.Array,
     padding: tuple[Sides, Sides],
     stride: int = 1,
-    apart: int = 1,
-    taps_apart: int = 1,
+    input_dilation: int = 1,
+    kernel_dilation: int = 1,
 ) -> jax.Array:
-    """XLA's; pixels or taps may be some steps `apart`, with zeros between."""
+    """XLA's convolution; a dilation puts zeros between the entries."""
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(stride, stride),
         padding=padding,
-        lhs_dilation=(apart, apart),
-        rhs_dilation=(taps_apart, taps_apart),
+        lhs_dilation=(input_dilation, input_dilation),
+        rhs_dilation=(kernel_dilation, kernel_dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
-def _conv_back(
+def _conv_backward(
     stride: int, padding: int, kept: tuple[jax.Array, jax.Array], dy: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
     size = x.shape[1], x.shape[2]
-    back = deconv(dy, kernel, stride, padding, size)
-    return back, _kernel(x, dy, kernel, stride, padding)
+    dx = deconv(dy, kernel, stride, padding, size)
+    return dx, _kernel_gradient(x, dy, kernel, stride, padding)
 
 
-def _deconv_back(
+def _deconv_backward(
     stride: int,
     padding: int,
     size: Sides,
@@ -95,18 +95,18 @@ def _deconv_back(
 ) -> tuple[jax.Array, jax.Array]:
     del size  # That of dx.
     y, kernel = kept
-    back = conv(dx, kernel, stride, padding)
-    return back, _kernel(dx, y, kernel, stride, padding)
+    dy = conv(dx, kernel, stride, padding)
+    return dy, _kernel_gradient(dx, y, kernel, stride, padding)
 
 
 conv.defvjp(
     lambda x, kernel, stride, padding: (conv(x, kernel, stride, padding), (x, kernel)),
-    _conv_back,
+    _conv_backward,
 )
 deconv.defvjp(
     lambda y, kernel, stride, padding, size: (
         deconv(y, kernel, stride, padding, size),
         (y, kernel),
     ),
-    _deconv_back,
+    _deconv_backward,
 )

@@ -1,18 +1,18 @@
-"""Products with weights, for mini-batches of ten, where moving the weights is the work.
+"""Products with kernels, for mini-batches so small that reading a kernel costs most.
 
-The gradient of the weights is a matrix product over the batch. Written as a sum of
+The gradient of a kernel is a matrix product over the batch. Written as a sum of
 outer products, one an example, it is no array of its own: XLA makes it where the
 optimizer's update needs it, element by element, and it is never written and read again.
 """
 
 import jax
 
-FEW = 16  # More examples are better off with a matrix product.
+MAX_ROWS = 16  # With more examples, a matrix product is faster.
 
 
 def matmul(x: jax.Array, w: jax.Array, transposed: bool = False) -> jax.Array:
     """[B, n] from x [B, m] and w [m, n], or [n, m] if transposed."""
-    return _few(transposed, x, w) if len(x) <= FEW else _plain(transposed, x, w)
+    return _few(transposed, x, w) if len(x) <= MAX_ROWS else _plain(transposed, x, w)
 
 
 def _plain(transposed: bool, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -22,13 +22,13 @@ def _plain(transposed: bool, x: jax.Array, w: jax.Array) -> jax.Array:
 _few = jax.custom_vjp(_plain, nondiff_argnums=(0,))
 
 
-def _forth(
+def _forward(
     transposed: bool, x: jax.Array, w: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _plain(transposed, x, w), (x, w)
 
 
-def _back(
+def _backward(
     transposed: bool, kept: tuple[jax.Array, jax.Array], d: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, w = kept
@@ -37,4 +37,4 @@ def _back(
     return _plain(not transposed, d, w), sum(outer[1:], outer[0])
 
 
-_few.defvjp(_forth, _back)
+_few.defvjp(_forward, _backward)

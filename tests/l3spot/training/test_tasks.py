@@ -69,7 +69,7 @@ def test_scans_without_a_label_reconstruct(bars, tmp_path):
         "data.labelled": 4, "data.unlabelled": 12, "data.strips": 12, "epochs": 3,
         "reconstruct.schedule": "constant", "reconstruct.value": 0.25,
     })  # fmt: skip
-    summary = experiment.train_and_evaluate(c, tmp_path / "run")
+    summary = experiment.train_and_evaluate(c, tmp_path / "run").summary
     assert (summary["labelled"], summary["pictures"]["train"]) == (12, 24)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
@@ -94,11 +94,11 @@ def test_the_loss_weights_follow_the_schedule():
 
 
 def test_the_decoder_tiles_patches():
-    net = network.CNN4
-    params = tasks.init_decoder(jax.random.key(0), net)
+    decoder = tasks.make_decoder(network.CNN4)
+    params = decoder.init(jax.random.key(0))
     params["kernel"] = jnp.zeros_like(params["kernel"])
     params["bias"] = jnp.arange(256.0)
-    output = tasks.decode(net, params, jnp.zeros((1, 2, 3, 96)))[0]
+    output = decoder.decode(params, jnp.zeros((1, 2, 3, 96)))[0]
     patch = np.arange(256.0).reshape(16, 16)
     np.testing.assert_array_equal(output, np.tile(patch, (2, 3)))
 

@@ -183,15 +183,18 @@ def test_a_run_learns_and_writes_a_model(bars, tmp_path):
         dict.fromkeys(("shading", "side_cut_share", "object_share", "streak_hu"), 0.0)
     )
     c.augmentation.box_px = 0
-    summary = experiment.train_and_evaluate(c, tmp_path / "run")
+    run = experiment.train_and_evaluate(c, tmp_path / "run")
+    summary = run.summary
     assert summary["valid"]["mean_mm"] < 15  # Bars lie anywhere in 700 mm.
     made = model.load(tmp_path / "run" / "model.safetensors")
     assert "phantoms" in made.about
     assert summary["valid"]["compared"] > 5
     # A finished run is read.
-    assert experiment.train_and_evaluate(c, tmp_path / "run") == json.loads(
-        (tmp_path / "run" / "summary.json").read_text()
-    )
+    again = experiment.train_and_evaluate(c, tmp_path / "run")
+    stored = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert again.summary == summary == stored
+    jax.tree.map(np.testing.assert_array_equal, again.params, run.params)
+    assert again.model.calibration == run.model.calibration
 
 
 def test_confidence_is_that_of_the_evidence():

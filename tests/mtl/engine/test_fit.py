@@ -40,7 +40,7 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path):
         fit.fit(tiny.training(evaluate=stop_at_seven), tmp_path / "parts")
     parts = fit.fit(tiny.training(), tmp_path / "parts")
     assert_same_bits(tiny.arrays(parts.state), tiny.arrays(whole.state))
-    assert_same_bits(tiny.arrays(parts.best), tiny.arrays(whole.best))
+    assert_same_bits(tiny.arrays(parts.params), tiny.arrays(whole.params))
     rows = [
         [{k: v for k, v in row.items() if k != "seconds"} for row in logs.read_rows(w)]
         for w in (tmp_path / "whole", tmp_path / "parts")
@@ -134,7 +134,7 @@ def test_the_best_epoch_is_kept(tmp_path):
     three = fit.fit(tiny.training(epochs=3), tmp_path / "three")
     worse = tiny.training(evaluate=tiny.evaluations([3.0, 2.0, 1.0, *range(4, 99)]))
     result = fit.fit(worse, tmp_path / "long")
-    assert_same_bits(tiny.arrays(result.best), tiny.arrays(three.state.params))
+    assert_same_bits(tiny.arrays(result.params), tiny.arrays(three.state.params))
 
 
 def test_of_equal_epochs_the_first_is_the_best(tmp_path):
@@ -195,7 +195,7 @@ def test_the_summary_evaluates_the_best_and_the_last_parameters(tmp_path):
     t = tiny.training(epochs=4, finalize_params=finalize, evaluate=evaluate)
     t = dataclasses.replace(t, params=t.params | {"mark": jnp.float32(0)})
     result = fit.fit(t, tmp_path)
-    assert result.best["mark"] == 2
+    assert result.params["mark"] == 2
     assert result.summary["best"]["valid/mse"] == 0
     assert result.summary["last"]["valid/mse"] == 3  # `finalize` marks it 5.
 

@@ -44,7 +44,9 @@ def test_each_report_of_a_sweep_is_an_evaluation_of_its_parameters(folder, image
     with np.load(folder / "sweep.npz") as stored:
         found = traverse_util.unflatten_dict(dict(stored), sep="/")
     held = {"valid": images.validation, "test": images.test}
-    evaluate = experiment.make_evaluate(held, two_devices.config().model.activation)
+    c = two_devices.config()
+    network = experiment.build_network(c, images.shape, images.classes)
+    evaluate = experiment.make_evaluate(network, held)
     assert found.keys() == {"10", "20"}
     for epoch, seed in product(found, range(2)):
         params = jax.tree.map(lambda x: x[seed], found[epoch]["params"])  # noqa: B023

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mtl.engine.task import unflatten
-from mtl.tasks import batch_norm, classify, network
+from mtl.tasks import batch_norm, classify
 from tests.mtl import numpy_network
-from tests.mtl.numpy_network import KEY, ROWS, VALID
+from tests.mtl.numpy_network import KEY, ROWS, VALID, network
 
 
 def test_moments_are_those_of_the_valid_rows(x64):
@@ -48,7 +48,7 @@ def test_the_classification_loss_equals_numpy(x64, level):
         logits, _, _ = numpy_network.encode(p, x, numpy_network.noises(KEY, level))
         return -np.log(numpy_network.softmax(logits)[np.arange(7), label])
 
-    numpy_network.assert_same(classify.task(c), c, costs)
+    numpy_network.assert_same(classify.task(c, network(c)), c, costs)
 
 
 def test_settled_statistics_are_those_of_all_rows(x64):
@@ -57,11 +57,11 @@ def test_settled_statistics_are_those_of_all_rows(x64):
     x = batch["image"] / 100
     quiet = [0.0] * 4
     logits, _, moments = numpy_network.encode(params, x, quiet)
-    settled = batch_norm.set_batch_stats(unflatten(params), jnp.asarray(x), "relu")
+    settled = network(c).set_batch_stats(unflatten(params), jnp.asarray(x))
     for k, (mean, variance) in enumerate(moments, start=1):
         found = settled["statistics"][str(k)]
         np.testing.assert_allclose(found["mean"], mean, 1e-9, 1e-12)
         np.testing.assert_allclose(found["variance"], variance, 1e-9)
     # One image alone then gets the logits that it had among the others.
-    alone = network.logits(settled, jnp.asarray(x[:1]), "relu")
+    alone = network(c).logits(settled, jnp.asarray(x[:1]))
     np.testing.assert_allclose(alone, logits[:1], 1e-9)

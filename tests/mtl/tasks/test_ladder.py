@@ -4,10 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from mtl import methods
 from mtl.tasks import ladder
 from tests.mtl import numpy_network
-from tests.mtl.numpy_network import KEY
+from tests.mtl.numpy_network import KEY, network
 from tests.mtl.reference import sigmoid
 
 
@@ -33,11 +32,11 @@ def denoising_costs(p, x, weights):
         u = estimate if k == 3 else estimate @ p[f"decoder/{k}/kernel"]
         u, _, _ = numpy_network.standard(u)
         estimate = combined(p[f"decoder/{k}/combinator"], noisy[k], u)
-        back = estimate
+        scaled = estimate
         if k > 0:
             mean, variance = moments[k - 1]
-            back = (estimate - mean) / (variance + numpy_network.EPSILON) ** 0.5
-        total = total + weights[k] * ((back - clean[k]) ** 2).mean(1)
+            scaled = (estimate - mean) / (variance + numpy_network.EPSILON) ** 0.5
+        total = total + weights[k] * ((scaled - clean[k]) ** 2).mean(1)
     return total
 
 
@@ -52,14 +51,14 @@ def denoising_costs(p, x, weights):
 def test_denoising_costs_and_gradients_equal_numpy(x64, name, costs, weights):
     c = numpy_network.config(unsupervised=name, gamma__cost=0.7)
     c.ladder.costs = costs
-    task = methods.build(c)[0][0]
+    task = ladder.task(c, network(c))
     assert task.name == name
     numpy_network.assert_same(task, c, lambda p, x: denoising_costs(p, x, weights))
 
 
 def test_the_decoder_starts_with_slopes_of_1_inside_its_sigmoids():
     c = numpy_network.config(ladder__costs=(0.0, 1.0))
-    decoder = ladder.init(c, jax.random.key(0), 6, 3)
+    decoder = network(c).init(jax.random.key(0))["decoder"]
     shapes = jax.tree.map(np.shape, decoder)
     assert shapes == {
         "1": {"combinator": (10, 5), "kernel": (4, 5)},

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl.tasks import corruption, losses, network
+from mtl.tasks import corruption, losses
+from mtl.tasks.network import Mlp
 
 SHAPE = (500, 203)
 
@@ -84,29 +85,33 @@ def test_cross_entropy_of_a_symmetric_target_is_least_at_the_target():
     np.testing.assert_allclose(slope, 0, atol=1e-6)
 
 
-@pytest.mark.parametrize("span", ["unit", "symmetric", "positive"])
-def test_squared_error_is_summed_over_dimensions(span):
+@pytest.mark.parametrize("value_range", ["unit", "symmetric", "positive"])
+def test_squared_error_is_summed_over_dimensions(value_range):
     z = jnp.array([[0.3, -0.7, 2.0]])
-    target = losses.OUTPUTS[span](z) + 0.5
-    np.testing.assert_allclose(losses.squared_error(z, target, span), 0.75, rtol=1e-6)
+    target = losses.OUTPUTS[value_range](z) + 0.5
+    np.testing.assert_allclose(
+        losses.squared_error(z, target, value_range), 0.75, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
-    ("span", "expected"),
+    ("value_range", "expected"),
     [
         ("unit", (1 / (1 + np.exp(0.7)) - 0.2) ** 2),
         ("symmetric", (np.tanh(-0.7) - 0.2) ** 2),
         ("positive", (-0.7 - 0.2) ** 2),
     ],
 )
-def test_squared_error_of_one_number(span, expected):
+def test_squared_error_of_one_number(value_range, expected):
     z, target = jnp.array([[-0.7]]), jnp.array([[0.2]])
-    np.testing.assert_allclose(losses.squared_error(z, target, span), expected, 1e-6)
+    np.testing.assert_allclose(
+        losses.squared_error(z, target, value_range), expected, 1e-6
+    )
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_initial_weights_have_the_stated_range(activation):
-    params = network.init(jax.random.key(0), 300, (200, 100), 10, activation)
+    params = Mlp(300, (200, 100), 10, activation).init(jax.random.key(0))
     scale = 4 if activation == "sigmoid" else 1
     for k, (fan_in, fan_out) in {"1": (300, 200), "2": (200, 100)}.items():
         kernel = np.asarray(params["encoder"][k]["kernel"])
@@ -114,7 +119,7 @@ def test_initial_weights_have_the_stated_range(activation):
         assert 0.99 * bound < np.abs(kernel).max() <= bound
         assert abs(kernel.std() - bound / np.sqrt(3)) < 0.01 * bound
         assert not params["encoder"][k]["bias"].any()
-    free = network.init(jax.random.key(0), 300, (200,), 10, activation, tied=False)
+    free = Mlp(300, (200,), 10, activation, tied=False).init(jax.random.key(0))
     bound = scale * np.sqrt(6 / 500)
     assert 0.99 * bound < np.abs(free["decoder"]["1"]["kernel"]).max() <= bound
     # The classifier's range is the plain one, also with sigmoid units.
@@ -123,7 +128,7 @@ def test_initial_weights_have_the_stated_range(activation):
 
 
 def test_no_two_matrices_start_from_the_same_draw():
-    params = network.init(jax.random.key(0), 6, (6, 6), 6, tied=False)
+    params = Mlp(6, (6, 6), 6, tied=False).init(jax.random.key(0))
     found = [params["classifier"], *params["encoder"].values()]
     found += params["decoder"].values()
     values = [tuple(np.asarray(layer["kernel"]).ravel()) for layer in found]
@@ -131,8 +136,8 @@ def test_no_two_matrices_start_from_the_same_draw():
 
 
 def test_tied_and_untied_networks_start_alike():
-    tied = network.init(jax.random.key(0), 20, (8, 5), 3, tied=True)
-    free = network.init(jax.random.key(0), 20, (8, 5), 3, tied=False)
+    tied = Mlp(20, (8, 5), 3, tied=True).init(jax.random.key(0))
+    free = Mlp(20, (8, 5), 3, tied=False).init(jax.random.key(0))
     for part in ("encoder", "classifier"):
         jax.tree.map(np.testing.assert_array_equal, tied[part], free[part])
     assert set(tied["decoder"]["2"]) == {"bias"}
@@ -140,7 +145,8 @@ def test_tied_and_untied_networks_start_alike():
 
 
 def test_a_tied_decoder_shares_the_matrix_of_its_layer():
-    params = network.init(jax.random.key(0), 20, (8,), 3, tied=True)
+    network = Mlp(20, (8,), 3, tied=True)
+    params = network.init(jax.random.key(0))
     h = jax.random.normal(jax.random.key(1), (4, 8))
     kernel = np.asarray(params["encoder"]["1"]["kernel"])
     np.testing.assert_allclose(network.decode(params, 1, h), h @ kernel.T, 1e-5, 1e-6)
@@ -149,7 +155,8 @@ def test_a_tied_decoder_shares_the_matrix_of_its_layer():
 
 
 def test_encode_returns_every_layer():
-    params = network.init(jax.random.key(0), 20, (8, 5), 3)
+    network = Mlp(20, (8, 5), 3)
+    params = network.init(jax.random.key(0))
     x = jnp.ones((4, 20))
-    assert [h.shape[1] for h in network.encode(params, x, "tanh")] == [20, 8, 5]
-    assert network.logits(params, x, "tanh").shape == (4, 3)
+    assert [h.shape[1] for h in network.encode(params, x)] == [20, 8, 5]
+    assert network.logits(params, x).shape == (4, 3)

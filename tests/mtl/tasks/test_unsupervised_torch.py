@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl import methods
 from mtl.engine.task import unflatten
-from mtl.tasks import batch_norm, classify, network, vat
+from mtl.tasks import classify, ladder, vat
+from mtl.tasks.batch_norm import EPSILON
 from tests.mtl import numpy_network
-from tests.mtl.numpy_network import CLASSES, INPUTS, KEY, ROWS, VALID, problem
+from tests.mtl.numpy_network import CLASSES, INPUTS, KEY, ROWS, VALID, network, problem
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
@@ -37,11 +37,11 @@ def assert_same(task, c, theirs):
 
 def standard(z):
     mean, variance = z.mean(0), z.var(0, unbiased=False)
-    return (z - mean) / torch.sqrt(variance + network.EPSILON), mean, variance
+    return (z - mean) / torch.sqrt(variance + EPSILON), mean, variance
 
 
 def draws(key, shapes):
-    """The noise of each layer, as `normed` draws it."""
+    """The noise of each layer, as `batch_norm` draws it."""
     keys = [jax.random.fold_in(key, k) for k in range(len(shapes))]
     noise = [jax.random.normal(k, s, float) for k, s in zip(keys, shapes, strict=True)]
     return [torch.tensor(np.array(n)[VALID]) for n in noise]
@@ -50,7 +50,7 @@ def draws(key, shapes):
 def encoder(p, x, noise, norm=True):
     """Logits, and (z, mean, variance) of each layer."""
     h = x + noise[0]
-    found = [(h, 0.0, 1 - network.EPSILON)]
+    found = [(h, 0.0, 1 - EPSILON)]
     for k, name in enumerate(("encoder/1", "encoder/2", "classifier"), start=1):
         z = h @ p[f"{name}/kernel"]
         mean, variance = 0.0, 1.0
@@ -74,7 +74,7 @@ def test_classifying_with_noise_equals_pytorch(x64):
         logits, _ = encoder(p, x, [0.3 * n for n in draws(KEY, SHAPES)])
         return F.cross_entropy(logits, label, reduction="none")
 
-    assert_same(classify.task(c), c, theirs)
+    assert_same(classify.task(c, network(c)), c, theirs)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
@@ -108,7 +108,7 @@ def test_vat_equals_pytorch(x64, norm, iterations, entropy):
         cost = (fixed.exp() * (fixed - log_p(x + 0.7 * r))).sum(1)
         return 2 * (cost - entropy * (clean.exp() * clean).sum(1))
 
-    assert_same(vat.task(c), c, theirs)
+    assert_same(vat.task(c, network(c)), c, theirs)
 
 
 def test_the_papers_finite_difference_leads_the_same_way(x64):
@@ -117,7 +117,7 @@ def test_the_papers_finite_difference_leads_the_same_way(x64):
     x, valid = jnp.asarray(batch["image"]), jnp.asarray(VALID)
 
     def logits(x):
-        return batch_norm.logits(c.model, unflatten(params), x, valid, KEY)
+        return network(c).training_logits(unflatten(params), x, valid, KEY)
 
     d = jax.random.normal(KEY, x.shape, float)
     clean, r = vat.adversarial(logits, x, valid, d, iterations=1)
@@ -159,10 +159,10 @@ def test_the_ladder_equals_pytorch(x64, name, costs):
             v = a6 * torch.sigmoid(a7 * u + a8) + a9 * u + a10
             u = (noisy[k][0] - m) * v + m
             z, mean, variance = clean[k]
-            back = (u - mean) / (variance + network.EPSILON) ** 0.5
-            total = total + weights[k] * ((back - z) ** 2).mean(1)
+            scaled = (u - mean) / (variance + EPSILON) ** 0.5
+            total = total + weights[k] * ((scaled - z) ** 2).mean(1)
         return total
 
-    task = methods.build(c)[0][0]
+    task = ladder.task(c, network(c))
     assert task.name == name
     assert_same(task, c, theirs)

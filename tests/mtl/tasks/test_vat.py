@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from mtl.engine.task import unflatten
-from mtl.tasks import batch_norm, network, vat
+from mtl.tasks import vat
 from tests.mtl import numpy_network
-from tests.mtl.numpy_network import INPUTS, KEY, ROWS, VALID, divergence, softmax
+from tests.mtl.numpy_network import (
+    INPUTS,
+    KEY,
+    ROWS,
+    VALID,
+    divergence,
+    network,
+    softmax,
+)
 
 
 def slope(kl, r):
@@ -71,14 +79,14 @@ def test_losses_and_gradients_equal_numpy(x64, norm, iterations, entropy, xi):
         cost = divergence(clean, predict(p, x + 0.7 * r))
         return 2 * (cost - entropy * (q * np.log(q)).sum(1))
 
-    numpy_network.assert_same(vat.task(c), c, costs)
+    numpy_network.assert_same(vat.task(c, network(c)), c, costs)
 
 
 def test_the_direction_is_the_dominant_eigenvector_of_the_hessian(x64):
     c = numpy_network.config(unsupervised="vat", model__norm="none", model__noise=0.0)
     params, batch = numpy_network.problem(c)
     x = batch["image"][VALID]
-    logits = functools.partial(network.logits, unflatten(params), activation="relu")
+    logits = functools.partial(network(c).logits, unflatten(params))
     d = jax.random.normal(KEY, x.shape, float)
     clean, r = vat.adversarial(logits, jnp.asarray(x), VALID[VALID], d, iterations=60)
 
@@ -105,7 +113,7 @@ def test_a_row_that_is_not_valid_changes_no_direction(x64):
         x, valid = jnp.asarray(batch["image"][rows]), jnp.asarray(VALID[rows])
 
         def logits(x):
-            return batch_norm.logits(c.model, unflatten(params), x, valid, KEY)
+            return network(c).training_logits(unflatten(params), x, valid, KEY)
 
         return jax.jit(lambda: vat.adversarial(logits, x, valid, d[rows], 2)[1])()
 
