@@ -29,7 +29,7 @@ def train(arguments: Sequence[str]) -> str:
 
 
 def _train_vertebrae(config: ConfigDict, folder: str) -> str:
-    summary = vertebrae.train_and_evaluate(config, folder)
+    summary = vertebrae.train_and_evaluate(config, folder).summary
     errors = [
         f"{name} {key.removeprefix('valid/')} {value:.4g}"
         for name in ("bodies", "ribs")

@@ -15,7 +15,7 @@ class ResultRow(NamedTuple):
       scan: the scan's name.
       status: "found", "not in view" or "failed".
       level: the vertebra that was searched, usually L3.
-      confidence: the probability that it is the right vertebra.
+      confidence: the probability that the vertebra is the right one.
       numbering: what the name rests on, see `vertebrae.levels`; "" with the paper's
         method, or if no vertebrae are seen.
       z_mm: of the middle of the vertebra's body, LPS.

@@ -1,4 +1,4 @@
-"""Trains the network that tells vertebrae with ribs, on frontal phantoms alone."""
+"""Trains the network that finds vertebrae with ribs, on frontal phantoms alone."""
 
 from collections.abc import Iterator
 from functools import partial

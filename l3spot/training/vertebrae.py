@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -11,11 +10,10 @@ from ml_collections import ConfigDict
 from l3spot.training import bodies, ribs
 from l3spot.vertebrae import model
 from l3spot.vertebrae.model import VertebraModel
-from mtl.engine.fit import fit
+from mtl.engine.fit import Result, fit
 from mtl.host import workdir
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 
-Summary = dict[str, Any]  # The content of summary.json.
 STAGE = "vertebrae"
 
 
@@ -78,11 +76,14 @@ def check(c: ConfigDict) -> None:
     require(c.data.validation < c.data.count, c, "data.validation", "below data.count")
 
 
-def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Summary:
+def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     """Trains, or resumes, the run in `folder`, and writes vertebrae.safetensors there.
 
+    A finished run is read, not trained again.
+
     Returns:
-      The summary, with the errors on the validation sets.
+      The parameters of both networks, and the summary with their errors on the
+      validation sets.
 
     Raises:
       mtl.host.errors.Error: the user can fix it; the message says how.
@@ -90,8 +91,11 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Summary:
     start, folder, c = time.perf_counter(), Path(folder), config
     check(c)
     workdir.prepare(folder, c, {"phantoms": c.data.count})
+    path = folder / "vertebrae.safetensors"
     if (folder / "summary.json").exists():
-        return workdir.read_json(folder / "summary.json")
+        return Result(
+            workdir.read_json(folder / "summary.json"), model.load(path).params
+        )
     with workdir.lock(folder), jax.default_matmul_precision(c.precision):
         halves = ribs.phantoms(c.data.seed, c.ribs.count, c.ribs.rare)
         with_ribs = fit(ribs.make_training(c, halves), folder / "ribs")
@@ -104,11 +108,11 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Summary:
     count = c.data.count - c.data.validation
     phantoms = f"{count} sagittal and {c.ribs.count} frontal phantoms"
     about = f"trained on {phantoms}, seed {c.seed}"
-    model.save(folder / "vertebrae.safetensors", VertebraModel(params, about))
+    model.save(path, VertebraModel(params, about))
     summary = {
         **{name: result.summary for name, result in results.items()},
         "device": jax.devices()[0].device_kind,
         "total_seconds": round(time.perf_counter() - start, 1),
     }
     workdir.write_json(folder / "summary.json", summary)
-    return summary
+    return Result(summary, params)

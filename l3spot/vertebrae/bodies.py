@@ -106,7 +106,7 @@ def peaks_of(tile: Tile, maps: np.ndarray, is_s1: bool) -> list[Body]:
 
 
 def between_edges(body: Body, logit: np.ndarray, y: np.ndarray, z: np.ndarray) -> Body:
-    """Moves the end plates of a body to the edges of the map of bodies.
+    """Shifts the end plates of a body to the edges of the map of bodies.
 
     On real scans the votes are off by some mm, while the map has sharp edges. An end
     plate without an edge near it stays.

@@ -28,7 +28,7 @@ class Look(NamedTuple):
       disc: HU.
       gas: share of gas in the disc.
       metal: HU in bodies with metal or cement, else 0.
-      aside: 0 where the slab is in the midline, 1 where it is beside the canal.
+      lateral: 0 where the slab is in the midline, 1 where it is beside the canal.
       seen: share of the slab that holds the body.
     """
 
@@ -44,7 +44,7 @@ class Look(NamedTuple):
     disc: Array
     gas: Array
     metal: Array
-    aside: Array
+    lateral: Array
     seen: Array
 
 
@@ -52,7 +52,7 @@ def _look(draw: Draw) -> Look:
     n = (BODIES,)
     density = draw(0.5, 1.25)
     wave = jnp.sin(INDEX * draw(0.15, 0.5) + draw(0, 2 * np.pi))
-    aside = jnp.clip((wave - draw(-0.5, 1.2)) * 1.5, 0, 1) * draw.chance(0.35)
+    lateral = jnp.clip((wave - draw(-0.5, 1.2)) * 1.5, 0, 1) * draw.chance(0.35)
     return Look(
         core=density * draw(110, 260) * (1 + 0.06 * draw.normal(n)),
         plate=density * draw(260, 480) * (1 + 0.12 * draw.normal(n)),
@@ -66,8 +66,8 @@ def _look(draw: Draw) -> Look:
         disc=draw(55, 115) * (1 + 0.08 * draw.normal(n)),
         gas=jnp.where(draw.chance(0.06, n), draw(0.2, 1.0, n), 0.0),
         metal=jnp.where(draw.chance(0.25, n) & draw.chance(0.08), draw(600, 3000), 0.0),
-        aside=aside,
-        seen=1 - 0.35 * aside * draw(0, 1),
+        lateral=lateral,
+        seen=1 - 0.35 * lateral * draw(0, 1),
     )
 
 
@@ -137,7 +137,7 @@ def paint(
         s = jnp.minimum(end, thick - jnp.abs(f.up - middle))
         rim = jnp.exp(-((jnp.minimum(s, f.back - start) / 2.0) ** 2))
         value = strong * (k.core * 0.9 + (k.plate - k.core) * rim)
-        seen = shown * (1 - 0.8 * k.aside) * v.present
+        seen = shown * (1 - 0.8 * k.lateral) * v.present
         hu = blend(hu, value, rise(s, edge) * seen)
         # Beside the canal: the pedicle, usually at the upper half, and the joints.
         root = jnp.minimum(
@@ -149,7 +149,7 @@ def paint(
             0.95 * v.half_height - jnp.abs(f.up - joint_up * v.half_height),
         )
         alpha = jnp.maximum(rise(root, 2.0), 0.9 * rise(joint, 2.5))
-        return blend(hu, 1.2 * k.plate, alpha * k.aside * v.present), None
+        return blend(hu, 1.2 * k.plate, alpha * k.lateral * v.present), None
 
     def body(hu: Array, items: tuple) -> tuple[Array, None]:
         v, _, k, _ = items

@@ -95,7 +95,7 @@ def _smooth_levels(values: Array) -> Array:
 
 
 def place(draw: Draw, spine: Vertebrae, height: float, width: float) -> Vertebrae:
-    """Moves the spine so that one of T10 to S1 is at a random place of the picture."""
+    """Shifts the spine so that one of T10 to S1 is at a random place of the picture."""
     chosen = jnp.floor(draw(L1 - 3, S1 + 0.99)).astype(int)
     z = -height * draw(0.15, 0.85)
     near = jnp.exp(-(((spine.centre[:, 1] - spine.centre[chosen, 1]) / 60) ** 2))

@@ -13,7 +13,7 @@ X_MM, Y_MM = 44.0, -230.0  # Of the spine.
 
 
 class StubVertebrae(NamedTuple):
-    """Finds the bodies that it is given."""
+    """Finds the given bodies."""
 
     chain: Chain
     ribs: list[float]
