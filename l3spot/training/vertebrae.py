@@ -103,7 +103,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
         with_bodies = fit(bodies.make_training(c, pictures), folder / "bodies")
     results = {"bodies": with_bodies, "ribs": with_ribs}
     params = {
-        k: jax.tree.map(np.asarray, r.best["network"]) for k, r in results.items()
+        k: jax.tree.map(np.asarray, r.params["network"]) for k, r in results.items()
     }
     count = c.data.count - c.data.validation
     phantoms = f"{count} sagittal and {c.ribs.count} frontal phantoms"
