@@ -13,7 +13,7 @@ from l3spot.report.result import IN_VIEW, L3Result
 LOW_HU, HIGH_HU = -100.0, 900.0  # Black and white in the frontal projection.
 SLAB_LOW_HU, SLAB_HIGH_HU = -150.0, 450.0  # Black and white in the sagittal slab.
 HEIGHT_INCHES = 4.6
-SLAB_HALF_WIDTH_MM = 75.0  # Of the sagittal view, about the spine.
+SLAB_FRONT_MM, SLAB_BACK_MM = 95.0, 60.0  # Of the sagittal view, from the spine.
 FOUND_COLOUR, OTHER_COLOUR, ABSENT_COLOUR = "tab:red", "gold", "0.6"
 
 
@@ -23,7 +23,8 @@ def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
     inches_per_mm = HEIGHT_INCHES / rows
     widths = [float(np.clip(inches_per_mm * columns, 2, 12))]
     if result.spine is not None:
-        widths.append(float(np.clip(2 * inches_per_mm * SLAB_HALF_WIDTH_MM, 1, 6)))
+        slab_mm = SLAB_FRONT_MM + SLAB_BACK_MM
+        widths.append(float(np.clip(inches_per_mm * slab_mm, 1, 6)))
     figure = Figure(
         figsize=(sum(widths) + 2.6, HEIGHT_INCHES + 0.9), layout="constrained"
     )
@@ -89,13 +90,14 @@ def _draw_slab(ax: Axes, projection: Projection, result: L3Result) -> None:
         ax.plot(y, top_mm - z, color=colour, lw=1.2)
         for text in names:
             place = (y.mean() + 0.75 * body.height_mm, top_mm - z.mean())
-            ax.annotate(text, place, color=colour, fontsize=6, va="center")
+            ax.annotate(text, place, color=colour, fontsize=7, va="center")
     heights = [body.z_mm for body in result.spine.chain.bodies]
     used = (slab.z <= max(heights)) & (slab.z >= min(heights))
     middle_mm = float(np.median(slab.spine_y[used]))
     ax.set(
         xticks=[],
-        xlim=(middle_mm - SLAB_HALF_WIDTH_MM, middle_mm + SLAB_HALF_WIDTH_MM),
+        xlim=(middle_mm - SLAB_FRONT_MM, middle_mm + SLAB_BACK_MM),
+        facecolor="black",
     )
 
 

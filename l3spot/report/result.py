@@ -85,11 +85,13 @@ def _refine(
     coarse: L3Result, spine: Spine, projection: Projection, volume: Volume, level: str
 ) -> L3Result:
     """Replaces the position in the frontal projection by that of a named vertebra."""
-    coarse = coarse._replace(level=level, spine=spine)
     numbering = spine.numbering
+    if coarse.status != IN_VIEW and numbering.basis in (AMBIGUOUS, PICTURE):
+        # Nothing says that these are lumbar vertebrae, so they get no names.
+        return coarse._replace(status=NOT_IN_VIEW, level=level)
+    coarse = coarse._replace(level=level, spine=spine)
     found = next((v for v in numbering.levels if v.name == level), None)
-    counted = numbering.basis not in (AMBIGUOUS, PICTURE)
-    if found is None or not (coarse.status == IN_VIEW or counted):
+    if found is None:
         return _without_vertebra(coarse, numbering.levels)
     row_mm = float(projection.z[0]) + 0.5 - found.z_mm
     return coarse._replace(
