@@ -141,6 +141,8 @@ class Torch:
     """What the two PyTorch versions share; parameters in the layout of `nn.Linear`."""
 
     runs = 1
+    reconstruct: Callable[..., Any]
+    classify: Callable[..., Any]
 
     def __init__(self, problem: Problem, device: str) -> None:
         load_torch()
@@ -177,14 +179,6 @@ class Torch:
                     x, y = self.image[labelled], self.label[labelled]
                     loss[1] += self.classify(x, y, steps[1] / len(y))
         return loss.cpu().numpy()
-
-    def reconstruct(self, x: Any, given: Any, step: float) -> Any:
-        """One step on x [B, INPUTS], coded from `given`; the sum of the losses."""
-        raise NotImplementedError
-
-    def classify(self, x: Any, y: Any, step: float) -> Any:
-        """One step on x [B, INPUTS] with labels y; the sum of the losses."""
-        raise NotImplementedError
 
     def corrupt(self, x: Any) -> Any:
         """A copy of x [B, INPUTS], masked, in a buffer."""

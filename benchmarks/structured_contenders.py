@@ -13,7 +13,7 @@ whole 64-bit random words, both uses of a tied matrix make one product of [2B, i
     compile  `torch.compile` makes that pass
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -98,6 +98,9 @@ def make_problem(
 class Torch:
     """What the PyTorch versions share: runs one after the other, kernels as ours."""
 
+    reconstruct: Callable[..., Any]
+    supervise: Callable[..., Any]
+
     def __init__(self, problem: Problem, weights: Sequence, how: str) -> None:
         load_torch()
         self.x, self.y = torch.as_tensor(problem.x), torch.as_tensor(problem.y)
@@ -130,14 +133,6 @@ class Torch:
                     if weights[2]:
                         losses[run, 2] += self.supervise(x, y)
         return losses.numpy()
-
-    def reconstruct(self, i: int, given: Any, target: Any) -> Any:
-        """One step of an auto-encoder; the sum of the losses."""
-        raise NotImplementedError
-
-    def supervise(self, x: Any, y: Any) -> Any:
-        """One step on the pairs; the sum of the losses."""
-        raise NotImplementedError
 
     def corrupt(self, x: Any) -> Any:
         """A copy of x [B, inputs], masked."""

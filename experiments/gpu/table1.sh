@@ -9,6 +9,10 @@
 # machine that has not seen the study yet. PYTHON is the interpreter, default python3; with
 # CONFIG and SECONDS_A_CALL, a smaller study and shorter calls try this script on a CPU.
 set -euo pipefail
+if [ $# -lt 2 ] || [ $# -gt 3 ] || [ ! -d "$1" ]; then
+  echo "usage: bash $0 DATA OUT [EARLIER]; DATA is the folder of MNIST's files" >&2
+  exit 1
+fi
 data=$(realpath "$1") out=$(realpath -m "$2") earlier=${3:+$(realpath "$3")}
 cd "$(dirname "$0")/../.."
 work=runs/table1-gpu
