@@ -19,7 +19,7 @@ from pydicom.filereader import data_element_generator, read_sequence
 MAGIC = b"DICM"  # At byte 128 of a DICOM file.
 UNDEFINED_LENGTH, NO_PIXELS = 0xFFFFFFFF, -1
 CHARACTER_SET, PIXEL_DATA, META_END = 0x00080005, 0x7FE00010, 0x00030000
-ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # In both byte orders.
+ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # Little and big endian.
 CUT_SHORT = "it ends within its header"
 FIRST_READ_BYTES = 1 << 14  # Holds most headers; the rest are read in larger blocks.
 MAX_SEQUENCE_DEPTH = 16
@@ -214,6 +214,15 @@ def _read_items(sequence: Any, data: bytes, depth: int) -> list[dict[str, Any]]:
             len(data),
             default_encoding,
         )
-    if any(data[i.seq_item_tell : i.seq_item_tell + 4] not in ITEM_TAGS for i in items):
-        raise ValueError("a sequence that holds something else than items")
+    if not all(_is_whole_item(data, item.seq_item_tell) for item in items):
+        raise ValueError("a sequence that holds something else than whole items")
     return [_values(item.values(), data, depth + 1) for item in items]
+
+
+def _is_whole_item(data: bytes, at: int) -> bool:
+    """Returns whether an item starts at a byte, and ends within the data."""
+    tag = data[at : at + 4]
+    if tag not in ITEM_TAGS:
+        return False
+    (length,) = struct.unpack_from("<>"[ITEM_TAGS.index(tag)] + "I", data, at + 4)
+    return length == UNDEFINED_LENGTH or at + 8 + length <= len(data)

@@ -134,25 +134,8 @@ def _read_compressed(
     pydicom's `get_frame` is not used: it accepts fragments that are cut short, guesses
     frames without a table of offsets, and has no limit of size.
     """
-    if head.length != UNDEFINED_LENGTH:
-        raise ValueError("its pixels are compressed, but not in fragments")
-    stream.seek(head.start)
-    offsets = parse_basic_offsets(stream)
-    count, starts = parse_fragments(stream)
-    frames = int(head.elements.get("NumberOfFrames", 1))
-    if frames == 1:
-        frame_starts = starts
-    elif count == frames:
-        frame_starts = starts[frame : frame + 1]
-    elif len(offsets) == frames <= count:
-        low, high = [*offsets, UNDEFINED_LENGTH][frame : frame + 2]
-        frame_starts = [at for at in starts if low <= at - starts[0] < high]
-    else:
-        raise ValueError(
-            f"{count} fragments for {frames} frames, and no table of offsets"
-        )
     data = b""
-    for start in frame_starts:
+    for start in _find_fragments(stream, head, frame):
         stream.seek(start + 4)
         (length,) = struct.unpack("<I", stream.read(4))
         size = len(data) + length
@@ -164,3 +147,23 @@ def _read_compressed(
     if not data:
         raise ValueError("it holds no fragments of pixels")
     return data
+
+
+def _find_fragments(stream: BinaryIO, head: Header, frame: int) -> list[int]:
+    """Returns the bytes where the fragments of a frame start, with their tags."""
+    if head.length != UNDEFINED_LENGTH:
+        raise ValueError("its pixels are compressed, but not in fragments")
+    stream.seek(head.start)
+    starts = parse_fragments(stream)[1][1:]  # The first item is the table of offsets.
+    frames = int(head.elements.get("NumberOfFrames", 1))
+    if frames == 1:
+        return starts
+    if frames == len(starts):
+        return starts[frame : frame + 1]
+    offsets = parse_basic_offsets(stream)
+    if not len(offsets) == frames < len(starts):
+        raise ValueError(
+            f"{len(starts)} fragments for {frames} frames, and no table of offsets"
+        )
+    low, high = [*offsets, UNDEFINED_LENGTH][frame : frame + 2]
+    return [start for start in starts if low <= start - starts[0] < high]

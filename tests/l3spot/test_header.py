@@ -61,7 +61,17 @@ def test_a_sequence_of_something_else_than_items_is_refused(name, undefined):
     if name == "IconImageSequence" and not undefined:
         assert read(broken).elements == read(data).elements
         return
-    with pytest.raises(ValueError, match="something else than items"):
+    with pytest.raises(ValueError, match="else than whole items"):
+        read(broken)
+
+
+def test_an_item_that_is_longer_than_its_sequence_is_refused():
+    data = write.content(write.enhanced(2.0, shared=True, slices=1))
+    position = data.index(b"\x20\x00\x13\x91SQ") + 12
+    item = data[position : position + 8]
+    assert item[:4] == ITEM
+    broken = data.replace(item, item[:7] + b"\x01")
+    with pytest.raises(ValueError, match="else than whole items"):
         read(broken)
 
 
