@@ -14,13 +14,14 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
 
 from mtl.engine.cpu import conv
 from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
 from mtl.tasks.network import dense
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
@@ -79,10 +80,10 @@ class DenseAutoEncoder(_AutoEncoder):
 
     @property
     def code_size(self) -> int:
-        """D, the size of the code."""
+        """The size of the code."""
         return self.sizes[-1]
 
-    def init(self, key: jax.Array) -> Params:
+    def init(self, key: Key[Array, ""]) -> Params:
         """Draws kernels from Glorot's range, times `INIT_SCALES`; biases are 0."""
         encoder, decoder = {}, {}
         sizes = (math.prod(self.shape), *self.sizes)
@@ -93,15 +94,19 @@ class DenseAutoEncoder(_AutoEncoder):
             decoder[str(k)] = dense(decoder_key, above, below, decoder_scale)
         return self._tie({"encoder": encoder, "decoder": decoder})
 
-    def encode(self, params: Params, x: jax.Array) -> jax.Array:
-        """Codes [B, D] of x [B, ...]."""
+    def encode(
+        self, params: Params, x: Float[Array, " batch *shape"]
+    ) -> Float[Array, "batch {self.code_size}"]:
+        """Codes of x."""
         h = x.reshape(len(x), -1)
         for k in range(1, len(self.sizes) + 1):
             h = ACTIVATIONS[self.activation](_dense_layer(params, "encoder", k, h))
         return h
 
-    def decode(self, params: Params, code: jax.Array) -> jax.Array:
-        """Reconstructions [B, ...] of codes [B, D], of the shape of x."""
+    def decode(
+        self, params: Params, code: Float[Array, "batch {self.code_size}"]
+    ) -> Float[Array, " batch *shape"]:
+        """Reconstructions of x from codes."""
         h = code
         for k in range(len(self.sizes), 0, -1):
             z = _dense_layer(params, "decoder", k, h)
@@ -131,10 +136,10 @@ class ConvAutoEncoder(_AutoEncoder):
 
     @property
     def code_size(self) -> int:
-        """D, the size of the code."""
+        """The size of the code."""
         return math.prod(self.code_shape)
 
-    def init(self, key: jax.Array) -> Params:
+    def init(self, key: Key[Array, ""]) -> Params:
         """Draws kernels from U(±scale sqrt(3 / fan_in)), see `INIT_SCALES`."""
         encoder, decoder = {}, {}
         channels = (1, *self.channels)
@@ -150,16 +155,20 @@ class ConvAutoEncoder(_AutoEncoder):
             decoder[str(k)] = _draw_layer(decoder_key, shape, decoder_bound, below)
         return self._tie({"encoder": encoder, "decoder": decoder})
 
-    def encode(self, params: Params, x: jax.Array) -> jax.Array:
-        """Codes [B, D] of images x [B, H, W]."""
+    def encode(
+        self, params: Params, x: Float[Array, "batch height width"]
+    ) -> Float[Array, "batch {self.code_size}"]:
+        """Codes of images x."""
         h = x[..., None]
         for k, stride in enumerate(self.strides, start=1):
             z = conv.conv(h, _conv_kernel(params, "encoder", k), stride, padding=1)
             h = ACTIVATIONS[self.activation](z + params["encoder"][str(k)]["bias"])
         return h.reshape(len(h), -1)
 
-    def decode(self, params: Params, code: jax.Array) -> jax.Array:
-        """Reconstructions [B, H, W] of codes [B, D]."""
+    def decode(
+        self, params: Params, code: Float[Array, "batch {self.code_size}"]
+    ) -> Float[Array, "batch height width"]:
+        """Reconstructions of images x from codes."""
         h = code.reshape(len(code), *self.code_shape)
         for k, stride in reversed(list(enumerate(self.strides, start=1))):
             size = h.shape[1] * stride, h.shape[2] * stride
@@ -172,27 +181,27 @@ class ConvAutoEncoder(_AutoEncoder):
 AutoEncoder = DenseAutoEncoder | ConvAutoEncoder
 
 
-def _kernel(params: Params, half: Half, k: int) -> jax.Array:
+def _kernel(params: Params, half: Half, k: int) -> Array:
     """The kernel of layer k of a half: its own, or that of the other half."""
     own = params[half][str(k)]
     return own.get("kernel", params[OTHER_HALF[half]][str(k)].get("kernel"))
 
 
-def _dense_layer(params: Params, half: Half, k: int, h: jax.Array) -> jax.Array:
+def _dense_layer(params: Params, half: Half, k: int, h: Array) -> Array:
     """Applies layer k of a half, before the activation."""
     layer = params[half][str(k)]
     transposed = "kernel" not in layer
     return matmul(h, _kernel(params, half, k), transposed) + layer["bias"]
 
 
-def _conv_kernel(params: Params, half: Half, k: int) -> jax.Array:
+def _conv_kernel(params: Params, half: Half, k: int) -> Array:
     """The kernel [3, 3, C, F] of layer k; it is stored as [9 C, F]."""
     kernel = _kernel(params, half, k)
     return kernel.reshape(3, 3, -1, kernel.shape[-1])
 
 
 def _draw_layer(
-    key: jax.Array, shape: tuple[int, int], bound: float, channels: int
+    key: Array, shape: tuple[int, int], bound: float, channels: int
 ) -> Params:
     """A kernel from U(±bound), and biases of 0."""
     kernel = jax.random.uniform(key, shape, minval=-bound, maxval=bound)

@@ -16,6 +16,7 @@ import dataclasses
 from itertools import pairwise
 
 import jax
+from jaxtyping import Array, Float, Key
 
 from mtl.engine.task import Params
 from mtl.tasks.network import affine, dense
@@ -29,7 +30,7 @@ from structured.autoencoder import (
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The five parts as pure functions `(params, [B, ...]) -> [B, ...]`.
+    """The five parts as pure functions of all parameters.
 
     Attributes:
       auto_in: the auto-encoder on x.
@@ -44,7 +45,7 @@ class Network:
     link_sizes: tuple[int, ...]
     link_activation: str
 
-    def init(self, key: jax.Array) -> Params:
+    def init(self, key: Key[Array, ""]) -> Params:
         """Draws the parameters of all parts."""
         keys = jax.random.split(key, 3)
         x, y = self.auto_in.init(keys[0]), self.auto_out.init(keys[1])
@@ -56,31 +57,43 @@ class Network:
             "decoder_out": y["decoder"],
         }
 
-    def encoder_in(self, params: Params, x: jax.Array) -> jax.Array:
-        """Codes [B, D_in] of x [B, ...]."""
+    def encoder_in(
+        self, params: Params, x: Float[Array, " batch *shape"]
+    ) -> Float[Array, "batch code_x"]:
+        """Codes of x."""
         return self.auto_in.encode(_halves(params, "in"), x)
 
-    def decoder_in(self, params: Params, code: jax.Array) -> jax.Array:
-        """Reconstructions of x [B, ...] from codes [B, D_in]."""
+    def decoder_in(
+        self, params: Params, code: Float[Array, "batch code_x"]
+    ) -> Float[Array, " batch *shape"]:
+        """Reconstructions of x from codes of x."""
         return self.auto_in.decode(_halves(params, "in"), code)
 
-    def link(self, params: Params, code: jax.Array) -> jax.Array:
-        """Codes of y [B, D_out] from codes of x [B, D_in]."""
+    def link(
+        self, params: Params, code: Float[Array, "batch code_x"]
+    ) -> Float[Array, "batch code_y"]:
+        """Codes of y from codes of x."""
         h = code
         for k, activation in enumerate(self._link_activations, start=1):
             h = ACTIVATIONS[activation](affine(params["link"][str(k)], h))
         return h
 
-    def encoder_out(self, params: Params, y: jax.Array) -> jax.Array:
-        """Codes [B, D_out] of y [B, outputs]."""
+    def encoder_out(
+        self, params: Params, y: Float[Array, "batch outputs"]
+    ) -> Float[Array, "batch code_y"]:
+        """Codes of y."""
         return self.auto_out.encode(_halves(params, "out"), y)
 
-    def decoder_out(self, params: Params, code: jax.Array) -> jax.Array:
-        """Reconstructions of y [B, outputs] from codes [B, D_out]."""
+    def decoder_out(
+        self, params: Params, code: Float[Array, "batch code_y"]
+    ) -> Float[Array, "batch outputs"]:
+        """Reconstructions of y from codes of y."""
         return self.auto_out.decode(_halves(params, "out"), code)
 
-    def main(self, params: Params, x: jax.Array) -> jax.Array:
-        """Applies the main network M to x [B, ...]; returns [B, outputs]."""
+    def main(
+        self, params: Params, x: Float[Array, " batch *shape"]
+    ) -> Float[Array, "batch outputs"]:
+        """Applies the main network M."""
         code = self.encoder_in(params, x)
         return self.decoder_out(params, self.link(params, code))
 
@@ -89,7 +102,7 @@ class Network:
         hidden = [self.link_activation] * len(self.link_sizes)
         return [*hidden, self.auto_out.activation]
 
-    def _init_link(self, key: jax.Array) -> Params:
+    def _init_link(self, key: Array) -> Params:
         sizes = (self.auto_in.code_size, *self.link_sizes, self.auto_out.code_size)
         scales = [INIT_SCALES[activation] for activation in self._link_activations]
         return {

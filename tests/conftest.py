@@ -13,6 +13,10 @@ atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from tests import shapes  # noqa: E402
+
+shapes.install()
+
 ROOT = Path(__file__).parent.parent
 
 

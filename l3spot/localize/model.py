@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float
 from scipy.special import expit
 
 from l3spot import backbones
@@ -46,7 +47,7 @@ class Calibration(NamedTuple):
     coefficients: tuple[float, ...]
     bias: float
 
-    def __call__(self, features: np.ndarray) -> float:
+    def __call__(self, features: Float[np.ndarray, "5"]) -> float:
         """Returns the probability that L3 is in view, within 10 mm of the estimate."""
         return float(expit(np.dot(self.coefficients, features) + self.bias))
 
@@ -77,8 +78,8 @@ class Model(NamedTuple):
     stride_px: int = window_search.STRIDE_PX
     mirror: bool = False
 
-    def window_offsets(self, x: np.ndarray) -> WindowOffsets:
-        """Estimates the offset of L3 for all windows of x [R, WIDTH_PX] in [0, 1]."""
+    def window_offsets(self, x: Float[np.ndarray, "rows width"]) -> WindowOffsets:
+        """Estimates the offset of L3 for all windows of x in [0, 1]."""
         return window_search.window_offsets(
             self.network, self.params, x, self.stride_px, self.mirror
         )

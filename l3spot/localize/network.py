@@ -14,6 +14,7 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
 
 from l3spot import backbones
 from l3spot.backbones import Backbone, normalisation
@@ -57,7 +58,7 @@ class Network:
         _, rows, columns, _ = jax.eval_shape(self.features, trunk, x).shape
         return rows, columns
 
-    def init(self, key: jax.Array, trunk: Params | None = None) -> Params:
+    def init(self, key: Key[Array, ""], trunk: Params | None = None) -> Params:
         """Returns random parameters; `trunk` replaces the trunk's."""
         trunk_key, head = jax.random.split(key)
         rows, columns = self.window_features
@@ -68,12 +69,14 @@ class Network:
             "head": {"kernel": kernel, "bias": jnp.zeros(())},
         }
 
-    def outputs(self, params: Params, x: jax.Array) -> jax.Array:
-        """Returns the offsets [B, T] for windows at rows 0, stride, ... of an image.
+    def outputs(
+        self, params: Params, x: Float[Array, "batch height width"]
+    ) -> Float[Array, "batch windows"]:
+        """Returns the offsets for windows at rows 0, stride, ... of images.
 
         Args:
           params: see the module.
-          x: [B, H, WIDTH_PX] in [0, 1].
+          x: in [0, 1]; the width is WIDTH_PX.
 
         Returns:
           Offsets in units of a (`window_search.MAX_OFFSET_MM`): 1 means that L3 is a
@@ -82,9 +85,9 @@ class Network:
         return self.apply_head(params["head"], self.features(params["trunk"], x))
 
     def outputs_by_phase(
-        self, params: Params, x: jax.Array, output_stride: int
-    ) -> jax.Array:
-        """Returns offsets [stride / output_stride, T] of one image x [H, WIDTH_PX].
+        self, params: Params, x: Float[Array, "height width"], output_stride: int
+    ) -> Float[Array, "{self.stride//output_stride} windows"]:
+        """Returns the offsets of one image, for windows output_stride pixels apart.
 
         Row p holds `outputs` of the image from row p * output_stride on.
         """
@@ -92,9 +95,12 @@ class Network:
         return self.apply_head(params["head"], y)
 
     def features(
-        self, trunk: Params, x: jax.Array, output_stride: int = UNSPLIT
-    ) -> jax.Array:
-        """Returns features [B, h, w, channels] of x [B, H, W] in [0, 1].
+        self,
+        trunk: Params,
+        x: Float[Array, "batch height width"],
+        output_stride: int = UNSPLIT,
+    ) -> Float[Array, "phases_batch rows columns {self.backbone.channels}"]:
+        """Returns the features of x in [0, 1].
 
         See `Backbone.features` for `output_stride`.
         """
@@ -102,8 +108,10 @@ class Network:
         cast = jax.tree.map(lambda p: p.astype(self.dtype), trunk)
         return self.backbone.features(cast, normalised, output_stride).astype(x.dtype)
 
-    def apply_head(self, head: Params, y: jax.Array) -> jax.Array:
-        """Returns the offsets [B, T] of features [B, h, w, channels]."""
+    def apply_head(
+        self, head: Params, y: Float[Array, "batch rows columns channels"]
+    ) -> Float[Array, "batch windows"]:
+        """Returns the offsets of features."""
         size = self.window_features[0]
         # [B, h, rows]: the contribution of each feature row as each row of a window.
         rows = y.reshape(*y.shape[:2], -1) @ head["kernel"].T

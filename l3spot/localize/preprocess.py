@@ -6,6 +6,7 @@ r + 1 mm.
 """
 
 import numpy as np
+from jaxtyping import Float32, Real
 
 MM_PER_PX = 2
 WIDTH_PX = 176  # The width of the network's image.
@@ -15,16 +16,18 @@ AIR_HU = -1024
 BONE_HU = 250  # The position of the spine is estimated from denser pixels.
 
 
-def downsample(hu: np.ndarray) -> np.ndarray:
-    """Returns HU [R/2, C/2] of 2 mm pixels: the maximum of each 2x2 block of [R, C]."""
+def downsample(hu: Real[np.ndarray, "rows columns"]) -> Real[np.ndarray, "_ _"]:
+    """Returns HU of 2 mm pixels: the maximum of each 2x2 block of 1 mm pixels."""
     odd = [(0, n % MM_PER_PX) for n in hu.shape]
     hu = np.pad(hu, odd, constant_values=AIR_HU)
     rows, columns = (n // MM_PER_PX for n in hu.shape)
     return hu.reshape(rows, MM_PER_PX, columns, MM_PER_PX).max((1, 3))
 
 
-def crop_to_spine(hu: np.ndarray, width_px: int = WIDTH_PX) -> np.ndarray:
-    """Crops HU [R, C] to [R, width_px] around the spine, or pads them with air."""
+def crop_to_spine(
+    hu: Real[np.ndarray, "rows columns"], width_px: int = WIDTH_PX
+) -> Real[np.ndarray, "rows {width_px}"]:
+    """Crops HU to a width around the spine, or pads them with air."""
     bone = np.clip(hu.astype(np.float32) - BONE_HU, 0, 750).sum(0)
     search_px = min(hu.shape[1], 2 * width_px)
     # The centre of mass is taken over the densest WIDTH_PX columns, so that raised arms
@@ -41,6 +44,8 @@ def crop_to_spine(hu: np.ndarray, width_px: int = WIDTH_PX) -> np.ndarray:
     return padded[:, start : start + width_px]
 
 
-def to_grey(hu: np.ndarray, low_hu: float, high_hu: float) -> np.ndarray:
-    """Maps HU from low_hu to high_hu to float32 grey values from 0 to 1, clipped."""
+def to_grey(
+    hu: Real[np.ndarray, "*shape"], low_hu: float, high_hu: float
+) -> Float32[np.ndarray, "*shape"]:
+    """Maps HU from low_hu to high_hu to grey values from 0 to 1, clipped."""
     return np.clip((hu.astype(np.float32) - low_hu) / (high_hu - low_hu), 0, 1)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float, Float32, Float64
 from scipy import signal, stats
 
 from l3spot.localize.network import Network
@@ -30,12 +31,12 @@ class WindowOffsets(NamedTuple):
     """The network's estimates for all windows of an image.
 
     Attributes:
-      row_mm: float64 [N], the windows' centres below the top, evenly spaced.
-      offset_mm: float64 [N], L3 below each centre.
+      row_mm: the windows' centres below the top, evenly spaced.
+      offset_mm: L3 below each centre.
     """
 
-    row_mm: np.ndarray
-    offset_mm: np.ndarray
+    row_mm: Float64[np.ndarray, " windows"]
+    offset_mm: Float64[np.ndarray, " windows"]
 
 
 class L3Estimate(NamedTuple):
@@ -43,13 +44,13 @@ class L3Estimate(NamedTuple):
 
     Attributes:
       row_mm: L3 below the top of the projection.
-      confidence_features: float64 [5], see `confidence_features`.
-      correlation: float64 [N], at the windows' centres; 1 for a perfect ramp.
+      confidence_features: see `confidence_features`.
+      correlation: at the windows' centres; 1 for a perfect ramp.
     """
 
     row_mm: float
-    confidence_features: np.ndarray
-    correlation: np.ndarray
+    confidence_features: Float64[np.ndarray, "5"]
+    correlation: Float64[np.ndarray, " windows"]
 
 
 def strides(network: Network) -> tuple[int, ...]:
@@ -62,7 +63,7 @@ def strides(network: Network) -> tuple[int, ...]:
 def window_offsets(
     network: Network,
     params: Params,
-    x: np.ndarray,
+    x: Float[np.ndarray, "rows width"],
     stride_px: int = STRIDE_PX,
     mirror: bool = False,
 ) -> WindowOffsets:
@@ -74,7 +75,7 @@ def window_offsets(
     Args:
       network: of the parameters.
       params: see `network`.
-      x: [R, WIDTH_PX] in [0, 1].
+      x: in [0, 1]; the width is WIDTH_PX.
       stride_px: between windows, one of `strides`.
       mirror: average the estimates for the image and for its mirror image.
     """
@@ -87,8 +88,10 @@ def window_offsets(
 _outputs = partial(jax.jit, static_argnums=(0, 3))(Network.outputs_by_phase)
 
 
-def pad_image(network: Network, x: np.ndarray) -> np.ndarray:
-    """Pads an image [R, WIDTH_PX] for all its windows; float32 [H, WIDTH_PX]."""
+def pad_image(
+    network: Network, x: Float[np.ndarray, "rows width"]
+) -> Float32[np.ndarray, "padded_rows width"]:
+    """Pads an image for all its windows."""
     count = -(-(len(x) + 2 * BORDER_PX) // network.stride) + 1
     multiple = HEIGHT_MULTIPLE_PX // network.stride
     count = -(-count // multiple) * multiple
@@ -100,11 +103,13 @@ def pad_image(network: Network, x: np.ndarray) -> np.ndarray:
     return padded
 
 
-def from_phases(phases: np.ndarray, height_px: int, stride_px: int) -> WindowOffsets:
+def from_phases(
+    phases: Float[np.ndarray, "phases windows"], height_px: int, stride_px: int
+) -> WindowOffsets:
     """Orders network outputs by row, and converts them to mm.
 
     Args:
-      phases: [P, T] outputs for a padded image, in units of `MAX_OFFSET_MM`.
+      phases: outputs for a padded image, in units of `MAX_OFFSET_MM`.
       height_px: rows of the image without its padding.
       stride_px: between windows.
     """
@@ -116,8 +121,8 @@ def from_phases(phases: np.ndarray, height_px: int, stride_px: int) -> WindowOff
 
 def correlate(
     offsets: WindowOffsets, max_offset_mm: float = MAX_OFFSET_MM
-) -> np.ndarray:
-    """Returns the correlation [N] of window offsets with the ramp, 1 if perfect.
+) -> Float64[np.ndarray, " windows"]:
+    """Returns the correlation of window offsets with the ramp, 1 if perfect.
 
     It is their dot product over the length of the ramp, divided by that of the ramp
     with itself. The offsets are extended with their first and last values.
@@ -156,8 +161,11 @@ def _vote(offsets: WindowOffsets, row_mm: float) -> float:
 
 
 def confidence_features(
-    offsets: WindowOffsets, correlation: np.ndarray, peak: int, row_mm: float
-) -> np.ndarray:
+    offsets: WindowOffsets,
+    correlation: Float64[np.ndarray, " windows"],
+    peak: int,
+    row_mm: float,
+) -> Float64[np.ndarray, "5"]:
     """Returns five numbers, each about 0 to 1, that predict whether L3 is at row_mm.
 
     They are the height of the peak; the highest correlation beyond 2 a; the

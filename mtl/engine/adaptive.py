@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 from mtl.engine.weighting import Batch, Weighting, WeightingState
 
@@ -34,11 +35,11 @@ def uncertainty(factors: Sequence[float]) -> Weighting:
     """
     factor = jnp.asarray(factors)
 
-    def weights(s: jax.Array, batch: Batch) -> jax.Array:
+    def weights(s: Float[Array, " tasks"], batch: Any) -> Float[Array, " tasks"]:
         del batch
         return factor * jnp.exp(-s)
 
-    def step(s: jax.Array, batch: Batch) -> jax.Array:
+    def step(s: Float[Array, " tasks"], batch: Batch) -> Float[Array, " tasks"]:
         slope = 0.5 - weights(s, batch) * batch.cost
         return s - batch.learning_rate * jnp.where(batch.present, slope, 0)
 
@@ -46,10 +47,10 @@ def uncertainty(factors: Sequence[float]) -> Weighting:
 
 
 class Losses(NamedTuple):
-    """What `dwa` remembers: [T] mean losses of the last epoch and the one before."""
+    """The state of `dwa`: mean losses of the last epoch and of the one before."""
 
-    last: jax.Array
-    before: jax.Array
+    last: Float[Array, " tasks"]
+    before: Float[Array, " tasks"]
 
 
 def dwa(tasks: int, temperature: float = 2.0) -> Weighting:
@@ -59,13 +60,15 @@ def dwa(tasks: int, temperature: float = 2.0) -> Weighting:
     over that in the one before. In the first two epochs all weights are 1.
     """
 
-    def weights(state: Losses, batch: None) -> jax.Array:
+    def weights(state: Losses, batch: None) -> Float[Array, " tasks"]:
         del batch
         known = state.before > 0
         r = jnp.where(known, state.last / jnp.where(known, state.before, 1), 1)
         return tasks * jax.nn.softmax(r / temperature)
 
-    def epoch(state: Losses, loss: jax.Array, rows: jax.Array) -> Losses:
+    def epoch(
+        state: Losses, loss: Float[Array, " tasks"], rows: Int[Array, " tasks"]
+    ) -> Losses:
         mean = jnp.where(rows > 0, loss / jnp.maximum(rows, 1), state.last)
         return Losses(mean, state.last)
 
@@ -75,10 +78,10 @@ def dwa(tasks: int, temperature: float = 2.0) -> Weighting:
 
 
 class Norms(NamedTuple):
-    """What `gradnorm` remembers: [T] weights, [T] the first J, Adam's state."""
+    """The state of `gradnorm`: weights, the first J, Adam's state."""
 
-    weight: jax.Array
-    first: jax.Array
+    weight: Float[Array, " tasks"]
+    first: Float[Array, " tasks"]
     opt: optax.OptState
 
 
@@ -119,10 +122,10 @@ def gradnorm(
 
 
 class Logits(NamedTuple):
-    """What `famo` remembers: [T] logits, [T] each task's last J, Adam's state."""
+    """The state of `famo`: logits, each task's last J, Adam's state."""
 
-    xi: jax.Array
-    cost: jax.Array
+    xi: Float[Array, " tasks"]
+    cost: Float[Array, " tasks"]
     opt: optax.OptState
 
 
@@ -146,10 +149,10 @@ def famo(tasks: int, rate: float = 0.025, decay: float = 0.01) -> Weighting:
         xi = jnp.zeros(tasks)
         return Logits(xi, jnp.full(tasks, jnp.inf, float), optimizer.init(xi))
 
-    def known(state: Logits, batch: Batch) -> jax.Array:
+    def known(state: Logits, batch: Batch) -> Float[Array, " tasks"]:
         return jnp.where(batch.present, batch.cost + 1e-8, state.cost)
 
-    def weights(state: Logits, batch: Batch) -> jax.Array:
+    def weights(state: Logits, batch: Batch) -> Float[Array, " tasks"]:
         share = jax.nn.softmax(state.xi) / known(state, batch)
         return share / jnp.maximum(share.sum(), 1e-30)
 
@@ -165,11 +168,11 @@ def famo(tasks: int, rate: float = 0.025, decay: float = 0.01) -> Weighting:
 
 
 class Watch(NamedTuple):
-    """What `plateau` remembers: lambda, the best number, evaluations without better."""
+    """The state of `plateau`: lambda, the best number, evaluations without better."""
 
-    weight: jax.Array
-    best: jax.Array
-    waited: jax.Array
+    weight: Float[Array, ""]
+    best: Float[Array, ""]
+    waited: Int[Array, ""]
 
 
 def plateau(monitor: str, factor: float, wait: int, cutoff: float = 0.0) -> Weighting:
@@ -199,10 +202,10 @@ def plateau(monitor: str, factor: float, wait: int, cutoff: float = 0.0) -> Weig
 
 
 class Gap(NamedTuple):
-    """What `ratio` remembers: q, and the second task's mean loss in the last epoch."""
+    """The state of `ratio`: q, and the second task's mean loss in the last epoch."""
 
-    share: jax.Array
-    loss: jax.Array
+    share: Float[Array, ""]
+    loss: Float[Array, ""]
 
 
 def ratio(monitor: str = "valid/loss") -> Weighting:
@@ -213,7 +216,9 @@ def ratio(monitor: str = "valid/loss") -> Weighting:
     the first evaluation q is 1/2.
     """
 
-    def epoch(state: Gap, loss: jax.Array, rows: jax.Array) -> Gap:
+    def epoch(
+        state: Gap, loss: Float[Array, " tasks"], rows: Int[Array, " tasks"]
+    ) -> Gap:
         mean = jnp.where(rows > 0, loss / jnp.maximum(rows, 1), state.loss)
         return state._replace(loss=mean[1])
 
@@ -229,9 +234,9 @@ def ratio(monitor: str = "valid/loss") -> Weighting:
     )
 
 
-def _if(holds: jax.Array, new: WeightingState, old: WeightingState) -> WeightingState:
+def _if(holds: Array, new: WeightingState, old: WeightingState) -> WeightingState:
     return jax.tree.map(lambda a, b: jnp.where(holds, a, b), new, old)
 
 
-def _pair(weight: jax.Array) -> jax.Array:
+def _pair(weight: Float[Array, ""]) -> Float[Array, "2"]:
     return jnp.stack([weight, 1 - weight])

@@ -12,41 +12,41 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import scipy.stats
+from jaxtyping import Array, Bool, Int, Key, Shaped
 
 from mtl.engine.task import Data, Task
 
 
 class BatchIndices(NamedTuple):
-    """Row numbers int[..., C] of a task's examples, and `valid`, bool[..., C].
+    """Row numbers of a task's examples in mini-batches, and whether they are valid.
 
     A row that is not valid repeats one that takes part. Any other row may lack x or y,
     and its NaN would enter the gradient, for 0 times NaN is NaN.
     """
 
-    row: jax.Array
-    valid: jax.Array
+    row: Int[Array, "*steps rows"]
+    valid: Bool[Array, "*steps rows"]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """A field of the data; example i is `table[at[i]]`. Runs can share the table.
+    """A field of the data; example i is `table[at[i]]`. Runs can share the table."""
 
-    table: [M, ...]; at: int[N].
-    """
-
-    table: jax.Array
-    at: jax.Array
+    table: Shaped[Array, "entries ..."]
+    at: Int[Array, " examples"]
 
     def __len__(self) -> int:
         return len(self.at)
 
-    def __getitem__(self, rows: jax.Array) -> jax.Array:
+    def __getitem__(self, rows: Int[Array, " rows"]) -> Shaped[Array, "rows ..."]:
         return self.table[self.at[rows]]
 
 
-def shuffle(key: jax.Array, total: int, batch_size: int) -> jax.Array:
-    """[steps, B] row numbers in random order; -1 fills the last batch up.
+def shuffle(
+    key: Key[Array, ""], total: int, batch_size: int
+) -> Int[Array, "steps {batch_size}"]:
+    """Row numbers in random order; -1 fills the last batch up.
 
     `jax.random.permutation` sorts twice, because random words can be equal: with 50,000
     rows, one pair in three shuffles. If few rows have a label, a second sort takes much
@@ -58,23 +58,23 @@ def shuffle(key: jax.Array, total: int, batch_size: int) -> jax.Array:
     return jnp.concatenate([order, fill]).reshape(steps, batch_size)
 
 
-def members(task: Task, data: Data) -> jax.Array:
-    """bool[N]: the examples that take part in a task."""
+def members(task: Task, data: Data) -> Bool[Array, " examples"]:
+    """The examples that take part in a task."""
     return jnp.ones(length(data), bool) if task.rows is None else task.rows(data)
 
 
 def select_members(
-    shuffled: jax.Array, member: jax.Array, max_rows: int
+    shuffled: Int[Array, "steps batch"], member: Bool[Array, " examples"], max_rows: int
 ) -> BatchIndices:
-    """[steps, max_rows] indices: in each batch, the rows that take part come first.
+    """Indices [steps, max_rows]: in each batch, the rows that take part come first.
 
     Args:
-      shuffled: [steps, B], from `shuffle`.
-      member: bool[N], the examples that take part.
+      shuffled: from `shuffle`.
+      member: the examples that take part.
       max_rows: rows of a batch beyond this number are left out.
     """
 
-    def one(batch: jax.Array) -> jax.Array:
+    def one(batch: Int[Array, " batch"]) -> Int[Array, " rows"]:
         takes_part = (batch >= 0) & member[batch]
         at = jnp.flatnonzero(takes_part, size=max_rows, fill_value=len(batch))
         return jnp.append(batch, -1)[at]
@@ -83,8 +83,10 @@ def select_members(
     return BatchIndices(jnp.where(row < 0, row.max(), row), row >= 0)
 
 
-def draw(key: jax.Array, member: jax.Array, steps: int, count: int) -> BatchIndices:
-    """[steps, count] indices, all valid, of a task that draws its own examples.
+def draw(
+    key: Key[Array, ""], member: Bool[Array, " examples"], steps: int, count: int
+) -> BatchIndices:
+    """Indices [steps, count], all valid, of a task that draws its own examples.
 
     An epoch goes through these in one random order, as often as it needs to.
     """
@@ -94,13 +96,13 @@ def draw(key: jax.Array, member: jax.Array, steps: int, count: int) -> BatchIndi
     return BatchIndices(order[at].reshape(steps, count), jnp.ones((steps, count), bool))
 
 
-def take(data: Data, indices: BatchIndices) -> dict[str, jax.Array]:
+def take(data: Data, indices: BatchIndices) -> dict[str, Array]:
     """The batch that a task's loss gets."""
     return {"valid": indices.valid} | {k: v[indices.row] for k, v in data.items()}
 
 
 def length(data: Data) -> int:
-    """N, the number of examples."""
+    """The number of examples."""
     return len(next(iter(data.values())))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Key
 
 from mtl.engine.cpu.compiling import compiled
 from mtl.engine.engine import Engine, Metrics, State
@@ -32,16 +33,16 @@ class CompiledEpoch:
         self,
         state: State,
         data: Data,
-        loss_weights: np.ndarray,
-        learning_rate: float | np.ndarray,
-        key: jax.Array,
+        loss_weights: Float[np.ndarray, " tasks"],
+        learning_rate: float | Float[np.ndarray, ""],
+        key: Key[Array, ""],
     ) -> tuple[State, Metrics]:
         """Trains one epoch; see `Engine.epoch`.
 
         Args:
           state: after the epoch before.
-          data: fields [N, ...], on the device.
-          loss_weights: [T], of this epoch, on the host; weight 0 costs no time.
+          data: fields with a row for each example, on the device.
+          loss_weights: of this epoch, on the host; weight 0 costs no time.
           learning_rate: of this epoch.
           key: a PRNG key, of this epoch.
 

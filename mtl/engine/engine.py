@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from mtl.engine import batches, steps
 from mtl.engine.spec import Order, Spec
@@ -47,18 +48,18 @@ class State(NamedTuple):
 class Metrics(NamedTuple):
     """The metrics of an epoch, an entry a task, in the order of the tasks.
 
-    loss: [T] sum of the losses of all examples in the task's update steps.
-    rows: [T] number of these examples; an example counts in each step it takes part in.
-    dropped: [T] examples beyond `Spec.max_rows_per_batch`. If not 0, the epoch is void.
-    finite: [] whether all parameters are finite after the epoch.
-    loss_weights: [T] means of those that a weighting set; () without a weighting.
+    loss: sum of the losses of all examples in the task's update steps.
+    rows: number of these examples; an example counts in each step it takes part in.
+    dropped: examples beyond `Spec.max_rows_per_batch`. If not 0, the epoch is void.
+    finite: whether all parameters are finite after the epoch.
+    loss_weights: means of those that a weighting set; () without a weighting.
     """
 
-    loss: jax.Array
-    rows: jax.Array
-    dropped: jax.Array
-    finite: jax.Array
-    loss_weights: jax.Array | tuple[()] = ()
+    loss: Float[Array, " tasks"]
+    rows: Int[Array, " tasks"]
+    dropped: Int[Array, " tasks"]
+    finite: Bool[Array, ""]
+    loss_weights: Float[Array, " tasks"] | tuple[()] = ()
 
 
 class Engine(NamedTuple):
@@ -81,18 +82,18 @@ class Engine(NamedTuple):
         self,
         state: State,
         data: Data,
-        loss_weights: jax.Array,
-        learning_rate: jax.Array,
-        key: jax.Array,
+        loss_weights: Float[Array, " tasks"],
+        learning_rate: float | Float[Array, ""],
+        key: Key[Array, ""],
         active: tuple[bool, ...] | None = None,
     ) -> tuple[State, Metrics]:
         """Trains one epoch.
 
         Args:
           state: after the epoch before.
-          data: fields [N, ...].
-          loss_weights: [T], of this epoch.
-          learning_rate: [], of this epoch.
+          data: fields with a row for each example.
+          loss_weights: of this epoch.
+          learning_rate: of this epoch.
           key: a PRNG key, of this epoch.
           active: static; for each task, whether its loss weight may differ from 0. An
             inactive task costs no time. None: the loss weights are not known yet.
@@ -156,9 +157,9 @@ def _epoch(
     spec: Spec,
     state: State,
     data: Data,
-    loss_weights: jax.Array,
-    learning_rate: jax.Array,
-    key: jax.Array,
+    loss_weights: Array,
+    learning_rate: float | Array,
+    key: Array,
     active: tuple[bool, ...] | None,
 ) -> tuple[State, Metrics]:
     known = active or (False,) * len(spec.tasks)
@@ -205,7 +206,7 @@ def _epoch(
 
 
 def _indices(
-    spec: Spec, key: jax.Array, members: Sequence[jax.Array], total: int
+    spec: Spec, key: Array, members: Sequence[Array], total: int
 ) -> list[batches.BatchIndices]:
     """The rows of each task in each mini-batch of an epoch."""
     shuffled = batches.shuffle(key, total, spec.batch_size)
@@ -221,10 +222,10 @@ def _indices(
 
 def _dropped(
     spec: Spec,
-    members: Sequence[jax.Array],
+    members: Sequence[Array],
     indices: Sequence[batches.BatchIndices],
-) -> jax.Array:
-    """[T] examples that no mini-batch has room for."""
+) -> Int[Array, " tasks"]:
+    """The numbers of examples that no mini-batch has room for."""
     counts = [
         member.sum() * 0 if task.draws else member.sum() - index.valid.sum()
         for task, member, index in zip(spec.tasks, members, indices, strict=True)

@@ -8,6 +8,7 @@ reads, one row an epoch.
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import ArrayLike, NDArray
 
 Schedule = Callable[[ArrayLike], NDArray[np.float64]]
@@ -60,6 +61,8 @@ def complement(schedule: Schedule) -> Schedule:
     return lambda epoch: 1.0 - schedule(epoch)
 
 
-def table(schedules: Sequence[Schedule], epochs: int) -> NDArray[np.float64]:
-    """[epochs, tasks]: row t holds the weight of each task during epoch t."""
+def table(
+    schedules: Sequence[Schedule], epochs: int
+) -> Float64[np.ndarray, "{epochs} tasks"]:
+    """Row t holds the loss weight of each task during epoch t."""
     return np.stack([s(np.arange(epochs)) for s in schedules], axis=1)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from mtl.engine import batches
 from mtl.engine.spec import Spec
@@ -33,8 +34,8 @@ class Inputs(NamedTuple):
 
     data: all examples.
     indices: the rows of each task.
-    loss_weights: [T].
-    learning_rate: [].
+    loss_weights: of the mini-batch.
+    learning_rate: of the mini-batch.
     key: a PRNG key.
     active: for each task, whether it may have a loss weight other than 0.
     always_updates: for each task, whether every batch has it, with a loss weight.
@@ -42,25 +43,25 @@ class Inputs(NamedTuple):
 
     data: Data
     indices: Sequence[batches.BatchIndices]
-    loss_weights: jax.Array
-    learning_rate: jax.Array
-    key: jax.Array
+    loss_weights: Float[Array, " tasks"]
+    learning_rate: float | Float[Array, ""]
+    key: Key[Array, ""]
     active: tuple[bool, ...]
     always_updates: tuple[bool, ...]
 
 
 class MinibatchResult(NamedTuple):
-    """A mini-batch's results: the state, and [T] sums of losses and numbers of rows."""
+    """A mini-batch's results: the state, and sums of losses and numbers of rows."""
 
     flat: Flat
     optimizer_states: OptimizerStates
-    loss: jax.Array
-    rows: jax.Array
+    loss: Float[Array, " tasks"]
+    rows: Int[Array, " tasks"]
 
 
 def objective(
     trained: Flat, flat: Flat, spec: Spec, update: tuple[int, ...], inputs: Inputs
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, ""], Float[Array, " updated"]]:
     """J of an update, the weighted sum of its tasks' costs.
 
     Args:
@@ -71,7 +72,7 @@ def objective(
       inputs: of the mini-batch.
 
     Returns:
-      J, a scalar, and the sum of losses of each of the tasks.
+      J, and the sum of losses of each of the tasks.
     """
     params, total, sums = unflatten({**flat, **trained}), jnp.zeros(()), []
     for i in update:
@@ -96,7 +97,7 @@ def minibatch(
     inputs: Inputs,
     flat: Flat,
     optimizer_states: OptimizerStates,
-    first_grad: tuple[Flat, jax.Array] | None = None,
+    first_grad: tuple[Flat, Float[Array, " updated"]] | None = None,
 ) -> MinibatchResult:
     """Makes all update steps of a mini-batch, in order.
 
@@ -137,11 +138,11 @@ def adaptive_minibatch(
     flat: Flat,
     optimizer_states: OptimizerStates,
     weighting_state: WeightingState,
-) -> tuple[MinibatchResult, WeightingState, jax.Array]:
+) -> tuple[MinibatchResult, WeightingState, Float[Array, " tasks"]]:
     """A mini-batch with loss weights that the weighting sets.
 
     Returns:
-      The mini-batch's result, the new weighting state, and the loss weights [T].
+      The mini-batch's result, the new weighting state, and the loss weights.
     """
     weighting = spec.weighting
     assert weighting is not None
@@ -175,8 +176,8 @@ def adaptive_minibatch(
 class _Cost(NamedTuple):
     """J and the sum of losses of one task, and the gradient of J."""
 
-    cost: jax.Array
-    loss: jax.Array
+    cost: Float[Array, ""]
+    loss: Float[Array, ""]
     grad: Flat
 
 
@@ -210,9 +211,9 @@ def _step(
     inputs: Inputs,
     flat: Flat,
     optimizer_state: optax.OptState,
-    do_update: jax.Array | Literal[True],
-    cached_grad: tuple[Flat, jax.Array] | None,
-) -> tuple[Flat, optax.OptState, jax.Array]:
+    do_update: Bool[Array, ""] | Literal[True],
+    cached_grad: tuple[Flat, Array] | None,
+) -> tuple[Flat, optax.OptState, Float[Array, " updated"]]:
     """One gradient step, if `do_update`.
 
     Returns:
@@ -232,9 +233,9 @@ def _step(
 
 
 def _losses(
-    task: Task, params: Params, batch: dict[str, jax.Array], key: jax.Array
-) -> jax.Array:
-    """[C] losses, 0 in rows that only fill the batch up."""
+    task: Task, params: Params, batch: dict[str, Array], key: Array
+) -> Float[Array, " batch"]:
+    """The losses, 0 in rows that only fill the batch up."""
     loss = task.loss(params, batch, key)
     if loss.shape != batch["valid"].shape:
         raise ValueError(

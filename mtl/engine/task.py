@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-import jax
 from flax import traverse_util
+from jaxtyping import Array, Bool, Float, Key
 
 Params = dict[str, Any]
-Flat = dict[str, jax.Array]
-Data = Mapping[str, Any]  # Fields [N, ...]: arrays, or `batches.Rows`.
+Flat = dict[str, Any]  # Arrays, or shapes, by names such as "encoder/1/kernel".
+# Fields with a row for each example: arrays, or `batches.Rows`.
+Data = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,30 +22,30 @@ class Task:
 
     Attributes:
       name: names the task in logs, weights and errors.
-      loss: `(params, batch, key) -> [B]`, one value an example. `batch` holds the
-        rows `[B, ...]` of the data's fields, and `batch["valid"]`, a `bool[B]`. Rows
-        that are not valid only fill the batch up, and their loss is ignored.
+      loss: `(params, batch, key) -> losses`, one value an example. `batch` holds the
+        rows of the data's fields, and the mask `batch["valid"]`. Rows that are not
+        valid only fill the batch up, and their loss is ignored.
       params: path prefixes ("encoder", "decoder/1") of the parameters that the task
         trains. All others are constants to it.
-      rows: `data -> bool[N]`, the examples that take part (all, if None).
+      rows: `data -> mask` of the examples that take part (all, if None).
       reduction: how the losses of a batch become J: their `mean` or their `sum`.
-      penalty: `params -> []`, a term of J besides the losses, such as L2. Reported
+      penalty: of the parameters, a term of J besides the losses, such as L2. Reported
         losses do not contain it.
       draws: 0: a step takes the task's examples that the mini-batch happens to hold.
         Above 0: it draws so many for this task alone, each example equally often.
     """
 
     name: str
-    loss: Callable[[Params, dict[str, jax.Array], jax.Array], jax.Array]
+    loss: Callable[[Params, dict[str, Array], Key[Array, ""]], Float[Array, " batch"]]
     params: tuple[str, ...]
-    rows: Callable[[Data], jax.Array] | None = None
+    rows: Callable[[Data], Bool[Array, " examples"]] | None = None
     reduction: Literal["mean", "sum"] = "mean"
-    penalty: Callable[[Params], jax.Array] | None = None
+    penalty: Callable[[Params], Float[Array, ""]] | None = None
     draws: int = 0
 
 
 def flatten(params: Params) -> Flat:
-    """Nested dicts to one dict with keys like "encoder/1/kernel"."""
+    """Nested dicts to one dict."""
     return traverse_util.flatten_dict(params, sep="/")
 
 

@@ -9,7 +9,7 @@ the papers do. With alternate steps, the same weights hold for all steps of the 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
+from jaxtyping import Array, Bool, Float
 
 WeightingState = Any
 
@@ -17,18 +17,18 @@ WeightingState = Any
 class Batch(NamedTuple):
     """A mini-batch as a weighting gets it, an entry a task, in the tasks' order.
 
-    cost: [T] J before the steps, with the rows and noise of the task's step.
-    present: bool[T], whether the batch has a row of the task with a loss weight.
-    learning_rate: [].
-    norm: [T] Euclidean norm of J's gradient for `Weighting.layer`, before the steps.
-    after: [T] J after the steps, if `Weighting.needs_cost_after`.
+    cost: J before the steps, with the rows and noise of the task's step.
+    present: whether the batch has a row of the task with a loss weight.
+    learning_rate: of the mini-batch.
+    norm: Euclidean norm of J's gradient for `Weighting.layer`, before the steps.
+    after: J after the steps, if `Weighting.needs_cost_after`.
     """
 
-    cost: jax.Array
-    present: jax.Array
-    learning_rate: jax.Array
-    norm: jax.Array
-    after: jax.Array
+    cost: Float[Array, " tasks"]
+    present: Bool[Array, " tasks"]
+    learning_rate: float | Float[Array, ""]
+    norm: Float[Array, " tasks"]
+    after: Float[Array, " tasks"]
 
 
 def _keep(state: WeightingState, *_: Any) -> WeightingState:
@@ -41,11 +41,11 @@ class Weighting(NamedTuple):
     The engine calls all of them but `observe`, which the training loop calls.
 
     init: `() -> state`.
-    weights: `(state, batch) -> [T]`.
+    weights: `(state, batch) -> loss weights`.
     in_batch: whether each mini-batch gets weights of its own. Otherwise all batches of
       an epoch have the same weights, and `batch` is None.
     step: `(state, batch) -> state`, after each mini-batch, if `in_batch`.
-    epoch: `(state, loss[T], rows[T]) -> state`, after each epoch; sums, as in
+    epoch: `(state, loss, rows) -> state`, after each epoch; sums, as in
       `engine.Metrics`.
     observe: `(state, {name: number}) -> state`, after each evaluation.
     layer: the parameter, as in "encoder/1/kernel". `step` needs the norms of the
@@ -54,10 +54,10 @@ class Weighting(NamedTuple):
     """
 
     init: Callable[[], WeightingState]
-    weights: Callable[[WeightingState, Any], jax.Array]
+    weights: Callable[[WeightingState, Any], Float[Array, " tasks"]]
     in_batch: bool = False
     step: Callable[[WeightingState, Batch], WeightingState] = _keep
-    epoch: Callable[[WeightingState, jax.Array, jax.Array], WeightingState] = _keep
+    epoch: Callable[[WeightingState, Array, Array], WeightingState] = _keep
     observe: Callable[[WeightingState, Mapping[str, Any]], WeightingState] = _keep
     layer: str | None = None
     needs_cost_after: bool = False

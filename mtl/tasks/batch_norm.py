@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
 
 from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
@@ -26,35 +27,37 @@ EPSILON = 1e-5  # Ours: is added to variances.
 
 
 class Moments(NamedTuple):
-    """Mean [n] and variance [n] of a layer over the rows of a mini-batch."""
+    """Mean and variance of a layer's units over the rows of a mini-batch."""
 
-    mean: jax.Array
-    variance: jax.Array
+    mean: Float[Array, " units"]
+    variance: Float[Array, " units"]
 
 
 class ForwardPass(NamedTuple):
     """One pass through the network, layers 0 (the input) to K + 1 (the classifier).
 
     Attributes:
-      z: [B, n] each, normalised, with noise; the input is not normalised.
+      z: of each layer, normalised, with noise; the input is not normalised.
       moments: of the products of layers 1 to K + 1, before they were normalised.
-      logits: [B, classes].
+      logits: of the classifier.
     """
 
-    z: list[jax.Array]
+    z: list[Float[Array, "batch _"]]
     moments: list[Moments]
-    logits: jax.Array
+    logits: Float[Array, "batch classes"]
 
 
-def moments(z: jax.Array, valid: jax.Array) -> Moments:
-    """Moments of z [B, n] over the rows that are valid, bool[B]."""
+def moments(z: Float[Array, "batch units"], valid: Bool[Array, " batch"]) -> Moments:
+    """The moments of z over the rows that are valid."""
     share = (valid / jnp.maximum(valid.sum(), 1)).astype(z.dtype)
     mean = share @ z
     return Moments(mean, share @ jnp.square(z - mean))
 
 
-def normalise(z: jax.Array, m: Moments) -> jax.Array:
-    """Z [B, n] with mean 0 and variance 1, if these are its moments."""
+def normalise(
+    z: Float[Array, "batch units"], m: Moments
+) -> Float[Array, "batch units"]:
+    """Gives z mean 0 and variance 1, if these are its moments."""
     return (z - m.mean) / jnp.sqrt(m.variance + EPSILON)
 
 
@@ -69,41 +72,47 @@ class BatchNormMlp(Mlp):
 
     noise: float = 0.0
 
-    def init(self, key: jax.Array) -> Params:
+    def init(self, key: Key[Array, ""]) -> Params:
         """Draws parameters as `Mlp.init` does; gains are 1, statistics 0 and 1."""
         params = super().init(key)
         params["classifier"]["gain"] = jnp.ones(self.classes)
         statistics = {
             str(k): {"mean": jnp.zeros(n), "variance": jnp.ones(n)}
-            for k, n in enumerate([*self.hidden, self.classes], start=1)
+            for k, n in enumerate(self.sizes[1:], start=1)
         }
         return params | {"statistics": statistics}
 
-    def pre_activation(self, params: Params, k: int, x: jax.Array) -> jax.Array:
-        """[B, size of x_k] of layer k, normalised by `params["statistics"]`."""
+    def pre_activation(
+        self, params: Params, k: int, x: Float[Array, "batch {self.sizes[k-1]}"]
+    ) -> Float[Array, "batch {self.sizes[k]}"]:
+        """Layer k before its activation, normalised by `params["statistics"]`."""
         z = matmul(x, self.layer(params, k)["kernel"])
         m = Moments(**params["statistics"][str(k)])
         return self._shift_and_scale(params, k, normalise(z, m))
 
     def training_logits(
-        self, params: Params, x: jax.Array, valid: jax.Array, key: jax.Array
-    ) -> jax.Array:
-        """[B, classes] from x [B, inputs], with the mini-batch's moments, and noise."""
+        self,
+        params: Params,
+        x: Float[Array, "batch {self.inputs}"],
+        valid: Bool[Array, " batch"],
+        key: Key[Array, ""],
+    ) -> Float[Array, "batch {self.classes}"]:
+        """`logits` with the moments of the mini-batch, and with noise."""
         return self.forward(params, x, valid, key).logits
 
     def forward(
         self,
         params: Params,
-        x: jax.Array,
-        valid: jax.Array,
-        key: jax.Array | None = None,
+        x: Float[Array, "batch {self.inputs}"],
+        valid: Bool[Array, " batch"],
+        key: Key[Array, ""] | None = None,
     ) -> ForwardPass:
-        """Passes x [B, inputs] through the network, with the moments of its own rows.
+        """Passes x through the network, with the moments of its own rows.
 
         Args:
           params: see the modules.
           x: the images.
-          valid: bool[B], the rows that count in the moments.
+          valid: the rows that count in the moments.
           key: of the noise; None: there is none.
         """
         zs, found = [self._corrupt(key, 0, x)], []
@@ -116,19 +125,21 @@ class BatchNormMlp(Mlp):
             h = ACTIVATIONS[self.activation](h) if k <= self.depth else h
         return ForwardPass(zs, found, h)
 
-    def set_batch_stats(self, params: Params, x: jax.Array) -> Params:
-        """The parameters with the statistics of x [N, inputs], without noise."""
+    def set_batch_stats(
+        self, params: Params, x: Float[Array, "images {self.inputs}"]
+    ) -> Params:
+        """The parameters with the statistics of x, without noise."""
         found = self.forward(params, x, jnp.ones(len(x), bool)).moments
         statistics = {str(k): m._asdict() for k, m in enumerate(found, start=1)}
         return params | {"statistics": statistics}
 
-    def _corrupt(self, key: jax.Array | None, k: int, z: jax.Array) -> jax.Array:
+    def _corrupt(self, key: Array | None, k: int, z: Array) -> Array:
         if key is None or self.noise == 0:
             return z
         draw = jax.random.normal(jax.random.fold_in(key, k), z.shape, z.dtype)
         return z + self.noise * draw
 
-    def _shift_and_scale(self, params: Params, k: int, z: jax.Array) -> jax.Array:
+    def _shift_and_scale(self, params: Params, k: int, z: Array) -> Array:
         layer = self.layer(params, k)
         z = z + layer["bias"]
         return z * layer["gain"] if "gain" in layer else z

@@ -5,13 +5,14 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, UInt8
 
 Kind = Literal["mask", "salt_pepper", "gaussian", "none"]
 KINDS = get_args(Kind)
 
 
-def random_bytes(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Uniform uint8 of any shape, four from each 32-bit word of the generator.
+def random_bytes(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt8[Array, "..."]:
+    """Uniform bytes of any shape, four from each 32-bit word of the generator.
 
     `jax.random.bits(..., uint8)` hashes a counter for every byte; on a CPU that is
     a good part of a small auto-encoder's step. Same generator, a quarter of the hashes.
@@ -22,12 +23,14 @@ def random_bytes(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return octets.reshape(-1)[:count].reshape(shape)
 
 
-def corrupt(key: jax.Array, x: jax.Array, kind: Kind, level: float) -> jax.Array:
+def corrupt(
+    key: Key[Array, ""], x: Float[Array, "*shape"], kind: Kind, level: float
+) -> Float[Array, "*shape"]:
     """A corrupted copy of x.
 
     Args:
       key: a PRNG key.
-      x: any shape.
+      x: of any shape.
       kind: `mask` sets entries to 0 (the paper's binomial mask), `salt_pepper` sets
         them to 0 or 1, `gaussian` adds noise, `none` returns x.
       level: the share of entries hit, to the nearest 1/256; for `gaussian` the

@@ -15,6 +15,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
@@ -32,14 +33,13 @@ class Ladder(BatchNormMlp):
 
     cost_weights: tuple[float, ...] = ()
 
-    def init(self, key: jax.Array) -> Params:
+    def init(self, key: Key[Array, ""]) -> Params:
         """Draws parameters; the decoder reaches down to the lowest layer with a cost.
 
         In combinators, slopes inside the sigmoids are 1, all else is 0.
         """
-        sizes = [self.inputs, *self.hidden, self.classes]
         lowest = next(k for k, weight in enumerate(self.cost_weights) if weight > 0)
-        decoder = {}
+        sizes, decoder = self.sizes, {}
         for k in range(lowest, len(sizes)):
             start = jnp.zeros((10, sizes[k])).at[jnp.array([1, 6])].set(1)
             decoder[str(k)] = {"combinator": start}
@@ -49,9 +49,13 @@ class Ladder(BatchNormMlp):
         return super().init(key) | {"decoder": decoder}
 
     def denoising_costs(
-        self, params: Params, clean: ForwardPass, noisy: ForwardPass, valid: jax.Array
-    ) -> jax.Array:
-        """[B]: the sum over layers of weight · mean over units of (z − estimate)²."""
+        self,
+        params: Params,
+        clean: ForwardPass,
+        noisy: ForwardPass,
+        valid: Bool[Array, " batch"],
+    ) -> Float[Array, " batch"]:
+        """The sum over layers of weight · mean over units of (z − estimate)²."""
         decoder, top = params["decoder"], self.depth + 1
         total = jnp.zeros(valid.shape, clean.logits.dtype)
         estimate = jax.nn.softmax(noisy.logits)
@@ -87,8 +91,12 @@ def cost_weights(config: ConfigDict) -> tuple[float, ...]:
     return tuple(given[min(k, len(given) - 1)] for k in range(layers))
 
 
-def combine(a: jax.Array, z: jax.Array, u: jax.Array) -> jax.Array:
-    """The combinator g(z, u) = (z − m(u)) v(u) + m(u), [B, n]; equation 2, a [10, n].
+def combine(
+    a: Float[Array, "10 units"],
+    z: Float[Array, "batch units"],
+    u: Float[Array, "batch units"],
+) -> Float[Array, "batch units"]:
+    """The combinator g(z, u) = (z − m(u)) v(u) + m(u); equation 2.
 
     It is the best denoising of a Gaussian z if its mean and variance depend on u.
     """

@@ -7,22 +7,31 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 # The decoder's output activation for each `Mlp.target_range`.
-OUTPUTS: dict[str, Callable[[jax.Array], jax.Array]] = {
+OUTPUTS: dict[str, Callable[[Array], Array]] = {
     "unit": jax.nn.sigmoid,
     "symmetric": jnp.tanh,
     "positive": lambda z: z,
 }
 
 
-def squared_error(z: jax.Array, target: jax.Array, value_range: str) -> jax.Array:
-    """[B], summed over the dimensions of [B, D]: sum (output(z) - target)^2."""
+def squared_error(
+    z: Float[Array, "*batch size"],
+    target: Float[Array, "*batch size"],
+    value_range: str,
+) -> Float[Array, "*batch"]:
+    """Summed over dimensions: sum (output(z) - target)^2."""
     return jnp.sum(jnp.square(OUTPUTS[value_range](z) - target), axis=-1)
 
 
-def cross_entropy(z: jax.Array, target: jax.Array, value_range: str) -> jax.Array:
-    """[B], summed over the dimensions of [B, D]: Bernoulli cross-entropy.
+def cross_entropy(
+    z: Float[Array, "*batch size"],
+    target: Float[Array, "*batch size"],
+    value_range: str,
+) -> Float[Array, "*batch"]:
+    """Summed over dimensions: Bernoulli cross-entropy.
 
     A target in [-1, 1] is first mapped to [0, 1]; then the decoder's tanh(z) there is
     a sigmoid(2 z) here.

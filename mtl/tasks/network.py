@@ -14,12 +14,13 @@ from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
 
 from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
 
 NORMS = ("none", "batch")
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
@@ -51,38 +52,48 @@ class Mlp:
         """K, the number of hidden layers."""
         return len(self.hidden)
 
-    def init(self, key: jax.Array) -> Params:
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of layers 0 (the input) to K + 1 (the classifier)."""
+        return (self.inputs, *self.hidden, self.classes)
+
+    def init(self, key: Key[Array, ""]) -> Params:
         """Draws kernels from U(±sqrt(6 / (fan_in + fan_out))), sigmoid: 4 times that.
 
         Biases are 0. Each kernel has a key of its own, so encoder and classifier are
         the same with tied and with untied decoders.
         """
         scale = 4.0 if self.activation == "sigmoid" else 1.0
-        sizes = (self.inputs, *self.hidden)
         encoder, decoder = {}, {}
-        for k, (below, above) in enumerate(pairwise(sizes), start=1):
+        for k, (below, above) in enumerate(pairwise(self.sizes[:-1]), start=1):
             encoder_key, decoder_key = jax.random.split(jax.random.fold_in(key, k))
             encoder[str(k)] = dense(encoder_key, below, above, scale)
             decoder[str(k)] = dense(decoder_key, above, below, scale)
             if self.tied:
                 del decoder[str(k)]["kernel"]
         # Softmax is no sigmoid: the classifier keeps the plain range.
-        classifier = dense(jax.random.fold_in(key, 0), sizes[-1], self.classes)
+        classifier = dense(jax.random.fold_in(key, 0), *self.sizes[-2:])
         return {"encoder": encoder, "decoder": decoder, "classifier": classifier}
 
-    def encode(self, params: Params, x: jax.Array) -> list[jax.Array]:
-        """[x_0, x_1, ..., x_K] from x [B, inputs]: the input and every hidden layer."""
+    def encode(
+        self, params: Params, x: Float[Array, "batch {self.inputs}"]
+    ) -> list[Float[Array, "batch _"]]:
+        """[x_0, x_1, ..., x_K]: the input and every hidden layer."""
         layers = [x]
         for k in range(1, self.depth + 1):
             layers.append(self.code(params, k, layers[-1]))
         return layers
 
-    def code(self, params: Params, k: int, x: jax.Array) -> jax.Array:
-        """Layer k alone: [B, size of x_k] from [B, size of x_{k-1}]."""
+    def code(
+        self, params: Params, k: int, x: Float[Array, "batch {self.sizes[k-1]}"]
+    ) -> Float[Array, "batch {self.sizes[k]}"]:
+        """Layer k alone: x_k from x_{k-1}."""
         return ACTIVATIONS[self.activation](self.pre_activation(params, k, x))
 
-    def decode(self, params: Params, k: int, code: jax.Array) -> jax.Array:
-        """Pre-activations [B, size of x_{k-1}] of decoder k from codes x_k."""
+    def decode(
+        self, params: Params, k: int, code: Float[Array, "batch {self.sizes[k]}"]
+    ) -> Float[Array, "batch {self.sizes[k-1]}"]:
+        """Decoder k, before its activation: x_{k-1} from x_k."""
         decoder = params["decoder"][str(k)]
         kernel = decoder.get("kernel", params["encoder"][str(k)]["kernel"].T)
         return code @ kernel + decoder["bias"]
@@ -91,20 +102,26 @@ class Mlp:
         """The range of x_{k-1}, the target of decoder k; inputs lie in [0, 1]."""
         return "unit" if k == 1 else RANGES[self.activation]
 
-    def logits(self, params: Params, x: jax.Array) -> jax.Array:
-        """[B, classes] from x [B, inputs], before the softmax."""
+    def logits(
+        self, params: Params, x: Float[Array, "batch {self.inputs}"]
+    ) -> Float[Array, "batch {self.classes}"]:
+        """The classifier's outputs, before the softmax."""
         top = self.encode(params, x)[-1]
         return self.pre_activation(params, self.depth + 1, top)
 
     def training_logits(
-        self, params: Params, x: jax.Array, valid: jax.Array, key: jax.Array
-    ) -> jax.Array:
+        self,
+        params: Params,
+        x: Float[Array, "batch {self.inputs}"],
+        valid: Bool[Array, " batch"],
+        key: Key[Array, ""],
+    ) -> Float[Array, "batch {self.classes}"]:
         """`logits` in training; here the same.
 
         Args:
           params: see the module.
-          x: [B, inputs].
-          valid: bool[B], the rows that count in statistics of the mini-batch.
+          x: the images.
+          valid: the rows that count in statistics of the mini-batch.
           key: of the noise.
         """
         del valid, key
@@ -115,17 +132,21 @@ class Mlp:
         classifies = k > self.depth
         return params["classifier"] if classifies else params["encoder"][str(k)]
 
-    def pre_activation(self, params: Params, k: int, x: jax.Array) -> jax.Array:
-        """[B, size of x_k] of layer k, from x_{k-1}, before the activation."""
+    def pre_activation(
+        self, params: Params, k: int, x: Float[Array, "batch {self.sizes[k-1]}"]
+    ) -> Float[Array, "batch {self.sizes[k]}"]:
+        """Layer k before its activation, from x_{k-1}."""
         return affine(self.layer(params, k), x)
 
 
-def affine(layer: Params, x: jax.Array) -> jax.Array:
-    """[B, fan_out] from x [B, fan_in]."""
+def affine(
+    layer: Params, x: Float[Array, "batch fan_in"]
+) -> Float[Array, "batch fan_out"]:
+    """Multiplies x by the layer's kernel, and adds its bias."""
     return matmul(x, layer["kernel"]) + layer["bias"]
 
 
-def dense(key: jax.Array, fan_in: int, fan_out: int, scale: float = 1.0) -> Params:
+def dense(key: Key[Array, ""], fan_in: int, fan_out: int, scale: float = 1.0) -> Params:
     """A layer: kernel from U(±scale sqrt(6 / (fan_in + fan_out))), bias 0."""
     kernel = jax.nn.initializers.glorot_uniform()(key, (fan_in, fan_out))
     return {"kernel": scale * kernel, "bias": jnp.zeros(fan_out)}

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
@@ -39,10 +40,10 @@ def layer_cost(
     network: Mlp,
     params: Params,
     k: int,
-    below: jax.Array,
-    key: jax.Array,
-) -> jax.Array:
-    """[B]: corrupt x_{k-1} [B, D], code and decode it, compare with the clean one.
+    below: Float[Array, "batch {network.sizes[k-1]}"],
+    key: Key[Array, ""],
+) -> Float[Array, " batch"]:
+    """Corrupts x_{k-1}, codes and decodes it, and compares it with the clean one.
 
     The clean x_{k-1} is a constant as a target: as a variable it could make the cost
     small by becoming small itself. As an input it passes the gradient on to the layers

@@ -19,6 +19,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
@@ -47,20 +48,20 @@ def task(config: ConfigDict, network: Mlp) -> Task:
 
 
 def adversarial(
-    logits: Callable[[jax.Array], jax.Array],
-    x: jax.Array,
-    valid: jax.Array,
-    d: jax.Array,
+    logits: Callable[[Array], Array],
+    x: Float[Array, "batch inputs"],
+    valid: Bool[Array, " batch"],
+    d: Float[Array, "batch inputs"],
     iterations: int,
     xi: float = 0.0,
-) -> tuple[jax.Array, jax.Array]:
-    """Logits [B, classes] of x [B, n], and directions [B, n] of length 1.
+) -> tuple[Float[Array, "batch classes"], Float[Array, "batch inputs"]]:
+    """Logits of x, and directions of length 1.
 
     Args:
-      logits: `x -> [B, classes]`.
+      logits: `x -> [batch, classes]`.
       x: the images.
-      valid: bool[B], the rows that count.
-      d: [B, n], where the power iteration starts, of any length.
+      valid: the rows that count.
+      d: where the power iteration starts, of any length.
       iterations: of it.
       xi: length of the difference of gradients that stands for H d; 0: none, exact.
     """
@@ -78,8 +79,8 @@ def adversarial(
     return clean, unit(d)
 
 
-def unit(d: jax.Array) -> jax.Array:
-    """Rows [B, n] of length 1; rows of zeros stay.
+def unit(d: Float[Array, "batch inputs"]) -> Float[Array, "batch inputs"]:
+    """Rows of length 1; rows of zeros stay.
 
     Where the network is sure, H d is so small that its square is 0: the largest entry
     becomes 1 first.
@@ -89,7 +90,9 @@ def unit(d: jax.Array) -> jax.Array:
     return d / jnp.maximum(jnp.linalg.norm(d, axis=-1, keepdims=True), 1)
 
 
-def divergence(clean: jax.Array, moved: jax.Array) -> jax.Array:
-    """[B]: KL(softmax(clean) || softmax(moved)) of logits [B, classes]."""
+def divergence(
+    clean: Float[Array, "batch classes"], moved: Float[Array, "batch classes"]
+) -> Float[Array, " batch"]:
+    """KL(softmax(clean) || softmax(moved)) of logits."""
     log_p, log_q = jax.nn.log_softmax(clean), jax.nn.log_softmax(moved)
     return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)

@@ -8,46 +8,53 @@ every threshold.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float
 
 from structured.faces.points import LEFT_CORNER, LEFT_EYE, RIGHT_CORNER, RIGHT_EYE
 
 Array = jax.Array | np.ndarray
+Points = Float[Array, "faces points 2"]
+PerFace = Float[Array, " faces"]
+Scalar = Float[jax.Array, ""]
 
 # The paper's thresholds: below 0.5.
 PAPER_THRESHOLDS = np.arange(0, 0.5, 0.001)
 
 
-def mse(predicted: Array, truth: Array) -> jax.Array:
+def mse(
+    predicted: Float[Array, "#faces coordinates"],
+    truth: Float[Array, "faces coordinates"],
+) -> Scalar:
     """Returns the squared error, mean over faces and coordinates.
 
     Args:
-      predicted: [N, D], box units.
-      truth: [N, D], box units.
+      predicted: in box units.
+      truth: in box units.
 
     Returns:
-      [], squared box units.
+      Squared box units.
     """
     return jnp.mean((predicted - truth) ** 2)
 
 
-def inter_ocular(truth: Array) -> jax.Array:
-    """Returns the distance between the outer corners of the eyes: [N, 68, 2] -> [N]."""
+def inter_ocular(truth: Float[Array, "faces 68 2"]) -> PerFace:
+    """Returns the distance between the outer corners of the eyes."""
     return jnp.linalg.norm(truth[:, LEFT_CORNER] - truth[:, RIGHT_CORNER], axis=-1)
 
 
-def inter_pupil(truth: Array) -> jax.Array:
-    """Returns the distance between the eyes' mean points: [N, 68, 2] -> [N]."""
+def inter_pupil(truth: Float[Array, "faces 68 2"]) -> PerFace:
+    """Returns the distance between the eyes' mean points."""
     left, right = (truth[:, eye].mean(axis=1) for eye in (LEFT_EYE, RIGHT_EYE))
     return jnp.linalg.norm(left - right, axis=-1)
 
 
-def box_diagonal(truth: Array) -> jax.Array:
-    """Returns the diagonal of the points' tight boxes: [N, P, 2] -> [N]."""
+def box_diagonal(truth: Points) -> PerFace:
+    """Returns the diagonal of the points' tight boxes."""
     return jnp.linalg.norm(jnp.ptp(truth, axis=1), axis=-1)
 
 
-def box_size(truth: Array) -> jax.Array:
-    """Returns the tight boxes' geometric mean of sides: [N, P, 2] -> [N]."""
+def box_size(truth: Points) -> PerFace:
+    """Returns the tight boxes' geometric mean of sides."""
     return jnp.sqrt(jnp.ptp(truth, axis=1).prod(axis=-1))
 
 
@@ -56,29 +63,31 @@ EYE_NORMALISERS = {"inter_ocular": inter_ocular, "inter_pupil": inter_pupil}
 BOX_NORMALISERS = {"box_diagonal": box_diagonal, "box_size": box_size}
 
 
-def nme(predicted: Array, truth: Array, normaliser: Array) -> jax.Array:
+def nme(predicted: Points, truth: Points, normaliser: PerFace) -> PerFace:
     """Returns normalised mean errors of faces; by `inter_ocular`, the paper's NRMSE.
 
     Args:
-      predicted: [N, P, 2], pixels.
-      truth: [N, P, 2], pixels.
-      normaliser: [N], pixels.
+      predicted: in pixels.
+      truth: in pixels.
+      normaliser: in pixels.
 
     Returns:
-      [N], the mean distance of the points to the truth, divided by the normaliser.
+      The mean distance of the points to the truth, divided by the normaliser.
     """
     return jnp.linalg.norm(predicted - truth, axis=-1).mean(axis=1) / normaliser
 
 
-def cdf(errors: Array, thresholds: Array) -> jax.Array:
-    """Returns the share of errors [N] up to each threshold [K]: [K], 0 to 1."""
+def cdf(
+    errors: PerFace, thresholds: Float[Array, " thresholds"]
+) -> Float[jax.Array, " thresholds"]:
+    """Returns the share of errors up to each threshold, 0 to 1."""
     # Sorting puts NaN last, above every threshold.
     below = jnp.searchsorted(jnp.sort(errors), thresholds, side="right")
     return below.astype(errors.dtype) / len(errors)
 
 
-def auc_paper(errors: Array) -> jax.Array:
-    """Returns the paper's area under the CDF of the NRMSE [N], 0 to 1.
+def auc_paper(errors: PerFace) -> Scalar:
+    """Returns the paper's area under the CDF of the NRMSE, 0 to 1.
 
     The trapezoid rule runs over thresholds from 0 to 0.499, 0.001 apart, and the area
     is divided by 0.5. The interval up to 0.5 is missing, which costs up to 0.2 points
@@ -89,23 +98,23 @@ def auc_paper(errors: Array) -> jax.Array:
     return jnp.trapezoid(shares, dx=0.001) / 0.5
 
 
-def auc(errors: Array, threshold: float) -> jax.Array:
-    """Returns the exact area under the CDF of errors [N] up to a threshold, 0 to 1."""
+def auc(errors: PerFace, threshold: float) -> Scalar:
+    """Returns the exact area under the CDF of errors up to a threshold, 0 to 1."""
     # The CDF of one face is 0 below its error and 1 from there on.
     return jnp.mean(jnp.where(errors <= threshold, 1 - errors / threshold, 0))
 
 
-def failure_rate(errors: Array, threshold: float) -> jax.Array:
-    """Returns the share of errors [N] above a threshold."""
+def failure_rate(errors: PerFace, threshold: float) -> Scalar:
+    """Returns the share of errors above a threshold."""
     return jnp.mean(~(errors <= threshold), dtype=errors.dtype)
 
 
-def landmark_metrics(predicted: Array, truth: Array) -> dict[str, jax.Array]:
+def landmark_metrics(predicted: Points, truth: Points) -> dict[str, Scalar]:
     """Returns all metrics of landmarks, as fractions (not percent).
 
     Args:
-      predicted: [N, P, 2], pixels.
-      truth: [N, P, 2], pixels.
+      predicted: in pixels.
+      truth: in pixels.
 
     Returns:
       Scalars by name: the paper's `nrmse`, `cdf_0.1` and `auc_0.5`, and today's

@@ -33,6 +33,11 @@ def network(c):
     return experiment.build_network(c, (INPUTS,), CLASSES)
 
 
+def on_device(params):
+    """The parameters as the network takes them: nested, JAX arrays."""
+    return jax.tree.map(jnp.asarray, unflatten(params))
+
+
 def problem(c):
     """Random parameters, and a batch; its last two rows are not valid."""
     rng = np.random.default_rng(1)

@@ -122,7 +122,8 @@ def test_the_parts_equal_the_reference(x64, encoder, tied, units):
         net.main: (x, reference.main(p, x, side_in, side_out, acts)),
     }
     for part, (given, expected) in expected_values.items():
-        np.testing.assert_allclose(part(params, given), expected.real, 1e-10, 1e-12)
+        ours = part(params, jnp.asarray(given))
+        np.testing.assert_allclose(ours, expected.real, 1e-10, 1e-12)
 
 
 def test_a_reconstruction_has_the_shape_of_x():
@@ -163,7 +164,7 @@ def test_only_the_half_in_the_main_network_has_matrices(encoder, side):
 def test_a_change_of_the_shared_matrix_changes_both_halves(encoder, side, layer):
     net = make(model(encoder))
     params = values(net)
-    rows = dict(zip(("in", "out"), examples(), strict=True))[side]
+    rows = dict(zip(("in", "out"), map(jnp.asarray, examples()), strict=True))[side]
     encode, decode = getattr(net, f"encoder_{side}"), getattr(net, f"decoder_{side}")
     code = encode(params, rows)
     changed = jax.tree.map(lambda a: a, params)
@@ -186,7 +187,7 @@ def separated(params, encoder):
 @pytest.mark.parametrize("encoder", ["mlp", "cnn"])
 def test_tied_gradients_are_the_sum_of_both_halves(x64, encoder):
     nets = make(model(encoder)), make(untied(encoder))
-    x, y = examples()
+    x, y = map(jnp.asarray, examples())
     tied = values(nets[0])
     free = separated(tied, encoder)
 

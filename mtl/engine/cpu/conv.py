@@ -10,24 +10,35 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 Sides = tuple[int, int]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """[B, h, w, F] from x [B, H, W, C] and a square kernel [k, k, C, F].
+def conv(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "size size channels filters"],
+    stride: int,
+    padding: int,
+) -> Float[Array, "batch rows columns filters"]:
+    """The convolution of images with a square kernel.
 
-    Zeros are around x, `padding` on each side; h = (H + 2 padding - k) // stride + 1.
+    Zeros are around x, `padding` on each side;
+    rows = (height + 2 padding - size) // stride + 1.
     """
     return _plain(x, kernel, ((padding, padding),) * 2, stride=stride)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def deconv(
-    y: jax.Array, kernel: jax.Array, stride: int, padding: int, size: Sides
-) -> jax.Array:
-    """X [B, *size, C] from y [B, h, w, F]: `conv` of images of that size, transposed.
+    y: Float[Array, "batch rows columns filters"],
+    kernel: Float[Array, "size size channels filters"],
+    stride: int,
+    padding: int,
+    size: Sides,
+) -> Float[Array, "batch height width channels"]:
+    """The transpose of `conv` of images of a size, (height, width).
 
     It is the gradient of <conv(x, kernel), y> with respect to x.
     """
@@ -39,9 +50,13 @@ def deconv(
 
 
 def _kernel_gradient(
-    x: jax.Array, y: jax.Array, kernel: jax.Array, stride: int, padding: int
-) -> jax.Array:
-    """[k, k, C, F]: the gradient of <conv(x, kernel), y> with respect to the kernel.
+    x: Float[Array, "batch height width channels"],
+    y: Float[Array, "batch rows columns filters"],
+    kernel: Float[Array, "size size channels filters"],
+    stride: int,
+    padding: int,
+) -> Float[Array, "size size channels filters"]:
+    """The gradient of <conv(x, kernel), y> with respect to the kernel.
 
     Examples take the place of channels, and channels that of examples.
     """
@@ -51,20 +66,20 @@ def _kernel_gradient(
     return _plain(x, y, sides, kernel_dilation=stride).transpose(1, 2, 0, 3)
 
 
-def _unused(size: Sides, kernel: jax.Array, stride: int, padding: int) -> Sides:
+def _unused(size: Sides, kernel: Array, stride: int, padding: int) -> Sides:
     """Numbers of rows and columns of the padded image that no output uses."""
     h, w = ((n + 2 * padding - len(kernel)) % stride for n in size)
     return h, w
 
 
 def _plain(
-    x: jax.Array,
-    kernel: jax.Array,
+    x: Array,
+    kernel: Array,
     padding: tuple[Sides, Sides],
     stride: int = 1,
     input_dilation: int = 1,
     kernel_dilation: int = 1,
-) -> jax.Array:
+) -> Array:
     """XLA's convolution; a dilation puts zeros between the entries."""
     return jax.lax.conv_general_dilated(
         x,
@@ -78,8 +93,8 @@ def _plain(
 
 
 def _conv_backward(
-    stride: int, padding: int, kept: tuple[jax.Array, jax.Array], dy: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    stride: int, padding: int, kept: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
     x, kernel = kept
     size = x.shape[1], x.shape[2]
     dx = deconv(dy, kernel, stride, padding, size)
@@ -90,9 +105,9 @@ def _deconv_backward(
     stride: int,
     padding: int,
     size: Sides,
-    kept: tuple[jax.Array, jax.Array],
-    dx: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
+    kept: tuple[Array, Array],
+    dx: Array,
+) -> tuple[Array, Array]:
     del size  # That of dx.
     y, kernel = kept
     dy = conv(dx, kernel, stride, padding)

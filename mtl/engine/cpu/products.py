@@ -6,31 +6,32 @@ optimizer's update needs it, element by element, and it is never written and rea
 """
 
 import jax
+from jaxtyping import Array, Float
 
 MAX_ROWS = 16  # With more examples, a matrix product is faster.
 
 
-def matmul(x: jax.Array, w: jax.Array, transposed: bool = False) -> jax.Array:
-    """[B, n] from x [B, m] and w [m, n], or [n, m] if transposed."""
+def matmul(
+    x: Float[Array, "batch inputs"], w: Float[Array, "_ _"], transposed: bool = False
+) -> Float[Array, "batch outputs"]:
+    """Multiplies x by w [inputs, outputs], or by the transpose of w."""
     return _few(transposed, x, w) if len(x) <= MAX_ROWS else _plain(transposed, x, w)
 
 
-def _plain(transposed: bool, x: jax.Array, w: jax.Array) -> jax.Array:
+def _plain(transposed: bool, x: Array, w: Array) -> Array:
     return x @ (w.T if transposed else w)
 
 
 _few = jax.custom_vjp(_plain, nondiff_argnums=(0,))
 
 
-def _forward(
-    transposed: bool, x: jax.Array, w: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _forward(transposed: bool, x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
     return _plain(transposed, x, w), (x, w)
 
 
 def _backward(
-    transposed: bool, kept: tuple[jax.Array, jax.Array], d: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    transposed: bool, kept: tuple[Array, Array], d: Array
+) -> tuple[Array, Array]:
     x, w = kept
     rows, columns = (d, x) if transposed else (x, d)
     outer = [rows[i, :, None] * columns[i] for i in range(len(x))]

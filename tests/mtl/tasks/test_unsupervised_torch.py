@@ -5,11 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl.engine.task import unflatten
 from mtl.tasks import classify, ladder, vat
 from mtl.tasks.batch_norm import EPSILON
 from tests.mtl import numpy_network
-from tests.mtl.numpy_network import CLASSES, INPUTS, KEY, ROWS, VALID, network, problem
+from tests.mtl.numpy_network import (
+    CLASSES,
+    INPUTS,
+    KEY,
+    ROWS,
+    VALID,
+    network,
+    on_device,
+    problem,
+)
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
@@ -117,7 +125,7 @@ def test_the_papers_finite_difference_leads_the_same_way(x64):
     x, valid = jnp.asarray(batch["image"]), jnp.asarray(VALID)
 
     def logits(x):
-        return network(c).training_logits(unflatten(params), x, valid, KEY)
+        return network(c).training_logits(on_device(params), x, valid, KEY)
 
     d = jax.random.normal(KEY, x.shape, float)
     clean, r = vat.adversarial(logits, x, valid, d, iterations=1)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl.engine.task import unflatten
 from mtl.tasks import vat
 from tests.mtl import numpy_network
 from tests.mtl.numpy_network import (
@@ -17,6 +16,7 @@ from tests.mtl.numpy_network import (
     VALID,
     divergence,
     network,
+    on_device,
     softmax,
 )
 
@@ -86,9 +86,11 @@ def test_the_direction_is_the_dominant_eigenvector_of_the_hessian(x64):
     c = numpy_network.config(unsupervised="vat", model__norm="none", model__noise=0.0)
     params, batch = numpy_network.problem(c)
     x = batch["image"][VALID]
-    logits = functools.partial(network(c).logits, unflatten(params))
+    logits = functools.partial(network(c).logits, on_device(params))
     d = jax.random.normal(KEY, x.shape, float)
-    clean, r = vat.adversarial(logits, jnp.asarray(x), VALID[VALID], d, iterations=60)
+    clean, r = vat.adversarial(
+        logits, jnp.asarray(x), jnp.ones(len(x), bool), d, iterations=60
+    )
 
     def predict(x):
         return softmax(numpy_network.encode(params, x, [0.0] * 4, norm=False)[0])
@@ -113,7 +115,7 @@ def test_a_row_that_is_not_valid_changes_no_direction(x64):
         x, valid = jnp.asarray(batch["image"][rows]), jnp.asarray(VALID[rows])
 
         def logits(x):
-            return network(c).training_logits(unflatten(params), x, valid, KEY)
+            return network(c).training_logits(on_device(params), x, valid, KEY)
 
         return jax.jit(lambda: vat.adversarial(logits, x, valid, d[rows], 2)[1])()
 

@@ -85,7 +85,7 @@ def test_curve_and_area_by_hand():
     assert metrics.auc(errors, 0.5) == pytest.approx((0.2 + 0.4 + 0.5) / 4 / 0.5)
     assert metrics.failure_rate(errors, 0.5) == 0.25
     # An error at the cut itself is no failure.
-    assert metrics.failure_rate(errors, errors[0]) == 0.25
+    assert metrics.failure_rate(errors, float(errors[0])) == 0.25
     assert metrics.cdf(errors, errors[:1]) == 0.75
 
 

@@ -27,7 +27,7 @@ def test_a_product_and_its_gradients_are_the_plain_ones(x64, rows, transposed):
 
 def test_each_of_many_weights_has_its_own_product():
     rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(10, 7)), rng.normal(size=(3, 7, 5))
+    x, w = (jnp.asarray(rng.normal(size=s)) for s in ((10, 7), (3, 7, 5)))
     grad = jax.vmap(jax.grad(lambda w: jnp.square(matmul(x, w)).sum()))(w)
     expected = [2 * x.T @ (x @ each) for each in w]
     np.testing.assert_allclose(grad, expected, 1e-4)
