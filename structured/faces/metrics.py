@@ -8,7 +8,7 @@ every threshold.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from structured.faces.points import LEFT_CORNER, LEFT_EYE, RIGHT_CORNER, RIGHT_EYE
 
