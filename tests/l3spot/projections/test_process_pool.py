@@ -55,15 +55,16 @@ def test_a_killed_process_loses_only_its_own_item():
     assert [result[n] for n in (0, 2, 4, 5)] == [2, 4, 6, 8]
 
 
-def kill_first_process():
-    while not multiprocessing.active_children():
+def kill_next_process(others):
+    while not (started := {*multiprocessing.active_children()} - others):
         time.sleep(0.01)
-    multiprocessing.active_children()[0].kill()
+    started.pop().kill()
 
 
 def test_a_process_killed_while_it_starts_loses_only_its_own_item():
     """pebble's pool would lose all items, and may wait for ever."""
-    killer = threading.Thread(target=kill_first_process)
+    others = {*multiprocessing.active_children()}
+    killer = threading.Thread(target=kill_next_process, args=(others,))
     killer.start()
     result = results(range(6), 2)
     killer.join()
