@@ -85,7 +85,7 @@ def default() -> ConfigDict:
 
     c.optim = ConfigDict()
     c.optim.name = "sgd"  # Plain, the paper's; or "adam", with the usual betas.
-    c.optim.rate = 0.01
+    c.optim.learning_rate = 0.01
     c.optim.decay_epochs = 500  # Over the last so many, linearly (ours) towards 0.
 
     c.eval_every = 50
@@ -130,7 +130,12 @@ def check(c: ConfigDict) -> None:
     _check_weighting(c)
     for name in ("classify.draws", "model.noise", "vat.entropy", "vat.xi"):
         at_least(c, name, 0)
-    for name in ("optim.rate", "schedule.t1", "schedule.sigma", "reconstruct.scale"):
+    for name in (
+        "optim.learning_rate",
+        "schedule.t1",
+        "schedule.sigma",
+        "reconstruct.scale",
+    ):
         require(get(c, name) > 0, c, name, "above 0")
     for name in ("vat.epsilon", "vat.scale", "gamma.cost"):
         require(get(c, name) > 0, c, name, "above 0")

@@ -144,8 +144,8 @@ def learning_rates(config: ConfigDict) -> np.ndarray:
     """[epochs] learning rates: constant, then linearly down over `decay_epochs`."""
     c, epochs = config.optim, config.epochs
     if c.decay_epochs == 0:
-        return schedules.constant(np.arange(epochs), c.rate)
-    fall = [(epochs - c.decay_epochs, c.rate), (epochs, 0.0)]
+        return schedules.constant(np.arange(epochs), c.learning_rate)
+    fall = [(epochs - c.decay_epochs, c.learning_rate), (epochs, 0.0)]
     return schedules.piecewise(np.arange(epochs), fall)
 
 

@@ -130,7 +130,7 @@ def default() -> ConfigDict:
     # "sgd", or "adam" (ours).
     c.optim.name = "sgd"
     # The learning rate.
-    c.optim.rate = 1e-3
+    c.optim.learning_rate = 1e-3
     c.optim.momentum = 0.9
     # Ours: the largest norm of an update's gradient. 0 does not clip.
     c.optim.clip = 0.0
@@ -162,7 +162,7 @@ def check(c: ConfigDict) -> None:
     for name in ("seed", "patience", "optim.decay_epochs", "optim.clip"):
         at_least(c, name, 0)
     require(c.seed < 2**32, c, "seed", "below 2**32")
-    require(c.optim.rate > 0, c, "optim.rate", "above 0")
+    require(c.optim.learning_rate > 0, c, "optim.learning_rate", "above 0")
     require(0 <= c.optim.momentum < 1, c, "optim.momentum", "from 0 to below 1")
     fits = c.optim.decay_epochs <= c.epochs
     require(fits, c, "optim.decay_epochs", f"at most epochs={c.epochs}")

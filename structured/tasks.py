@@ -98,7 +98,7 @@ def learning_rates(config: ConfigDict) -> np.ndarray:
     c, epoch = config.optim, np.arange(config.epochs)
     start = config.epochs - c.decay_epochs
     progress = np.clip((epoch - start) / max(c.decay_epochs, 1), 0, 1)
-    return c.rate * (1 + np.cos(np.pi * progress)) / 2
+    return c.learning_rate * (1 + np.cos(np.pi * progress)) / 2
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:

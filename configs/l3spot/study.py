@@ -35,10 +35,10 @@ def get_config(variant: str = "cnn4") -> ConfigDict:
     if name != "cnn4":
         c.windows = 3  # Strips have 256 rows; CNN4's have 240.
         c.window_stride_px = 8
-        c.optim.rate = 3e-4
+        c.optim.learning_rate = 3e-4
     if name == "vgg16":
         c.model.frozen = True
-        c.epochs, c.optim.rate = 5, 1e-3
+        c.epochs, c.optim.learning_rate = 5, 1e-3
         c.model.weights_file = "runs/vgg16.safetensors" if filters else ""
     return c
 

@@ -40,7 +40,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.method, c.order = "constant", "joint"
     c.batch_size, c.classify.draws = 250 if task == "vat" else 100, 100
     c.model.hidden, c.model.norm = (500, 250), "batch"
-    c.optim.name, c.optim.rate = "adam", 0.002
+    c.optim.name, c.optim.learning_rate = "adam", 0.002
     c.epochs, c.optim.decay_epochs = 20, 14
     c.eval_every, c.save_every = 2, 10
     # VAT with entropy minimisation is that of arXiv 1704.03976. The others have costs
@@ -60,7 +60,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.study.labelled, c.study.unlabelled = (labels,), (-1,)
     del c.study.parts.b
     c.study.parts.a.hidden, c.study.parts.a.methods = (c.model.hidden,), (c.method,)
-    c.study.together = 10 if size else 2  # A run a core, or all at once.
+    c.study.seeds_per_program = 10 if size else 2  # A run a core, or all at once.
     if variant == "smoke":
         c.study.seeds, c.study.unlabelled = 2, (1000,)
         c.data.unlabelled = 1000

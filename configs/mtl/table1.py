@@ -25,15 +25,15 @@ def get_config(variant: str = "") -> ConfigDict:
     c.study = grid()
     if variant == "cpu":
         # A step on the one labelled image of a mini-batch is too long at 0.1.
-        c.epochs, c.optim.decay_epochs, c.optim.rate = 250, 25, 0.03
+        c.epochs, c.optim.decay_epochs, c.optim.learning_rate = 250, 25, 0.03
         c.schedule.t1, c.schedule.sigma = 10, 4.0
         c.eval_every = 10
-        c.study.seeds, c.study.together = 4, 4
+        c.study.seeds, c.study.seeds_per_program = 4, 4
     if variant == "smoke":
         c.data.source, c.data.valid, c.batch_size = "digits", 297, 100
-        c.epochs, c.optim.decay_epochs, c.optim.rate = 40, 4, 0.1
+        c.epochs, c.optim.decay_epochs, c.optim.learning_rate = 40, 4, 0.1
         c.schedule.t1, c.schedule.sigma, c.eval_every = 10, 4.0, 10
-        c.study.seeds, c.study.together = 2, 2
+        c.study.seeds, c.study.seeds_per_program = 2, 2
         c.study.labelled, c.study.unlabelled = (50, 100), (0, 200, -1)
         c.study.parts.b.hidden = ((60, 50),)
     return c
@@ -43,7 +43,7 @@ def grid() -> ConfigDict:
     """`config.study`: the paper's l, u, networks, methods; and matched updates."""
     g = ConfigDict()
     g.seeds = 10
-    g.together = 10  # Ours: seeds that are trained before the next ones begin.
+    g.seeds_per_program = 10  # Ours: seeds that are trained before the next ones begin.
     g.labelled = (100, 1000, 10_000)
     g.unlabelled = (0, 1000, 2000, 5000, 10_000, 20_000, 40_000, -1)
     g.parts = ConfigDict()

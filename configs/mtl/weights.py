@@ -22,7 +22,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c = table1.get_config("" if variant else "cpu")
     c.order = "joint"
     if not variant:
-        c.study.together = 2
+        c.study.seeds_per_program = 2
     c.study.labelled, c.study.unlabelled = (1000, 100), (-1,)
     del c.study.parts.b
     fixed = ("baseline", "baseline_matched", "stairs", "abridged", "exponential")

@@ -22,7 +22,7 @@ def get_config(variant: str = "") -> ConfigDict:
     # The pixels of the lower half are in [0, 1].
     c.model.y_activation = "sigmoid"
     c.reconstruct_in.l2 = c.reconstruct_out.l2 = 1e-4
-    c.batch_size, c.optim.rate = 20, 1e-2
+    c.batch_size, c.optim.learning_rate = 20, 1e-2
     c.epochs = 300
     c.schedule.input, c.schedule.output = (50.0, 150.0), (50.0, 200.0)
     c.eval_every, c.save_every = 10, 100

@@ -21,7 +21,7 @@ def get_config(variant: str = "") -> ConfigDict:
     checks.check_variant(variant, "smoke", "quick")
     c = config.default()
     if variant == "quick":
-        c.batch_size, c.epochs, c.optim.rate = 40, 200, 2e-2
+        c.batch_size, c.epochs, c.optim.learning_rate = 40, 200, 2e-2
         c.schedule.input, c.schedule.output = (20.0, 100.0), (20.0, 140.0)
         c.eval_every, c.save_every = 2, 50
     if variant == "smoke":

@@ -31,7 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.reconstruct_in.l2 = c.reconstruct_out.l2 = 0.0
     c.reconstruct_in.center_code = c.reconstruct_out.center_code = False
     c.variant = "mlp_out"
-    c.optim.name, c.optim.rate, c.optim.clip = "adam", 1e-3, 1.0
+    c.optim.name, c.optim.learning_rate, c.optim.clip = "adam", 1e-3, 1.0
     c.batch_size, c.epochs, c.optim.decay_epochs = 32, 100, 90
     c.schedule.input, c.schedule.output = (10.0, 40.0), (20.0, 70.0)
     c.eval_every, c.save_every = 5, 50

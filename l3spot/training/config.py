@@ -69,7 +69,7 @@ def default() -> ConfigDict:
 
     c.optim = ConfigDict()
     # Adam's learning rate after the warm-up; it then falls as a half cosine.
-    c.optim.rate = 2e-3
+    c.optim.learning_rate = 2e-3
     c.optim.trunk = 1.0  # Factor of the learning rate for the trunk.
     c.optim.warm_up = 1  # Epochs.
     c.optim.decay = 1e-4  # Decoupled weight decay.
@@ -100,7 +100,7 @@ def check(c: ConfigDict) -> None:
     }.items():  # fmt: skip
         at_least(c, name, least)
     for name in (
-        *("optim.rate", "optim.clip", "huber_delta", "reconstruct.scale"),
+        *("optim.learning_rate", "optim.clip", "huber_delta", "reconstruct.scale"),
         *("reconstruct.t1", "reconstruct.sigma"),
     ):
         require(get(c, name) > 0, c, name, "above 0")

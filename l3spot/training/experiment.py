@@ -191,7 +191,7 @@ def make_training(
     """Returns a run as data and pure functions; nothing is computed yet."""
     o, epochs = config.optim, config.epochs
     learning_rate = optax.schedules.warmup_cosine_decay_schedule(
-        0.1 * o.rate, o.rate, o.warm_up, max(epochs, o.warm_up + 1)
+        0.1 * o.learning_rate, o.learning_rate, o.warm_up, max(epochs, o.warm_up + 1)
     )
     tasks, loss_weights = task_list.build(config, net)
     # Validation during training has a larger stride, to be quick.

@@ -27,7 +27,7 @@ def work(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     grid.check(args.config)
     # A core is a device, if a cell has as many runs; accelerators are as they are.
-    devices = min(launch.cores(), args.config.study.together)
+    devices = min(launch.cores(), args.config.study.seeds_per_program)
     jax.config.update("jax_num_cpu_devices", devices)
     if not args.report:
         run.study(args.config, args.workdir)

@@ -51,8 +51,8 @@ def runs(config: ConfigDict, total: int) -> list[Run]:
     """
     study, found = config.study, []
     us = {l: unlabelled(study, l, total) for l in study.labelled}
-    for first in range(0, study.seeds, study.together):
-        for seed in range(first, min(first + study.together, study.seeds)):
+    for first in range(0, study.seeds, study.seeds_per_program):
+        for seed in range(first, min(first + study.seeds_per_program, study.seeds)):
             for part in study.parts.values():
                 found += [
                     Run(tuple(hidden), l, u, method, seed)
@@ -81,7 +81,7 @@ def check(config: ConfigDict) -> None:
     """
     if "study" not in config:
         raise ConfigError("config.study is missing; see configs/mtl/table1.py")
-    for name, least in {"seeds": 1, "together": 1, "save_minutes": 0}.items():
+    for name, least in {"seeds": 1, "seeds_per_program": 1, "save_minutes": 0}.items():
         at_least(config, f"study.{name}", least)
     for name, part in config.study.parts.items():
         for method in part.methods:
@@ -144,7 +144,7 @@ def run_groups(
         if vmapped:
             alike["data"] = {"rows": run.labelled + run.unlabelled}
         how = lasts(c) > 0.5 if vmapped else run.method
-        block = run.seed // config.study.together
+        block = run.seed // config.study.seeds_per_program
         own = run.method if run.method not in TABLES else ""
         key = json.dumps([alike, own, how, block])
         found[key].append(run)

@@ -136,7 +136,7 @@ def test_another_config_is_refused_with_the_difference(run):
     assert str(folder) in head
     assert "--workdir" in head
     assert [line.strip() for line in lines] == [
-        "optim.rate: 0.01 -> 0.5",
+        "optim.learning_rate: 0.01 -> 0.5",
         "seed: 0 -> 3",
     ]
     assert contents(folder) == before
@@ -216,7 +216,12 @@ def test_a_normalised_run_predicts_with_the_statistics_of_its_training(
 ):
     """One image at a time, which has no statistics of its own."""
     c = tiny(unsupervised="ladder", model__norm="batch", model__noise=0.3)
-    c.method, c.order, c.optim.name, c.optim.rate = "constant", "joint", "adam", 0.005
+    c.method, c.order, c.optim.name, c.optim.learning_rate = (
+        "constant",
+        "joint",
+        "adam",
+        0.005,
+    )
     c.model.activation, c.classify.draws = "relu", 50
     result = experiment.train_and_evaluate(c, tmp_path / "run")
     path, y = digits_test

@@ -38,7 +38,7 @@ def small(**fields):
     c.model.input, c.model.link, c.model.output = (5,), (4,), (3,)
     # λ_in is 0 before the last epoch, and λ_out is not.
     c.schedule.input, c.schedule.output = (0.0, 2.0), (1.0, 6.0)
-    c.optim.rate, c.optim.decay_epochs = 0.05, 2
+    c.optim.learning_rate, c.optim.decay_epochs = 0.05, 2
     c.update_from_flattened_dict(fields)
     return c
 
@@ -245,7 +245,7 @@ ODD = {
         "reconstruct_out.batch": "sum",
         "supervised.batch": "sum",
         "supervised.l2": 0.2,
-        "optim.rate": 0.02,
+        "optim.learning_rate": 0.02,
     },
     "sum of sums": {
         "order": "joint",

@@ -94,8 +94,8 @@ def test_finished_runs_are_read_and_not_trained_again(done, monkeypatch):
 def test_a_folder_with_another_config_is_refused(done):
     folder, _ = done
     config = digits.get_config("smoke")
-    config.optim.rate = 0.02
-    with pytest.raises(WorkdirError, match=r"optim\.rate"):
+    config.optim.learning_rate = 0.02
+    with pytest.raises(WorkdirError, match=r"optim\.learning_rate"):
         compare.compare(config, folder, variants=("mlp",), seeds=(0,))
 
 

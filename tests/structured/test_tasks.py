@@ -123,7 +123,7 @@ def test_learning_rates_are_constant_without_decay():
 
 
 def test_learning_rates_fall_by_half_a_cosine():
-    c = small(**{"epochs": 10, "optim.decay_epochs": 4, "optim.rate": 0.2})
+    c = small(**{"epochs": 10, "optim.decay_epochs": 4, "optim.learning_rate": 0.2})
     expected = [0.2] * 7 + [0.2 * (2 + 2**0.5) / 4, 0.1, 0.2 * (2 - 2**0.5) / 4]
     np.testing.assert_allclose(tasks.learning_rates(c), expected, rtol=1e-12)
     c.optim.decay_epochs = 10

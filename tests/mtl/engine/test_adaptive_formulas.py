@@ -377,7 +377,7 @@ def test_a_weight_that_falls_to_0_saves_the_task(tmp_path):
 @pytest.mark.parametrize("method", methods.ADAPTIVE)
 def test_each_method_trains_on_digits(tmp_path, method):
     c = digits.get_config("smoke")
-    c.method, c.optim.rate, c.eval_every, c.weighting.wait = method, 0.1, 2, 1
+    c.method, c.optim.learning_rate, c.eval_every, c.weighting.wait = method, 0.1, 2, 1
     training = experiment.make_training(c, datasets.load(c.data))
     result = fit.fit(training, tmp_path)
     assert result.summary["best"]["test/error"] < 0.25

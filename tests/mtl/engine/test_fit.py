@@ -278,7 +278,7 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
     workdir.prepare(tmp_path, config, {"rows": 5})
     with pytest.raises(WorkdirError, match=r"another data;(.|\n)*rows: 5 -> 6"):
         workdir.prepare(tmp_path, config, {"rows": 6})
-    config.optim.rate = 0.2
+    config.optim.learning_rate = 0.2
     with pytest.raises(WorkdirError, match=r"another config;(.|\n)*rate: 0.1 -> 0.2"):
         workdir.prepare(tmp_path, config, {"rows": 5})
 

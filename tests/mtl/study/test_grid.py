@@ -39,7 +39,7 @@ def test_a_bundle_shares_all_but_what_is_data(vmapped):
 
 def test_seeds_come_in_blocks():
     c = table1.get_config("cpu")
-    c.study.together = 2
+    c.study.seeds_per_program = 2
     found = grid.run_groups(c, grid.runs(c, 50_000), vmapped=False)
     seeds = [tuple(run.seed for run in b.runs) for b in found]
     assert seeds == [(0, 1)] * (len(seeds) // 2) + [(2, 3)] * (len(seeds) // 2)

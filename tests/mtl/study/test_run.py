@@ -80,8 +80,8 @@ def test_more_seeds_add_to_what_is_there(whole, monkeypatch):
 
 def test_another_config_in_the_same_folder_is_refused(whole):
     c = tiny.config()
-    c.optim.rate = 0.5
-    with pytest.raises(WorkdirError, match=r"optim.rate: 0.1 -> 0.5"):
+    c.optim.learning_rate = 0.5
+    with pytest.raises(WorkdirError, match=r"optim.learning_rate: 0.1 -> 0.5"):
         run.study(c, whole)
 
 

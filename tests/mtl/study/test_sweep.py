@@ -92,7 +92,12 @@ def test_a_ladder_is_swept_too(tmp_path):
     c = tiny.config(seeds=1)
     c.study.parts.a.methods = ("linear",)
     c.unsupervised, c.order, c.classify.draws = "ladder", "joint", 20
-    c.model.norm, c.model.noise, c.optim.name, c.optim.rate = "batch", 0.3, "adam", 0.01
+    c.model.norm, c.model.noise, c.optim.name, c.optim.learning_rate = (
+        "batch",
+        0.3,
+        "adam",
+        0.01,
+    )
     grid.check(c)
     dataset = datasets.load(c.data)
     (group,) = grid.run_groups(c, grid.runs(c, 1000), vmapped=False)

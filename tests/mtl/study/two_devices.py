@@ -42,7 +42,7 @@ def config(*methods):
     c = table1.get_config("cpu")
     c.epochs, c.eval_every, c.optim.decay_epochs = EPOCHS, EVAL_EVERY, 2
     c.data.path = "not read"  # `main` and the tests put `dataset` there.
-    c.study.seeds = c.study.together = 2
+    c.study.seeds = c.study.seeds_per_program = 2
     c.study.labelled, c.study.unlabelled = (1000,), (-1,)
     c.study.parts.a.methods = methods or (METHOD,)
     del c.study.parts.b
