@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import words
 from tests.conftest import ROOT
 
 FOLDERS = sorted({p.parent for p in (ROOT / "tests").rglob("*/test_*.py")})
@@ -14,11 +13,6 @@ FOLDERS = sorted({p.parent for p in (ROOT / "tests").rglob("*/test_*.py")})
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_folder_of_tests_has_the_path_of_a_package(folder):
     assert (ROOT / folder.relative_to(ROOT / "tests")).is_dir()
-
-
-@pytest.mark.parametrize("pattern", words.CHECKED)
-def test_a_pattern_of_checked_files_matches_a_file(pattern):
-    assert any(ROOT.glob(pattern))
 
 
 def test_the_folders_in_the_readme_exist():

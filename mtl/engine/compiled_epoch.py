@@ -34,7 +34,7 @@ class CompiledEpoch:
         state: State,
         data: Data,
         loss_weights: Float[np.ndarray, " tasks"],
-        learning_rate: float | Float[np.ndarray, ""],
+        learning_rate: float | np.floating | Float[np.ndarray, ""],
         key: Key[Array, ""],
     ) -> tuple[State, Metrics]:
         """Trains one epoch; see `Engine.epoch`.

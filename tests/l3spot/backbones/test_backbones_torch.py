@@ -87,7 +87,8 @@ def test_our_own_equal_pytorch(name):
             params,
         )
         expected = IN_TORCH[name](double, torch.tensor(x.transpose(0, 3, 1, 2)))
-        assert relative(b.features(double, x), nhwc(expected.numpy())) < 1e-12
+        features = b.features(double, jnp.asarray(x))
+        assert relative(features, nhwc(expected.numpy())) < 1e-12
 
 
 def conv_in_torch(layer, y, stride=1):

@@ -16,5 +16,9 @@ def assert_same(folder, clean):
     (volume, result), (expected_volume, expected) = project(folder), clean
     for ct_slice, other in zip(volume.slices, expected_volume.slices, strict=True):
         np.testing.assert_array_equal(ct_slice.hu(), other.hu())
-    for name in expected._fields:
-        np.testing.assert_array_equal(getattr(result, name), getattr(expected, name))
+    *arrays, band = result
+    *expected_arrays, expected_band = expected
+    for array, other in zip(
+        [*arrays, *band], [*expected_arrays, *expected_band], strict=True
+    ):
+        np.testing.assert_array_equal(array, other)
