@@ -7,7 +7,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 DEMO := runs/demo
 
-.PHONY: demo test lint bench clean
+# In as many processes as there are cores, but not more than memory is sure to hold.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+.PHONY: demo test test-all lint bench clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -26,9 +29,12 @@ demo: $(READY)
 	$(BIN)/python -m l3spot.evaluate --results $(DEMO)/l3/results.csv \
 	  --labels $(DEMO)/phantoms/labels.csv
 
-# In as many processes as there are cores, but not more than memory is sure to hold.
+# Without the tests marked as slow; tests/tier.py makes some others smaller.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-all: $(READY)
+	$(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

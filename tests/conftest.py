@@ -1,17 +1,25 @@
+"""Fixtures of all tests, and the choice of the tests that run."""
+
 import atexit
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
-# Programs that tests start compile what others have compiled before.
-CACHE = tempfile.mkdtemp(prefix="compiled-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+# All processes of the tests share what one of them compiles. The limit of the size
+# makes JAX lock the folder, so that no process reads a file that another one writes.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    CACHE = tempfile.mkdtemp(prefix="compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
+    os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(4 << 30)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import pytest
+
+from tests import tier
 
 from tests import shapes  # noqa: E402
 
@@ -22,6 +30,31 @@ ROOT = Path(__file__).parent.parent
 
 # On a GPU, float32 products would otherwise be rounded to less.
 jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def pytest_configure(config):
+    tier.configure(config)
+
+
+def pytest_deselected(items):
+    """Counts the tests that a process of pytest-xdist leaves out."""
+    if hasattr(items[0].config, "workeroutput"):
+        items[0].config.workeroutput["deselected"] = len(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Gives that number to pytest's last line; pytest-xdist does not."""
+    count = getattr(node, "workeroutput", {}).get("deselected", 0)
+    reporter = node.config.pluginmanager.get_plugin("terminalreporter")
+    reporter.stats["deselected"] = [SimpleNamespace()] * count
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if tier.is_small(config):
+        count = len(terminalreporter.stats.get("deselected", ()))
+        terminalreporter.section("tests that were left out")
+        terminalreporter.write_line(f"{count} slow tests; `make test-all` runs all.")
 
 
 @pytest.fixture

@@ -269,10 +269,10 @@ def test_the_launcher_converts(tmp_path):
     save_file(torchvision(), tmp_path / "a.safetensors")
 
     flags = ["--weights", tmp_path / "a.safetensors", "--out", tmp_path / "out"]
-    done = program.run("l3spot.convert", "--backbone", "alexnet", *flags)
+    done = program.call("l3spot.convert", "--backbone", "alexnet", *flags)
     assert done.returncode == 0, done.stderr
     assert "alexnet, 2,469,696 parameters, in " in done.stdout
-    wrong = program.run("l3spot.convert", "--backbone", "vgg16", *flags)
+    wrong = program.call("l3spot.convert", "--backbone", "vgg16", *flags)
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: ")
     assert len(wrong.stderr.splitlines()) == 1

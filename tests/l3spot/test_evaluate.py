@@ -157,11 +157,10 @@ def test_unknown_spacings_leave_out_slices(scans):
         evaluate.evaluate(folder / "zero.csv", folder / "z.csv")
 
 
-def test_the_launcher_prints_aligned_tables_and_writes_json(scans):
+def test_the_launcher_prints_aligned_tables_and_writes_json(scans, monkeypatch):
     folder, _ = scans
-    run = functools.partial(
-        program.run, "l3spot.evaluate", "--results", "results.csv", folder=folder
-    )
+    monkeypatch.chdir(folder)
+    run = functools.partial(program.call, "l3spot.evaluate", "--results", "results.csv")
     done = run("--readers", "a.csv,b.csv,c.csv", "--out", "out.json")
     assert done.returncode == 0, done.stderr
     numbers, folds, readers = done.stdout.strip().split("\n\n")

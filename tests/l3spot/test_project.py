@@ -377,12 +377,12 @@ def test_the_chosen_volume_is_listed_beside_a_broken_file(scans):
 
 
 def test_the_launcher_lists_without_out(scans):
-    done = program.run("l3spot.project", "--scans", scans, "--list")
+    done = program.call("l3spot.project", "--scans", scans, "--list")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("chosen") == 4  # Two of them read "none is chosen".
     assert done.stdout.endswith("4 scans, folders; mm\n")
     assert (
-        "--out must be given" in program.run("l3spot.project", "--scans", scans).stderr
+        "--out must be given" in program.call("l3spot.project", "--scans", scans).stderr
     )
 
 

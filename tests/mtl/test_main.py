@@ -361,7 +361,7 @@ def assert_one_line_error(p, *parts):
     ],
 )
 def test_main_tells_of_a_bad_config(tmp_path, file, more, said):
-    p = program.run(
+    p = program.call(
         "mtl.main",
         f"--config=configs/mtl/{file}",
         f"--workdir={tmp_path / 'run'}",
@@ -374,7 +374,7 @@ def test_main_tells_of_a_bad_config(tmp_path, file, more, said):
 
 
 def test_main_tells_of_a_bad_value_in_one_line(tmp_path):
-    p = program.run(
+    p = program.call(
         "mtl.main",
         "--config=configs/mtl/digits.py:smoke",
         f"--workdir={tmp_path / 'run'}",
@@ -386,6 +386,6 @@ def test_main_tells_of_a_bad_value_in_one_line(tmp_path):
 
 def test_predict_tells_of_a_missing_run_in_one_line(tmp_path, digits_test):
     absent = tmp_path / "absent"
-    p = program.run("mtl.predict", f"--workdir={absent}", f"--input={digits_test[0]}")
+    p = program.call("mtl.predict", f"--workdir={absent}", f"--input={digits_test[0]}")
     assert_one_line_error(p, f"{absent} ", "there is no config.json")
     assert list(tmp_path.iterdir()) == []

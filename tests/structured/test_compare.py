@@ -127,7 +127,7 @@ def test_programs_are_shared(tmp_path):
 )
 def test_the_launcher_refuses(flag, message, tmp_path):
     flags = [flag, "--config", "configs/structured/digits.py:smoke"]
-    done = program.run("structured.compare", *flags, "--workdir", tmp_path / "w")
+    done = program.call("structured.compare", *flags, "--workdir", tmp_path / "w")
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr

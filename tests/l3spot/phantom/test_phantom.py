@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,12 @@ SHORT = dataclasses.replace(
     pixel_mm=(1.0, 1.0),
 )  # fmt: skip
 W = 1.0  # mm, the sharpness of single solids.
+noisy = jax.jit(shadow.noisy)  # Compiled once for all tests.
+
+
+def draw_short(key):
+    """Draws a body and a scan by the program of `series.write`, which compiles long."""
+    return series._draw(key, SHORT)
 
 
 def matter(**fields):
@@ -92,8 +99,7 @@ def test_hu_rise_from_air_to_the_rim_and_fall_to_the_core():
 @pytest.fixture(scope="module")
 def scanned():
     """Returns a body and a scan of it around L3."""
-    scan_of = jax.jit(body.draw, static_argnums=1)
-    person, scan = scan_of(jax.random.key(5), SHORT)
+    person, scan = draw_short(jax.random.key(5))
     scan = scan._replace(low_mm=jnp.float32(-20.0), high_mm=jnp.float32(41.0))
     return person, scan
 
@@ -104,7 +110,7 @@ def both_renderings(person, scan, key):
     slices = list(solid.slices(key, person, scan, 512))
     z = jnp.array([p[0] for p in slices])
     canvas = shadow.Canvas(scan.x_mm + jnp.asarray(side, jnp.float32), z)
-    direct = jax.jit(shadow.noisy)(key, person, scan, canvas)
+    direct = noisy(key, person, scan, canvas)
     # The table lies below the body's lowest point less its bend.
     low = (person.trunk.middle[:, 1] + person.trunk.skin[:, 1]).max()
     rows = float(scan.y_mm) + side < float(low) - 25
@@ -142,9 +148,11 @@ def test_the_projection_has_the_noise_of_the_volume(scanned):
     assert 0.6 < (direct - clean)[flesh].std() / (volume - clean)[flesh].std() < 1.6
 
 
+@pytest.mark.slow  # It compiles bodies with other ranges, and draws 200.
 def test_bodies_vary_as_their_ranges_say():
-    many = jax.jit(jax.vmap(body.draw, (0, None)), static_argnums=1)
-    people, scans = many(jax.random.split(jax.random.key(0), 200), PhantomRanges())
+    one = functools.partial(body.draw, ranges=PhantomRanges())
+    many = jax.jit(functools.partial(jax.lax.map, one))
+    people, scans = many(jax.random.split(jax.random.key(0), 200))
     blocks = people.blocks
     np.testing.assert_allclose(blocks.centre[:, spine.L3], 0, atol=1e-4)
     present = np.asarray(blocks.matter.rim_hu) > ABSENT_HU
@@ -170,7 +178,11 @@ def test_bodies_vary_as_their_ranges_say():
 
 
 def test_a_key_determines_the_projection():
-    render = jax.jit(render_projection)
+    project = jax.jit(shadow.project, static_argnums=(3, 4))
+
+    def render(key):
+        return project(key, *draw_short(key), 120, 200)
+
     first, row = render(jax.random.key(3))
     again, _ = render(jax.random.key(3))
     other, _ = render(jax.random.key(4))
@@ -180,11 +192,6 @@ def test_a_key_determines_the_projection():
     # Nothing is below the scan, and L3 is in it.
     assert (first[62:] == shapes.AIR_HU - 24).all()
     assert 0 <= row <= 61
-
-
-def render_projection(key):
-    person, scan = body.draw(key, SHORT)
-    return shadow.project(key, person, scan, 120, 200)
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from l3spot import backbones, crossval
 from l3spot.backbones import normalisation
 from l3spot.backbones.pretrained import converted
 from l3spot.localize import model, network
-from l3spot.training import experiment, tasks
+from l3spot.training import dataset, experiment, tasks
 from mtl.engine.task import flatten
 from mtl.host.errors import ConfigError, WorkdirError
+from tests.l3spot.training.bars import images_of_bars
 
 
 def quick(**changes):
@@ -30,10 +31,19 @@ def kernels(params):
     return {k: v for k, v in flatten(params).items() if k.endswith("kernel")}
 
 
-def test_a_frozen_trunk_is_not_trained(bars, tmp_path):
-    c = quick(**{"model.frozen": True, "model.dtype": "bfloat16"})
-    experiment.train_and_evaluate(c, tmp_path / "run")
-    trained = kernels(model.load(tmp_path / "run" / "model.safetensors").params)
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory):
+    """Cross-validates with a frozen trunk; returns config, workdir and summary."""
+    c = quick(**{"model.frozen": True, "model.dtype": "bfloat16", "data.validation": 8})
+    folder = tmp_path_factory.mktemp("runs") / "folds"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "phantoms", lambda *_: images_of_bars())
+        return c, folder, crossval.cross_validate(c, folder, 2)
+
+
+def test_a_frozen_trunk_is_not_trained(folds):
+    c, folder, _ = folds
+    trained = kernels(model.load(folder / "fold0" / "model.safetensors").params)
     start = kernels(experiment.init_network(c)[1])
     same = {k: np.array_equal(v, start[k]) for k, v in trained.items()}
     assert [k for k, v in same.items() if not v] == ["head/kernel"]
@@ -103,9 +113,10 @@ def test_the_decoder_tiles_patches():
     np.testing.assert_array_equal(output, np.tile(patch, (2, 3)))
 
 
-def test_cross_validation_tests_each_scan_and_resumes(bars, tmp_path, monkeypatch):
-    c, folder = quick(**{"data.validation": 8}), tmp_path / "folds"
-    summary = crossval.cross_validate(c, folder, 2)
+def test_cross_validation_tests_each_scan_and_resumes(
+    bars, folds, tmp_path, monkeypatch
+):
+    c, folder, summary = folds
     lines = (folder / "predictions.csv").read_text().splitlines()
     rows = list(csv.DictReader(lines))
     assert sorted(int(r["patient"]) for r in rows) == list(range(40))

@@ -17,7 +17,7 @@ from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.config import check
 from l3spot.training.dataset import IMAGE_COLUMNS, IMAGE_ROWS
 from mtl.host.errors import ConfigError, DataError, WorkdirError
-from tests.l3spot.training.conftest import bar
+from tests.l3spot.training.bars import bar
 
 STRIDE_PX = 16
 PLAIN = AugmentationRanges(

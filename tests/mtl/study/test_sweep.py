@@ -4,7 +4,7 @@ import pytest
 from mtl import experiment
 from mtl.data import datasets
 from mtl.engine import batches
-from mtl.engine.fit import fit
+from mtl.engine.fit import compile_epoch, fit
 from mtl.study import grid
 from mtl.study import sweep as sweep_module
 from mtl.study.grid import RunGroup
@@ -16,13 +16,16 @@ METHODS = ("exponential", "baseline_matched", "ratio")
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """Each run trained by itself."""
+    """Each run trained by itself; the seeds of a method share its programs."""
     c = tiny.config()
-    dataset, found = datasets.load(c.data), {}
+    dataset, found, compiled = datasets.load(c.data), {}, {}
     for run in grid.runs(c, 1000):
         if run.method in METHODS:
             training = experiment.make_training(grid.one_config(c, run), dataset)
-            found[run] = fit(training, tmp_path_factory.mktemp("alone"))
+            if run.method not in compiled:
+                compiled[run.method] = compile_epoch(training)
+            folder = tmp_path_factory.mktemp("alone")
+            found[run] = fit(training, folder, compiled[run.method])
     return dataset, found
 
 
