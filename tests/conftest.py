@@ -19,9 +19,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 import jax
 import pytest
 
-from tests import tier
-
-from tests import shapes  # noqa: E402
+from tests import (
+    shapes,
+    tier,
+)
 
 shapes.install()
 

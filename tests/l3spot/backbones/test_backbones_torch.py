@@ -16,6 +16,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from tests.l3spot.backbones import torch_networks  # noqa: E402
 
+pytestmark = pytest.mark.slow  # It runs large networks.
+
 
 def relative(actual, expected):
     expected = np.asarray(expected)

@@ -22,6 +22,8 @@ from mtl.host.errors import DataError
 from tests.l3spot import compressed
 from tests.l3spot import series as write
 
+pytestmark = pytest.mark.slow  # It reads thousands of files.
+
 MUTANTS = 10_000  # Over all kinds of files.
 AT_ONCE = 8  # Mutated files of one slice, in a folder with as many clean ones.
 SECONDS, BYTES = 20.0, 2 << 30  # Limits for reading a folder.

@@ -119,6 +119,7 @@ def both_renderings(person, scan, key):
     return np.asarray(direct)[:, middle], seen[:, middle]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [spine.L3, 0], ids=["L3", "head"])
 def test_both_renderers_show_the_same_body(scanned, level):
     person, scan = scanned
@@ -134,6 +135,7 @@ def test_both_renderers_show_the_same_body(scanned, level):
     assert abs((direct - volume).mean()) < 5
 
 
+@pytest.mark.slow
 def test_the_projection_has_the_noise_of_the_volume(scanned):
     person, scan = scanned
     scan = scan._replace(noise_hu=jnp.float32(25.0), max_hu=jnp.float32(3071.0))
@@ -148,6 +150,7 @@ def test_the_projection_has_the_noise_of_the_volume(scanned):
     assert 0.6 < (direct - clean)[flesh].std() / (volume - clean)[flesh].std() < 1.6
 
 
+@pytest.mark.slow
 @pytest.mark.slow  # It compiles bodies with other ranges, and draws 200.
 def test_bodies_vary_as_their_ranges_say():
     one = functools.partial(body.draw, ranges=PhantomRanges())
@@ -177,6 +180,7 @@ def test_bodies_vary_as_their_ranges_say():
     ).all()
 
 
+@pytest.mark.slow
 def test_a_key_determines_the_projection():
     project = jax.jit(shadow.project, static_argnums=(3, 4))
 

@@ -18,6 +18,8 @@ from mtl.engine.task import flatten
 from mtl.host.errors import ConfigError, WorkdirError
 from tests.l3spot.training.bars import images_of_bars
 
+pytestmark = pytest.mark.slow  # It trains networks.
+
 
 def quick(**changes):
     c = phantom.get_config("smoke")

@@ -19,6 +19,8 @@ from l3spot.training.dataset import IMAGE_COLUMNS, IMAGE_ROWS
 from mtl.host.errors import ConfigError, DataError, WorkdirError
 from tests.l3spot.training.bars import bar
 
+pytestmark = pytest.mark.slow  # It trains networks.
+
 STRIDE_PX = 16
 PLAIN = AugmentationRanges(
     side_cut_share=0.0,

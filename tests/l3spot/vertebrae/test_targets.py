@@ -11,6 +11,8 @@ from l3spot.training import bodies as training
 from l3spot.vertebrae import bodies, network, targets
 from l3spot.vertebrae.slab import Tile
 
+pytestmark = pytest.mark.slow  # It draws phantoms.
+
 
 @pytest.fixture(scope="module")
 def pictures():

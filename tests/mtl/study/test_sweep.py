@@ -29,6 +29,7 @@ def alone(tmp_path_factory):
     return dataset, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vmapped", [False, True])
 def test_a_run_of_a_sweep_is_the_run_alone(vmapped, alone, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep_module, "MAX_PROGRAMS", 1)
@@ -90,6 +91,7 @@ def test_a_bundle_is_cut_until_it_fits(alone, monkeypatch):
         assert [len(part.runs) for part in sweep.parts(group)] == sizes
 
 
+@pytest.mark.slow
 def test_a_ladder_is_swept_too(tmp_path):
     """Adam, rows of its own for a task, and statistics of the training images."""
     c = tiny.config(seeds=1)

@@ -20,6 +20,8 @@ from mtl.study import grid, results
 from tests.conftest import ROOT
 from tests.mtl.study import two_devices
 
+pytestmark = pytest.mark.slow  # It trains a study in other programs.
+
 
 @pytest.fixture(scope="module")
 def images():

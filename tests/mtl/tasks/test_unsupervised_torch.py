@@ -20,6 +20,8 @@ from tests.mtl.numpy_network import (
 )
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+pytestmark = pytest.mark.slow  # NumPy references guard the same.
 F = torch.nn.functional
 
 
