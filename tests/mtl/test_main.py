@@ -129,7 +129,7 @@ def test_a_bad_value_leaves_no_folder(tmp_path):
 def test_another_config_is_refused_with_the_difference(run):
     folder, _ = run
     before = contents(folder)
-    changed = tiny(seed=3, optim__rate=0.5)
+    changed = tiny(seed=3, optim__learning_rate=0.5)
     with pytest.raises(WorkdirError) as e:
         experiment.train_and_evaluate(changed, folder)
     head, *lines = str(e.value).split("\n")

@@ -273,7 +273,7 @@ def test_one_process_at_a_time(tmp_path):
 
 
 def test_another_config_in_the_same_folder_is_refused(tmp_path):
-    config = ConfigDict({"seed": 0, "optim": {"rate": 0.1}, "hidden": (3, 2)})
+    config = ConfigDict({"seed": 0, "optim": {"learning_rate": 0.1}, "hidden": (3, 2)})
     workdir.prepare(tmp_path, config, {"rows": 5})
     workdir.prepare(tmp_path, config, {"rows": 5})
     with pytest.raises(WorkdirError, match=r"another data;(.|\n)*rows: 5 -> 6"):
