@@ -17,6 +17,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from l3spot.localize import model
 from l3spot.localize.model import Model
 from l3spot.report import metrics
 from l3spot.report.metrics import Errors
@@ -83,8 +84,9 @@ def cross_validate(
     for k, (rest, test) in enumerate(split.folds(dataset, count, config.seed)):
         no_test = split.select(test, np.arange(0))  # The fold is tested below.
         datasets = experiment.split_validation(config, rest, no_test)
-        run = experiment.train(config, folder / f"fold{k}", datasets)
-        errors, predictions = _test(run.model, k, test)
+        experiment.train(config, folder / f"fold{k}", datasets)
+        trained = model.load(folder / f"fold{k}" / "model.safetensors")
+        errors, predictions = _test(trained, k, test)
         rows += predictions
         folds.append(errors)
     workdir.write_csv(folder / "predictions.csv", PredictionRow._fields, rows)
