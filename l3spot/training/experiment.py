@@ -142,7 +142,9 @@ def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> Run:
         }
     summary["total_seconds"] = round(time.perf_counter() - start, 1)
     workdir.write_json(folder / "summary.json", summary)
-    return Run(summary, best, result.state, model=trained)
+    # As in the file: in float32, whatever the training's type was.
+    stored = model.load(folder / "model.safetensors")
+    return Run(summary, best, result.state, model=stored)
 
 
 def _read(folder: Path) -> Run:
