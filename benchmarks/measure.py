@@ -35,10 +35,16 @@ Machine: TypeAlias = dict[str, str | int | None]
 
 
 class Memory(TypedDict):
-    """Peak of a process, and what of it came after framework and data."""
+    """Peak of a process, and what of it came after framework and data; GPU: None."""
 
-    peak_mib: float
-    increase_mib: float
+    peak_mib: float | None
+    increase_mib: float | None
+
+
+NO_MEMORY: Memory = {
+    "peak_mib": float("nan"),
+    "increase_mib": float("nan"),
+}  # On a GPU.
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence], formats: Sequence[str]) -> str:

@@ -128,8 +128,13 @@ def run(folder: str, scans: int, checkpoint: Path, separate: bool) -> Figures:
         "ways": {name: _row(scans) for name, scans in measured.items()},
         "scans": len(in_view),
         "backbone": m.network.name,
-        "machine": measure.machine(None, ("jax", "numpy")),
+        "machine": measure.machine(_gpu(), ("jax", "numpy")),
     }
+
+
+def _gpu() -> str | None:
+    gpu = jax.default_backend() == "gpu"
+    return jax.devices()[0].device_kind if gpu else None
 
 
 def _row(scans: list[Scan]) -> Row:

@@ -1,4 +1,4 @@
-"""System 2's epoch in PyTorch, in several ways, and what all contenders start from.
+"""System 2's epoch in PyTorch, in several ways.
 
 The runs of a contender differ in the weights of their tasks, so a single run is a table
 of one row. A task of weight 0 makes no step, here as in `mtl.engine.fit`.
@@ -14,11 +14,13 @@ whole 64-bit random words, both uses of a tied matrix make one product of [2B, i
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks import measure
+from benchmarks.structured_problem import Problem
 from mtl.host.launch import cores
 
 if TYPE_CHECKING:
@@ -28,13 +30,6 @@ if TYPE_CHECKING:
 RATE, MOMENTUM, L2, LEVEL = 1e-3, 0.9, 1e-2, 0.2
 HIT = round(256 * LEVEL)  # Bytes below are masked, here as in `mtl.tasks.corruption`.
 BLOCK = 250  # Rows of a matrix that fit into the second-level caches.
-# Weights of J_in, J_out, J_s.
-VARIANTS = {
-    "mlp": (0, 0, 1),
-    "mlp_in": (1, 0, 1),
-    "mlp_out": (0, 1, 1),
-    "mlp_in_out": (1, 1, 1),
-}
 LAYERS = ("encoder_in/1", "link/1", "link/2", "decoder_out/1")  # Of the main network.
 ACTS = ("sigmoid", "sigmoid", "tanh", "tanh")  # Of these.
 SLOPES = {"sigmoid": lambda a: a * (1 - a), "tanh": lambda a: 1 - a * a}
@@ -47,92 +42,56 @@ MAIN = tuple(f"{k}/{x}" for k in LAYERS for x in ("kernel", "bias"))
 MOVED = (AUTO[0][:3], AUTO[1][:3], MAIN)
 
 
-class Sizes(NamedTuple):
-    """Of the network's layers; x is side by side."""
-
-    side: int = 50
-    code: int = 1025
-    link: int = 512
-    code_out: int = 64
-    outputs: int = 136
-
-
-class Problem(NamedTuple):
-    """What all contenders start from, in NumPy."""
-
-    sizes: Sizes
-    x: np.ndarray
-    y: np.ndarray
-    params: dict[str, np.ndarray]
-    batch: int
-    noisy: bool = True
-
-
-def make_problem(
-    sizes: Sizes, rows: int, batch: int = 10, noisy: bool = True, dtype: Any = None
-) -> Problem:
-    """Random pairs and weights, the weights as in the paper."""
-    rng, dtype, s = np.random.default_rng(0), dtype or np.float32, sizes
-    inputs = s.side**2
-
-    def kernel(below: int, above: int, scale: int) -> np.ndarray:
-        bound = scale * (6 / (below + above)) ** 0.5
-        return rng.uniform(-bound, bound, (below, above)).astype(dtype)
-
-    params = {
-        "encoder_in/1/kernel": kernel(inputs, s.code, 4),
-        "encoder_in/1/bias": np.zeros(s.code, dtype),
-        "decoder_in/1/bias": np.zeros(inputs, dtype),
-        "link/1/kernel": kernel(s.code, s.link, 4),
-        "link/1/bias": np.zeros(s.link, dtype),
-        "link/2/kernel": kernel(s.link, s.code_out, 1),
-        "link/2/bias": np.zeros(s.code_out, dtype),
-        "encoder_out/1/bias": np.zeros(s.code_out, dtype),
-        "decoder_out/1/kernel": kernel(s.code_out, s.outputs, 1),
-        "decoder_out/1/bias": np.zeros(s.outputs, dtype),
-    }
-    x, y = rng.random((rows, inputs)), rng.random((rows, s.outputs)) - 0.5
-    return Problem(s, x.astype(dtype), y.astype(dtype), params, batch, noisy)
-
-
 class Torch:
     """What the PyTorch versions share: runs one after the other, kernels as ours."""
 
     reconstruct: Callable[..., Any]
     supervise: Callable[..., Any]
 
-    def __init__(self, problem: Problem, weights: Sequence, how: str) -> None:
+    def __init__(
+        self, problem: Problem, weights: Sequence, device: str, how: str
+    ) -> None:
         load_torch()
-        self.x, self.y = torch.as_tensor(problem.x), torch.as_tensor(problem.y)
+        self.device = torch.device("cuda" if device == "gpu" else "cpu")
+        on = partial(torch.as_tensor, device=self.device)
+        self.x, self.y = on(problem.x), on(problem.y)
         self.batch, self.noisy = problem.batch, problem.noisy
         self.weights, self.runs, self.how = weights, len(weights), how
-        start = {k: torch.as_tensor(v) for k, v in problem.params.items()}
+        start = {k: on(v) for k, v in problem.params.items()}
         self.params = [{k: v.clone() for k, v in start.items()} for _ in weights]
         self.speeds = [
             [{k: torch.zeros_like(p[k]) for k in names} for names in MOVED]
             for p in self.params
         ]
-        self.words = torch.empty(-(-self.batch * self.x.shape[1] // 8)).long()
+        words = torch.empty(-(-self.batch * self.x.shape[1] // 8)).long()
+        self.words = words.to(self.device)
         self.dice = self.words.view(torch.uint8)
+        self.losses = torch.zeros(self.runs, 3, dtype=self.x.dtype, device=self.device)
 
     def epoch(self, rate: float, key: Any = None, order: Any = None) -> np.ndarray:
         """One epoch; [runs, 3] sums of losses. order: of rows; None draws others."""
-        losses = torch.zeros(self.runs, 3, dtype=self.x.dtype)
-        for run, weights in enumerate(self.weights):
-            drawn = torch.randperm(len(self.x)) if order is None else order.copy()
-            self.p, self.w, self.rate = self.params[run], weights, rate
-            self.run, self.v = run, self.speeds[run]
+        self.losses.zero_()
+        self.rate = rate
+        for run in range(self.runs):
+            own = torch.randperm(len(self.x)) if order is None else order.copy()
+            self.run, self.w = run, self.weights[run]
+            self.p, self.v = self.params[run], self.speeds[run]
+            own = torch.as_tensor(own, device=self.device)
             with torch.no_grad():
-                for batch in torch.as_tensor(drawn).split(self.batch):
-                    x, y = self.x[batch], self.y[batch]
-                    if weights[0]:
-                        given = self.corrupt(x) if self.noisy else x
-                        losses[run, 0] += self.reconstruct(0, given, x)
-                    if weights[1]:
-                        losses[run, 1] += self.reconstruct(1, y, y)
-                    if weights[2]:
-                        losses[run, 2] += self.supervise(x, y)
-        return losses.numpy()
+                for rows in own.split(self.batch):
+                    self.batch_steps(self.x[rows], self.y[rows])
+        return self.losses.cpu().numpy().copy()
+
+    def batch_steps(self, x: Any, y: Any) -> None:
+        """The step of each task that has a weight, on one batch."""
+        losses = self.losses[self.run]
+        if self.w[0]:
+            given = self.corrupt(x) if self.noisy else x
+            losses[0] += self.reconstruct(0, given, x)
+        if self.w[1]:
+            losses[1] += self.reconstruct(1, y, y)
+        if self.w[2]:
+            losses[2] += self.supervise(x, y)
 
     def corrupt(self, x: Any) -> Any:
         """A copy of x [B, inputs], masked."""
@@ -161,7 +120,7 @@ class Torch:
         found = dict(self.params[run])
         for i, own in enumerate(self.speeds[run]):
             found |= {f"velocity {i} {k}": v for k, v in own.items()}
-        return {k: v.detach().numpy() for k, v in found.items()}
+        return {k: v.detach().cpu().numpy() for k, v in found.items()}
 
 
 class Autograd(Torch):
@@ -170,8 +129,10 @@ class Autograd(Torch):
     L2 is SGD's weight decay, which costs less than the gradient of a sum of squares.
     """
 
-    def __init__(self, problem: Problem, weights: Sequence, how: str) -> None:
-        super().__init__(problem, weights, how)
+    def __init__(
+        self, problem: Problem, weights: Sequence, device: str, how: str
+    ) -> None:
+        super().__init__(problem, weights, device, how)
         for p in self.params:
             for tensor in p.values():
                 tensor.requires_grad_()
@@ -217,8 +178,10 @@ class Autograd(Torch):
 class ByHand(Torch):
     """The backward pass is written out; how: see the module."""
 
-    def __init__(self, problem: Problem, weights: Sequence, how: str) -> None:
-        super().__init__(problem, weights, how)
+    def __init__(
+        self, problem: Problem, weights: Sequence, device: str, how: str
+    ) -> None:
+        super().__init__(problem, weights, device, how)
         self.stored = {k: torch.empty_like(v) for k, v in self.params[0].items()}
         self.step = fused
         if how == "compile":
@@ -263,7 +226,7 @@ class ByHand(Torch):
             torch.mm(left, right, out=self.stored[name])
             rates: list[Any] = [decay, self.rate]
             if self.how == "compile":  # It would compile again for another number.
-                rates = [torch.tensor(r, dtype=w.dtype) for r in rates]
+                rates = [w.new_tensor(r) for r in rates]
             self.step([w], [self.stored[name]], [v], *rates)
             return
         for part in zip(w.split(BLOCK), v.split(BLOCK), left.split(BLOCK), strict=True):
@@ -279,7 +242,7 @@ class ByHand(Torch):
 
 
 def fused(w: list, g: list, v: list, decay: float, rate: float) -> None:
-    """SGD's own kernel for CPUs."""
+    """SGD's own kernel."""
     off = dict.fromkeys(("nesterov", "maximize", "is_first_step"), False)
     rates = dict(weight_decay=decay, momentum=MOMENTUM, lr=rate, dampening=0.0)
     torch._fused_sgd_(w, g, v, **rates, **off)
@@ -292,7 +255,7 @@ def one_pass(w: list, g: list, v: list, decay: Any, rate: Any) -> None:
 
 
 def load_torch() -> Any:
-    """Not at the top: see `structured_vs_torch.load_jax`."""
+    """Not at the top: see `mtl_contenders.load_jax`."""
     global torch, F
     measure.need("torch")
     import torch

@@ -35,17 +35,12 @@ import numpy as np
 from absl import flags
 
 from benchmarks import measure
-from benchmarks.structured_contenders import (
-    LEVEL,
-    RATE,
-    VARIANTS,
-    Autograd,
-    ByHand,
-    Problem,
-    Sizes,
-    load_torch,
-    make_problem,
-)
+from benchmarks.mtl_contenders import load_jax
+from benchmarks.mtl_vs_torch import find_device
+from benchmarks.structured_contenders import LEVEL, RATE, Autograd, ByHand, load_torch
+from benchmarks.structured_cuda import Graphs
+from benchmarks.structured_jax import Ours
+from benchmarks.structured_problem import VARIANTS, Problem, Sizes, make_problem
 from mtl.host import launch
 
 TINY = Sizes(6, 20, 12, 8, 10)
@@ -78,121 +73,29 @@ class Row(measure.Memory):
     all_seconds: list[float]
 
 
-class Ours:
-    """`mtl.engine` with `structured.tasks`; weights: [runs, 3].
-
-    how: "" one run after the other, each in the program of its active tasks; "map" or
-    "vmap" all in one program, where a weight of 0 saves nothing.
-    """
-
-    def __init__(self, problem: Problem, weights: Sequence, how: str) -> None:
-        jax, jnp = load_jax()
-        from mtl.engine import engine, task
-        from mtl.engine.cpu import compiling
-        from structured import config, experiment, tasks
-
-        s, c = problem.sizes, config.default()
-        c.model.input, c.model.link = (s.code,), (s.link,)
-        c.model.output = (s.code_out,)
-        c.reconstruct_in.level = LEVEL if problem.noisy else 0.0
-        net = experiment.build_network(c, (s.side, s.side), s.outputs)
-        made = tasks.make_tasks(c, net)
-        every = jnp.ones(len(problem.x), bool)
-        x = jnp.asarray(problem.x.reshape(-1, s.side, s.side))
-        self.data = {"x": x, "y": jnp.asarray(problem.y)}
-        self.data |= {"has_x": every, "has_y": every}
-        e = engine.make_engine(
-            made,
-            self.data,
-            batch_size=problem.batch,
-            optimizer=tasks.make_optimizer(c),
-        )
-        state = e.init(task.unflatten(jax.tree.map(jnp.asarray, problem.params)))
-        self.flatten, self.how = task.flatten, how
-        self.weights = np.asarray(weights, problem.x.dtype)
-        self.runs, self.key = len(weights), jax.random.key(0)
-        if not how:
-            self.states = [state] * self.runs
-            jit = {"static_argnames": "active"}
-            self.program = compiling.compiled(e.epoch, problem.batch, **jit)
-            return
-
-        def mapped(states: Any, data: Any, weights: Any, rate: Any, keys: Any) -> Any:
-            each = lambda x: e.epoch(x[0], data, x[1], rate, x[2])  # noqa: E731
-            return jax.lax.map(each, (states, weights, keys))
-
-        at_once = jax.vmap(e.epoch, in_axes=(0, None, 0, None, 0))
-        program = {"map": mapped, "vmap": at_once}[how]
-        self.program = compiling.compiled(program, problem.batch)
-        self.states = jax.tree.map(
-            lambda x: jnp.broadcast_to(x, (self.runs, *x.shape)), state
-        )
-
-    def epoch(self, rate: float, key: Any = None, order: Any = None) -> np.ndarray:
-        """One epoch; [runs, 3] sums of losses. key: of each run; None draws others."""
-        import jax
-
-        self.key, now = jax.random.split(self.key)
-        keys = jax.random.split(now, self.runs)
-        keys = keys if key is None else jax.numpy.stack([key] * self.runs)
-        rate = self.weights.dtype.type(rate)
-        if self.how:
-            self.states, metrics = self.program(
-                self.states, self.data, self.weights, rate, keys
-            )
-            return np.asarray(jax.block_until_ready(metrics.loss))
-        losses = []
-        for run, (weights, own) in enumerate(zip(self.weights, keys, strict=True)):
-            active = tuple(bool(w) for w in weights)
-            self.states[run], metrics = self.program(
-                self.states[run], self.data, weights, rate, own, active=active
-            )
-            losses.append(np.asarray(jax.block_until_ready(metrics.loss)))
-        return np.stack(losses)
-
-    def moved(self, run: int) -> dict[str, np.ndarray]:
-        """The parameters of a run, and its velocities by task and name."""
-        import jax
-
-        at = (lambda x: x[run]) if self.how else (lambda x: x)
-        state = jax.tree.map(at, self.states if self.how else self.states[run])
-        found = dict(self.flatten(state.params))
-        for i, own in enumerate(state.optimizer_states):
-            found |= {f"velocity {i} {k}": v for k, v in own[0].trace.items()}
-        return {k: np.asarray(v) for k, v in found.items()}
-
-
-def load_jax() -> tuple[Any, Any]:
-    """Not at the top: a process for measuring memory loads one framework alone."""
-    import jax
-    import jax.numpy as jnp
-
-    jax.config.update("jax_platforms", "cpu")
-    jax.devices()
-    return jax, jnp
-
-
-def contenders() -> dict[str, Any]:
-    """By name, `(problem, weights) -> contender`."""
-    hands = ["addmm", "fused"]
-    if shutil.which("g++") or shutil.which("clang++"):
-        hands.append("compile")
-    return {
+def contenders(device: str) -> dict[str, Any]:
+    """By name, `(problem, weights, device) -> contender`."""
+    found = {
         "ours": partial(Ours, how=""),
         "ours_map": partial(Ours, how="map"),
         "ours_vmap": partial(Ours, how="vmap"),
         **{f"sgd_{how}": partial(Autograd, how=how) for how in ("foreach", "fused")},
-        **{f"hand_{how}": partial(ByHand, how=how) for how in hands},
+        **{f"hand_{how}": partial(ByHand, how=how) for how in ("addmm", "fused")},
     }
+    if shutil.which("g++") or shutil.which("clang++"):
+        found["hand_compile"] = partial(ByHand, how="compile")
+    if device == "gpu":
+        found["hand_graphs"] = Graphs
+    return found
 
 
-def check(dtype: str) -> None:
+def check(dtype: str, device: str) -> None:
     """All contenders do the same, and with every set of tasks.
 
     Raises:
       RuntimeError: two of them do not.
     """
-    jax, _ = load_jax()
+    jax, _ = load_jax(device)
     from mtl.engine import batches
 
     weights = [(1, 0.7, 1), (0, 0, 1), (0.5, 0, 1), (0, 0.3, 1)]
@@ -201,8 +104,8 @@ def check(dtype: str) -> None:
     shuffle_key, _ = jax.random.split(key)
     shuffled = batches.shuffle(shuffle_key, rows, problem.batch)
     order, expected = np.asarray(shuffled).ravel()[:rows], None
-    for name, make in contenders().items():
-        made = make(problem, weights)
+    for name, make in contenders(device).items():
+        made = make(problem, weights, device)
         losses = [made.epoch(0.05, key, order) for _ in "12"]
         found = {"loss": np.stack(losses)}
         for run in range(len(weights)):
@@ -226,34 +129,37 @@ def least_bytes(s: Sizes, weights: Sequence, rows: int, batch: int) -> int:
 
 
 def memory_of(name: str, weights: Sequence, problem: Problem) -> measure.Memory:
-    """Peak of this process, and what of it came after framework and data."""
+    """Peak of this process on the CPU, and what of it came after framework and data."""
     if name.startswith("ours"):
-        load_jax()
+        load_jax("cpu")
         from structured import tasks  # noqa: F401
     else:
         load_torch()
     before = measure.peak_mib()
-    made = contenders()[name](problem, weights)
+    made = contenders("cpu")[name](problem, weights, "cpu")
     for _ in range(measure.WARM_UP):
         made.epoch(RATE)
     return {"peak_mib": measure.peak_mib(), "increase_mib": measure.peak_mib() - before}
 
 
+def memory(name: str, sweep: bool, setting: "Setting") -> measure.Memory:
+    """`memory_of` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.structured_vs_torch", "--only", name]
+    command += ["--rows", str(setting.rows)] + ["--quick"] * setting.quick
+    command += ["--sweep"] * sweep
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
 def compare(
-    weights: Sequence, names: Sequence[str], turns: int, setting: Setting
+    weights: Sequence, names: Sequence[str], turns: int, setting: Setting, device: str
 ) -> dict[str, Row]:
     """The figures of some contenders, the weights a row for each run."""
-    sizes = setting.sizes()
-    used: dict[str, measure.Memory] = {}
-    for name in names:
-        module = "benchmarks.structured_vs_torch"
-        command = [sys.executable, "-m", module, "--only", name]
-        command += ["--rows", str(setting.rows)] + ["--quick"] * setting.quick
-        command += ["--sweep"] * (len(weights) > 1)
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        used[name] = json.loads(done.stdout)
-    problem, makers = make_problem(sizes, setting.rows), contenders()
-    made = {name: makers[name](problem, weights) for name in names}
+    sizes, used = setting.sizes(), dict.fromkeys(names, measure.NO_MEMORY)
+    if device == "cpu":
+        used = {name: memory(name, len(weights) > 1, setting) for name in names}
+    problem, makers = make_problem(sizes, setting.rows), contenders(device)
+    made = {name: makers[name](problem, weights, device) for name in names}
     took = measure.seconds({k: partial(c.epoch, RATE) for k, c in made.items()}, turns)
     median = {k: statistics.median(v) / len(weights) for k, v in took.items()}
     best = min(v for k, v in median.items() if not k.startswith("ours"))
@@ -272,16 +178,17 @@ def compare(
 
 def figures_of(setting: Setting, epochs: int, sweep_epochs: int) -> dict[str, Any]:
     """All the figures; "one run" and "sweep" are rows by contender."""
-    load_torch()
-    where = measure.machine(None, ("jax", "jaxlib", "torch"))
-    check("float32")
-    with load_jax()[0].enable_x64(True):
-        check("float64")
-    single = [k for k in contenders() if k not in ("ours_map", "ours_vmap")]
-    one = compare(ONE, single, epochs, setting)
+    device = find_device()
+    gpu = load_torch().cuda.get_device_name() if device == "gpu" else None
+    where = measure.machine(gpu, ("jax", "jaxlib", "torch"))
+    check("float32", device)
+    with load_jax(device)[0].enable_x64(True):
+        check("float64", device)
+    single = [k for k in contenders(device) if k not in ("ours_map", "ours_vmap")]
+    one = compare(ONE, single, epochs, setting, device)
     speed = {v["seconds"]: k for k, v in one.items() if k.startswith("hand")}
     many = ["ours", "ours_map", "ours_vmap", speed[min(speed)]]  # Its best by hand.
-    sweep = compare(SWEEP, many, sweep_epochs, setting)
+    sweep = compare(SWEEP, many, sweep_epochs, setting, device)
     used = {**setting._asdict(), "runs": len(SWEEP), "level": LEVEL}
     return {"machine": where, **used, "one run": one, "sweep": sweep}
 
@@ -320,7 +227,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("sweep_epochs", 3, "Epochs of the sweep.")
     flags.DEFINE_integer("rows", None, "Pairs of the data.")
     flags.DEFINE_bool("quick", False, "Tiny sizes.")
-    flags.DEFINE_enum("only", None, list(contenders()), "Print its memory alone.")
+    flags.DEFINE_enum("only", None, list(contenders("cpu")), "Print its memory alone.")
     flags.DEFINE_bool("sweep", False, "That of the sweep, for --only.")
     measure.define_out()
     launch.launch(work)

@@ -12,8 +12,8 @@ group at once (`mtl.study.grid.run_groups`, as on an accelerator):
   as many back, through all layers;
 - the kernels of a step follow one another: `us` microseconds at least, a guess.
 
-Seconds are the largest of the three. What is measured comes from
-`experiments/gpu/table1.sh`; its log and results.csv have seconds.
+Seconds are the largest of the three. `experiments/gpu/studies.sh` trains the table; its
+log and CSV have seconds.
 """
 
 from collections.abc import Sequence
