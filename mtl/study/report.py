@@ -98,7 +98,7 @@ def _legend(p: Sequence[float], adjusted: np.ndarray, seeds: Sequence[int]) -> s
         f"{text} `*`: paired t test with {freedom} degrees of freedom, p < {ALPHA}, "
         f"each cell on its own. `**`: also after the correction of Benjamini and "
         f"Hochberg for the {tests} tests of this report. {alone} cells have a star, "
-        f"{after} have two; {ALPHA * tests:.0f} stars are expected by chance alone."
+        f"{after} have two; by chance alone, about {ALPHA * tests:.0f} would have one."
     )
 
 
@@ -132,8 +132,10 @@ def by_method(config: ConfigDict, cells: Cells) -> list[str]:
     for name, part in _parts(config):
         gain = ["gain"] if "baseline" in part.methods else []
         heads = ["", *ERRORS, "seconds a run", *gain]
+        several = len(part.hidden) > 1
+        alone = "" if several else f"hidden {_text(part.hidden[0])}, "
         for l in cells.labelled:
-            found.append(f"### ({name}) l = {l:,}, u = {cells.u(l, 0):,}")
+            found.append(f"### ({name}) {alone}l = {l:,}, u = {cells.u(l, 0):,}")
             lines = []
             for h, method in product(part.hidden, part.methods):
                 cell = tuple(h), l, 0, method
@@ -141,9 +143,9 @@ def by_method(config: ConfigDict, cells: Cells) -> list[str]:
                 each = [cells.each(*cell, value) for value in ERRORS.values()]
                 line = [_cell(interval(x.values()), lost, sign="") for x in each]
                 seconds = list(cells.each(*cell, lambda row: row.seconds).values())
-                line.append(f"{np.mean(seconds):.0f}" if seconds else "-")
+                line.append(f"{np.mean(seconds):.2g}" if seconds else "-")
                 line += [gains.text(cell) for _ in gain]
-                lines.append([_head(tuple(h), method, True), *line])
+                lines.append([_head(h, method, several), *line])
             found.append(tables.markdown(heads, lines))
     return found
 
@@ -232,8 +234,12 @@ def _baseline(cells: Cells, hidden: tuple[int, ...], l: int) -> str:
     return _cell(error, cells.diverged(hidden, l, 0, "baseline"), sign="")
 
 
-def _head(hidden: tuple[int, ...], method: str, several: bool) -> str:
-    return f"{'-'.join(map(str, hidden))}, {method}" if several else method
+def _head(hidden: Sequence[int], method: str, several: bool) -> str:
+    return f"{_text(hidden)}, {method}" if several else method
+
+
+def _text(hidden: Sequence[int]) -> str:
+    return "-".join(map(str, hidden))
 
 
 def _cell(i: Interval, diverged: int, stars: int = 0, sign: str = "+") -> str:

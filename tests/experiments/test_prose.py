@@ -1,0 +1,81 @@
+"""The figures in the text of result pages are those of the CSV files beside them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from configs.mtl import weights
+from experiments import pages
+from mtl.study.cells import Cells, less
+from mtl.study.results import Row
+from mtl.study.statistics import Interval, interval
+
+HIDDEN = (50,)
+
+
+def span(i: Interval) -> str:
+    """The mean and its 95 % interval, as the pages have it."""
+    return f"{i.mean:+.2f} ({i.low:+.2f} to {i.high:+.2f})"
+
+
+def last(row: Row) -> float:
+    """The test error after the last epoch, in %."""
+    return 100 * row.test_error
+
+
+@pytest.fixture(scope="module")
+def text() -> Callable[[str], str]:
+    """`name -> text` of a page, without the breaks of its lines."""
+    return lambda name: " ".join((pages.RESULTS / f"{name}.md").read_text().split())
+
+
+def test_weights(text):
+    cells = Cells(weights.get_config(), pages.rows("weights"), pages.TOTAL)
+
+    def errors(method, labelled):
+        return cells.each(HIDDEN, labelled, 0, method, last)
+
+    def difference(method, other, labelled):
+        return interval(
+            less(errors(method, labelled), errors(other, labelled)).values()
+        )
+
+    def seconds(method, labelled):
+        (one,) = set(
+            cells.each(HIDDEN, labelled, 0, method, lambda r: r.seconds).values()
+        )
+        return one
+
+    many, few = (difference("famo", "exponential", n) for n in (1000, 100))
+    behind = [difference("plateau", "exponential", n).mean for n in (1000, 100)]
+    over = [seconds("famo", n) / seconds("exponential", n) for n in (100, 1000)]
+    alone = difference("exponential", "baseline_matched", 100)
+    ahead = [difference("plateau", "baseline_matched", n) for n in (1000, 100)]
+    page = text("weights")
+    for sentence in [
+        f"in {over[0]:.0f} to {over[1]:.0f} times the seconds",
+        f"{span(many)} points where l = 1,000, {span(few)} where l = 100",
+        f"`stairs` is there too: {span(difference('stairs', 'exponential', 100))}",
+        f"`plateau` is {behind[0]:+.2f} and {behind[1]:+.2f} points behind",
+        f"ahead of `baseline_matched`, {span(ahead[0])}; where l = 100 it is not, "
+        f"{span(ahead[1])}",
+        f"`baseline_matched`: {span(alone)}",
+        f"{len(pages.rows('weights'))} runs",
+    ]:
+        assert sentence in page
+    for method in ("dwa", "ratio", "gradnorm"):
+        for labelled in (100, 1000):
+            assert difference(method, "baseline", labelled).mean > 0
+
+
+def test_two_programs_on_two_devices_have_the_same_errors(text):
+    """weights.csv comes from a GPU and another order of updates than table1.csv."""
+    table = {row.run: row for row in pages.rows("table1")}
+    same = [
+        (row.test_error, table[row.run].test_error)
+        for row in pages.rows("weights")
+        if row.method in ("baseline", "baseline_matched", "stairs") and row.seed < 4
+    ]
+    assert len(same) == 24
+    assert all(one == other for one, other in same)
+    assert "each of the 24 to the last image" in text("weights")
