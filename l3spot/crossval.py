@@ -133,4 +133,4 @@ if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "The config of each run.")
     flags.DEFINE_string("workdir", None, "The folder; runs in it are resumed.")
     flags.DEFINE_integer("folds", 5, "The number of folds.")
-    launch.launch(launcher, "config", "workdir")
+    launch.launch(launcher, "config", "workdir", default=configs.default)

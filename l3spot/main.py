@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from l3spot.training import config as configs
 from l3spot.training import experiment, vertebrae
 from mtl.host import launch
 
@@ -45,4 +46,4 @@ def _train_vertebrae(config: ConfigDict, folder: str) -> str:
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "The experiment's config file.")
     flags.DEFINE_string("workdir", None, "The run's folder; a run in it is resumed.")
-    launch.launch(train, "config", "workdir")
+    launch.launch(train, "config", "workdir", default=configs.default)

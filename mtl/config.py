@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from mtl import methods
 from mtl.data import datasets
 from mtl.engine import spec
+from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption, losses, network
 
@@ -21,32 +22,33 @@ def default() -> ConfigDict:
     c = ConfigDict()
     c.seed = 0  # Initial parameters, labelled set, order and noise.
     c.method = "exponential"  # One of methods.METHODS.
-    c.epochs = 5000
-    c.batch_size = 600
+    c.epochs = 5000  # Each takes all labelled and unlabelled images once.
+    c.batch_size = 600  # Labelled and unlabelled images of a step.
     c.order = "alternate"  # Algorithm 1; also "joint", "alternate_then_joint".
     c.unsupervised = "reconstruct"  # The paper's task; one of methods.UNSUPERVISED.
 
     c.data = ConfigDict()
     c.data.source = "digits"  # One of data.SOURCES.
     c.data.path = ""  # A folder, or a file for "npz".
-    c.data.labelled = 100  # l
-    c.data.unlabelled = -1  # u; -1: all that are left.
+    c.data.labelled = 100  # l, the number of images with a label.
+    c.data.unlabelled = -1  # u, the number without one; -1: all that are left.
     c.data.valid = 297  # The last so many training images validate.
     c.data.balanced = True  # Ours: as many labels of each class.
 
     c.model = ConfigDict()
     c.model.hidden = (50,)  # NN1; NN4 is (80, 70, 60, 50).
-    c.model.activation = "relu"  # Ours.
-    c.model.tied = True  # Ours.
+    c.model.activation = "relu"  # Ours: of hidden layers; one of network.ACTIVATIONS.
+    c.model.tied = True  # Ours: a decoder has its encoder's matrix, transposed.
     c.model.norm = "none"  # Or "batch" normalisation, for tasks but reconstruction.
     c.model.noise = 0.0  # On the input and all that is normalised; the ladder's: 0.3.
 
     c.reconstruct = ConfigDict()
-    c.reconstruct.loss = "cross_entropy"  # Ours, of the input layer; summed over the
-    c.reconstruct.hidden_loss = "squared_error"  # dimensions. Ours, of the others.
+    # Ours: of the input layer, summed over the dimensions.
+    c.reconstruct.loss = "cross_entropy"
+    c.reconstruct.hidden_loss = "squared_error"  # Ours: of the other layers.
     c.reconstruct.scale = 0.1  # Ours: multiplies the costs, also in the logs.
     c.reconstruct.noise = "mask"  # The paper's binomial mask.
-    c.reconstruct.level = 0.2  # Ours.
+    c.reconstruct.level = 0.2  # Ours: the share of the inputs that is masked.
     c.reconstruct.reaches_below = (
         True  # Ours: layer k's cost also trains the layers below.
     )
@@ -85,11 +87,11 @@ def default() -> ConfigDict:
 
     c.optim = ConfigDict()
     c.optim.name = "sgd"  # Plain, the paper's; or "adam", with the usual betas.
-    c.optim.learning_rate = 0.01
+    c.optim.learning_rate = 0.01  # The paper's, of all tasks.
     c.optim.decay_epochs = 500  # Over the last so many, linearly (ours) towards 0.
 
-    c.eval_every = 50
-    c.save_every = 500
+    c.eval_every = 50  # Epochs.
+    c.save_every = 500  # Epochs between checkpoints.
     c.monitor = "valid/error"  # Its lowest value marks the best epoch; or "valid/loss".
     c.patience = 0  # Epochs without a better one; 0: train to the end.
     c.precision = "default"  # Of matrix products; "highest" is float32 on any chip.
@@ -107,6 +109,7 @@ def check(c: ConfigDict) -> None:
     Raises:
       ConfigError: names the field, its value and what it may be.
     """
+    fields.check(of_a_run(c), default())
     one_of(c, "method", methods.METHODS)
     one_of(c, "order", spec.ORDERS)
     one_of(c, "unsupervised", tuple(methods.UNSUPERVISED))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
+from mtl import config as configs
 from mtl import experiment
 from mtl.host import launch
 
@@ -18,7 +19,8 @@ def train(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     s = experiment.train_and_evaluate(args.config, args.workdir).summary
     best, last = s["best"]["test/error"], s["last"]["test/error"]
-    return (
+    grid = "This was one run; mtl.study trains config.study, the grid.\n"
+    return (grid if "study" in args.config else "") + (
         f"{s['method']}, {s['labelled']} labelled and {s['unlabelled']} unlabelled: "
         f"test error {best:.2%} at the best epoch, {s['best_epoch']}, "
         f"and {last:.2%} at the last, {s['epochs']}.\n"
@@ -29,4 +31,4 @@ def train(arguments: Sequence[str]) -> str:
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "The experiment's config file.")
     flags.DEFINE_string("workdir", None, "The run's folder: new, or to resume.")
-    launch.launch(train, "config", "workdir")
+    launch.launch(train, "config", "workdir", default=configs.default)

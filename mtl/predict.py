@@ -16,10 +16,11 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
+from mtl import config as configs
 from mtl import experiment
 from mtl.data import readers
 from mtl.engine.task import Params
-from mtl.host import checkpoint, launch, workdir
+from mtl.host import checkpoint, fields, launch, workdir
 from mtl.host.errors import DataError, WorkdirError
 from mtl.tasks.network import Mlp
 
@@ -28,9 +29,11 @@ def load(folder: Path) -> tuple[ConfigDict, Mlp, Params, tuple[int, ...]]:
     """Config, network, best parameters and image shape of a trained run.
 
     Raises:
+      ConfigError: the run is of another program or version.
       WorkdirError: the folder holds no run, or one without a checkpoint yet.
     """
-    config = workdir.load_config(folder)
+    saved = workdir.load_config(folder)
+    config = fields.complete(saved, configs.default(), str(folder / "config.json"))
     data = workdir.read_json(folder / "data.json")
     network = experiment.build_network(config, data["shape"], data["classes"])
     start = network.init(jax.random.key(0))

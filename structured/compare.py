@@ -117,4 +117,4 @@ if __name__ == "__main__":
     )
     flags.DEFINE_list("variants", list(tasks.VARIANTS), "The variants to train.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "The seeds of each variant.")
-    launch.launch(launcher, "config", "workdir")
+    launch.launch(launcher, "config", "workdir", default=configs.default)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from mtl.engine import spec
+from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption
 from structured import autoencoder, data, tasks
@@ -22,7 +23,9 @@ def default() -> ConfigDict:
     c.seed = 0
     # One of tasks.VARIANTS.
     c.variant = "mlp_in_out"
+    # Each takes every example once.
     c.epochs = 1000
+    # Examples of an update; some may lack x or y.
     c.batch_size = 10
     # "alternate" is Algorithm 2 of the paper, "alternate_then_joint" is the authors'
     # program, and "joint" updates all tasks in one step.
@@ -66,6 +69,7 @@ def default() -> ConfigDict:
 
     # Ours: all fields; see faces.augmentation.draw_transforms.
     c.augmentation = ConfigDict()
+    # Whether to change the training faces.
     c.augmentation.on = False
     # The standard deviation of the rotation, in degrees.
     c.augmentation.rotation = 10.0
@@ -131,13 +135,16 @@ def default() -> ConfigDict:
     c.optim.name = "sgd"
     # The learning rate.
     c.optim.learning_rate = 1e-3
+    # Of "sgd".
     c.optim.momentum = 0.9
     # Ours: the largest norm of an update's gradient. 0 does not clip.
     c.optim.clip = 0.0
     # Ours: over this number of last epochs, the learning rate falls to 0.
     c.optim.decay_epochs = 0
 
+    # In epochs.
     c.eval_every = 5
+    # In epochs.
     c.save_every = 100
     # The number of epochs without a lower validation MSE after which training stops.
     # 0 trains for all epochs.
@@ -153,6 +160,7 @@ def check(c: ConfigDict) -> None:
     Raises:
       ConfigError: names the field, its value and the allowed values.
     """
+    fields.check(c, default())
     one_of(c, "variant", tasks.VARIANTS)
     one_of(c, "order", spec.ORDERS)
     one_of(c, "precision", PRECISIONS)

@@ -40,4 +40,4 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "workdir", None, "The folder of the run; a run in it is resumed."
     )
-    launch.launch(train, "config", "workdir")
+    launch.launch(train, "config", "workdir", default=configs.default)

@@ -34,8 +34,9 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from mtl.host import launch, workdir
+from mtl.host import fields, launch, workdir
 from mtl.host.errors import DataError, WorkdirError
+from structured import config as configs
 from structured import data, experiment
 from structured.faces import augmentation, face_files, landmarks
 from structured.faces.face_files import FaceFiles
@@ -50,13 +51,14 @@ def load_model(folder: Path) -> Model:
     Raises:
       WorkdirError: the folder holds no such run.
     """
-    config = workdir.load_config(folder)
-    source = config.get("data", {}).get("source")
+    saved = workdir.load_config(folder)
+    source = saved.get("data", {}).get("source")
     if source not in data.FACE_SOURCES:
         raise WorkdirError(
             f"{folder} holds a run on {source}; landmarks need one of structured.main "
             f"on {' or '.join(data.FACE_SOURCES)}"
         )
+    config = fields.complete(saved, configs.default(), str(folder / "config.json"))
     if config.variant == "mean":
         raise WorkdirError(
             f"{folder} holds a run that predicts the mean shape for every image; take "

@@ -6,6 +6,7 @@ from l3spot import backbones
 from l3spot.localize import network, window_search
 from l3spot.training import tasks
 from l3spot.training.augmentation_ranges import AugmentationRanges
+from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 
 SOURCES = ("phantoms", "projections")
@@ -19,8 +20,8 @@ def default() -> ConfigDict:
     c = ConfigDict()
     # Seeds initial parameters, order of scans, augmentation and choice of labels.
     c.seed = 0
-    c.epochs = 16
-    c.batch_size = 16
+    c.epochs = 16  # Each takes every training scan once.
+    c.batch_size = 16  # Strips of an update.
     c.precision = "default"  # Precision of matrix products, one of PRECISIONS.
 
     c.model = ConfigDict()
@@ -87,6 +88,7 @@ def check(c: ConfigDict) -> None:
     Raises:
       ConfigError: a value is not valid.
     """
+    fields.check(c, default())
     one_of(c, "data.source", SOURCES)
     one_of(c, "precision", PRECISIONS)
     one_of(c, "model.backbone", backbones.NAMES)

@@ -11,7 +11,7 @@ from l3spot.training import bodies, ribs
 from l3spot.vertebrae import model
 from l3spot.vertebrae.model import VertebraModel
 from mtl.engine.fit import Result, fit
-from mtl.host import workdir
+from mtl.host import fields, workdir
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 
 STAGE = "vertebrae"
@@ -59,6 +59,7 @@ def check(c: ConfigDict) -> None:
     Raises:
       ConfigError: a value is not valid.
     """
+    fields.check(c, default())
     one_of(c, "precision", PRECISIONS)
     for name in (
         *("epochs", "batch_size", "data.validation", "eval_every", "save_every"),

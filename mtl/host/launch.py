@@ -2,11 +2,16 @@
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
+from ml_collections import ConfigDict
 
+from mtl.host import fields
 from mtl.host.errors import ConfigError, Error
+
+HELP = ("-h", "--h", "-help", "--help")
 
 
 def cores() -> int:
@@ -25,12 +30,17 @@ def reject_extra_args(arguments: Sequence[str]) -> None:
         raise app.UsageError(f"unknown arguments: {' '.join(arguments)}")
 
 
-def launch(work: Callable[[Sequence[str]], str], *required: str) -> None:
+def launch(
+    work: Callable[[Sequence[str]], str],
+    *required: str,
+    default: Callable[[], ConfigDict] | None = None,
+) -> None:
     """Parses the flags, calls `work` and prints what it returns; exits.
 
     Args:
       work: takes the arguments that are no flags.
       required: flags that must be given.
+      default: makes the default config, whose fields `--help` shows.
 
     What a user can mend, an `Error` or a file that cannot be read or written, goes to
     standard error without a traceback; the exit status is then 1.
@@ -45,11 +55,26 @@ def launch(work: Callable[[Sequence[str]], str], *required: str) -> None:
                 raise ConfigError(f"--{name} must not be empty")
         print(work(argv[1:]))
 
+    if any(a in HELP for a in sys.argv[1:]):
+        print(usage(default))
+        sys.exit(0)
     flags.mark_flags_as_required(required)
     try:
         app.run(main, flags_parser=_parse)
     except (Error, OSError) as e:
         sys.exit(f"error: {e}")
+
+
+def usage(default: Callable[[], ConfigDict] | None) -> str:
+    """What a program does, its flags, and the fields of its config."""
+    parts = [sys.modules["__main__"].__doc__ or "", flags.FLAGS.main_module_help()]
+    if default:
+        parts.append("Fields of the config, with their defaults:")
+        for field in fields.describe(default):
+            line = f"  --config.{field.name}={field.default!r}"
+            about = textwrap.wrap(field.comment, 80)
+            parts[-1] += "\n".join(["", line, *(f"      {x}" for x in about)])
+    return "\n\n".join(part.strip("\n") for part in parts)
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
+from mtl import config as configs
 from mtl.host import launch
 from mtl.study import grid, run
 
@@ -38,4 +39,4 @@ if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "The study's config file.")
     flags.DEFINE_string("workdir", None, "The study's folder: new, or to go on with.")
     flags.DEFINE_bool("report", False, "Report what is there; train nothing.")
-    launch.launch(work, "config", "workdir")
+    launch.launch(work, "config", "workdir", default=configs.default)

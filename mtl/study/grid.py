@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from mtl import config as configs
 from mtl import methods
+from mtl.host import fields
 from mtl.host.checks import at_least, get, require
 from mtl.host.errors import ConfigError
 
@@ -81,6 +82,7 @@ def check(config: ConfigDict) -> None:
     """
     if "study" not in config:
         raise ConfigError("config.study is missing; see configs/mtl/table1.py")
+    _check_fields(config.study)
     for name, least in {"seeds": 1, "seeds_per_program": 1, "save_minutes": 0}.items():
         at_least(config, f"study.{name}", least)
     for name, part in config.study.parts.items():
@@ -101,6 +103,15 @@ def check(config: ConfigDict) -> None:
     cells = {run._replace(seed=0) for run in runs(config, 2**31)}
     for run in cells:
         configs.check(one_config(config, run))
+
+
+def _check_fields(study: ConfigDict) -> None:
+    part = {"hidden": (), "methods": ()}
+    known = {
+        "seeds": 0, "seeds_per_program": 0, "labelled": (), "unlabelled": (),
+        "parts": dict.fromkeys(study.get("parts", {}), part), "save_minutes": 0.0,
+    }  # fmt: skip
+    fields.check(study, ConfigDict(known), "config.study")
 
 
 def _check_set_by_grid(c: ConfigDict) -> None:

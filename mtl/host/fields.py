@@ -1,0 +1,134 @@
+"""Which fields a config has: those of the default config, and no others."""
+
+import ast
+import difflib
+import inspect
+import io
+import tokenize
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from mtl.host.errors import ConfigError
+
+
+class Field(NamedTuple):
+    """A field, such as "optim.learning_rate": its default, and what the source says."""
+
+    name: str
+    default: Any
+    comment: str
+
+
+def check(c: ConfigDict, default: ConfigDict, where: str = "config") -> None:
+    """Checks that a config has the fields of the default config, of the same types.
+
+    A number may be whole where the default is not, and a list stand for a tuple.
+
+    Raises:
+      ConfigError: a field is unknown, missing, or of another type.
+    """
+    for name in c:
+        if name not in default:
+            raise ConfigError(f"{where}.{name} is no field; {_nearest(name, default)}")
+    for name, value in default.items():
+        if name not in c:
+            raise ConfigError(
+                f"{where}.{name} is missing; start from the default config, "
+                f"where it is {value!r}"
+            )
+        if isinstance(value, ConfigDict) and isinstance(c[name], ConfigDict):
+            check(c[name], value, f"{where}.{name}")
+        elif not isinstance(c[name], _types(value)) or (
+            isinstance(c[name], bool) and not isinstance(value, bool)
+        ):
+            raise ConfigError(
+                f"{where}.{name}={c[name]!r} must be like its default, {value!r}"
+            )
+
+
+def complete(c: ConfigDict, default: ConfigDict, path: str) -> ConfigDict:
+    """A run's saved config, with the default where an older version had no field.
+
+    Raises:
+      ConfigError: the file has a field that this version does not know.
+    """
+    completed = ConfigDict(default.to_dict(), convert_dict=True)
+
+    def fill(own: ConfigDict, into: ConfigDict, group: str) -> None:
+        for name, value in own.items():
+            if name not in into:
+                raise ConfigError(
+                    f"{path} is of another program or version: {group}{name} is no "
+                    f"field; {_nearest(name, into)}"
+                )
+            if isinstance(value, ConfigDict):
+                fill(value, into[name], f"{group}{name}.")
+            else:
+                with into.ignore_type():
+                    into[name] = value
+
+    fill(c, completed, "")
+    return completed
+
+
+def _types(value: Any) -> type | tuple[type, ...]:
+    if value is None:
+        return object
+    return {float: (float, int), tuple: (tuple, list)}.get(type(value), type(value))
+
+
+def _nearest(name: str, default: ConfigDict) -> str:
+    """What a user may have meant by an unknown field, or what there is."""
+    known = sorted(default)
+    parts = [other for other in known if name in other or other in name]
+    close = difflib.get_close_matches(name, known, n=1) or parts
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"there are {', '.join(known)}"
+
+
+def describe(default: Callable[[], ConfigDict]) -> list[Field]:
+    """The fields that a function such as `mtl.config.default` sets, in its order.
+
+    A field's comment stands behind it, or in the lines before it.
+    """
+    comments = _comments(inspect.getsource(inspect.getmodule(default) or default))
+
+    def comment(name: str) -> str:
+        return comments.get(name) or comments.get(name.split(".")[-1], "")
+
+    return [Field(name, x, comment(name)) for name, x in _leaves(default(), "")]
+
+
+def _leaves(c: ConfigDict, group: str) -> Iterator[tuple[str, Any]]:
+    for name, value in c.items():
+        if isinstance(value, ConfigDict):
+            yield from _leaves(value, f"{group}{name}.")
+        else:
+            yield f"{group}{name}", value
+
+
+def _comments(source: str) -> dict[str, str]:
+    """The comments of assignments to `c.NAME` in a module, by NAME."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}
+
+    def above(line: int) -> list[int]:
+        first = line
+        while (
+            first - 1 in comments and not comments[first - 1].line.split("#")[0].strip()
+        ):
+            first -= 1
+        return list(range(first, line))
+
+    found: dict[str, str] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0])[:2] == "c.":
+            last = node.end_lineno or node.lineno
+            behind = [n for n in range(node.lineno, last + 1) if n in comments]
+            lines = behind or above(node.lineno)
+            text = " ".join(comments[n].string.lstrip("# ") for n in lines)
+            found[ast.unparse(node.targets[0])[2:]] = text
+    return found

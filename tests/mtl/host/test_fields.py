@@ -1,0 +1,140 @@
+"""A config has the fields of the default config; a help text shows them."""
+
+import subprocess
+import sys
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs.mtl import table1
+from l3spot.training import config as l3spot_config
+from l3spot.training import vertebrae
+from mtl import config as mtl_config
+from mtl.host import fields
+from mtl.host.errors import ConfigError
+from mtl.study import grid
+from structured import config as structured_config
+
+CONFIGS = {
+    "mtl": mtl_config,
+    "structured": structured_config,
+    "l3spot": l3spot_config,
+    "vertebrae": vertebrae,
+}
+
+
+def changed(config, **values):
+    """The config with other or more fields; `a__b` is config.a.b."""
+    content = config.to_dict()
+    for name, value in values.items():
+        *groups, last = name.split("__")
+        group = content
+        for part in groups:
+            group = group[part]
+        group[last] = value
+    return ConfigDict(content)
+
+
+@pytest.mark.parametrize("system", CONFIGS)
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("optim__weight_decy", r"config\.optim\.weight_decy is no field"),
+        ("optim__rate", r"did you mean learning_rate\?"),
+        ("epoch", r"config\.epoch is no field; did you mean epochs\?"),
+        ("dropout", r"config\.dropout is no field; there are .*batch_size"),
+    ],
+)
+def test_unknown_fields_are_refused(system, field, said):
+    own = changed(CONFIGS[system].default(), **{field: 0.5})
+    with pytest.raises(ConfigError, match=said):
+        CONFIGS[system].check(own)
+
+
+@pytest.mark.parametrize("system", CONFIGS)
+def test_a_missing_field_is_named_with_its_default(system):
+    content = CONFIGS[system].default().to_dict()
+    del content["optim"]["learning_rate"]
+    with pytest.raises(ConfigError, match=r"config\.optim\.learning_rate is missing"):
+        CONFIGS[system].check(ConfigDict(content))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", "250"),
+        ("epochs", 2.5),
+        ("epochs", True),
+        ("optim", 0.1),
+        ("model__hidden", 50),
+        ("data__balanced", 1),
+    ],
+)
+def test_another_type_is_refused(field, value):
+    with pytest.raises(ConfigError, match="must be like its default"):
+        mtl_config.check(changed(mtl_config.default(), **{field: value}))
+
+
+def test_whole_numbers_and_lists_are_taken():
+    own = {"optim__learning_rate": 1, "model__hidden": [50]}
+    mtl_config.check(changed(mtl_config.default(), **own))
+
+
+@pytest.mark.parametrize("name", ["rates", "parts__a__method"])
+def test_unknown_fields_of_a_study_are_refused(name):
+    c = changed(table1.get_config("smoke"), **{f"study__{name}": (0.1,)})
+    last = name.split("__")[-1]
+    with pytest.raises(ConfigError, match=rf"config\.study\..*{last} is no field"):
+        grid.check(c)
+
+
+@pytest.mark.parametrize("system", CONFIGS)
+def test_the_description_has_each_field_once(system):
+    found = fields.describe(CONFIGS[system].default)
+    names = [field.name for field in found]
+    assert len(set(names)) == len(names)
+    default = CONFIGS[system].default()
+    for field in found:
+        value = default
+        for part in field.name.split("."):
+            value = value[part]
+        assert value == field.default
+
+
+def test_comments_are_those_of_the_source():
+    ours = {f.name: f.comment for f in fields.describe(mtl_config.default)}
+    assert ours["data.labelled"] == "l, the number of images with a label."
+    assert ours["reconstruct.loss"].startswith("Ours: of the input layer")
+    assert all(ours.values())
+    theirs = {f.name: f.comment for f in fields.describe(structured_config.default)}
+    assert theirs["patience"] == (
+        "The number of epochs without a lower validation MSE after which training "
+        "stops. 0 trains for all epochs."
+    )
+    assert all(theirs.values())
+
+
+def test_help_shows_flags_and_fields():
+    command = [sys.executable, "-m", "mtl.main", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--workdir" in done.stdout
+    about = "l, the number of images with a label."
+    assert f"--config.data.labelled=100\n      {about}" in done.stdout
+
+
+def test_a_config_of_an_older_version_is_completed():
+    content = mtl_config.default().to_dict()
+    content["epochs"] = 7
+    del content["gamma"], content["model"]["noise"]
+    own = fields.complete(ConfigDict(content), mtl_config.default(), "a/config.json")
+    assert own.epochs == 7
+    own.epochs = mtl_config.default().epochs
+    assert own == mtl_config.default()
+
+
+def test_a_config_of_another_version_is_refused_by_name():
+    content = mtl_config.default().to_dict()
+    content["optim"]["rate"] = content["optim"].pop("learning_rate")
+    said = r"program or version: optim\.rate is no field; did you mean learning_rate"
+    with pytest.raises(ConfigError, match=said):
+        fields.complete(ConfigDict(content), mtl_config.default(), "a/config.json")
