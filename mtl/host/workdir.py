@@ -2,7 +2,7 @@
 
 config.json         the whole config; a run with another config is refused
 data.json           shape, classes, sizes and checksum of the data; others are refused
-environment.json    versions, device, matmul precision
+environment.json    versions and device
 metrics.jsonl       a line an evaluation (`logs`); tensorboard/ has the same
 checkpoints/        last (all the state) and best (the parameters)
 summary.json        final metrics
@@ -202,8 +202,6 @@ def environment() -> dict[str, str | int]:
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "backend": jax.default_backend(),
-        "matmul_precision": jax.config.values["jax_default_matmul_precision"]
-        or "default",
         **{name: importlib.metadata.version(name) for name in PACKAGES},
     }
 

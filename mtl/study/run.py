@@ -42,9 +42,7 @@ def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
     dataset = datasets.load(config.data)
     wanted = grid.runs(config, len(dataset.train.y))
     path = folder / "results.csv"
-    with jax.default_matmul_precision(config.precision):
-        own = configs.of_a_run(config)
-        workdir.prepare(folder, own, experiment.describe(dataset))
+    workdir.prepare(folder, configs.of_a_run(config), experiment.describe(dataset))
     with jax.default_matmul_precision(config.precision), workdir.lock(folder):
         done = {row.run: row for row in results.read(path)}
         sweep = Sweep(config, dataset)

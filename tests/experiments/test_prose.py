@@ -1,5 +1,6 @@
 """The figures in the text of result pages are those of the CSV files beside them."""
 
+import csv
 from collections.abc import Callable
 
 import pytest
@@ -79,3 +80,30 @@ def test_two_programs_on_two_devices_have_the_same_errors(text):
     assert len(same) == 24
     assert all(one == other for one, other in same)
     assert "each of the 24 to the last image" in text("weights")
+
+
+def test_structured_with_convolutions(text):
+    with (pages.RESULTS / "structured_cnn.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+
+    def column(variant, name):
+        return [float(row[name]) for row in rows if row["variant"] == variant]
+
+    page = text("structured")
+    for variant in ("mlp", "mlp_out"):
+        names = ("auc_0.5", "cdf_0.1", "nme_inter_ocular", "fr_0.10_inter_ocular")
+        means = [interval(100 * x for x in column(variant, f"test/{n}")) for n in names]
+        line = " | ".join(f"{i.mean:.2f} ± {i.std:.2f}" for i in means)
+        assert f"| {variant} | {line} |" in page
+    nme = [column(v, "test/nme_inter_ocular") for v in ("mlp", "mlp_out")]
+    lower = [100 * (a - b) for a, b in zip(*nme, strict=True)]
+    gain = interval(lower)
+    three = f"{lower[0]:.2f}, {lower[1]:.2f} and {lower[2]:.2f} in the three seeds"
+    assert f"by {gain.mean:.2f} points: {three}" in page
+    assert f"p = {gain.p:.2f}" in page
+    train, valid = (
+        1e3 * sum(column("mlp_out", f"{part}/mse")) / 3 for part in ("train", "valid")
+    )
+    assert f"MSE are close ({train:.2f} and {valid:.2f}, ×1e-3)" in page
+    seconds = sorted(float(row["seconds"]) for row in rows)
+    assert f"{seconds[0]:.0f} to {seconds[-1]:.0f} seconds per run" in page
