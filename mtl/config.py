@@ -4,7 +4,7 @@ import optax
 from ml_collections import ConfigDict
 
 from mtl import methods
-from mtl.data import datasets
+from mtl.data import datasets, scaling
 from mtl.engine import spec
 from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
@@ -30,9 +30,13 @@ def default() -> ConfigDict:
     c.data = ConfigDict()
     c.data.source = "digits"  # One of data.SOURCES.
     c.data.path = ""  # A folder, or a file for "npz".
-    c.data.labelled = 100  # l, the number of images with a label.
+    c.data.labelled = 100  # l, the number of images with a label; -1: all.
     c.data.unlabelled = -1  # u, the number without one; -1: all that are left.
-    c.data.valid = 297  # The last so many training images validate.
+    c.data.valid = 297  # So many training images validate; see datasets.load.
+    c.data.valid_seed = 0  # Ours: draws those of your own data.
+    # Ours: "unit" takes bytes, and floats in [0, 1]; "minmax" and "standardise" scale
+    # the features of your own data by the training images.
+    c.data.scaling = "unit"
     c.data.balanced = True  # Ours: as many labels of each class.
 
     c.model = ConfigDict()
@@ -114,6 +118,7 @@ def check(c: ConfigDict) -> None:
     one_of(c, "order", spec.ORDERS)
     one_of(c, "unsupervised", tuple(methods.UNSUPERVISED))
     one_of(c, "data.source", datasets.SOURCES)
+    one_of(c, "data.scaling", scaling.KINDS)
     one_of(c, "model.activation", tuple(network.ACTIVATIONS))
     one_of(c, "model.norm", network.NORMS)
     one_of(c, "optim.name", tuple(OPTIMIZERS))
@@ -123,12 +128,17 @@ def check(c: ConfigDict) -> None:
     one_of(c, "classify.reduction", ("mean", "sum"))
     one_of(c, "precision", PRECISIONS)
     one_of(c, "monitor", ("valid/error", "valid/loss"))
-    for name in ("epochs", "batch_size", "data.labelled", "eval_every", "save_every"):
+    for name in ("epochs", "batch_size", "eval_every", "save_every"):
         at_least(c, name, 1)
     at_least(c, "vat.iterations", 1)
-    at_least(c, "data.unlabelled", -1)
+    for name in ("data.labelled", "data.unlabelled"):
+        at_least(c, name, -1)
+    require(c.data.labelled != 0, c, "data.labelled", "above 0, or -1")
     require(c.seed < 2**32, c, "seed", "below 2**32")
-    for name in ("seed", "patience", "optim.decay_epochs", "schedule.cutoff"):
+    for name in (
+        *("seed", "data.valid_seed", "patience"),
+        *("optim.decay_epochs", "schedule.cutoff"),
+    ):
         at_least(c, name, 0)
     _check_weighting(c)
     for name in ("classify.draws", "model.noise", "vat.entropy", "vat.xi"):
@@ -157,6 +167,9 @@ def check(c: ConfigDict) -> None:
     bounded = c.model.activation != "relu"
     fits = bounded or c.reconstruct.hidden_loss == "squared_error"
     require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
+    fits = c.data.scaling != "standardise" or c.reconstruct.loss == "squared_error"
+    what = "squared_error with data.scaling='standardise', unbounded"
+    require(fits, c, "reconstruct.loss", what)
     _check_normed(c)
     _check_start(c)
 

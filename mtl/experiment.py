@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from mtl import config as configs
 from mtl import figures, methods
-from mtl.data import datasets, label_choice
+from mtl.data import datasets, label_choice, scaling
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
 from mtl.engine import schedules
@@ -49,6 +49,8 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     with jax.default_matmul_precision(config.precision):
         training = make_training(config, dataset)
         workdir.prepare(folder, config, describe(dataset))
+        if dataset.scaling:
+            scaling.save(folder, dataset.scaling)
         with workdir.lock(folder):
             result = fit(training, folder)
     labelled = int((training.data["label"] >= 0).sum())
@@ -101,7 +103,10 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """What `data.json` says: image shape, classes, sizes, and a checksum of it all."""
+    """What `data.json` says: image shape, classes, sizes, and a checksum of it all.
+
+    The names of the classes are there if they are not 0, 1, 2, ...
+    """
     parts = {
         "train": dataset.train,
         "valid": dataset.validation,
@@ -110,9 +115,11 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     checksum = 0
     for array in (array for images in parts.values() for array in images):
         checksum = zlib.crc32(array.tobytes(), checksum)
+    own = dataset.names != tuple(range(dataset.classes)) and bool(dataset.names)
     return {
         "shape": list(dataset.shape),
         "classes": dataset.classes,
+        **({"names": list(dataset.names)} if own else {}),
         "rows": {name: len(images.y) for name, images in parts.items()},
         "crc32": f"{checksum:08x}",
     }

@@ -2,13 +2,15 @@
 
 python -m mtl.predict --workdir runs/digits --input images.npz --output labels
 
-`images.npz` holds `x` [N, ...], uint8 or floats in [0, 1], of the size that the run was
-trained on. Writes labels.csv (row, label, probability) and labels.npz (`label` [N],
-`probability` [N, classes]).
+`images.npz` holds `x` [N, ...] of the size and kind that the run was trained on. Writes
+labels.csv (row, label, probability) and labels.npz (`label` [N], `probability` [N,
+classes]); labels are those of the training data, also if they are strings.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +20,30 @@ from ml_collections import ConfigDict
 
 from mtl import config as configs
 from mtl import experiment
-from mtl.data import readers
+from mtl.data import readers, scaling
+from mtl.data.scaling import Scaling
 from mtl.engine.task import Params
 from mtl.host import checkpoint, fields, launch, workdir
 from mtl.host.errors import DataError, WorkdirError
 from mtl.tasks.network import Mlp
 
 
-def load(folder: Path) -> tuple[ConfigDict, Mlp, Params, tuple[int, ...]]:
-    """Config, network, best parameters and image shape of a trained run.
+class Model(NamedTuple):
+    """A trained run: its best parameters, and what it takes and gives.
+
+    names: of the classes. scaling: None if x is to be in [0, 1].
+    """
+
+    config: ConfigDict
+    network: Mlp
+    params: Params
+    shape: tuple[int, ...]
+    names: list[int | str]
+    scaling: Scaling | None
+
+
+def load(folder: Path) -> Model:
+    """Loads a trained run.
 
     Raises:
       ConfigError: the run is of another program or version.
@@ -38,36 +55,51 @@ def load(folder: Path) -> tuple[ConfigDict, Mlp, Params, tuple[int, ...]]:
     network = experiment.build_network(config, data["shape"], data["classes"])
     start = network.init(jax.random.key(0))
     params = checkpoint.restore_best(folder, start, "mtl.main")
-    return config, network, params, tuple(data["shape"])
+    names = data.get("names", list(range(data["classes"])))
+    unit = config.data.scaling == scaling.UNIT
+    kept = None if unit else scaling.load(folder)
+    return Model(config, network, params, tuple(data["shape"]), names, kept)
 
 
-def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
-    """[N, classes] probabilities of images [N, ...], uint8 or floats in [0, 1].
+def predict(folder: str | Path, x: np.ndarray) -> np.ndarray:
+    """[N, classes] probabilities of images [N, ...]; see `load` and `probabilities`."""
+    return probabilities(load(Path(folder)), x)
+
+
+def probabilities(model: Model, x: np.ndarray, where: str = "x") -> np.ndarray:
+    """[N, classes] probabilities of images.
+
+    Args:
+      model: of the run.
+      x: [N, ...], bool, uint8 or floats in [0, 1]; if the run scaled its data, any
+        finite numbers.
+      where: the name of x in errors.
 
     Raises:
       DataError: the images have another size, type or range than the run's.
-      WorkdirError: the folder holds no trained run.
     """
-    config, network, params, shape = load(Path(folder))
-    x = readers.unit(x, where)
+    x = readers.numbers(x, where) if model.scaling else readers.unit(x, where)
     flat = x.reshape(len(x), -1)
-    if x.shape[1:] not in (shape, (int(np.prod(shape)),)):
+    if x.shape[1:] not in (model.shape, (math.prod(model.shape),)):
         raise DataError(
-            f"{where} has images of shape {list(x.shape[1:])}, but {folder} was "
-            f"trained on {list(shape)}"
+            f"{where} has images of shape {list(x.shape[1:])}, but the run was trained "
+            f"on {list(model.shape)}"
         )
-    with jax.default_matmul_precision(config.precision):
-        z = jax.jit(network.logits)(params, jnp.asarray(flat))
+    if model.scaling:
+        flat = model.scaling.apply(flat)
+    with jax.default_matmul_precision(model.config.precision):
+        z = jax.jit(model.network.logits)(model.params, jnp.asarray(flat))
     return np.asarray(jax.nn.softmax(z))
 
 
-def write(output: Path, probability: np.ndarray) -> None:
-    """Writes output.csv and output.npz atomically."""
-    label = probability.argmax(1)
-    rows = [(i, c, f"{probability[i, c]:.6f}") for i, c in enumerate(label)]
+def write(output: Path, probability: np.ndarray, names: Sequence[int | str]) -> None:
+    """Writes output.csv and output.npz atomically, labels by the names of classes."""
+    place = probability.argmax(1)
+    rows = [(i, names[c], f"{probability[i, c]:.6f}") for i, c in enumerate(place)]
     table = output.with_name(f"{output.name}.csv")
     workdir.write_csv(table, ("row", "label", "probability"), rows)
     arrays = output.with_name(f"{output.name}.npz")
+    label = np.array(names)[place]
     workdir.write_npz(arrays, label=label, probability=probability)
 
 
@@ -77,8 +109,10 @@ def label(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     if not Path(args.output).name:
         raise WorkdirError(f"--output={args.output!r} must end in a file name")
+    model = load(Path(args.workdir))
     x = readers.load_npz(args.input, ("x",))["x"]
-    write(Path(args.output), predict(args.workdir, x, f"{args.input}: x"))
+    found = probabilities(model, x, f"{args.input}: x")
+    write(Path(args.output), found, model.names)
     return f"{len(x)} labels in {args.output}.csv and {args.output}.npz"
 
 

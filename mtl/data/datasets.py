@@ -4,20 +4,23 @@ from typing import NamedTuple
 
 import numpy as np
 import sklearn.datasets
+from absl import logging
 from ml_collections import ConfigDict
 
-from mtl.data import readers
-from mtl.data.readers import Images
+from mtl.data import labels, readers, scaling
+from mtl.data.readers import Images, Own
+from mtl.data.scaling import Scaling
 from mtl.host.errors import DataError
 
 SOURCES = ("digits", "mnist", "fashion_mnist", "idx", "tfds", "npz")
 
 
 class Dataset(NamedTuple):
-    """Images as rows: x float32 [N, D] in [0, 1], y int32 [N], -1 for "no label".
+    """Images as rows: x float32 [N, D], y int32 [N], -1 for "no label".
 
-    `shape` is that of one image; `classes` counts them, labels are 0 ... classes - 1.
-    The config, the files of a run and its metrics call the validation set "valid".
+    `shape` is that of one image; `classes` counts them, labels are 0 ... classes - 1,
+    places in `names`. x is in [0, 1], unless `scaling` is what was applied to it. The
+    config, the files of a run and its metrics call the validation set "valid".
     """
 
     train: Images
@@ -25,49 +28,69 @@ class Dataset(NamedTuple):
     test: Images
     shape: tuple[int, ...]
     classes: int
+    names: labels.Names = ()
+    scaling: Scaling | None = None
 
 
 def load(config: ConfigDict) -> Dataset:
-    """All images of `config.source`; the last `config.valid` of training validate.
+    """All images of `config.source`, split into training, validation and test set.
 
     digits: scikit-learn's 1797 images of 8x8, in an order shuffled once and for all:
     1000 to train, 297 to validate, 500 to test. MNIST and Fashion-MNIST: 50,000,
-    10,000, 10,000 with `config.valid=10_000`.
+    10,000, 10,000 with `config.valid=10_000`. The last `config.valid` of their training
+    images validate, as everywhere; of other data, as many are drawn, in proportion to
+    the classes, unless an .npz has x_valid.
 
     Raises:
       DataError: a file is missing or broken, or there is too little in it.
     """
+    own, where = _read(config), config.path or config.source
+    names = labels.class_names(own.train.y, where)
+    parts = {"train": own.train, "validation": own.validation, "test": own.test}
+    encoded = {
+        part: Images(images.x, labels.encode(images.y, names, f"{where}: y_{part}"))
+        for part, images in parts.items()
+        if images is not None
+    }
+    train = encoded["train"]
+    if "validation" not in encoded:
+        held = _validation_rows(config, train.y, where)
+        rest = np.setdiff1d(np.arange(len(train.y)), held)
+        encoded |= {"train": _rows(train, rest), "validation": _rows(train, held)}
+    for sentence in labels.absent({k: v.y for k, v in encoded.items()}, names):
+        logging.warning("%s: %s", where, sentence)
+    sets = {part: Images(x.reshape(len(x), -1), y) for part, (x, y) in encoded.items()}
+    scaled = None
+    if config.scaling != scaling.UNIT:
+        scaled = scaling.fit(config.scaling, sets["train"].x)
+        sets = {part: Images(scaled.apply(x), y) for part, (x, y) in sets.items()}
+    shape, classes = train.x.shape[1:], len(names)
+    return Dataset(**sets, shape=shape, classes=classes, names=names, scaling=scaled)
+
+
+def _read(config: ConfigDict) -> Own:
+    if config.source == "npz":
+        return readers.npz(config.path, config.scaling != scaling.UNIT)
     if config.source == "digits":
         train, test = _digits()
-    elif config.source in readers.CHECKSUMS:
-        train, test = readers.idx_folder(config.path, config.source)
-    elif config.source == "idx":
-        train, test = readers.idx_folder(config.path)
     elif config.source == "tfds":
         train, test = readers.tfds_folder(config.path)
     else:
-        train, test = readers.npz(config.path)
-    classes = int(max(train.y.max(), test.y.max())) + 1
-    if classes > len(train.y):
-        raise DataError(
-            f"{config.path}: labels go up to {classes - 1} in {len(train.y)} training "
-            "rows; number the classes 0, 1, 2, ..."
-        )
-    known = np.flatnonzero(train.y >= 0)
+        published = config.source if config.source in readers.CHECKSUMS else None
+        train, test = readers.idx_folder(config.path, published)
+    return Own(train, test, None)
+
+
+def _validation_rows(config: ConfigDict, y: np.ndarray, where: str) -> np.ndarray:
+    known = np.flatnonzero(y >= 0)
     if not 0 < config.valid < len(known):
         raise DataError(
-            f"data.valid={config.valid}, but {config.path or config.source} has "
-            f"{len(known)} labelled training images to take them from"
+            f"data.valid={config.valid}, but {where} has {len(known)} labelled "
+            "training images to take them from"
         )
-    last = known[-config.valid :]
-    rest = np.setdiff1d(np.arange(len(train.y)), last)
-    return Dataset(
-        train=_rows(train, rest),
-        validation=_rows(train, last),
-        test=_rows(test, np.arange(len(test.y))),
-        shape=train.x.shape[1:],
-        classes=classes,
-    )
+    if config.source in ("digits", *readers.CHECKSUMS):
+        return known[-config.valid :]
+    return labels.draw_validation(y, config.valid, config.valid_seed)
 
 
 def _digits() -> tuple[Images, Images]:
@@ -79,4 +102,4 @@ def _digits() -> tuple[Images, Images]:
 
 
 def _rows(images: Images, rows: np.ndarray) -> Images:
-    return Images(images.x[rows].reshape(len(rows), -1), images.y[rows])
+    return Images(images.x[rows], images.y[rows])

@@ -32,7 +32,7 @@ def choose_rows(
     Args:
       train: rows to choose from.
       classes: how many there are.
-      labelled: l, drawn from the rows that have a label.
+      labelled: l, drawn from the rows that have a label; -1 takes them all.
       unlabelled: u, drawn from all the other rows; -1 takes them all. With the same
         seed, fewer of them are a subset of more.
       seed: of the draw.
@@ -47,7 +47,8 @@ def choose_rows(
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(train.y))
     ranked = order[train.y[order] >= 0]
-    if balanced:
+    labelled = len(ranked) if labelled == -1 else labelled
+    if balanced and labelled < len(ranked):
         quota = np.full(classes, labelled // classes)
         quota[rng.permutation(classes)[: labelled % classes]] += 1
         of_class = [ranked[train.y[ranked] == c][:q] for c, q in enumerate(quota)]

@@ -35,10 +35,18 @@ CHECKSUMS = {
 
 
 class Images(NamedTuple):
-    """x: float32 [N, ...] in [0, 1]. y: int32 [N], -1 for "no label"."""
+    """x: float32 [N, ...]. y [N]: int32, -1 for "no label", or strings, "" for none."""
 
     x: np.ndarray
     y: np.ndarray
+
+
+class Own(NamedTuple):
+    """The sets of one's own file; it may have none to validate."""
+
+    train: Images
+    test: Images
+    validation: Images | None
 
 
 def idx_folder(folder: str, name: str | None = None) -> tuple[Images, Images]:
@@ -68,31 +76,44 @@ def idx_folder(folder: str, name: str | None = None) -> tuple[Images, Images]:
     return sets[0], sets[1]
 
 
-def npz(path: str) -> tuple[Images, Images]:
-    """(train, test) from one's own .npz: x_train, y_train, x_test, y_test.
+def npz(path: str, scaled: bool = False) -> Own:
+    """One's own .npz: x_train, y_train, x_test, y_test, perhaps x_valid and y_valid.
 
-    x: [N, ...], uint8 or floats in [0, 1]. y: [N], 0 ... C-1; -1 in y_train means "no
-    label", as in scikit-learn.
+    x: [N, ...], bool, uint8 or floats in [0, 1]. y: [N], whole numbers or strings; -1
+    or "" in y_train means "no label".
+
+    Args:
+      path: of the file.
+      scaled: x is scaled later, so it may hold any finite numbers.
 
     Raises:
       DataError: an array is missing or has a wrong shape, type or range.
     """
-    arrays = load_npz(path, ("x_train", "y_train", "x_test", "y_test"))
-    sets = []
-    for part in ("train", "test"):
+    needed = "x_train", "y_train", "x_test", "y_test"
+    arrays = load_npz(path, needed, optional=("x_valid", "y_valid"))
+    if ("x_valid" in arrays) != ("y_valid" in arrays):
+        raise DataError(f"{path} must have both x_valid and y_valid, or neither")
+    to_float = numbers if scaled else unit
+    sets: dict[str, Images] = {}
+    for part in ("train", "test", "valid"):
+        if f"x_{part}" not in arrays:
+            continue
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         where = f"{path}: y_{part}"
         rows = len(x) if x.ndim else 0
-        if y.shape != (rows,) or y.dtype.kind not in "iu":
+        if y.shape != (rows,) or y.dtype.kind not in "iuU":
             raise DataError(
-                f"{where} must hold {rows} integers, one for each row of x_{part}; "
-                f"it is {y.dtype}{list(y.shape)}"
+                f"{where} must hold {rows} whole numbers or strings, one for each row "
+                f"of x_{part}; it is {y.dtype}{list(y.shape)}"
             )
         y = _labels(y, where, part)
-        sets.append(Images(unit(x, f"{path}: x_{part}"), y))
-    if sets[0].x.shape[1:] != sets[1].x.shape[1:]:
-        raise DataError(f"{path}: x_train and x_test have rows of different shapes")
-    return sets[0], sets[1]
+        sets[part] = Images(to_float(x, f"{path}: x_{part}"), y)
+    if len({images.x.shape[1:] for images in sets.values()}) > 1:
+        names = " and ".join(f"x_{part}" for part in sets)
+        raise DataError(f"{path}: {names} have rows of different shapes")
+    if len({images.y.dtype.kind for images in sets.values()}) > 1:
+        raise DataError(f"{path}: some labels are strings and others are numbers")
+    return Own(sets["train"], sets["test"], sets.get("valid"))
 
 
 def tfds_folder(folder: str) -> tuple[Images, Images]:
@@ -128,8 +149,10 @@ def tfds_folder(folder: str) -> tuple[Images, Images]:
     return sets[0], sets[1]
 
 
-def load_npz(path: str | Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The named arrays of an .npz; nothing in it is executed.
+def load_npz(
+    path: str | Path, names: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """The named arrays of an .npz, the optional ones if there; it executes nothing.
 
     Raises:
       DataError: no such file, no .npz, or an array is missing.
@@ -142,7 +165,7 @@ def load_npz(path: str | Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as file:
                 there = list(file)
-                arrays = {n: file[n] for n in names if n in there}
+                arrays = {n: file[n] for n in (*names, *optional) if n in there}
         # NumPy returns the raw bytes of a member that is not an array.
         odd = [n for n, a in arrays.items() if not isinstance(a, np.ndarray)]
         if odd:
@@ -163,23 +186,47 @@ def load_npz(path: str | Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def unit(x: np.ndarray, where: object) -> np.ndarray:
-    """float32 in [0, 1]: uint8 is divided by 255, floats must be there already.
+    """float32 in [0, 1]: uint8 is divided by 255, others must be there already.
 
     Raises:
       DataError: another type, no rows, NaN, or outside [0, 1].
     """
-    if x.ndim < 2 or x.size == 0:
-        raise DataError(f"{where} must have the shape [N, ...], not {list(x.shape)}")
+    _check_rows(x, where)
     if x.dtype == np.uint8:
         return x.astype(np.float32) / 255
-    if x.dtype.kind != "f":
-        raise DataError(f"{where} is {x.dtype}; make it uint8, or floats in [0, 1]")
+    if x.dtype.kind not in "fb":
+        raise DataError(
+            f"{where} is {x.dtype}; make it uint8, or floats in [0, 1], or set "
+            "data.scaling"
+        )
     # Not `x.min() < 0 or ...`: NaN must fail as well.
     if not (x.min() >= 0 and x.max() <= 1):
         raise DataError(
-            f"{where} must be finite and in [0, 1]; it spans {x.min()} to {x.max()}"
+            f"{where} must be finite and in [0, 1]; it spans {x.min()} to {x.max()}; "
+            "scale it, or set data.scaling"
         )
     return x.astype(np.float32)
+
+
+def numbers(x: np.ndarray, where: object) -> np.ndarray:
+    """float32 of any finite numbers.
+
+    Raises:
+      DataError: no numbers, no rows, or not finite in float32.
+    """
+    _check_rows(x, where)
+    if x.dtype.kind not in "fbiu":
+        raise DataError(f"{where} is {x.dtype}; make it numbers")
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        raise DataError(f"{where} must be finite; it has NaN or infinite values")
+    return x
+
+
+def _check_rows(x: np.ndarray, where: object) -> None:
+    if x.ndim < 2 or x.size == 0:
+        raise DataError(f"{where} must have the shape [N, ...], not {list(x.shape)}")
 
 
 def _idx(root: Path, stem: str, dims: int, name: str | None) -> np.ndarray:
@@ -222,6 +269,10 @@ def _from_tfds(source: Sequence, folder: str, part: str) -> Images:
 
 
 def _labels(y: np.ndarray, where: str, part: str) -> np.ndarray:
+    if y.dtype.kind == "U":
+        if len(y) == 0 or (part != "train" and (y == "").any()):
+            raise DataError(f"{where} must not be empty or have empty labels")
+        return y
     lowest, most = -1 if part == "train" else 0, np.iinfo(np.int32).max
     if len(y) == 0 or y.min() < lowest or y.max() >= most:
         raise DataError(

@@ -80,7 +80,7 @@ def _types(value: Any) -> type | tuple[type, ...]:
 
 
 def _nearest(name: str, default: ConfigDict) -> str:
-    """What a user may have meant by an unknown field, or what there is."""
+    """What a user may have meant by an unknown field, or all the fields."""
     known = sorted(default)
     parts = [other for other in known if name in other or other in name]
     close = difflib.get_close_matches(name, known, n=1) or parts

@@ -40,7 +40,7 @@ def launch(
     Args:
       work: takes the arguments that are no flags.
       required: flags that must be given.
-      default: makes the default config, whose fields `--help` shows.
+      default: makes the default config; `--help` shows its fields.
 
     What a user can mend, an `Error` or a file that cannot be read or written, goes to
     standard error without a traceback; the exit status is then 1.

@@ -98,6 +98,8 @@ def check(config: ConfigDict) -> None:
         require(fits, config, f"study.{name}", "one number or more")
     for u in config.study.unlabelled:
         require(u >= -1, config, "study.unlabelled", "numbers from -1")
+    for l in config.study.labelled:
+        require(l >= 1, config, "study.labelled", "numbers from 1")
     require(config.patience == 0, config, "patience", "0 in a study")
     _check_set_by_grid(config)
     cells = {run._replace(seed=0) for run in runs(config, 2**31)}

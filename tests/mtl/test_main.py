@@ -5,6 +5,7 @@ import shutil
 import matplotlib.image
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from configs.mtl import digits
 from mtl import experiment, figures, predict
@@ -209,6 +210,34 @@ def test_predictions_have_the_error_of_the_summary(run, digits_test):
     np.testing.assert_array_equal(
         predict.predict(folder, x.reshape(500, 64)), probability
     )
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standardise"])
+def test_own_numbers_and_names_come_back(tmp_path, digits_test, kind):
+    """Digits as numbers around 1000 and by name are learned as well as digits."""
+    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    x, names = 1000 - 3 * x, np.array([f"digit {n}" for n in y])
+    arrays = {"x_train": x[:1200], "y_train": names[:1200]}
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays, x_test=x[1200:], y_test=names[1200:])
+    c = tiny(data__source="npz", data__path=str(path), data__scaling=kind)
+    c.reconstruct.loss, c.reconstruct.scale = "squared_error", 0.01
+    c.data.labelled, c.data.unlabelled = -1, 0
+    c.epochs, c.schedule.t1, c.schedule.sigma = 20, 2, 2.0
+    c.optim.learning_rate = 0.1
+    result = experiment.train_and_evaluate(c, tmp_path / "run")
+    assert result.summary["labelled"] == 1200 - c.data.valid
+    assert result.summary["best"]["test/error"] < 0.3
+    np.savez(tmp_path / "new.npz", x=x[1200:])
+    files = f"--input={tmp_path / 'new.npz'}", f"--output={tmp_path / 'labels'}"
+    p = program.run("mtl.predict", f"--workdir={tmp_path / 'run'}", *files)
+    assert p.returncode == 0, p.stderr
+    with np.load(tmp_path / "labels.npz") as file:
+        label = file["label"]
+    error = result.summary["best"]["test/error"]
+    assert np.mean(label != names[1200:]) == pytest.approx(error, abs=1e-6)
+    with open(tmp_path / "labels.csv", newline="") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == label.tolist()
 
 
 def test_a_normalised_run_predicts_with_the_statistics_of_its_training(

@@ -6,6 +6,7 @@ import sklearn.datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from mtl.data import datasets, label_choice
 from mtl.data.readers import Images
@@ -118,13 +119,18 @@ def test_choose_refuses(arguments, said):
         choose(uneven(hidden=9), **arguments)
 
 
-def test_all_labels_can_be_used():
-    chosen = choose(uneven(), 100, 0)
+@pytest.mark.parametrize("labelled", [100, -1])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_all_labels_can_be_used(labelled, balanced):
+    if labelled > 0 and balanced:
+        labelled = -1  # The classes are uneven.
+    chosen = choose(uneven(), labelled, 0, balanced=balanced)
     assert sorted(numbers(chosen)) == list(range(100))
 
 
-def config(source="digits", path="", valid=297):
-    return ConfigDict({"source": source, "path": str(path), "valid": valid})
+def config(source="digits", path="", valid=297, **others):
+    own = {"source": source, "path": str(path), "valid": valid}
+    return ConfigDict(own | {"valid_seed": 0, "scaling": "unit"} | others)
 
 
 def as_set(images):
@@ -180,11 +186,14 @@ def write_npz(path, y_train, y_test=(0, 1)):
 
 
 def test_only_labelled_rows_validate(tmp_path):
-    path = write_npz(tmp_path / "own.npz", [0, -1, 1, 2, -1, 1, -1])
-    d = datasets.load(config("npz", path, valid=2))
-    assert d.validation.y.tolist() == [2, 1]
-    assert d.train.y.tolist() == [0, -1, 1, -1, -1]
-    np.testing.assert_array_equal(d.validation.x[0], np.float32([12, 13, 14, 15]) / 255)
+    y = [0, -1, 1, 2, -1, 1, -1, 0, 2]
+    path = write_npz(tmp_path / "own.npz", y)
+    d = datasets.load(config("npz", path, valid=3))
+    assert sorted(d.validation.y) == [0, 1, 2]
+    assert sorted(d.train.y) == [-1, -1, -1, 0, 1, 2]
+    for s in (d.train, d.validation):
+        for x, label in zip(s.x, s.y, strict=True):
+            assert y[round(float(x[0] * 255)) // 4] == label
     assert d.classes == 3
     assert d.shape == (2, 2)
 
@@ -195,15 +204,83 @@ def test_the_validation_set_may_not_take_all_the_labels(tmp_path):
         datasets.load(config("npz", path, valid=2))
 
 
-def test_a_class_may_be_in_the_test_set_alone(tmp_path):
-    path = write_npz(tmp_path / "own.npz", [0, 1, 1], [0, 2])
-    assert datasets.load(config("npz", path, valid=1)).classes == 3
+def test_an_own_validation_set_is_taken(tmp_path):
+    x = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    arrays = {"x_train": x, "y_train": [0, 1, 1, -1], "x_test": x, "y_test": [0] * 4}
+    np.savez(tmp_path / "own.npz", **arrays, x_valid=x[:3], y_valid=[1, 0, 1])
+    d = datasets.load(config("npz", tmp_path / "own.npz", valid=1))
+    assert d.train.y.tolist() == [0, 1, 1, -1]
+    assert d.validation.y.tolist() == [1, 0, 1]
 
 
-def test_labels_that_are_no_class_numbers_are_refused(tmp_path):
-    path = write_npz(tmp_path / "own.npz", [0, 1, 1], [0, 10**8])
-    with pytest.raises(DataError, match=r"own\.npz: labels go up to 100000000 in 3"):
+@pytest.mark.parametrize(
+    ("y_train", "y_test", "names"),
+    [
+        ([0, 1, 1, 2, 2], [2, 0], (0, 1, 2)),
+        ([1, 2, 2, 10, -1, 10], [10, 1], (1, 2, 10)),
+        (["dog", "cat", "", "dog"], ["cat", "dog"], ("cat", "dog")),
+    ],
+)
+def test_classes_have_any_names(tmp_path, y_train, y_test, names):
+    d = datasets.load(
+        config("npz", write_npz(tmp_path / "own.npz", y_train, y_test), 1)
+    )
+    assert d.names == names
+    assert d.classes == len(names)
+    assert [names[c] for c in d.test.y] == y_test
+    both = [*d.train.y, *d.validation.y]
+    hidden = {-1, ""}
+    found = sorted(names[c] for c in both if c >= 0)
+    assert found == sorted(c for c in y_train if c not in hidden)
+    assert both.count(-1) == sum(c in hidden for c in y_train)
+
+
+@pytest.mark.parametrize(
+    ("y_train", "y_test", "said"),
+    [
+        ([0, 1, 1], [0, 2], r"own\.npz: y_test has the classes 2, which no labelled"),
+        ([0, 1, 1], [0, 10**8], r"has the classes 100000000, which"),
+        (["a", "b", "b"], ["a", "c"], r"y_test has the classes c, which no labelled"),
+        ([4, 4, -1], [4, 4], r"the training rows have the class 4 alone; two are"),
+        ([-1, -1], [0, 1], r"the training rows have no label; two are needed"),
+    ],
+)
+def test_classes_that_cannot_be_learned_are_refused(tmp_path, y_train, y_test, said):
+    path = write_npz(tmp_path / "own.npz", y_train, y_test)
+    with pytest.raises(DataError, match=said):
         datasets.load(config("npz", path, valid=1))
+
+
+def test_absent_classes_are_told(tmp_path, caplog):
+    path = write_npz(tmp_path / "own.npz", [0, 1, 1, 2, 2], [2, 0])
+    with caplog.at_level("WARNING"):
+        datasets.load(config("npz", path, valid=1))
+    assert "no test row has the class 1" in caplog.text
+    assert "no validation row has the class" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standardise"])
+def test_training_images_scale_all_sets(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 60_000, (40, 6)).astype(np.uint16)
+    x[:, 2] = 7
+    arrays = {"x_train": x[:30], "x_test": x[30:]}
+    y = np.arange(40) % 2
+    np.savez(tmp_path / "own.npz", **arrays, y_train=y[:30], y_test=y[30:])
+    d = datasets.load(config("npz", tmp_path / "own.npz", valid=6, scaling=kind))
+    scaler = {"minmax": MinMaxScaler, "standardise": StandardScaler}[kind]()
+    kept = [row for row in x[:30] if row.tobytes() not in raw_rows(d, x)]
+    scaler.fit(np.array(kept, np.float64))
+    np.testing.assert_allclose(d.test.x, scaler.transform(x[30:]), atol=1e-5)
+    assert len(kept) == len(d.train.x) == 24
+
+
+def raw_rows(d, x):
+    """The raw rows that validate, found by undoing the scaling."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        back = d.validation.x / d.scaling.factor + d.scaling.shift
+    back = np.where(np.isfinite(back), back, 7).round()
+    return {row.astype(x.dtype).tobytes() for row in back}
 
 
 def test_mnist(real_data):

@@ -37,7 +37,7 @@ def write_npz(folder, **changes):
 
 
 def test_npz_bytes(tmp_path):
-    train, test = readers.npz(write_npz(tmp_path))
+    train, test, _ = readers.npz(write_npz(tmp_path))
     a = npz_arrays()
     assert_same(train, a["x_train"], a["y_train"])
     assert_same(test, a["x_test"], a["y_test"])
@@ -46,16 +46,54 @@ def test_npz_bytes(tmp_path):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_npz_floats_stay_as_they_are(tmp_path, dtype):
     x = np.linspace(0, 1, 60).reshape(5, 4, 3).astype(dtype)
-    train, _ = readers.npz(write_npz(tmp_path, x_train=x))
+    train, *_ = readers.npz(write_npz(tmp_path, x_train=x))
     assert train.x.dtype == np.float32
     np.testing.assert_array_equal(train.x, x.astype(np.float32))
 
 
 def test_npz_training_labels_may_be_hidden(tmp_path):
     y = np.array([-1, 3, -1, 0, -1], np.int8)
-    train, _ = readers.npz(write_npz(tmp_path, y_train=y))
+    train, *_ = readers.npz(write_npz(tmp_path, y_train=y))
     assert train.y.dtype == np.int32
     assert train.y.tolist() == y.tolist()
+
+
+def test_npz_bits_and_names(tmp_path):
+    x = np.arange(60).reshape(5, 4, 3) % 2 == 0
+    names, others = np.array(["cat", "", "dog", "", "cat"]), np.array(list("cdc"))
+    path = write_npz(tmp_path, x_train=x, y_train=names, y_test=others)
+    train, test, _ = readers.npz(path)
+    np.testing.assert_array_equal(train.x, x.astype(np.float32))
+    assert train.y.tolist() == names.tolist()
+    assert test.y.tolist() == others.tolist()
+
+
+def test_npz_own_validation_set(tmp_path):
+    x, y = random_images(4, 2, (4, 3))
+    own = readers.npz(write_npz(tmp_path, x_valid=x, y_valid=y))
+    assert_same(own.validation, x, y)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.float64, bool, np.int8])
+def test_npz_that_is_scaled_later_has_any_numbers(tmp_path, dtype):
+    x = (np.arange(60).reshape(5, 4, 3) * 2 - 9).astype(dtype)
+    train, *_ = readers.npz(write_npz(tmp_path, x_train=x), scaled=True)
+    np.testing.assert_array_equal(train.x, x.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (np.full((5, 4, 3), np.nan), "must be finite"),
+        (np.full((5, 4, 3), 1e300), "must be finite"),
+        (np.full((5, 4, 3), 1j), "make it numbers"),
+        (np.full((5, 4, 3), "a"), "make it numbers"),
+        (np.full(5, 1), "must have the shape"),
+    ],
+)
+def test_npz_that_is_scaled_later_refuses(tmp_path, bad, said):
+    path = write_npz(tmp_path, x_train=bad)
+    assert_refused(lambda: readers.npz(path, scaled=True), path, said)
 
 
 F = np.full((5, 4, 3), 0.5)
@@ -73,7 +111,6 @@ F = np.full((5, 4, 3), 0.5)
         ({"x_train": F * np.inf}, "x_train must be finite and in [0, 1]"),
         ({"x_test": F[:3] * 3}, "x_test must be finite and in [0, 1]"),
         ({"x_train": F.astype(np.int64)}, "make it uint8, or floats in [0, 1]"),
-        ({"x_train": F.astype(bool)}, "make it uint8, or floats in [0, 1]"),
         ({"x_train": F.astype(complex)}, "make it uint8, or floats in [0, 1]"),
         ({"x_train": F[:, 0, 0]}, "x_train must have the shape [N, ...]"),
         ({"x_train": np.array(0.5)}, "x_train"),
@@ -81,13 +118,25 @@ F = np.full((5, 4, 3), 0.5)
         ({"x_train": F[:0], "y_train": np.zeros(0, int)}, "y_train must not be empty"),
         ({"y_test": np.array([0, -1, 1])}, "y_test must not be empty or have labels"),
         ({"y_train": np.array([0, -2, 1, 1, 1])}, "labels below -1"),
-        ({"y_train": np.zeros(5)}, "y_train must hold 5 integers"),
-        ({"y_train": np.zeros(5, bool)}, "y_train must hold 5 integers"),
-        ({"y_train": np.array(list("abcde"))}, "y_train must hold 5 integers"),
-        ({"y_train": np.zeros((5, 1), int)}, "y_train must hold 5 integers"),
-        ({"y_train": np.array(3)}, "y_train must hold 5 integers"),
-        ({"y_train": np.zeros(4, int)}, "y_train must hold 5 integers"),
-        ({"y_test": np.zeros(5, int)}, "y_test must hold 3 integers"),
+        ({"y_train": np.zeros(5)}, "y_train must hold 5 whole numbers"),
+        (
+            {"y_train": np.zeros(5, bool)},
+            "y_train must hold 5 whole numbers",
+        ),
+        ({"y_train": np.array(list("abcde"))}, "some labels are strings"),
+        (
+            {"y_test": np.array(["a", "", "b"])},
+            "y_test must not be empty or have",
+        ),
+        ({"x_valid": F}, "must have both x_valid and y_valid"),
+        ({"x_valid": F[:, 0], "y_valid": np.zeros(5, int)}, "and x_valid have rows of"),
+        (
+            {"y_train": np.zeros((5, 1), int)},
+            "y_train must hold 5 whole numbers",
+        ),
+        ({"y_train": np.array(3)}, "y_train must hold 5 whole numbers"),
+        ({"y_train": np.zeros(4, int)}, "y_train must hold 5 whole numbers"),
+        ({"y_test": np.zeros(5, int)}, "y_test must hold 3 whole numbers"),
         ({"y_train": np.array([0, 1, 2, 3, 2**31])}, "y_train"),
         ({"y_train": np.array([0, 1, 2, 3, 2**64 - 1], np.uint64)}, "y_train"),
         ({"x_test": np.zeros((3, 3, 4))}, "rows of different shapes"),
@@ -193,7 +242,7 @@ def test_mutated_npz_loads_or_is_refused(tmp_path, mutate, packed):
     (np.savez_compressed if packed else np.savez)(path, **npz_arrays())
     path.write_bytes(mutate(path.read_bytes()))
     try:
-        train, test = readers.npz(str(path))
+        train, test, _ = readers.npz(str(path))
     except DataError as e:
         assert str(path) in str(e)  # noqa: PT017
     else:

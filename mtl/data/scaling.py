@@ -1,0 +1,55 @@
+"""Scales features of any range: statistics of the training rows, kept with the run."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mtl.data import readers
+from mtl.host import workdir
+
+UNIT = "unit"
+KINDS = (UNIT, "minmax", "standardise")
+FILE = "scaling.npz"
+
+
+class Scaling(NamedTuple):
+    """x becomes (x - shift) * factor; both are float32 [D]."""
+
+    shift: np.ndarray
+    factor: np.ndarray
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Scales rows x [N, D]."""
+        return (x - self.shift) * self.factor
+
+
+def fit(kind: str, x: np.ndarray) -> Scaling:
+    """The scaling of training rows x float32 [N, D]; a constant feature becomes 0.
+
+    Args:
+      kind: "minmax" takes each feature to [0, 1], "standardise" to mean 0 and
+        standard deviation 1.
+      x: the rows.
+    """
+    if kind == "minmax":
+        shift, width = x.min(0), np.ptp(x, axis=0)
+    else:
+        shift, width = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
+    constant = x.min(0) == x.max(0)
+    factor = np.where(constant, 0.0, 1 / np.where(constant, 1.0, width))
+    return Scaling(shift.astype(np.float32), factor.astype(np.float32))
+
+
+def save(folder: Path, scaling: Scaling) -> None:
+    """Writes it into a run's folder."""
+    workdir.write_npz(folder / FILE, **scaling._asdict())
+
+
+def load(folder: Path) -> Scaling:
+    """Reads what `save` has written.
+
+    Raises:
+      DataError: there is no such file, or it is broken.
+    """
+    return Scaling(**readers.load_npz(folder / FILE, Scaling._fields))
