@@ -10,6 +10,8 @@ from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption, losses, network
 
+# A run goes on with other values of these fields: data.json has a checksum of the data.
+FREE = ("data.path", "save_every")
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
 

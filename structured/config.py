@@ -12,6 +12,9 @@ from mtl.tasks import corruption
 from structured import autoencoder, data, tasks
 from structured.faces.points import POINTS
 
+# A run goes on with other values of these fields: data.json has a checksum of the data.
+FREE = ("data.path", "data.cache", "save_every")
+
 
 def default() -> ConfigDict:
     """Returns the config of the landmark experiment of arXiv 1504.07550.

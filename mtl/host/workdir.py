@@ -105,32 +105,47 @@ def check_apart(out: Path, source: Path, flag: str) -> None:
         )
 
 
-def prepare(workdir: Path, config: ConfigDict, data: Description) -> None:
+def prepare(
+    workdir: Path, config: ConfigDict, data: Description, free: Sequence[str] = ()
+) -> None:
     """Makes the folder and leaves config, description of the data, environment in it.
+
+    Args:
+      workdir: the folder.
+      config: of the run.
+      data: describes the data, such as by a checksum.
+      free: fields of the config that change no result; a run goes on with other values.
 
     Raises:
       WorkdirError: the folder holds a run with another config or other data (the
         difference is in the message), or cannot be made.
     """
     make(workdir, f"the workdir {workdir}")
-    described: dict[str, ConfigDict | Description] = {"config": config, "data": data}
-    for name, new in described.items():
-        check_same(workdir, name, new)
+    check_same(workdir, "config", config, free)
+    check_same(workdir, "data", data)
+    for name, new in {"config": _plain(config), "data": data}.items():
         path = workdir / f"{name}.json"
-        if not path.exists():
-            write_json(path, _plain(new))
+        if not path.exists() or read_json(path) != new:
+            write_json(path, new)
     write_json(workdir / "environment.json", environment())
 
 
-def check_same(workdir: Path, name: str, new: ConfigDict | Description) -> None:
-    """Compares with the folder's NAME.json, if there is one.
+def check_same(
+    workdir: Path,
+    name: str,
+    new: ConfigDict | Description,
+    free: Sequence[str] = (),
+) -> None:
+    """Compares with the folder's NAME.json, if there is one, but for free fields.
 
     Raises:
       WorkdirError: it is another one; the difference is in the message.
     """
     path = workdir / f"{name}.json"
     if path.exists():
-        _refuse(workdir, name, _differences(read_json(path), _plain(new)))
+        lines = _differences(read_json(path), _plain(new))
+        others = [line for line in lines if line.split(":")[0] not in free]
+        _refuse(workdir, name, others)
 
 
 def same(path: Path, how: Description, what: str) -> None:

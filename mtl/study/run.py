@@ -42,7 +42,8 @@ def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
     dataset = datasets.load(config.data)
     wanted = grid.runs(config, len(dataset.train.y))
     path = folder / "results.csv"
-    workdir.prepare(folder, configs.of_a_run(config), experiment.describe(dataset))
+    own = configs.of_a_run(config)
+    workdir.prepare(folder, own, experiment.describe(dataset), configs.FREE)
     with jax.default_matmul_precision(config.precision), workdir.lock(folder):
         done = {row.run: row for row in results.read(path)}
         sweep = Sweep(config, dataset)
@@ -67,7 +68,7 @@ def tell(config: ConfigDict, folder: str | Path) -> str:
     """
     folder = Path(folder)
     grid.check(config)
-    workdir.check_same(folder, "config", configs.of_a_run(config))
+    workdir.check_same(folder, "config", configs.of_a_run(config), configs.FREE)
     rows = results.read(folder / "results.csv")
     if not rows:
         raise WorkdirError(f"{folder / 'results.csv'} has no run that is done")

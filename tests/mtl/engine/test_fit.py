@@ -283,6 +283,24 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
         workdir.prepare(tmp_path, config, {"rows": 5})
 
 
+def test_a_run_goes_on_with_data_elsewhere(tmp_path):
+    def config(path, seed=0):
+        return ConfigDict({"seed": seed, "data": {"path": path}})
+
+    free = ("data.path",)
+    workdir.prepare(tmp_path, config("here"), {"crc32": "1"}, free)
+    workdir.prepare(tmp_path, config("there"), {"crc32": "1"}, free)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved == config("there").to_dict()
+    with pytest.raises(WorkdirError, match=r"another data;(.|\n)*crc32: '1' -> '2'"):
+        workdir.prepare(tmp_path, config("there"), {"crc32": "2"}, free)
+    with pytest.raises(WorkdirError, match=r"another config;(.|\n)*seed: 0 -> 1") as e:
+        workdir.prepare(tmp_path, config("here", seed=1), {"crc32": "1"}, free)
+    assert "path" not in str(e.value).split("afresh")[1]
+    with pytest.raises(WorkdirError, match=r"data\.path: 'there' -> 'here'"):
+        workdir.prepare(tmp_path, config("here"), {"crc32": "1"})
+
+
 def test_environment_says_what_it_ran_on(tmp_path):
     workdir.prepare(tmp_path, ConfigDict({"seed": 0}), {})
     found = json.loads((tmp_path / "environment.json").read_text())
