@@ -30,9 +30,11 @@ def rows(name: str) -> list[Row]:
     return results.read(RESULTS / f"{name}.csv")
 
 
-def table_1(name: str) -> str:
-    """All cells of Table 1, from one study."""
+def table_1(name: str, parts: Sequence[str]) -> str:
+    """The cells of some parts of Table 1, from one study."""
     config = table1.get_config("cpu")
+    for part in set(config.study.parts) - set(parts):
+        del config.study.parts[part]
     return "\n\n".join(report.by_unlabelled(config, Cells(config, rows(name), TOTAL)))
 
 
@@ -49,10 +51,14 @@ def adaptive_weights() -> str:
 
 
 def ladder() -> str:
-    """Ten seeds each: errors of the last epoch, and of one that 10,000 labels chose."""
+    """Errors of the last epoch, and of one that 10,000 labels chose.
+
+    A study that was not trained has no line.
+    """
     heads = [
         "labels",
         "settings chosen with",
+        "seeds",
         "test error, %, last epoch",
         "at the best epoch of validation",
         "its validation error",
@@ -63,16 +69,19 @@ def ladder() -> str:
         for chosen_with in (labels, other):
             name = f"best_ladder{labels}"
             found = rows(name if chosen_with == labels else f"{name}_other")
+            if not found:
+                continue
             columns = ("test_error", "best_test_error", "best_valid_error")
             errors = [_spread([100 * getattr(r, c) for r in found]) for c in columns]
             seconds = f"{np.mean([r.seconds for r in found]):.0f}"
-            lines.append([f"{labels:,}", f"{chosen_with:,} labels", *errors, seconds])
+            cells = f"{labels:,}", f"{chosen_with:,} labels", str(len(found))
+            lines.append([*cells, *errors, seconds])
     return tables.markdown(heads, lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "table1": partial(table_1, "table1"),
-    "table1_rate_0.1": partial(table_1, "table1_rate_0.1"),
+    "table1": partial(table_1, "table1", ("a", "b")),
+    "table1_rate_0.1": partial(table_1, "table1_rate_0.1", ("a",)),
     "verdicts": table_1_verdicts,
     "weights": adaptive_weights,
     "ladder": ladder,

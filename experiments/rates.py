@@ -32,7 +32,7 @@ def choose(studies: Mapping[float, Iterable[Row]]) -> dict[Cell, float]:
     A cell that diverged with one seed has an error of infinity.
 
     Args:
-      studies: the rows of each learning rate; all have the same cells.
+      studies: the rows of each learning rate; a cell may be in some of them alone.
     """
     errors: dict[Cell, dict[float, float]] = {}
     for rate, rows in studies.items():
