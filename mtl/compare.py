@@ -23,8 +23,8 @@ from mtl.host.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
 UNUSED = (
-    *("method", "order", "unsupervised", "schedule", "weighting", "save_every"),
-    *("reconstruct", "vat", "ladder", "gamma"),
+    *("method", "order", "unsupervised", "schedule", "weighting"),
+    *("save_every", "save_minutes", "reconstruct", "vat", "ladder", "gamma"),
 )
 
 HEAD = (

@@ -10,8 +10,8 @@ from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption, losses, network
 
-# A run goes on with other values of these fields: data.json has a checksum of the data.
-FREE = ("data.path", "save_every")
+# A run continues with other values of these; data.json has a checksum of the data.
+FREE = ("data.path", "save_every", "save_minutes")
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
 
@@ -98,6 +98,7 @@ def default() -> ConfigDict:
 
     c.eval_every = 50  # Epochs.
     c.save_every = 500  # Epochs between checkpoints.
+    c.save_minutes = 10.0  # The longest time between checkpoints, in minutes.
     c.monitor = "valid/error"  # Its lowest value marks the best epoch; or "valid/loss".
     c.patience = 0  # Epochs without a better one; 0: train to the end.
     c.precision = "default"  # Of matrix products; "highest" is float32 on any chip.
@@ -138,7 +139,7 @@ def check(c: ConfigDict) -> None:
     require(c.data.labelled != 0, c, "data.labelled", "above 0, or -1")
     require(c.seed < 2**32, c, "seed", "below 2**32")
     for name in (
-        *("seed", "data.valid_seed", "patience"),
+        *("seed", "data.valid_seed", "patience", "save_minutes"),
         *("optim.decay_epochs", "schedule.cutoff"),
     ):
         at_least(c, name, 0)

@@ -98,6 +98,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         finalize_params=finalize_params,
         eval_every=config.eval_every,
         save_every=config.save_every,
+        save_minutes=config.save_minutes,
         patience=config.patience,
     )
 

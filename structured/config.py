@@ -12,8 +12,8 @@ from mtl.tasks import corruption
 from structured import autoencoder, data, tasks
 from structured.faces.points import POINTS
 
-# A run goes on with other values of these fields: data.json has a checksum of the data.
-FREE = ("data.path", "data.cache", "save_every")
+# A run continues with other values of these; data.json has a checksum of the data.
+FREE = ("data.path", "data.cache", "save_every", "save_minutes")
 
 
 def default() -> ConfigDict:
@@ -149,6 +149,8 @@ def default() -> ConfigDict:
     c.eval_every = 5
     # In epochs.
     c.save_every = 100
+    # The longest time between checkpoints, in minutes.
+    c.save_minutes = 10.0
     # The number of epochs without a lower validation MSE after which training stops.
     # 0 trains for all epochs.
     c.patience = 0
@@ -170,7 +172,13 @@ def check(c: ConfigDict) -> None:
     one_of(c, "optim.name", tuple(tasks.OPTIMIZERS))
     for name in ("epochs", "batch_size", "eval_every", "save_every"):
         at_least(c, name, 1)
-    for name in ("seed", "patience", "optim.decay_epochs", "optim.clip"):
+    for name in (
+        "seed",
+        "patience",
+        "save_minutes",
+        "optim.decay_epochs",
+        "optim.clip",
+    ):
         at_least(c, name, 0)
     require(c.seed < 2**32, c, "seed", "below 2**32")
     require(c.optim.learning_rate > 0, c, "optim.learning_rate", "above 0")

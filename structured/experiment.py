@@ -108,6 +108,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         optimizer=tasks.make_optimizer(config),
         eval_every=config.eval_every,
         save_every=config.save_every,
+        save_minutes=config.save_minutes,
         patience=config.patience,
     )
 

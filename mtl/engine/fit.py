@@ -24,6 +24,7 @@ from mtl.engine.weighting import Weighting
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.errors import DivergedError
 from mtl.host.logs import Log
+from mtl.host.preemption import Preemption
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Training:
         statistics of the training set. None: they are the same.
       eval_every: epochs between two evaluations. The last epoch is always evaluated.
       save_every: epochs between two checkpoints. The last epoch is always saved.
+      save_minutes: the longest time between two checkpoints, in minutes.
       patience: stop after so many epochs without a better `monitor`; 0: never.
     """
 
@@ -62,6 +64,7 @@ class Training:
     finalize_params: Callable[[Params], Params] | None = None
     eval_every: int = 1
     save_every: int = 1
+    save_minutes: float = math.inf
     patience: int = 0
 
 
@@ -107,6 +110,7 @@ def fit(
     Raises:
       ValueError: the training contradicts itself; the message names the field.
       DivergedError: a loss or a parameter is not finite; checkpoints stay as they were.
+      PreemptedError: SIGTERM or SIGUSR1 came; the last epoch is saved.
     """
     t, workdir, epochs = training, Path(workdir), len(training.loss_weights)
     check(t)
@@ -119,7 +123,8 @@ def fit(
         _check_monitor(t)
     else:
         p = last.restore(p)
-    with Log(workdir, p.epoch, epochs) as log:
+    saved = time.monotonic()
+    with Preemption() as preempted, Log(workdir, p.epoch, epochs) as log:
         while p.epoch < epochs and not _stalled(p, t.patience):
             p, metrics = _train_epoch(train_epoch, t, p, last.epoch)
             log.advance()
@@ -134,8 +139,12 @@ def fit(
                     p = p._replace(best=params, best_epoch=p.epoch)
                     p = p._replace(best_value=row[t.monitor])
                     best.save(p.epoch, p.best)
-            if due or p.epoch % t.save_every == 0:
+            due |= time.monotonic() - saved >= 60 * t.save_minutes
+            if due or preempted or p.epoch % t.save_every == 0:
                 last.save(p.epoch, p)
+                saved = time.monotonic()
+            if preempted and p.epoch < epochs:
+                preempted.stop(p.epoch, epochs)
     last.close()
     best.close()
     seconds = round(train_epoch.seconds - compiled_before, 3)

@@ -17,5 +17,9 @@ class WorkdirError(Error):
     """The working directory does not fit what is asked of it."""
 
 
+class PreemptedError(Error):
+    """A signal ended the training; the same command continues it."""
+
+
 class DivergedError(Error):
     """A loss or a parameter stopped being finite; names epoch and task."""

@@ -1,6 +1,7 @@
 """What all launchers share: flags, quiet logs, and errors that a user can read."""
 
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -9,8 +10,11 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from mtl.host import fields
-from mtl.host.errors import ConfigError, Error
+from mtl.host.errors import ConfigError, Error, PreemptedError
+from mtl.host.preemption import SIGNALS
 
+# A training that a signal ended; sysexits.h calls it a temporary failure.
+PREEMPTED = 75
 HELP = ("-h", "--h", "-help", "--help")
 
 
@@ -42,7 +46,8 @@ def launch(
       required: flags that must be given.
       default: makes the default config; `--help` shows its fields.
 
-    What a user can mend, an `Error` or a file that cannot be read or written, goes to
+    The exit status is 75 if a signal ended a training, which can go on. What a user can
+    mend, an `Error` or a file that cannot be read or written, goes to
     standard error without a traceback; the exit status is then 1.
     """
 
@@ -50,6 +55,8 @@ def launch(
         # JAX and Orbax tell everything; warnings are enough unless asked for more.
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+        for number in SIGNALS:
+            signal.signal(number, _stop)
         for name in required:
             if flags.FLAGS[name].value in ("", []):
                 raise ConfigError(f"--{name} must not be empty")
@@ -61,8 +68,17 @@ def launch(
     flags.mark_flags_as_required(required)
     try:
         app.run(main, flags_parser=_parse)
+    except PreemptedError as e:
+        print(e, file=sys.stderr)
+        sys.exit(PREEMPTED)
     except (Error, OSError) as e:
         sys.exit(f"error: {e}")
+
+
+def _stop(number: int, _: object) -> None:
+    """Ends the program at once; `Preemption` saves first, while a training runs."""
+    name = signal.Signals(number).name
+    raise PreemptedError(f"stopped by {name}; the same command continues")
 
 
 def usage(default: Callable[[], ConfigDict] | None) -> str:

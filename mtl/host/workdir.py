@@ -114,7 +114,7 @@ def prepare(
       workdir: the folder.
       config: of the run.
       data: describes the data, such as by a checksum.
-      free: fields of the config that change no result; a run goes on with other values.
+      free: fields of the config that change no result, and so may differ.
 
     Raises:
       WorkdirError: the folder holds a run with another config or other data (the
@@ -136,7 +136,7 @@ def check_same(
     new: ConfigDict | Description,
     free: Sequence[str] = (),
 ) -> None:
-    """Compares with the folder's NAME.json, if there is one, but for free fields.
+    """Compares with the folder's NAME.json, if there is one, without the free fields.
 
     Raises:
       WorkdirError: it is another one; the difference is in the message.

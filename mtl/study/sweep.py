@@ -28,6 +28,7 @@ from mtl.engine.cpu.compiling import compiled
 from mtl.engine.engine import Engine, State, make_engine
 from mtl.engine.task import Params, Task
 from mtl.host.checkpoint import Checkpoints
+from mtl.host.preemption import Preemption
 from mtl.study import program
 from mtl.study.grid import Run, RunGroup, one_config
 from mtl.study.program import PER_RUN, REPLICATED, Given, Held, Part, Shared
@@ -101,6 +102,9 @@ class Sweep:
         Args:
           group: runs that share their shapes.
           folder: gets checkpoints.
+
+        Raises:
+          PreemptedError: SIGTERM or SIGUSR1 came; the last evaluation is saved.
         """
         c, seconds = group.config, 60 * self._config.study.save_minutes
         prepared = self._prepare(group.runs)
@@ -109,12 +113,16 @@ class Sweep:
         if kept.epoch is not None:
             p = kept.restore(p)
         saved = time.monotonic()
-        while p.epoch < c.epochs:
-            yield p
-            p = self._advance(prepared, p)
-            if time.monotonic() - saved > seconds and p.epoch < c.epochs:
-                kept.save(p.epoch, p)
-                saved = time.monotonic()
+        with Preemption() as preempted:
+            while p.epoch < c.epochs:
+                yield p
+                p = self._advance(prepared, p)
+                due = preempted or time.monotonic() - saved > seconds
+                if due and p.epoch < c.epochs:
+                    kept.save(p.epoch, p)
+                    saved = time.monotonic()
+                if preempted and p.epoch < c.epochs:
+                    preempted.stop(p.epoch, c.epochs)
         kept.close()
         yield p
 
