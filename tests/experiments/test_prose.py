@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from configs.mtl import weights
+from configs.mtl import table1, weights
 from experiments import pages
 from mtl.study.cells import Cells, less
+from mtl.study.claims import claims
 from mtl.study.results import Row
 from mtl.study.statistics import Interval, interval
 
@@ -107,3 +108,71 @@ def test_structured_with_convolutions(text):
     assert f"MSE are close ({train:.2f} and {valid:.2f}, ×1e-3)" in page
     seconds = sorted(float(row["seconds"]) for row in rows)
     assert f"{seconds[0]:.0f} to {seconds[-1]:.0f} seconds per run" in page
+
+
+def test_table1(text):
+    config = table1.get_config("cpu")
+    slow, fast = (
+        Cells(config, pages.rows(name), pages.TOTAL)
+        for name in ("table1", "table1_rate_0.1")
+    )
+    page = text("table1")
+
+    def gain(labelled, column, method="exponential", hidden=HIDDEN):
+        return -interval(slow.gain(hidden, labelled, column, method).values()).mean
+
+    last = {n: slow.columns(n)[-1] for n in (100, 1000, 10_000)}
+    at = {u: config.study.unlabelled.index(u) for u in (5000, 10_000, 20_000)}
+    few, some, most = (f"{gain(n, last[n]):.1f}" for n in last)
+    lost = [-gain(n, 0, "linear") for n in last]
+    depth = {
+        n: [
+            f"{gain(n, last[n], hidden=tuple(h)):.1f}"
+            for h in config.study.parts.b.hidden
+        ]
+        for n in last
+    }
+    base = [
+        interval(c.error(HIDDEN, 1000, 0, "baseline").values()).mean
+        for c in (slow, fast)
+    ]
+    found = [claims(cells) for cells in (slow, fast)]
+    matched = [-c[5].findings[1].value.mean for c in found]
+    behind = found[0][0].findings[2].value.mean
+    for sentence in [
+        f"`exponential` gains {few}, {some} and {most} points at the largest u",
+        f"u = 20,000 it is {gain(1000, at[20_000]):.1f} (paper: 1.8)",
+        f"it is {gain(10_000, at[10_000]):.1f} and {gain(10_000, at[20_000]):.1f}",
+        f"unlabelled images {matched[1]:.2f} points, at 0.03 {matched[0]:.2f}",
+        f"here at 0.03 {gain(100, last[100], 'stairs'):.1f}, and over all cells with "
+        f"unlabelled images it beats `exponential` by {behind:.2f}",
+        f"loses {lost[0]:.2f}, {lost[1]:.2f} and {lost[2]:.2f} points at u = 0",
+        f"the baseline has {base[0]:.2f}, {base[1]:.2f} and 11.30 %",
+        *(f"{a}, {b} and {c}" for a, b, c in depth.values()),
+        f"{len(pages.rows('table1'))} runs",
+    ]:
+        assert sentence in page
+    for j in slow.columns(10_000):
+        if slow.u(10_000, j) >= 5000:
+            share = gain(10_000, j, "baseline_matched") / gain(10_000, j)
+            assert 0.5 < share < 1
+    # The third claim's second part: whether the gain still grows.
+    assert found[0][2].findings[1].verdict == "does not hold"
+    assert found[1][2].findings[1].value.mean > 0
+
+
+def test_results_overview(text):
+    page, cells = (
+        text("README"),
+        Cells(table1.get_config("cpu"), pages.rows("table1"), pages.TOTAL),
+    )
+    gains = [
+        -interval(
+            cells.gain(HIDDEN, n, cells.columns(n)[-1], "exponential").values()
+        ).mean
+        for n in (100, 1000, 10_000)
+    ]
+    assert "`exponential` gains {:.1f}, {:.1f} and {:.1f} points".format(*gains) in page
+    for labelled in (100, 1000):
+        error = interval(last(row) for row in pages.rows(f"best_ladder{labelled}"))
+        assert f"{error.mean:.2f} ± {error.std:.2f} % with {labelled}" in page
