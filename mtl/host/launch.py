@@ -1,5 +1,6 @@
 """What all launchers share: flags, quiet logs, and errors that a user can read."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ def launch(work: Callable[[Sequence[str]], str], *required: str) -> None:
       required: flags that must be given.
 
     What a user can mend, an `Error` or a file that cannot be read or written, goes to
-    standard error without a traceback; the exit status is then 1.
+    standard error without a traceback; the exit status is then 1. So is it on Ctrl-C.
     """
 
     def main(argv: Sequence[str]) -> None:
@@ -43,6 +44,9 @@ def launch(work: Callable[[Sequence[str]], str], *required: str) -> None:
         for name in required:
             if flags.FLAGS[name].value in ("", []):
                 raise ConfigError(f"--{name} must not be empty")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Names of files may hold bytes that the terminal's encoding lacks.
+            sys.stdout.reconfigure(errors="backslashreplace")
         print(work(argv[1:]))
 
     flags.mark_flags_as_required(required)
@@ -50,6 +54,8 @@ def launch(work: Callable[[Sequence[str]], str], *required: str) -> None:
         app.run(main, flags_parser=_parse)
     except (Error, OSError) as e:
         sys.exit(f"error: {e}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
 
 
 def _parse(argv: list[str]) -> list[str]:
