@@ -18,6 +18,7 @@ from mtl.host.errors import DataError
 from mtl.host.wording import counted
 
 MIN_SLICES = 8  # Fewer slices are a localizer, or remains of a series.
+MAX_COPIES = 2  # More slices at one position are no copies of a localizer.
 MIN_AXIAL_COSINE = 0.7  # Of the angle between the normal and the body axis.
 MAX_GANTRY_TANGENT = 0.02  # Tangent of the largest gantry tilt, 1.1 degrees.
 MAX_SIDEWAYS_SHIFT_MM = 5.0  # Between neighbouring slices.
@@ -131,7 +132,8 @@ def has_no_negative_value(ct_slice: Slice) -> bool:
 
 def _make_volumes(group: list[Slice]) -> list[Volume | Rejected]:
     """Makes the volumes of a stack, which are separated by large gaps."""
-    normal = np.mean([s.normal for s in group], axis=0)
+    axes = np.array([s.axes for s in group])
+    normal = np.cross(axes[:, 0], axes[:, 1]).mean(axis=0)
     normal *= np.sign(normal[2] or 1) / np.linalg.norm(normal)
     positions = np.array([s.centre_mm @ normal for s in group])
     order = np.argsort(positions, kind="stable")
@@ -158,7 +160,7 @@ def _make_volume(
         rows, columns = min((s.shape for s in slices), key=min)
         reason = f"its slices are {rows} x {columns} pixels; it may be a localizer"
         return Rejected(whole, reason)
-    if len(slices) >= MIN_SLICES and np.ptp(positions) <= SAME_POSITION_MM:
+    if len(slices) > MAX_COPIES and np.ptp(positions) <= SAME_POSITION_MM:
         return Rejected(
             whole,
             f"all {len(slices)} slices have the same position: their "

@@ -1,7 +1,6 @@
 """A scan that cannot be used becomes a failed row, and the others are not affected."""
 
 import os
-import signal
 
 import numpy as np
 import pytest
@@ -158,7 +157,7 @@ def test_a_stopped_run_leaves_a_page_that_fits_the_table(tmp_path, monkeypatch):
 
     def draw(name, *rest):
         if name == "b":
-            os.kill(os.getpid(), signal.SIGINT)
+            raise KeyboardInterrupt  # As Ctrl-C does.
         return whole(name, *rest)
 
     monkeypatch.setattr(predict_scan.picture, "draw_png", draw)
@@ -167,7 +166,7 @@ def test_a_stopped_run_leaves_a_page_that_fits_the_table(tmp_path, monkeypatch):
     assert "stopped after 1 of 3 scans" in run.done.stderr
     assert list(run.rows) == ["a"]
     page = (out / "index.html").read_text()
-    assert "L3 in 1 scans" in page or "L3 in 1 scan" in page
+    assert "L3 in 1 scan<" in page
     assert page.count("<figure") == 1
 
 
