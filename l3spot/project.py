@@ -12,21 +12,20 @@ the L3 vertebral body, in mm.
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from absl import flags, logging
+from absl import flags
 from tqdm import tqdm
 
-from l3spot.ct import nifti
 from l3spot.labels import csv_labels
-from l3spot.labels.csv_labels import Row
 from l3spot.projections import (
+    case_labels,
     dataset_layouts,
     export,
     kanavati,
     montage,
+    names,
     process_pool,
     report_row,
     volume_table,
@@ -34,11 +33,12 @@ from l3spot.projections import (
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.export import Job, ProjectionOptions
 from l3spot.projections.report_row import ReportRow
-from mtl.host import launch, workdir
+from mtl.host import errors, launch, workdir
 from mtl.host.errors import ConfigError, DataError
+from mtl.host.wording import counted
 
 REPORT_INTERVAL_S = 2.0  # Between two writes of report.csv.
-MAX_LISTED_NAMES = 10  # Of a message.
+OPTIONS_FILE = ".how.json"
 
 
 def project(
@@ -85,35 +85,18 @@ def project(
     if layout == "kanavati":
         if labels_csv:
             raise DataError(f"{scans} has labels of its own; leave --labels out")
-        _prepare_folder(out, scans, options)
+        _prepare_folder(out, scans, options, [])
         rows = _export_kanavati(scans, out, options)
         return _draw_montage(out, _write_report(out, rows, []))
     cases = dataset_layouts.find(scans, layout)
     if labels_csv:
         rows_by_scan = csv_labels.read(Path(labels_csv), label_offset)
-        cases = _with_labels(cases, rows_by_scan, scans)
+        cases = case_labels.add(cases, rows_by_scan, scans)
     elif label_offset:
         raise DataError("--label_offset is for --labels; datasets mark the middle")
-    _prepare_folder(out, scans, options)
+    _prepare_folder(out, scans, options, [case.name for case in cases])
     rows = _project_cases(cases, out, options, workers)
     return _draw_montage(out, _write_report(out, rows, cases))
-
-
-def _with_labels(cases: list[Case], rows: dict[str, Row], scans: Path) -> list[Case]:
-    """Gives cases the labels of a CSV; its names may omit file suffixes."""
-    stems = [nifti.stem(case.name).removesuffix(".zip") for case in cases]
-    count = Counter(stems)
-    labelled = []
-    for case, stem in zip(cases, stems, strict=True):
-        row = rows.get(stem) if count[stem] == 1 else None
-        labelled.append(case._replace(label=rows.get(case.name, row)))
-    used = {id(case.label) for case in labelled}
-    unused = [name for name, row in rows.items() if id(row) not in used]
-    if unused:
-        names = ", ".join(unused[:MAX_LISTED_NAMES])
-        names += ", ..." if len(unused) > MAX_LISTED_NAMES else ""
-        logging.warning("%d labels fit no scan in %s: %s", len(unused), scans, names)
-    return labelled
 
 
 def _project_cases(
@@ -133,13 +116,13 @@ def _project_cases(
     jobs = [Job(case, out, options, threads) for case in todo]
     for i, result in process_pool.map_unordered(export.project_scan, jobs, workers):
         case = todo[i]
+        if not isinstance(result, Exception):
+            yield result
+            continue
+        reason = errors.reason(result)
         if isinstance(result, process_pool.ProcessDiedError | MemoryError):
             reason = f"{str(result) or 'no memory'}; try --workers=1, or more memory"
-            yield [export.reject(case, out, reason, report_row.blank_row(case))]
-        elif isinstance(result, Exception):
-            raise result
-        else:
-            yield result
+        yield [export.reject(case, out, reason, report_row.blank_row(case))]
 
 
 def _export_kanavati(
@@ -147,6 +130,7 @@ def _export_kanavati(
 ) -> Iterator[list[ReportRow]]:
     path = scans if scans.is_file() else scans / dataset_layouts.KANAVATI_FILE
     for case in kanavati.read(path, options.row, options.column):
+        workdir.claim(out, export.file_names(case.name))
         yield [export.export_kanavati(case, out, options)]
 
 
@@ -181,18 +165,28 @@ def _draw_montage(out: Path, report: list[ReportRow]) -> list[ReportRow]:
         if row.status == report_row.PROJECTED:
             position = "" if row.l3_mm is None else f"L3 at {row.l3_mm:.1f} mm"
             label = position or row.label or "no label"
-            files[row.scan] = (out / f"{row.scan}.npz", label)
+            stem = names.file_stem(row.scan)
+            files[row.scan] = (out / f"{stem}.npz", label)
     for number, page in enumerate(montage.pages(files), 1):
-        name = "montage.png" if number == 1 else f"montage-{number}.png"
-        workdir.write_bytes(out / name, page)
+        workdir.claim(out, [montage.file_name(number)])
+        workdir.write_bytes(out / montage.file_name(number), page)
     return report
 
 
-def _prepare_folder(out: Path, scans: Path, options: ProjectionOptions) -> None:
-    """Makes the output folder; an existing one must have the same options."""
+def _prepare_folder(
+    out: Path, scans: Path, options: ProjectionOptions, names_of_scans: Sequence[str]
+) -> None:
+    """Makes the output folder; an existing one must have the same options.
+
+    Raises:
+      WorkdirError: it has other options, or holds the user's own files.
+    """
     workdir.check_apart(out, scans, "scans")
     workdir.make(out, f"--out={out}")
-    workdir.same(out / ".how.json", options._asdict(), f"--out={out}")
+    files = ["report.csv", montage.file_name(1)]
+    files += [name for scan in names_of_scans for name in export.file_names(scan)]
+    workdir.claim(out, files, trusted=(out / OPTIONS_FILE).exists())
+    workdir.same(out / OPTIONS_FILE, options._asdict(), f"--out={out}")
 
 
 def launcher(arguments: Sequence[str]) -> str:
@@ -227,14 +221,16 @@ def launcher(arguments: Sequence[str]) -> str:
     rejected = sum(row.status == report_row.REJECTED for row in report)
     table = Path(args.out) / "report.csv"
     if rejected:
-        message = f"{rejected} of {len(report)} scans were rejected; {table} says why"
+        scans = counted(len(report), "scan", "was", "were")
+        message = f"{rejected} of {scans} rejected; {table} says why"
         rest = f". The others are in {args.out}" if rejected < len(report) else ""
         raise DataError(message + rest)
     in_view = sum(row.label == csv_labels.IN_VIEW for row in report)
     not_in_view = sum(row.label == csv_labels.NOT_IN_VIEW for row in report)
+    scans = counted(len(report), "scan")
     return (
-        f"{len(report)} scans in {args.out}, L3 in view in {in_view} and not in view "
-        f"in {not_in_view}; all of them in {table}"
+        f"{scans} in {args.out}, L3 in view in {in_view} and not in view in "
+        f"{not_in_view}; all of them in {table}"
     )
 
 
@@ -245,7 +241,7 @@ def _list_volumes(scans: Path, layout: str, series: str) -> str:
     cases = dataset_layouts.find(scans, layout)
     for case in cases:
         print(volume_table.table(case, series), flush=True)
-    return f"{len(cases)} scans, {layout}; mm"
+    return f"{counted(len(cases), 'scan')}, {layout}; mm"
 
 
 def define_flags() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from l3spot.ct.slices import Slice
 from mtl.host.errors import DataError
+from mtl.host.wording import counted
 
 SAME_POSITION_MM = 0.01  # Slices closer than this have the same position.
 
@@ -34,18 +35,21 @@ def one_per_position(
     broken = [ct_slice for c in compared for ct_slice in c.broken]
     if broken:
         warnings.append(
-            f"{len(broken)} slices cannot be decoded (first {broken[0].file}); other "
-            "slices at the same positions were used"
+            f"{counted(len(broken), 'slice')} cannot be decoded (first "
+            f"{broken[0].file}); other slices at the same positions were used"
         )
     copies = sum(c.copies for c in compared)
     if copies:
-        warnings.append(f"{copies} slices are copies of others and were left out")
+        count = counted(copies, "slice", "is a copy", "are copies")
+        was = "was" if copies == 1 else "were"
+        warnings.append(f"{count} of others and {was} left out")
     shared = sum(len(group) > 1 for group in candidates)
     if shared:
         acquisition = _main_acquisition(candidates)
         warnings.append(
-            f"{shared} positions have several images (phases?); acquisition "
-            f"{acquisition} was used, else the first image by instance number"
+            f"{counted(shared, 'position', 'has', 'have')} several images (phases?); "
+            f"acquisition {acquisition} was used, else the first image by instance "
+            "number"
         )
         candidates = [
             [min(g, key=lambda s: (s.acquisition_number != acquisition, _order(s)))]

@@ -31,6 +31,7 @@ TEXT_ELEMENTS = (
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("PhotometricInterpretation", "NumberOfFrames"),
     *("RescaleIntercept", "RescaleSlope", "RescaleType"),
+    *("SOPClassUID", "ImageType", "FrameOfReferenceUID", "SliceThickness"),
 )
 INTEGER_ELEMENTS = (
     *("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
@@ -41,6 +42,7 @@ SEQUENCES = (
     *("PixelValueTransformationSequence", "SharedFunctionalGroupsSequence"),
     "PerFrameFunctionalGroupsSequence",
 )
+TRANSFER_SYNTAXES = frozenset(map(str, uid.AllTransferSyntaxes))
 KEYWORDS = {
     tag_for_keyword(name): name
     for name in (*TEXT_ELEMENTS, *INTEGER_ELEMENTS, *SEQUENCES)
@@ -63,20 +65,33 @@ class Header(NamedTuple):
     length: int
 
 
+class TransferSyntaxError(ValueError):
+    """A file has a transfer syntax that is not in the standard."""
+
+
 class _StrictBytes(io.BytesIO):
     """Bytes that may only end where a read asks for 8, for these begin an element."""
 
+    ends: tuple[int, ...] = (8,)
+
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
-        if len(data) < (size or 0) and (data or size != 8):
+        if len(data) < (size or 0) and (data or size not in self.ends):
             raise ValueError(CUT_SHORT)
         return data
+
+
+class _SequenceBytes(_StrictBytes):
+    """Bytes of a sequence; pydicom reads 4 and 2 bytes after an empty last item."""
+
+    ends = (8, 4, 2)
 
 
 def read(stream: BinaryIO) -> Header:
     """Reads a header, from the start of the file to its pixels.
 
     Raises:
+      TransferSyntaxError: its transfer syntax is not in the standard.
       ValueError: the file is no DICOM file, is cut short or broken.
     """
     size = FIRST_READ_BYTES
@@ -87,6 +102,8 @@ def read(stream: BinaryIO) -> Header:
             header = _parse(data)
             if complete or header.length != NO_PIXELS:
                 return header
+        except TransferSyntaxError:
+            raise
         except Exception as e:  # pydicom raises many kinds on a broken header.
             if complete or data[128:132] != MAGIC:
                 raise ValueError(str(e) or type(e).__name__) from e
@@ -111,6 +128,8 @@ def _parse(data: bytes) -> Header:
     if data[128:132] != MAGIC:
         raise ValueError("it lacks the 128 bytes and DICM that DICOM files begin with")
     syntax, start = _read_meta(data)
+    if syntax and syntax not in TRANSFER_SYNTAXES:
+        raise TransferSyntaxError(syntax)
     if syntax == uid.DeflatedExplicitVRLittleEndian:
         data = _inflate(data, start)
     if not syntax:
@@ -208,7 +227,7 @@ def _read_items(sequence: Any, data: bytes, depth: int) -> list[dict[str, Any]]:
     if isinstance(sequence, RawDataElement):  # Of known length: not yet split.
         data = sequence.value or b""
         items = read_sequence(
-            _StrictBytes(data),
+            _SequenceBytes(data),
             sequence.is_implicit_VR,
             sequence.is_little_endian,
             len(data),

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from l3spot.ct import nifti_affine
 from l3spot.ct.slices import (
     HEADER_TOLERANCE,
     ScanFile,
@@ -30,8 +31,6 @@ from mtl.host.errors import DataError
 SILENT_LOGGER = logging.Logger("silent")  # nibabel reports repaired headers to it.
 SILENT_LOGGER.addHandler(logging.NullHandler())
 SUFFIXES = (".nii", ".nii.gz")
-RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])  # Signs of x, y and z; also LPS to RAS.
-MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 CHUNK_BYTES = 2**22  # Files are decompressed in chunks of this size.
 HEADER_BYTES = 540  # Of the longer header, NIfTI-2.
 READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile)
@@ -48,10 +47,15 @@ def stem(name: str) -> str:
     return next((name[: -len(s)] for s in SUFFIXES if lower.endswith(s)), name)
 
 
-def read(file: ScanFile) -> list[Slice]:
+def read(file: ScanFile, is_mask: bool = False) -> list[Slice]:
     """Reads the slices of a NIfTI file of one volume.
 
     The file name is the name of the series. NaN and infinite values are padding.
+
+    Args:
+      file: the file.
+      is_mask: whether the voxels are compared with those of a scan alone, so that their
+        affine may be the identity.
 
     Raises:
       DataError: the file is no NIfTI file, or does not place its voxels in the patient.
@@ -61,7 +65,10 @@ def read(file: ScanFile) -> list[Slice]:
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf":
         raise DataError(f"{file} holds {dtype} values, not one number a voxel")
-    affine = _lps_affine(file, header)
+    affine = nifti_affine.read(file, header)
+    if not is_mask:
+        nifti_affine.check_geometry(file, affine, shape)
+    notes = nifti_affine.notes(header)
     voxel_mm = np.linalg.norm(affine[:, :3], axis=0)
     units = affine[:, :3] / voxel_mm
     slice_axis = int(np.abs(units[2]).argmax())
@@ -82,6 +89,7 @@ def read(file: ScanFile) -> list[Slice]:
             spacing_mm=(float(voxel_mm[along]), float(voxel_mm[down])),
             shape=(shape[down], shape[along]),
             decode=partial(_decode, voxels, slice_axis, index, slope, intercept),
+            notes=notes,
         )
         for index in range(shape[slice_axis])
     ]
@@ -94,7 +102,7 @@ def read_grid(file: ScanFile) -> tuple[np.ndarray, tuple[int, ...]]:
       DataError: the file is no NIfTI file, or does not place its voxels in the patient.
     """
     header = _read_header(file)
-    return _lps_affine(file, header), _volume_shape(file, header)
+    return nifti_affine.read(file, header), _volume_shape(file, header)
 
 
 class _Voxels:
@@ -237,32 +245,6 @@ def _volume_shape(file: ScanFile, header: Any) -> tuple[int, ...]:
             "dimensions"
         )
     return shape[:3]
-
-
-def _lps_affine(file: ScanFile, header: Any) -> np.ndarray:
-    """Returns the sform, else the qform, float64 [3, 4]: voxel indices to mm, LPS.
-
-    Raises:
-      DataError: both are missing, or the affine is invalid.
-    """
-    from nibabel.spatialimages import HeaderDataError
-
-    try:
-        unit = header.get_xyzt_units()[0]
-        affine = header.get_sform(coded=True)[0]
-        if affine is None:
-            affine = header.get_qform(coded=True)[0]
-    except (HeaderDataError, KeyError, ValueError) as e:
-        raise DataError(f"{file} does not place its voxels ({e})") from e
-    if affine is None:
-        raise DataError(
-            f"{file} does not place its voxels in the patient: it has neither an sform "
-            "nor a qform; convert it again from DICOM"
-        )
-    affine = MM_PER_UNIT[unit] * RAS_TO_LPS[:, None] * np.asarray(affine, float)[:3]
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:, :3])) < 1e-9:
-        raise DataError(f"{file} has an invalid affine: {affine.tolist()}")
-    return affine
 
 
 def _rescale(file: ScanFile, header: Any) -> tuple[float, float]:

@@ -155,7 +155,7 @@ def _find_fragments(stream: BinaryIO, head: Header, frame: int) -> list[int]:
         raise ValueError("its pixels are compressed, but not in fragments")
     stream.seek(head.start)
     starts = parse_fragments(stream)[1][1:]  # The first item is the table of offsets.
-    frames = int(head.elements.get("NumberOfFrames", 1))
+    frames = int(float(head.elements.get("NumberOfFrames", "1")))
     if frames == 1:
         return starts
     if frames == len(starts):

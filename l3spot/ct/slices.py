@@ -6,7 +6,9 @@ to the back, z to the head).
 
 import contextlib
 import dataclasses
+import functools
 import os
+import stat
 import weakref
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from l3spot.ct import formats
 from mtl.host.errors import DataError
 
 HEADER_TOLERANCE = 1e-3  # Rounding error of direction vectors and spacings in headers.
@@ -133,6 +136,10 @@ class Slice:
       shape: number of rows and columns.
       decode: decodes the stored values; raises DataError if that fails.
       has_rescale: whether the file states how stored values become HU.
+      frame_of_reference_uid: FrameOfReferenceUID; "" if it is missing.
+      thickness_mm: SliceThickness; 0 if it is missing.
+      is_localizer: whether the file says that the image is a localizer.
+      notes: messages for the user about the file.
     """
 
     file: ScanFile
@@ -146,6 +153,10 @@ class Slice:
     shape: tuple[int, int]
     decode: Callable[[], StoredValues]
     has_rescale: bool = True
+    frame_of_reference_uid: str = ""
+    thickness_mm: float = 0.0
+    is_localizer: bool = False
+    notes: tuple[str, ...] = ()
 
     def hu(self) -> np.ndarray:
         """Decodes the slice; returns HU, float32 [rows, columns], NaN for padding.
@@ -160,29 +171,65 @@ class Slice:
         """The unit vector perpendicular to the image, float64 [3]."""
         return np.cross(*self.axes)
 
+    @functools.cached_property
+    def centre_mm(self) -> np.ndarray:
+        """The position of the middle of the image, float64 [3]."""
+        rows, columns = self.shape
+        along, down = self.spacing_mm
+        half = np.array([along * (columns - 1) / 2, down * (rows - 1) / 2])
+        return self.origin_mm + half @ self.axes
 
-def iter_files(root: Path) -> Iterator[ScanFile]:
+    @property
+    def field_mm(self) -> np.ndarray:
+        """The lowest x and y of pixels, and the highest, float64 [4]."""
+        rows, columns = self.shape
+        along, down = self.spacing_mm
+        half = np.array([along * (columns - 1) / 2, down * (rows - 1) / 2])
+        reach = np.abs(half[:, None] * self.axes[:, :2]).sum(0)
+        return np.concatenate([self.centre_mm[:2] - reach, self.centre_mm[:2] + reach])
+
+
+def iter_files(root: Path, recursive: bool = True) -> Iterator[ScanFile]:
     """Yields all files below a folder in order, also those within zip files.
 
-    Links are followed. Hidden files are left out.
+    Links are followed; a link to nothing and a broken zip file are yielded, and raise
+    when they are read. Files and folders that are `formats.is_clutter` are left out.
+
+    Args:
+      root: a folder or a file.
+      recursive: whether files in folders of the folder are yielded.
 
     Raises:
-      DataError: the folder or file does not exist, a folder cannot be read, or a zip
-        file is broken.
+      DataError: the folder or file does not exist or cannot be read, or is a broken zip
+        file.
     """
-    if not root.exists():
-        raise DataError(f"{root}: there is no such file or folder")
-    paths = [root] if root.is_file() else sorted(_walk(root))
-    for path in paths:
-        if not path.is_file() or path.name.startswith("."):
-            continue
+    is_file = stat.S_ISREG(_stat(root).st_mode)
+    for path in [root] if is_file else sorted(files_below(root, recursive)):
         if path.suffix.lower() != ".zip":
             yield ScanFile(path)
             continue
-        archive = _open_zip(path)
-        members = sorted(i.filename for i in archive.infolist() if i.file_size)
-        inside = (ScanFile(path, member, archive) for member in members)
-        yield from (file for file in inside if not file.name.startswith("."))
+        try:
+            archive = _open_zip(path)
+        except DataError:
+            if is_file:
+                raise
+            yield ScanFile(path)
+            continue
+        members = sorted({i.filename for i in archive.infolist() if i.file_size})
+        inside = (m for m in members if not formats.in_clutter(m))
+        yield from (ScanFile(path, member, archive) for member in inside)
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except FileNotFoundError as e:
+        what = "there is no such file or folder"
+        if path.is_symlink():
+            what = "it is a link to a file or folder that does not exist"
+        raise DataError(f"{path}: {what}") from e
+    except OSError as e:
+        raise DataError(f"{path} cannot be read ({e.strerror})") from e
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
@@ -199,8 +246,12 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         return archive
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Yields all files below a folder, also behind links; visits each folder once."""
+def files_below(root: Path, recursive: bool = True) -> Iterator[Path]:
+    """Yields all files below a folder, also behind links; visits each folder once.
+
+    Raises:
+      DataError: a folder cannot be read.
+    """
 
     def refuse(e: OSError) -> None:
         raise DataError(f"{e.filename} cannot be read ({e.strerror})") from e
@@ -212,4 +263,16 @@ def _walk(root: Path) -> Iterator[Path]:
             subfolders.clear()
             continue
         visited.add(real_path)
-        yield from (Path(folder, name) for name in names)
+        kept = [n for n in subfolders if recursive and not formats.is_clutter(n)]
+        subfolders[:] = kept
+        paths = (Path(folder, n) for n in names if not formats.is_clutter(n))
+        yield from (path for path in paths if not _is_device(path))
+
+
+def _is_device(path: Path) -> bool:
+    """Returns whether a path is a pipe, socket or device, and reading might not end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False  # Opening the file raises the error.
+    return not stat.S_ISREG(mode)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from l3spot.ct import nifti
+from l3spot.ct import nifti, nifti_affine
 from l3spot.ct.slices import ScanFile
 from l3spot.ct.volumes import Volume
 from l3spot.labels import csv_labels
@@ -76,7 +76,7 @@ def _to_image_axes(
     """Converts a voxel index along `directions` to an index along the image's axes."""
     import nibabel
 
-    ras = np.vstack([nifti.RAS_TO_LPS[:, None] * affine, [0, 0, 0, 1]])
+    ras = np.vstack([nifti_affine.RAS_TO_LPS[:, None] * affine, [0, 0, 0, 1]])
     index_by_direction = dict(zip(directions, voxel, strict=True))
     index = []
     for direction, count in zip(nibabel.aff2axcodes(ras), shape, strict=True):

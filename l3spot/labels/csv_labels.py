@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from l3spot.ct.volumes import Volume, slice_spacing_mm
+from mtl.host import csv_text
 from mtl.host.errors import DataError
 
 IN_VIEW, NOT_IN_VIEW, UNKNOWN = "in view", "not in view", ""  # States of a label.
@@ -138,7 +139,7 @@ def read(path: Path, offset_mm: float = 0.0) -> dict[str, Row]:
     not in view.
 
     Args:
-      path: the CSV, separated by commas or semicolons.
+      path: the CSV, see `csv_text.open_table`.
       offset_mm: from the marked point up to the middle of the L3 body.
 
     Raises:
@@ -158,23 +159,29 @@ def read(path: Path, offset_mm: float = 0.0) -> dict[str, Row]:
 def read_column(path: Path, name: str) -> dict[str, str]:
     """Reads another column of a valid CSV of labels, by scan; "" if it is missing."""
     table = _open_table(path)
-    table.fieldnames = [n.strip() for n in table.fieldnames or []]
-    return {r["scan"].strip(): (r.get(name) or "").strip() for r in table}
+    return {
+        csv_text.unprotect(r["scan"].strip()): (r.get(name) or "").strip()
+        for r in table
+    }
 
 
 def _open_table(path: Path) -> "csv.DictReader[str]":
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise DataError(f"--labels={path} cannot be read as UTF-8 text ({e})") from e
-    head = lines[0] if lines else ""
-    return csv.DictReader(lines, delimiter=";" if ";" in head else ",")
+        return csv_text.open_table(path)
+    except UnicodeDecodeError as e:
+        raise DataError(
+            f"{path} cannot be read as UTF-8 text ({e.reason}); save it as CSV UTF-8"
+        ) from e
+    except csv.Error as e:
+        raise DataError(f"{path}, line 1: {e}; is there a stray quote?") from e
+    except OSError as e:
+        raise DataError(f"{path} cannot be read ({e.strerror})") from e
 
 
 def _read_rows(
     table: "csv.DictReader[str]", path: Path, offset_mm: float
 ) -> dict[str, Row]:
-    names = [n.strip() for n in table.fieldnames or []]
+    names = list(table.fieldnames or [])
     columns = [c for c in POSITION_COLUMNS if c in names]
     if "scan" not in names or len(columns) != 1:
         raise DataError(
@@ -182,7 +189,6 @@ def _read_rows(
             f"{', '.join(POSITION_COLUMNS)}; it has {', '.join(names) or 'nothing'}"
         )
     (column,) = columns
-    table.fieldnames = names
     rows: dict[str, Row] = {}
     for line in table:
         where = f"{path}, line {table.line_num}"
@@ -191,10 +197,13 @@ def _read_rows(
                 f"{where}: it has too few columns; if L3 is not in view, leave the "
                 "value empty, and keep the comma"
             )
-        name, value = line["scan"].strip(), line[column].strip()
+        name = csv_text.unprotect(line["scan"].strip())
+        value = line[column].strip()
         if not name or name in rows:
             why = f"{name!r} is there twice" if name else "it names no scan"
             raise DataError(f"{where}: {why}; give each scan one line")
+        if column == "z_mm" and table.reader.dialect.delimiter != ",":
+            value = value.replace(",", ".")
         _check_value(value, column, where)
         rows[name] = Row(where, column, value, offset_mm)
     return rows

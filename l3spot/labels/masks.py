@@ -55,7 +55,7 @@ def read(path: Path, value: int | None = None) -> Label:
     Raises:
       DataError: the file cannot be read.
     """
-    slices = nifti.read(ScanFile(path))
+    slices = nifti.read(ScanFile(path), is_mask=True)
     if len(slices) < 2:
         raise DataError(f"{path} has one slice; it should be the mask of a scan")
     stride = _strides(slices)

@@ -6,21 +6,22 @@ L3 body.
 
 import hashlib
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from l3spot.ct import scan
+from l3spot.ct import scan, slices, volumes
 from l3spot.ct.volumes import Volume
 from l3spot.labels import csv_labels
 from l3spot.labels.csv_labels import Label
 from l3spot.projections import (
+    hu_values,
     kanavati,
     mip,
+    names,
     projection_files,
     report_row,
     volume_table,
@@ -28,7 +29,7 @@ from l3spot.projections import (
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.mip import Projection
 from l3spot.projections.report_row import ReportRow
-from mtl.host import workdir
+from mtl.host import errors, workdir
 from mtl.host.errors import DataError, WorkdirError
 
 
@@ -83,7 +84,7 @@ def project_scan(job: Job) -> list[ReportRow]:
     report, others = report_row.blank_row(case), []
     try:
         files = fingerprint(case)  # Before reading, because the files may change.
-        content = scan.read(case.path, threads)
+        content = scan.read(case.path, threads, not case.top_only)
         report = report._replace(unread_files=len(content.unread))
         # If `choose` raises, the report lists all volumes.
         others = _left_out_rows(case, content, None, options.series)
@@ -95,13 +96,17 @@ def project_scan(job: Job) -> list[ReportRow]:
             volume, row_mm=options.row, column_mm=options.column, workers=threads
         )
         _check_size(p, options)
-    except DataError as e:
-        return [reject(case, out, str(e), report), *others]
+        reason = volumes.gap_error(volume, None if math.isnan(label.z) else label.z)
+        if reason:
+            raise DataError(reason)
+        warnings = hu_values.check(p)
     except OSError as e:
         reason = f"{case.path} cannot be read ({e})"
         return [reject(case, out, reason, report), *others]
+    except Exception as e:
+        return [reject(case, out, errors.reason(e), report), *others]
     report = report._replace(
-        warnings="; ".join([*volume.warnings, *label.warnings]),
+        warnings="; ".join([*volume.warnings, *label.warnings, *warnings]),
         seconds=round(time.perf_counter() - start, 3),
     )
     json_only = {"files": files, "others": [workdir.cells(row) for row in others]}
@@ -168,9 +173,14 @@ def _check_size(p: Projection, options: ProjectionOptions) -> None:
 
 def reject(case: Case, out: Path, reason: str, report: ReportRow) -> ReportRow:
     """Returns the row of a rejected scan, and deletes the files of an earlier run."""
-    for name in (f"{case.name}.json", f"{case.name}.npz"):
-        (out / name).unlink(missing_ok=True)
+    workdir.delete_claimed(out, file_names(case.name))
     return report._replace(status=report_row.REJECTED, why=" ".join(reason.split()))
+
+
+def file_names(scan_name: str) -> list[str]:
+    """Returns the names of the files of a scan."""
+    stem = names.file_stem(scan_name)
+    return [f"{stem}.json", f"{stem}.npz"]
 
 
 def load_rows(case: Case, out: Path) -> list[ReportRow] | None:
@@ -179,7 +189,7 @@ def load_rows(case: Case, out: Path) -> list[ReportRow] | None:
     The rows are valid if the written files are whole, and the scan's files and label
     did not change.
     """
-    path = out / f"{case.name}.json"
+    path = out / f"{names.file_stem(case.name)}.json"
     if not path.exists():
         return None
     try:
@@ -200,30 +210,20 @@ def fingerprint(case: Case) -> str:
     The contents are not read.
 
     Raises:
-      OSError: a folder cannot be read.
+      DataError, OSError: a folder or file cannot be read.
     """
     label = case.label.path if case.label else None
     entries = []
     for root in filter(None, (case.path, label)):
-        for path in _files_below(root):
-            stat = path.stat()
+        paths = slices.files_below(root) if root.is_dir() else [root]
+        for path in paths:
+            try:
+                stat = path.stat()
+            except OSError:  # A link to nothing, which is one of the unread files.
+                stat = path.lstat()
             name = str(path.relative_to(root))
             entries.append((root == label, name, stat.st_size, stat.st_mtime_ns))
-    return hashlib.sha256(repr(sorted(entries)).encode()).hexdigest()
-
-
-def _files_below(root: Path) -> Iterator[Path]:
-    """Yields the files that `slices.iter_files` finds; raises OSError."""
-    if not root.is_dir():
-        yield root
-        return
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for folder, _, names in os.walk(root, onerror=fail):
-        paths = (Path(folder, name) for name in names if not name.startswith("."))
-        yield from (path for path in paths if path.is_file())
+    return hashlib.sha256(ascii(sorted(entries)).encode()).hexdigest()
 
 
 def _write(
@@ -248,7 +248,8 @@ def _write(
     axes = {name: getattr(p, name) for name in ("z", "x", "y", "nearest")}
     l3_z = np.float64(label.z)
     arrays = {**views, **axes, **source_slices, "l3_z": l3_z}
-    workdir.write_npz(out / f"{case.name}.npz", **arrays)
+    stem = names.file_stem(case.name)
+    workdir.write_npz(out / f"{stem}.npz", **arrays)
     report = report._replace(
         status=report_row.PROJECTED,
         label=label.state,
@@ -258,9 +259,7 @@ def _write(
     if label.state == csv_labels.IN_VIEW:
         l3_row = int(np.abs(p.z - label.z).argmin())
         report = report._replace(l3_mm=round(label.z, 3), l3_row=l3_row)
-    workdir.write_json(
-        out / f"{case.name}.json", {**workdir.cells(report), **json_only}
-    )
+    workdir.write_json(out / f"{stem}.json", {**workdir.cells(report), **json_only})
     return report
 
 

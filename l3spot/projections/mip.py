@@ -14,7 +14,7 @@ from scipy import ndimage
 from l3spot.ct import threads
 from l3spot.ct.slices import Slice, StoredValues
 from l3spot.ct.volumes import Volume
-from l3spot.projections import band
+from l3spot.projections import band, orient, regrid
 from l3spot.projections.band import Band, Cut
 from mtl.host import launch
 
@@ -23,6 +23,7 @@ MIN_TISSUE_HU = -300.0  # The body is searched among pixels above this value.
 MASK_SPACING_MM = 2.0  # Approximate pixel spacing of the body mask.
 MAX_TABLE_MM = 5.0  # Table tops, tubes and sheets are thinner in some direction.
 MIN_PIECE_FRACTION = 0.05  # Of the area of the largest piece of tissue.
+SAMPLES_PER_SIDE = 32  # Of a slice, for `Projection.hu_sample`.
 
 
 class Projection(NamedTuple):
@@ -34,6 +35,7 @@ class Projection(NamedTuple):
     y: float64 [D], mm, LPS, increasing: the y of the columns of `lateral`.
     nearest: int [R], the index of the slice that is nearest to each row.
     spine: the part around the spine, for sagittal pictures; None if there is none.
+    hu_sample: float32 [N], HU of pixels from all slices, without padding.
     """
 
     frontal: np.ndarray
@@ -43,6 +45,7 @@ class Projection(NamedTuple):
     y: np.ndarray
     nearest: np.ndarray
     spine: Band | None = None
+    hu_sample: np.ndarray = np.zeros(0, np.float32)
 
 
 def project(
@@ -54,7 +57,8 @@ def project(
 ) -> Projection:
     """Projects a volume, without its table and its padding.
 
-    Rows between two slices are interpolated at their true positions.
+    Rows between two slices are interpolated at their true positions. Slices with other
+    pixels than most are resampled first.
 
     Args:
       volume: the volume.
@@ -67,11 +71,18 @@ def project(
       DataError: a slice cannot be decoded.
     """
     workers = workers or launch.cores()
-    x, y = column_positions(volume.slices[0])
-    parts = threads.map_ordered(
-        lambda s: project_slice(s, s.decode()), volume.slices, workers
-    )
-    frontal, lateral, cuts = zip(*parts, strict=True)
+    reference = regrid.reference(volume)
+    x, y = orient.pixel_positions(reference)
+
+    def work(ct_slice: Slice) -> tuple[np.ndarray, np.ndarray, Cut, np.ndarray]:
+        values = ct_slice.decode()
+        sample = _sample(values)
+        if not regrid.fits(ct_slice, reference):
+            ct_slice, values = regrid.resample(ct_slice, values, reference)
+        return *project_slice(ct_slice, values), sample
+
+    parts = threads.map_ordered(work, volume.slices, workers)
+    frontal, lateral, cuts, samples = zip(*parts, strict=True)
     z_to = np.arange(volume.z[-1], volume.z[0] - 1e-6, -row_mm)
     x_to, y_to = (np.arange(a[0], a[-1] + 1e-6, column_mm) for a in (x, y))
     nearest = np.abs(z_to[:, None] - volume.z).argmin(axis=1)
@@ -79,7 +90,17 @@ def project(
         resample(resample(np.stack(frontal), volume.z, z_to, 0), x, x_to, 1),
         resample(resample(np.stack(lateral), volume.z, z_to, 0), y, y_to, 1),
         z_to, x_to, y_to, nearest, band.assemble(cuts, volume.z, y, x),
+        np.concatenate(samples),
     )  # fmt: skip
+
+
+def _sample(values: StoredValues) -> np.ndarray:
+    """Returns HU of pixels on a coarse grid, without padding, float32 [N]."""
+    rows, columns = values.stored.shape
+    strides = -(-rows // SAMPLES_PER_SIDE), -(-columns // SAMPLES_PER_SIDE)
+    some = values.stored[strides[0] // 2 :: strides[0], strides[1] // 2 :: strides[1]]
+    hu = values._replace(stored=some).hu()
+    return hu[~np.isnan(hu)]
 
 
 def project_slice(
@@ -117,18 +138,16 @@ def project_slice(
         hu = values._replace(stored=inside.max(axis=1 - axis)).hu()
         has_body = mask.any(axis=1 - axis).repeat(stride[axis])[: len(hu)]
         line[fine_box[axis]] = np.where(has_body, np.fmax(hu, AIR_HU), AIR_HU)
-    y_hu, x_hu = maxima if _rows_run_sideways(ct_slice) else maxima[::-1]
-    x_sign, y_sign = _axis_signs(ct_slice)
+    y_hu, x_hu = maxima if orient.rows_run_sideways(ct_slice) else maxima[::-1]
+    x_sign, y_sign = orient.signs(ct_slice)
     return x_hu[::x_sign], y_hu[::y_sign], _cut(ct_slice, values, x_hu)
 
 
 def _cut(ct_slice: Slice, values: StoredValues, x_hu: np.ndarray) -> Cut:
     """Keeps the middle of a slice with maxima x_hu [C] along its columns or rows."""
-    stored = values.stored if _rows_run_sideways(ct_slice) else values.stored.T
-    x_sign, y_sign = _axis_signs(ct_slice)
-    oriented = values._replace(stored=stored[::y_sign, ::x_sign])
-    x, y = column_positions(ct_slice)
-    body = x_hu[::x_sign] > MIN_TISSUE_HU
+    oriented = values._replace(stored=orient.oriented(ct_slice, values.stored))
+    x, y = orient.pixel_positions(ct_slice)
+    body = x_hu[:: orient.signs(ct_slice)[0]] > MIN_TISSUE_HU
     return band.cut(oriented, x, y, float(x[body].mean() if body.any() else x.mean()))
 
 
@@ -137,18 +156,6 @@ def _value_range(dtype: np.dtype) -> np.ndarray:
     if dtype.kind == "f":
         return np.array([-np.inf, np.inf], dtype)
     return np.array([np.iinfo(dtype).min, np.iinfo(dtype).max], dtype)
-
-
-def column_positions(ct_slice: Slice) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the increasing x [C] and y [D] of `project_slice`, in mm."""
-    rows, columns = ct_slice.shape
-    along, down = ct_slice.axes * np.array(ct_slice.spacing_mm)[:, None]
-    if not _rows_run_sideways(ct_slice):
-        rows, columns, along, down = columns, rows, down, along
-    x_sign, y_sign = _axis_signs(ct_slice)
-    x = ct_slice.origin_mm[0] + along[0] * np.arange(columns)
-    y = ct_slice.origin_mm[1] + down[1] * np.arange(rows)
-    return x[::x_sign], y[::y_sign]
 
 
 def segment_body(
@@ -231,16 +238,3 @@ def resample(
     weight = weight.astype(np.float32).reshape([-1 if a == axis else 1 for a in (0, 1)])
     low, high = values.take(above - 1, axis), values.take(above, axis)
     return (1 - weight) * low + weight * high
-
-
-def _rows_run_sideways(ct_slice: Slice) -> bool:
-    """Returns whether image rows run from side to side, not from front to back."""
-    return abs(ct_slice.axes[0, 0]) >= abs(ct_slice.axes[1, 0])
-
-
-def _axis_signs(ct_slice: Slice) -> tuple[int, int]:
-    """Returns the signs of x and y along their image axes: 1 or -1."""
-    sideways, backwards = (
-        ct_slice.axes if _rows_run_sideways(ct_slice) else ct_slice.axes[::-1]
-    )
-    return (1 if sideways[0] > 0 else -1), (1 if backwards[1] > 0 else -1)

@@ -4,16 +4,24 @@ import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
+from l3spot.projections import names
 from mtl.data.readers import load_npz
 
 BLACK_HU, WHITE_HU = 0.0, 1000.0
 PICTURE_PX, TEXT_PX = 256, 30  # Width and height of a picture; height of its text.
+FONT_PX = 11
 PICTURES_PER_ROW = 6
 PICTURES_PER_PAGE = 20 * PICTURES_PER_ROW  # A page takes 26 MB of memory.
 TEXT_COLOUR, LINE_COLOUR = "white", (255, 200, 0)
+
+
+def file_name(page: int) -> str:
+    """Returns the name of a page's file; pages count from 1."""
+    return "montage.png" if page == 1 else f"montage-{page}.png"
 
 
 def pages(files: Mapping[str, tuple[Path, str]]) -> Iterator[bytes]:
@@ -37,10 +45,13 @@ def _draw_page(files: Mapping[str, tuple[Path, str]]) -> bytes:
     page = Image.new("RGB", (columns * PICTURE_PX, rows * (PICTURE_PX + TEXT_PX)))
     canvas = ImageDraw.Draw(page)
     characters = PICTURE_PX // 7
+    fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    font = ImageFont.truetype(fonts / "DejaVuSans.ttf", FONT_PX)
     for i, (name, (path, label)) in enumerate(files.items()):
         left, top = i % columns * PICTURE_PX, i // columns * (PICTURE_PX + TEXT_PX)
-        canvas.text((left + 3, top + 2), name[:characters], fill=TEXT_COLOUR)
-        canvas.text((left + 3, top + 15), label[:characters], fill=LINE_COLOUR)
+        first, second = names.text(name)[:characters], label[:characters]
+        canvas.text((left + 3, top + 2), first, TEXT_COLOUR, font)
+        canvas.text((left + 3, top + 15), second, LINE_COLOUR, font)
         arrays = load_npz(path, ("frontal", "z", "x", "l3_z"))
         picture = _scale_to_fit(grey(arrays["frontal"]), arrays["z"], arrays["x"])
         x, y = left + (PICTURE_PX - picture.width) // 2, top + TEXT_PX

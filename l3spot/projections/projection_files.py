@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from l3spot.labels import csv_labels
+from l3spot.projections import names
 from mtl.data.readers import load_npz
-from mtl.host import workdir
+from mtl.host import csv_text, workdir
 from mtl.host.errors import DataError
 
 STATES = (csv_labels.IN_VIEW, csv_labels.NOT_IN_VIEW, csv_labels.UNKNOWN)
@@ -42,26 +43,27 @@ def load(mips: str | Path) -> list[Example]:
       DataError: the report lists no projection, or a file is broken.
     """
     root = Path(mips)
-    names = _projected_scans(root / "report.csv")
-    if not names:
+    scans = _projected_scans(root / "report.csv")
+    if not scans:
         raise DataError(
             f"{root} holds no projections; make them with: python -m l3spot.project "
             f"--scans SCANS --out {root}"
         )
-    return [read(root / f"{name}.json") for name in names]
+    read_all = (read(root / f"{names.file_stem(scan)}.json") for scan in scans)
+    return [e._replace(id=scan) for e, scan in zip(read_all, scans, strict=True)]
 
 
 def _projected_scans(path: Path) -> list[str]:
     """Returns the projected scans of a report; [] if the report does not exist."""
     try:
-        with path.open(errors="surrogateescape", encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            return sorted(r["scan"] for r in rows if r["status"] == "projected")
+        rows = csv_text.open_table(path, errors="surrogateescape")
+        projected = [r["scan"] for r in rows if r["status"] == "projected"]
+        return sorted(map(csv_text.unprotect, projected))
     except FileNotFoundError:
         return []
-    except (OSError, KeyError, csv.Error) as e:
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as e:
         raise DataError(
-            f"{path} is no report of l3spot.project ({e!r}); project again"
+            f"{path} is no report of l3spot.project ({type(e).__name__}); project again"
         ) from e
 
 

@@ -20,7 +20,7 @@ def table(case: Case, series: str = "") -> str:
     """
     rows: list[tuple[str, ...]] = []
     try:
-        content = scan.read(case.path)
+        content = scan.read(case.path, recursive=not case.top_only)
     except DataError as e:
         return f"{case.name}\n  {e}"
     except OSError as e:
@@ -73,7 +73,10 @@ def why_not_chosen(volume: Volume, chosen: Volume | None, series: str) -> str:
     if chosen is None:
         return "not chosen"
     keys = volumes.sort_key(volume), volumes.sort_key(chosen)
-    reasons = "values in doubt", "covers less", "its slices are thicker"
+    reasons = (
+        *("values in doubt", "covers less", "its slices are thicker"),
+        "it has more gaps",
+    )
     for reason, value, chosen_value in zip(reasons, *keys, strict=False):
         if value != chosen_value:
             return reason

@@ -167,6 +167,7 @@ def _secondary_capture(source: Dataset, png: bytes) -> "SOPClass":
         coordinate_system="PATIENT", patient_orientation=("L", "F"),
         transfer_syntax_uid=ExplicitVRLittleEndian, **_common_fields("sc"),
     )  # fmt: skip
+    made.BurnedInAnnotation = "YES"  # The name of the scan's folder may name a person.
     made.BodyPartExamined = "LSPINE"  # Some archives require a laterality otherwise.
     return made
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from l3spot.projections import names
 from l3spot.report.results_file import ResultRow
 from mtl.host import html, workdir
+from mtl.host.wording import counted
 
 # Columns of the table, from results.csv, with the CSS classes of their cells.
 COLUMN_CLASSES = {
@@ -15,6 +17,7 @@ COLUMN_CLASSES = {
     "z_mm": "number",
     "slice_index": "number",
     "warnings": "text",
+    "left_out": "text",
     "why": "text",
 }
 
@@ -34,14 +37,15 @@ def render(rows: Sequence[ResultRow], about: str) -> str:
     counts = [f"{statuses.count(status)} {status}" for status in sorted(set(statuses))]
     return html.render(
         "l3spot/report/index.html",
-        title=f"L3 in {len(rows)} scans",
+        title=f"L3 in {counted(len(rows), 'scan')}",
         counts=", ".join(counts),
         about=about,
         columns=[dict(name=k, css_class=v) for k, v in COLUMN_CLASSES.items()],
-        rows=[workdir.cells(row) | {"url": _url(row.scan)} for row in worst_first],
+        rows=[workdir.cells(row) | _places(row.scan) for row in worst_first],
     )
 
 
-def _url(scan: str) -> str:
-    """The scan's name, percent-encoded; any bytes of a file name are kept."""
-    return quote(scan, errors="surrogateescape")
+def _places(scan: str) -> dict[str, str]:
+    """Returns the name of a scan's files, and its URL, which keeps any bytes of it."""
+    stem = names.file_stem(scan)
+    return {"stem": stem, "url": quote(stem, errors="surrogateescape")}

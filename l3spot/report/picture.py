@@ -18,7 +18,13 @@ FOUND_COLOUR, OTHER_COLOUR, ABSENT_COLOUR = "tab:red", "gold", "0.6"
 
 
 def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
-    """Draws the views with the vertebra's row, and the correlation."""
+    """Draws the views with the vertebra's row, and the correlation.
+
+    Args:
+      name: of the scan, as `names.text` returns it.
+      projection: of the scan.
+      result: of the scan.
+    """
     rows, columns = projection.frontal.shape
     inches_per_mm = HEIGHT_INCHES / rows
     widths = [float(np.clip(inches_per_mm * columns, 2, 12))]
@@ -39,7 +45,9 @@ def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
     _draw_correlation(axes[-1], result, rows)
     _draw_row(axes, result)
     axes[0].set(xticks=[], ylabel="mm from the top")
-    figure.suptitle(f"{name}: {_title(result)}", fontsize=10)
+    title = f"{name}: {_title(result)}" if name else _title(result)
+    # Names with two dollar signs are no formulas.
+    figure.suptitle(title, fontsize=10, parse_math=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     return content.getvalue()

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from mtl.host import csv_text
 from mtl.host.errors import DataError
 
 
@@ -29,6 +30,7 @@ class ResultRow(NamedTuple):
       frontal_z_mm: of L3 from the frontal projection alone.
       other_z_mm: of the second candidate if the numbering is ambiguous.
       series: the SeriesInstanceUID.
+      left_out: all series, slices and files of the scan that were not used.
       warnings: messages for the user, separated by semicolons.
       why: the reason of a failure.
       seconds: how long the scan took.
@@ -50,6 +52,7 @@ class ResultRow(NamedTuple):
     frontal_z_mm: float | None = None
     other_z_mm: float | None = None
     series: str = ""
+    left_out: str = ""
     warnings: str = ""
     why: str = ""
     seconds: float | None = None
@@ -98,18 +101,36 @@ def read(path: Path) -> dict[str, PredictedPosition]:
       DataError: the file is no results.csv.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        return {r["scan"]: _position(r) for r in rows if r["status"] != "failed"}
-    except (OSError, KeyError, TypeError, ValueError) as e:
+        table = csv_text.open_table(path, errors="surrogateescape")
+        missing = {"scan", "status", "z_mm"} - set(table.fieldnames or [])
+        if missing:
+            raise DataError(
+                f"{path} is no results.csv of l3spot.predict: it has no column "
+                f"{', '.join(sorted(missing))}; give that file"
+            )
+        rows = list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        why = e.strerror if isinstance(e, OSError) else type(e).__name__
         raise DataError(
-            f"{path} is no results.csv of l3spot.predict ({e!r}); give that"
+            f"{path} cannot be read as a results.csv of l3spot.predict ({why})"
         ) from e
+    return {
+        csv_text.unprotect(row["scan"]): _position(row, f"{path}, row {i}")
+        for i, row in enumerate(rows, 2)
+        if row["status"] != "failed"
+    }
 
 
-def _position(row: dict[str, str]) -> PredictedPosition:
-    slice_mm, low_mm = (float(row.get(k) or math.nan) for k in ("slice_mm", "low_mm"))
+def _position(row: dict[str, str], where: str) -> PredictedPosition:
+    def value(column: str) -> float:
+        text = row.get(column) or ""
+        try:
+            return csv_text.number(text) if text else math.nan
+        except ValueError as e:
+            raise DataError(f"{where}: {column}={text!r} is no number") from e
+
+    slice_mm = value("slice_mm")
     if slice_mm <= 0:
-        raise ValueError(f"slice_mm={slice_mm:g}")
-    z_mm = float(row["z_mm"] or math.nan)
-    return PredictedPosition(z_mm, slice_mm, low_mm, row.get("fold") or "")
+        raise DataError(f"{where}: slice_mm={slice_mm:g} is not above 0")
+    fold = row.get("fold") or ""
+    return PredictedPosition(value("z_mm"), slice_mm, value("low_mm"), fold)

@@ -23,7 +23,7 @@ from l3spot.projections.projection_files import Example
 from l3spot.training import augmentation
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from mtl.data.readers import load_npz
-from mtl.host import workdir
+from mtl.host import csv_text, workdir
 from mtl.host.errors import DataError
 
 IMAGE_ROWS = 400  # 800 mm.
@@ -122,11 +122,12 @@ def projections(
 def _patients(path: Path) -> dict[str, str]:
     """Returns the patients by scan."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            return {row["scan"]: row["patient"] for row in csv.DictReader(stream)}
+        table = csv_text.open_table(path)
+        return {csv_text.unprotect(row["scan"]): row["patient"] for row in table}
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as e:
         raise DataError(
-            f"{path} is no CSV file with the columns scan and patient ({e!r})"
+            f"{path} is no CSV file with the columns scan and patient "
+            f"({type(e).__name__})"
         ) from e
 
 

@@ -23,3 +23,15 @@ class PreemptedError(Error):
 
 class DivergedError(Error):
     """A loss or a parameter stopped being finite; names epoch and task."""
+
+
+def reason(e: Exception) -> str:
+    """Returns in one line why something failed, for a table."""
+    if isinstance(e, Error):
+        return "; ".join(line.strip() for line in str(e).splitlines())
+    if isinstance(e, MemoryError):
+        return "the memory is full; close other programs"
+    if isinstance(e, OSError):
+        return " ".join(str(e).split())
+    text = " ".join(str(e).split())
+    return f"an unexpected error, please report it: {type(e).__name__}: {text}"

@@ -1,5 +1,6 @@
 """What all launchers share: flags, quiet logs, and errors that a user can read."""
 
+import io
 import os
 import signal
 import sys
@@ -16,6 +17,10 @@ from mtl.host.preemption import SIGNALS
 # A training that a signal ended; sysexits.h calls it a temporary failure.
 PREEMPTED = 75
 HELP = ("-h", "--h", "-help", "--help")
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal ended the program outside of a training."""
 
 
 def cores() -> int:
@@ -47,8 +52,8 @@ def launch(
       default: makes the default config; `--help` shows its fields.
 
     The exit status is 75 if a signal ended a training, which can go on. What a user can
-    mend, an `Error` or a file that cannot be read or written, goes to
-    standard error without a traceback; the exit status is then 1.
+    mend, an `Error` or a file that cannot be read or written, goes to standard error
+    without a traceback; the exit status is then 1. So is it on Ctrl-C.
     """
 
     def main(argv: Sequence[str]) -> None:
@@ -60,6 +65,9 @@ def launch(
         for name in required:
             if flags.FLAGS[name].value in ("", []):
                 raise ConfigError(f"--{name} must not be empty")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Names of files may hold bytes that the terminal's encoding lacks.
+            sys.stdout.reconfigure(errors="backslashreplace")
         print(work(argv[1:]))
 
     if any(a in HELP for a in sys.argv[1:]):
@@ -73,12 +81,17 @@ def launch(
         sys.exit(PREEMPTED)
     except (Error, OSError) as e:
         sys.exit(f"error: {e}")
+    except Terminated as e:
+        print(e, file=sys.stderr)
+        sys.exit(PREEMPTED)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
 
 
 def _stop(number: int, _: object) -> None:
-    """Ends the program at once; `Preemption` saves first, while a training runs."""
+    """Ends the program as Ctrl-C does; a training saves first, see `Preemption`."""
     name = signal.Signals(number).name
-    raise PreemptedError(f"stopped by {name}; the same command continues")
+    raise Terminated(f"stopped by {name}; the same command continues")
 
 
 def usage(default: Callable[[], ConfigDict] | None) -> str:

@@ -25,10 +25,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mtl.host import csv_text
 from mtl.host.errors import WorkdirError
 
 Description: TypeAlias = Mapping[str, object]  # Of data, or of how files were made.
 
+MANIFEST = ".written"  # A line for each file that runs wrote into a folder.
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -66,11 +68,14 @@ def write_npz(path: Path, **arrays: Any) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Writes CSV atomically. Names that are not UTF-8 keep their bytes."""
+    """Writes CSV atomically; texts are no formulas in a spreadsheet.
+
+    Names that are not UTF-8 keep their bytes.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([csv_text.protect(cell) for cell in row] for row in rows)
     write_bytes(path, stream.getvalue().encode(errors="surrogateescape"))
 
 
@@ -89,6 +94,50 @@ def make(folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise WorkdirError(f"cannot make {name}: {e.strerror}") from e
+
+
+def claim(folder: Path, names: Iterable[str], trusted: bool = False) -> None:
+    """Records in a folder's manifest that a run writes these files.
+
+    Args:
+      folder: the folder.
+      names: of the files.
+      trusted: whether a folder without a manifest is that of an earlier version.
+
+    Raises:
+      WorkdirError: there is such a file that no run has claimed: it is the user's own.
+    """
+    claimed, names = _claimed(folder), list(names)
+    own = [n for n in names if n not in claimed and os.path.lexists(folder / n)]
+    if own and not (trusted and not claimed):
+        raise WorkdirError(
+            f"{folder} holds {own[0]}, which no run wrote; move it, or take another "
+            "folder, so that nothing is lost"
+        )
+    added = "".join(json.dumps(n) + "\n" for n in names if n not in claimed)
+    try:
+        with (folder / MANIFEST).open("a", encoding="utf-8") as stream:
+            stream.write(added)
+    except OSError as e:
+        raise WorkdirError(f"cannot write {folder / MANIFEST}: {e.strerror}") from e
+
+
+def delete_claimed(folder: Path, names: Iterable[str]) -> None:
+    """Deletes files that a run has claimed; others stay."""
+    claimed = _claimed(folder)
+    for name in names:
+        if name in claimed:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _claimed(folder: Path) -> set[str]:
+    try:
+        lines = (folder / MANIFEST).read_text("utf-8").splitlines()
+        return {json.loads(line) for line in lines}
+    except FileNotFoundError:
+        return set()
+    except (OSError, ValueError) as e:
+        raise WorkdirError(f"{folder / MANIFEST} is broken ({e}); delete it") from e
 
 
 def check_apart(out: Path, source: Path, flag: str) -> None:

@@ -153,7 +153,7 @@ def test_unknown_spacings_leave_out_slices(scans):
     with pytest.raises(DataError, match="has slice_mm"):
         evaluate.evaluate(folder / "old.csv", folder / "a.csv")
     (folder / "zero.csv").write_text("scan,status,z_mm,slice_mm\ns0,found,1,0\n")
-    with pytest.raises(DataError, match=r"no results\.csv .*slice_mm=0"):
+    with pytest.raises(DataError, match=r"zero\.csv, row 2: slice_mm=0"):
         evaluate.evaluate(folder / "zero.csv", folder / "z.csv")
 
 

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from l3spot.ct import header
@@ -102,3 +103,15 @@ def test_a_broken_value_representation_is_refused():
     )
     with pytest.raises(ValueError, match="the value representation 'Uÿ'"):
         read(data)
+
+
+def test_an_empty_last_item_is_read():
+    """Whole segmentations have such an item."""
+    ds = image()
+    common = Dataset()
+    common.PixelMeasuresSequence = [Dataset()]
+    ds.SharedFunctionalGroupsSequence = [common]
+    elements = read(write.content(ds)).elements
+    assert elements["SharedFunctionalGroupsSequence"] == [
+        {"PixelMeasuresSequence": [{}]}
+    ]

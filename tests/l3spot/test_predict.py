@@ -144,7 +144,7 @@ def test_the_launcher_reports_failed_scans(scans, checkpoints, tmp_path):
     flags = ["--out", tmp_path / "o", "--checkpoint", checkpoints / "sure"]
     done = program.run("l3spot.predict", "--scans", scans, *flags)
     assert done.returncode == 1
-    assert "1 scans failed" in done.stderr
+    assert "1 scan failed" in done.stderr
     assert "found in 1 of 2" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -93,7 +93,7 @@ def test_projected_scans_are_not_read_again(scans, tmp_path, monkeypatch):
     first = project.project(scans, out, workers=1)
     whole = export.scan.read
     monkeypatch.setattr(
-        export.scan, "read", lambda p, n: read.append(p.name) or whole(p, n)
+        export.scan, "read", lambda p, *a: read.append(p.name) or whole(p, *a)
     )
     again = project.project(scans, out, workers=1)
     assert read == ["few", "none"]  # Rejected scans may have been repaired.
@@ -165,11 +165,11 @@ def test_an_unreadable_scan_does_not_end_the_run(scans, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     report = project.project(scans, tmp_path / "out", workers=1)
     assert [row.status for row in report[:2]] == ["rejected", "projected"]
-    assert "a cannot be read ([Errno 13] Permission denied" in report[0].why
+    assert "deep cannot be read (Permission denied)" in report[0].why
 
 
 def test_an_unreadable_scan_is_listed_with_the_reason(scans, monkeypatch):
-    def closed(path):
+    def closed(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(volume_table.scan, "read", closed)
@@ -179,7 +179,7 @@ def test_an_unreadable_scan_is_listed_with_the_reason(scans, monkeypatch):
 
 def test_a_changed_report_is_refused(scans, tmp_path):
     project.project(scans, tmp_path / "out", workers=1)
-    (tmp_path / "out" / "report.csv").write_text("scan;status\na;projected\n")
+    (tmp_path / "out" / "report.csv").write_text("name;status\na;projected\n")
     with pytest.raises(DataError, match=r"report\.csv is no report of l3spot"):
         projection_files.load(tmp_path / "out")
 
@@ -225,7 +225,7 @@ def test_a_csv_gives_labels(scans, tmp_path, caplog):
     table, out = tmp_path / "labels.csv", tmp_path / "out"
     table.write_text("scan,z_mm\na,70\nb,\nfew,50\ngone,1\n")
     report = project.project(scans, out, labels_csv=table, label_offset=5, workers=2)
-    assert "1 labels fit no scan" in caplog.text
+    assert "1 label fits no scan" in caplog.text
     assert "gone" in caplog.text
     result = {row.scan: (row.status, row.label, row.l3_mm) for row in report}
     assert result == {
@@ -254,7 +254,7 @@ def test_a_name_without_suffix_must_fit_one_scan(scans, tmp_path, caplog):
         "a": "z_mm=70",
         "b.zip": "z_mm=72",
     }
-    assert "1 labels fit no scan" in caplog.text
+    assert "1 label fits no scan" in caplog.text
 
 
 def test_scans_with_changed_labels_are_projected_again(scans, tmp_path):
@@ -372,7 +372,7 @@ def test_the_chosen_volume_is_listed_beside_a_broken_file(scans):
     broken = scans / "a" / "deep" / "IM0003"
     broken.write_bytes(broken.read_bytes()[:200])
     listed = volume_table.table(dataset_layouts.Case("a", scans / "a")).splitlines()
-    assert "chosen; slices are missing in 1 places" in listed[2]
+    assert "chosen; slices are missing in 1 place" in listed[2]
     assert "not read" in listed[3]
 
 

@@ -16,9 +16,11 @@ def assert_same(folder, clean):
     (volume, result), (expected_volume, expected) = project(folder), clean
     for ct_slice, other in zip(volume.slices, expected_volume.slices, strict=True):
         np.testing.assert_array_equal(ct_slice.hu(), other.hu())
-    *arrays, band = result
-    *expected_arrays, expected_band = expected
+    *arrays, band, sample = result
+    *expected_arrays, expected_band, expected_sample = expected
     for array, other in zip(
-        [*arrays, *band], [*expected_arrays, *expected_band], strict=True
+        [*arrays, *band, sample],
+        [*expected_arrays, *expected_band, expected_sample],
+        strict=True,
     ):
         np.testing.assert_array_equal(array, other)

@@ -141,12 +141,12 @@ REFUSED = {
     "sagittal": (sagittal, "90 degrees from axial"),
     "truncated": (lambda: images(hu()), "it ends within its pixels"),
     "two patients": (patients, "scans of 2 patients"),
-    "one slice": (lambda: images(hu())[:1], "1 slices are too few for a volume"),
+    "one slice": (lambda: images(hu())[:1], "1 slice is too few for a volume"),
 }
 WARNED = {
     "exact duplicates": "6 slices are copies of others",
     "two phases": "24 positions have several images (phases?); acquisition 1",
-    "one missing": "slices are missing in 1 places",
+    "one missing": "slices are missing in 1 place",
 }
 
 

@@ -30,7 +30,7 @@ def test_a_file_cut_short_gives_a_warning(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     volume = chosen(tmp_path)
     assert len(volume.slices) == write.SLICES - 1
-    assert "1 files cannot be read" in volume.warnings[-1]
+    assert "1 file cannot be read" in volume.warnings[-1]
     assert "IM0000" in volume.warnings[-1]
 
 

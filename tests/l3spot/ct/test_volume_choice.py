@@ -32,7 +32,7 @@ def test_slightly_larger_gaps_are_not_missing_slices(tmp_path):
     for ds in images[10:]:
         ds.ImagePositionPatient[2] += 0.2 * STEP
     volume = only_volume(write.write(tmp_path / "b", images))
-    assert volume.warnings == ("slices are missing in 1 places",)
+    assert volume.warnings == ("slices are missing in 1 place",)
 
 
 def test_volumes_of_equal_length_in_cm_are_sorted_by_slice_spacing(tmp_path):

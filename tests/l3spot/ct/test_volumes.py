@@ -97,7 +97,7 @@ def test_localizers_in_the_series_are_rejected(tmp_path):
     assert_clean(volume)
     assert [r.reason for r in rejected] == [
         "its slices are 90 degrees from axial; resample it to axial slices",
-        "1 slices are too few for a volume; it may be a localizer",
+        "1 slice is too few for a volume; it may be a localizer",
     ]
 
 
@@ -127,7 +127,7 @@ def test_a_decodable_slice_replaces_a_broken_copy(tmp_path):
     volume = only_volume(tmp_path)
     (warning,) = volume.warnings
     assert_clean(volume, warnings=(warning,))
-    assert warning.startswith(f"1 slices cannot be decoded (first {tmp_path / '0'})")
+    assert warning.startswith(f"1 slice cannot be decoded (first {tmp_path / '0'})")
     (tmp_path / "b" / "IM0003").write_bytes(broken)
     volume = only_volume(tmp_path)
     assert volume.warnings == ()
@@ -192,14 +192,28 @@ def test_a_missing_slice_gives_a_warning(tmp_path):
     del images[7]
     volume = only_volume(write.write(tmp_path, images))
     keep = np.arange(SLICES) != 7
-    assert_clean(volume, Z[keep], HU[keep], ("slices are missing in 1 places",))
+    assert_clean(volume, Z[keep], HU[keep], ("slices are missing in 1 place",))
 
 
-def test_a_gap_of_ten_slices_is_refused(tmp_path):
-    images = write.series()
-    why = rejection_reason(write.write(tmp_path, images[:5] + images[15:]))
-    assert "a gap of 27.5 mm above" in why
-    assert "at most 10 mm" in why
+def test_a_gap_matters_near_the_vertebra_or_if_it_is_not_in_view(tmp_path):
+    images = write.series(slices=80)
+    volume = only_volume(write.write(tmp_path, images[:5] + images[15:]))
+    low, high = 110, 137.5
+    assert volumes.gaps(volume) == [(low, high)]
+    for z_mm in (None, low, high, low - 119, high + 119):
+        why = volumes.gap_error(volume, z_mm)
+        assert "a gap of 27.5 mm above" in why
+        assert "IM0004" in why
+    assert volumes.gap_error(volume, high + 121) == ""
+
+
+def test_slices_beyond_a_larger_gap_are_another_volume(tmp_path):
+    images = write.series(slices=40)
+    made, rejected = assemble(write.write(tmp_path / "a", images[:10] + images[25:]))
+    assert [len(v.slices) for v in made] == [10, 15]
+    assert rejected == []
+    why = rejection_reason(write.write(tmp_path / "b", images[:5] + images[25:30]))
+    assert "a gap of 52.5 mm above" in why
     assert "IM0004" in why
 
 
@@ -419,7 +433,15 @@ def test_a_file_cut_short_is_refused(tmp_path, kept):
 def test_a_broken_zip_file_is_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(DataError, match=r"a\.zip is no zip file"):
-        list(slices.iter_files(tmp_path))
+        list(slices.iter_files(tmp_path / "a.zip"))
+
+
+def test_a_broken_zip_file_beside_a_series_gives_a_warning(tmp_path):
+    write.write(tmp_path, write.series())
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and no more")
+    (warning,) = scan.choose(scan.read(tmp_path), tmp_path).warnings
+    assert warning.startswith("1 file cannot be read")
+    assert "a.zip is an archive" in warning
 
 
 def zipped(folder):

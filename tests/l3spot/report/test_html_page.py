@@ -56,12 +56,12 @@ def test_rows_show_the_results_lowest_confidence_first():
     assert read.rows == [
         [
             *("scan", "status", "confidence", "numbering", "z mm", "slice index"),
-            *("warnings", "why"),
+            *("warnings", "left out", "why"),
         ],
-        ["broken", "failed", "", "", "", "", "", "no <slices> & more"],
-        ["other", "not in view", "0.2", "", "", "", "", ""],
-        ["a&<b> #1", "found", "0.55", "", "7.25", "56", "x < y", ""],
-        ["good", "found", "0.91", "both", "-12.5", "34", "", ""],
+        ["broken", "failed", "", "", "", "", "", "", "no <slices> & more"],
+        ["other", "not in view", "0.2", "", "", "", "", "", ""],
+        ["a&<b> #1", "found", "0.55", "", "7.25", "56", "x < y", "", ""],
+        ["good", "found", "0.91", "both", "-12.5", "34", "", "", ""],
     ]
     assert read.sorted == [(2, "ascending")]
 
