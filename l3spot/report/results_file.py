@@ -27,7 +27,11 @@ class ResultRow(NamedTuple):
       file: the file of the slice nearest to it.
       sop_instance_uid: the UID of this slice.
       frontal_z_mm: of L3 from the frontal projection alone.
-      other_z_mm: of the second candidate if the numbering is ambiguous.
+      other_z_mm: of the second candidate if the vertebra is not sure.
+      within_5_mm: the probability that z_mm is within 5 mm of the middle of the right
+        vertebra; None with the paper's method.
+      levels: the named vertebrae in view, from the head down.
+      fallback: the vertebra in view that can replace an L3 out of view.
       series: the SeriesInstanceUID.
       warnings: messages for the user, separated by semicolons.
       why: the reason of a failure.
@@ -49,6 +53,9 @@ class ResultRow(NamedTuple):
     sop_instance_uid: str = ""
     frontal_z_mm: float | None = None
     other_z_mm: float | None = None
+    within_5_mm: float | None = None
+    levels: str = ""
+    fallback: str = ""
     series: str = ""
     warnings: str = ""
     why: str = ""
@@ -83,12 +90,14 @@ class PredictedPosition(NamedTuple):
       slice_mm: the distance between slices.
       low_mm: z of the lowest slice.
       fold: the fold's name, or "".
+      confidence: of the result.
     """
 
     z_mm: float
     slice_mm: float
     low_mm: float
     fold: str
+    confidence: float
 
 
 def read(path: Path) -> dict[str, PredictedPosition]:
@@ -111,5 +120,27 @@ def _position(row: dict[str, str]) -> PredictedPosition:
     slice_mm, low_mm = (float(row.get(k) or math.nan) for k in ("slice_mm", "low_mm"))
     if slice_mm <= 0:
         raise ValueError(f"slice_mm={slice_mm:g}")
-    z_mm = float(row["z_mm"] or math.nan)
-    return PredictedPosition(z_mm, slice_mm, low_mm, row.get("fold") or "")
+    z_mm, confidence = (float(row.get(k) or math.nan) for k in ("z_mm", "confidence"))
+    return PredictedPosition(z_mm, slice_mm, low_mm, row.get("fold") or "", confidence)
+
+
+def read_levels(path: Path) -> dict[str, list[LevelRow]]:
+    """Returns the rows of a levels.csv by scan; none if there is no such file.
+
+    Raises:
+      DataError: the file is no levels.csv.
+    """
+    if not path.exists():
+        return {}
+    rows: dict[str, list[LevelRow]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            for r in csv.DictReader(stream):
+                scan, level, *numbers = (r[k] for k in LevelRow._fields)
+                row = LevelRow(scan, level, *map(float, numbers))
+                rows.setdefault(scan, []).append(row)
+    except (OSError, KeyError, TypeError, ValueError) as e:
+        raise DataError(
+            f"{path} is no levels.csv of l3spot.predict ({e!r}); remove it"
+        ) from e
+    return rows
