@@ -1,10 +1,11 @@
 """Writes phantoms as DICOM series."""
 
+import dataclasses
 import math
 import os
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -131,7 +132,14 @@ def write_drawn(
         raise WorkdirError(f"cannot write {folder}: {e.strerror}") from e
 
 
-_draw = jax.jit(body.draw, static_argnums=1)
+def _draw(key: jax.Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
+    """Draws a body and a scan; all ranges share one program."""
+    return _draw_fields(key, dataclasses.asdict(ranges))
+
+
+@jax.jit
+def _draw_fields(key: jax.Array, fields: dict[str, Any]) -> tuple[Body, Scan]:
+    return body.draw(key, PhantomRanges(**fields))
 
 
 def _common(source: str, number: int, scan: Scan, size: int) -> Dataset:

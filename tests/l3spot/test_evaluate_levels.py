@@ -14,7 +14,7 @@ def table(path, head, rows):
 
 
 def errors(folder, z_mm, labels, levels=()):
-    """The errors of one scan, a, whose L3 is at 100 mm."""
+    """The errors of one scan, a, with L3 at 100 mm."""
     results = table(
         folder / "results.csv", "scan,status,z_mm,confidence", [f"a,found,{z_mm},0.9"]
     )

@@ -7,6 +7,7 @@ import numpy as np
 from l3spot.projections.band import Band
 from l3spot.projections.mip import Projection
 from l3spot.vertebrae.bodies import Body, Chain
+from l3spot.vertebrae.confidence import UNCALIBRATED, Calibration
 
 ROWS, TOP_MM, PITCH_MM, HEIGHT_MM = 240, 500.0, 34.0, 27.0
 X_MM, Y_MM = 44.0, -230.0  # Of the spine.
@@ -17,6 +18,7 @@ class StubVertebrae(NamedTuple):
 
     chain: Chain
     ribs: list[float]
+    calibration: Calibration = UNCALIBRATED
 
     def find(self, picture, z_mm):
         return self.chain
