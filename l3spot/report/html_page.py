@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from l3spot.report.result import NOT_IN_VIEW
 from l3spot.report.results_file import ResultRow
 from mtl.host import html, workdir
 
@@ -48,7 +49,7 @@ def trust(row: ResultRow) -> float:
     """
     if row.confidence is None:
         return -1.0
-    if row.z_mm is None:
+    if row.status == NOT_IN_VIEW:
         return 1 - row.confidence
     return row.confidence if row.within_5_mm is None else row.within_5_mm
 

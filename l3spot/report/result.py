@@ -101,7 +101,10 @@ def _refine(
 ) -> L3Result:
     """Replaces the position in the frontal projection by that of a named vertebra."""
     numbering = spine.numbering
-    if coarse.status != IN_VIEW and numbering.basis in (AMBIGUOUS, PICTURE):
+    unsure = (
+        numbering.basis in (AMBIGUOUS, PICTURE) or spine.confidence < MIN_CONFIDENCE
+    )
+    if coarse.status != IN_VIEW and unsure:
         # Nothing says that these are lumbar vertebrae, so they get no names.
         return _not_in_view(coarse, level)
     coarse = coarse._replace(level=level, spine=spine)

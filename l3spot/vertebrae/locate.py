@@ -6,7 +6,7 @@ import numpy as np
 
 from l3spot.localize import frontal
 from l3spot.localize.frontal import Frontal
-from l3spot.localize.model import Model
+from l3spot.localize.model import MIN_CONFIDENCE, Model
 from l3spot.projections.mip import Projection
 from l3spot.vertebrae import confidence, levels, slab
 from l3spot.vertebrae.bodies import Chain
@@ -70,7 +70,9 @@ def locate(model: Model, vertebrae: VertebraModel, projection: Projection) -> Lo
     if projection.spine is not None:
         picture = slab.make(projection.spine)
         chain = vertebrae.find(picture, coarse.z_mm)
-        if _pitch_mm(chain, coarse) < SMALL_PITCH_MM:
+        # Vertebrae of the neck are as near to each other as those of a child.
+        seen = coarse.confidence >= MIN_CONFIDENCE
+        if seen and _pitch_mm(chain, coarse) < SMALL_PITCH_MM:
             scale = ADULT_PITCH_MM / _pitch_mm(chain, coarse)
             coarse = frontal.find(model, projection, scale)
             chain = vertebrae.find(picture, coarse.z_mm)

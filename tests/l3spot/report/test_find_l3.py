@@ -12,6 +12,7 @@ from matplotlib import image as png
 from l3spot.report import files, picture, result
 from l3spot.report.results_file import ResultRow
 from l3spot.vertebrae import levels
+from l3spot.vertebrae.confidence import LEVEL_FEATURES, UNCALIBRATED, Logistic
 from mtl.host import workdir
 from tests.l3spot.stub_model import stub_model
 from tests.l3spot.vertebrae.stub import (
@@ -104,6 +105,17 @@ def test_ribs_and_sacrum_find_l3_where_the_frontal_picture_does_not():
     got = find(six, s1=True, confidence=0.2, ribs=[0.05] * 5)
     assert got.status == result.IN_VIEW
     assert got.z_mm == pytest.approx(L3_MM)
+
+
+def test_an_unlikely_numbering_does_not_find_l3_alone():
+    """Such as the vertebrae of a neck, the last of them taken for S1."""
+    logit = Logistic((0.0,) * len(LEVEL_FEATURES), -3.0)
+    doubtful = UNCALIBRATED._replace(level=logit)
+    six = np.append(FIVE, FIVE[-1] - PITCH_MM)
+    stub = StubVertebrae(chain(six, True), [0.05] * 5, doubtful)
+    coarse = stub_model([126.0], 0.2)
+    got = result.find_l3(coarse, projection(), volume(), stub)
+    assert (got.status, got.confidence, got.levels) == (result.NOT_IN_VIEW, 0.2, [])
 
 
 def test_an_unsure_numbering_gives_both_candidates():

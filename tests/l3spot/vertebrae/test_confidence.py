@@ -102,6 +102,9 @@ def test_small_bodies_are_searched_again_in_a_magnified_projection():
     # The second estimate, in mm of the body, replaces the first.
     assert found.frontal.z_mm == pytest.approx(TOP_MM + 0.5 - 247 / scale)
     assert found.spine.numbering.l3_z_mm == pytest.approx(L3_MM)
+    # In the neck, where L3 is not seen, it is not searched again.
+    neck = locate.locate(stub_model([150.0], 0.3), stub, make_projection())
+    assert neck.frontal.z_mm == TOP_MM + 0.5 - 150
     adult = []
     locate.locate(
         stub_model([150.0], images=adult), StubVertebrae(chain(FIVE), []),
