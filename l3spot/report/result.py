@@ -111,6 +111,9 @@ def _refine(
     found = next((v for v in numbering.levels if v.name == level), None)
     if found is None:
         return _without_vertebra(coarse, spine, volume)
+    frontal_is_better = (coarse.within_5_mm or 0) > spine.within_5_mm[level]
+    if level == "L3" and frontal_is_better:
+        return coarse._replace(warnings=(f"the vertebrae are faint; {FRONTAL_ALONE}",))
     row_mm = float(projection.z[0]) + 0.5 - found.z_mm
     refined = coarse._replace(
         status=IN_VIEW,
@@ -197,7 +200,7 @@ def frontal_z_mm(result: L3Result) -> float:
 
 def other_z_mm(result: L3Result) -> float | None:
     """Returns z of the second candidate; None if the level is sure."""
-    if result.spine is None:
+    if result.spine is None or FRONTAL_ALONE in "".join(result.warnings):
         return None
     numbering = result.spine.numbering
     if numbering.basis != AMBIGUOUS and result.confidence >= MIN_SURE:

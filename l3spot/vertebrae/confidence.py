@@ -72,7 +72,7 @@ class Calibration(NamedTuple):
 UNCALIBRATED = Calibration(
     Logistic((1.0, *(0.0,) * (len(LEVEL_FEATURES) - 1)), 0.0),
     Logistic((0.0,) * len(POSITION_FEATURES), MAX_LOGIT),
-    Logistic((0.0,) * len(FRONTAL_FEATURES), 0.0),
+    Logistic((0.0,) * len(FRONTAL_FEATURES), -MAX_LOGIT),
 )
 
 

@@ -12,7 +12,12 @@ from matplotlib import image as png
 from l3spot.report import files, picture, result
 from l3spot.report.results_file import ResultRow
 from l3spot.vertebrae import levels
-from l3spot.vertebrae.confidence import LEVEL_FEATURES, UNCALIBRATED, Logistic
+from l3spot.vertebrae.confidence import (
+    LEVEL_FEATURES,
+    UNCALIBRATED,
+    Calibration,
+    Logistic,
+)
 from mtl.host import workdir
 from tests.l3spot.stub_model import stub_model
 from tests.l3spot.vertebrae.stub import (
@@ -23,6 +28,7 @@ from tests.l3spot.vertebrae.stub import (
     Y_MM,
     StubVertebrae,
     chain,
+    constant,
     projection,
 )
 
@@ -116,6 +122,19 @@ def test_an_unlikely_numbering_does_not_find_l3_alone():
     coarse = stub_model([126.0], 0.2)
     got = result.find_l3(coarse, projection(), volume(), stub)
     assert (got.status, got.confidence, got.levels) == (result.NOT_IN_VIEW, 0.2, [])
+
+
+def test_the_frontal_position_stays_where_it_is_more_probably_within_5_mm():
+    """Such as with slices of 8 mm, where bodies are faint."""
+    parts = zip(UNCALIBRATED, (0.9, 0.5, 0.7), strict=True)
+    calibration = Calibration(*(constant(part, p) for part, p in parts))
+    stub = StubVertebrae(chain(FIVE), [], calibration)
+    got = result.find_l3(stub_model([126.0], 0.9), projection(), volume(), stub)
+    assert (got.status, got.row_mm) == (result.IN_VIEW, pytest.approx(126.0))
+    assert got.within_5_mm == pytest.approx(0.7)
+    assert got.warnings == (f"the vertebrae are faint; {result.FRONTAL_ALONE}",)
+    row = result.add_result(ResultRow("a"), got, volume())
+    assert row.other_z_mm is None
 
 
 def test_an_unsure_numbering_gives_both_candidates():

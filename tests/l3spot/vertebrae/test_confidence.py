@@ -10,7 +10,13 @@ from l3spot.vertebrae import confidence, levels, locate, model, slab
 from l3spot.vertebrae.confidence import LEVEL_FEATURES, Calibration, Logistic
 from mtl.host.errors import DataError
 from tests.l3spot.stub_model import stub_model
-from tests.l3spot.vertebrae.stub import PITCH_MM, TOP_MM, StubVertebrae, chain
+from tests.l3spot.vertebrae.stub import (
+    PITCH_MM,
+    TOP_MM,
+    StubVertebrae,
+    chain,
+    constant,
+)
 from tests.l3spot.vertebrae.stub import projection as make_projection
 
 L3_MM = TOP_MM + 0.5 - 120.0
@@ -76,11 +82,6 @@ def test_small_bodies_and_metal_have_features():
 def find(calibration, z_mm=FIVE, coarse_mm=122.0):
     stub = StubVertebrae(chain(z_mm), [], calibration)
     return locate.locate(stub_model([coarse_mm] * 2), stub, make_projection())
-
-
-def constant(part, probability):
-    logit = float(np.log(probability / (1 - probability)))
-    return Logistic((0.0,) * len(part.coefficients), logit)
 
 
 def test_within_5_mm_is_the_probability_of_the_level_times_that_of_the_position():
