@@ -7,7 +7,8 @@ with one row for each scan: found, not in view, or failed with the reason. Each 
 also gets NAME.json, NAME.png to check by eye, and NAME.mrk.json for 3D Slicer. A bad
 scan does not stop the others; the exit status is then 1. The column left_out lists all
 series, slices and files of a scan that were not used; --all_series gives each usable
-series a row. This is no medical device: check the pictures, lowest confidence first.
+series a row. This is no medical device: check the pictures, the first ones of
+index.html above all.
 
 Only UIDs of the headers are written. --copy_slice also copies the slice's file to
 NAME.dcm. --dicom also writes NAME.sr.dcm (a report) and NAME.sc.dcm (the picture) with

@@ -18,4 +18,5 @@ def get_config(variant: str = "") -> ConfigDict:
     if variant == "smoke":
         c.data.count, c.data.validation, c.epochs = 24, 8, 1
         c.ribs.count, c.ribs.epochs = 6, 1
+        c.calibration.count = 3
     return c

@@ -3,8 +3,8 @@
 python -m l3spot.phantom --n 20 --out PHANTOMS
 
 Existing phantoms are not written again, so an interrupted run can be resumed. Labels
-are z of the middle of the L3 body in mm; they are empty where L3 is not in view. To
-project the phantoms:
+are z of the middle of the L3 body in mm, of its end plates, and of the middles of L2
+and L4; they are empty where L3 is not in view. To project the phantoms:
 
 python -m l3spot.project --scans PHANTOMS --labels PHANTOMS/labels.csv --out MIPS
 """
@@ -32,7 +32,7 @@ def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]
       size: pixels a side of a slice; fewer pixels are larger.
 
     Returns:
-      The rows of labels.csv: name, and z in mm or "".
+      The rows of labels.csv: name, and each z in mm or "", see `series.Truth`.
 
     Raises:
       ConfigError: an argument is out of its range.
@@ -54,9 +54,12 @@ def write(out: str | Path, n: int, seed: int = 0, size: int = 512) -> list[list]
     rows = []
     for i in tqdm(range(max(n, existing)), unit="phantom", disable=None):
         name = f"phantom-{i:04d}"
-        z = series.write(out / name, seed, i, ranges, size)
-        rows.append([name, "" if math.isnan(z) else z])
-        workdir.write_csv(out / "labels.csv", ("scan", "z_mm"), rows)
+        phantom = series.draw(seed, i, ranges)
+        series.write_drawn(out / name, phantom, f"{seed}.{i}.{size}", i, size)
+        cells = ["" if math.isnan(z) else z for z in series.truth(phantom)]
+        rows.append([name, *cells])
+        head = ("scan", *series.Truth._fields)
+        workdir.write_csv(out / "labels.csv", head, rows)
     return rows
 
 
@@ -65,7 +68,7 @@ def launcher(arguments: Sequence[str]) -> str:
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
     rows = write(args.out, args.n, args.seed, args.size)
-    in_view = sum(z != "" for _, z in rows)
+    in_view = sum(z != "" for _, z, *_ in rows)
     return (
         f"{len(rows)} phantoms in {args.out}, L3 in view of {in_view}; see labels.csv"
     )

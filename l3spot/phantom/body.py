@@ -64,6 +64,8 @@ class Body(NamedTuple):
       wide: all other capsules.
       discs: between the vertebral bodies; too dark to be seen in a projection.
       canal: the dural sac, likewise.
+      sacrum: bodies of the sacrum, in volumes.
+      sacrum_front: the same in projections.
       rib_pairs: the number of pairs of ribs; the first is on T1.
     """
 
@@ -75,6 +77,8 @@ class Body(NamedTuple):
     wide: Capsules
     discs: Blocks
     canal: Capsules
+    sacrum: Blocks
+    sacrum_front: Capsules
     rib_pairs: Array
 
 
@@ -92,7 +96,7 @@ def draw(key: Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
     shape = trunk.make_trunk(d, column, girth, fat)
     solid, hollow = organs.organs(d, column, shape)
     arms, flesh, acromion = shoulders.arms(d, other, column, bone, up, shape.muscle)
-    hips, legs = pelvis.pelvis(d, column, bone, shape.muscle)
+    hips, legs, sacrum_front = pelvis.pelvis(d, column, bone, shape.muscle)
     skull, face = head.head(other, column, bone, shape.muscle)
     arches = spine.arches(d, column, bone)
     cage, notch, rib_pairs = thorax.cage(d, column, bone, girth)
@@ -109,7 +113,8 @@ def draw(key: Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
     blocks = spine.bodies(d, column, bone)
     body = Body(
         shape, solid, hollow, blocks, fine, concatenate([*flesh, *legs, *skull]),
-        spine.discs(soft, column), spine.canal(soft, column), rib_pairs,
+        spine.discs(soft, column), spine.canal(soft, column),
+        spine.sacral_bodies(soft, column, bone), sacrum_front, rib_pairs,
     )  # fmt: skip
     return body, _scan(d, body)
 

@@ -14,10 +14,12 @@ WING_RAYS = 20  # Of an iliac wing.
 
 def pelvis(
     draw: Draw, spine: Spine, bone: Array, soft: Array
-) -> tuple[list[Capsules], list[Capsules]]:
-    """Returns sacrum, hip bones and upper femurs; and the thighs' flesh.
+) -> tuple[list[Capsules], list[Capsules], Capsules]:
+    """Returns hip bones, upper femurs and all of the sacrum but its bodies; the flesh.
 
-    Points are left, back and up from the middle of S1's upper plate, in mm.
+    The third part is the sacrum's bodies as seen from the front: a projection shows
+    them, and a volume has `spine.sacral_bodies` in their place. Points are left, back
+    and up from the middle of S1's upper plate, in mm.
     """
     size = spine.half[-1, 0] / 26.5
     wide = size * draw(0.92, 1.1)
@@ -46,20 +48,27 @@ def pelvis(
     rim = bone * draw(0.9, 1.15)
     wings = put(refine(wing, 2))
     thighs, flesh = _thighs(draw, hip, size, rim, soft)
-    return [
-        *_sacrum(draw, spine, size, bone),
-        tube(wings, jnp.repeat(thin, 2)[:5], 480 * rim, side=0.0, core=0.6, grain=0.1),
-        tube(put(crest), 6.5 * size, 640 * rim, side=0.2, core=0.5, grain=0.12),
-        tube(put(ramus), 8 * size, 560 * rim),
-        tube(put(lower), 6.5 * size, 520 * rim),
-        tube(put(seat), jnp.linspace(12, 16, 7) * size, 560 * rim),
-        ball(hip, 29 * size, 480 * rim, core=0.5, cortex=5, side=0.35),
-        *thighs,
-    ], flesh
+    front, *others = _sacrum(draw, spine, size, bone)
+    return (
+        [
+            *others,
+            tube(
+                wings, jnp.repeat(thin, 2)[:5], 480 * rim, side=0.0, core=0.6, grain=0.1
+            ),
+            tube(put(crest), 6.5 * size, 640 * rim, side=0.2, core=0.5, grain=0.12),
+            tube(put(ramus), 8 * size, 560 * rim),
+            tube(put(lower), 6.5 * size, 520 * rim),
+            tube(put(seat), jnp.linspace(12, 16, 7) * size, 560 * rim),
+            ball(hip, 29 * size, 480 * rim, core=0.5, cortex=5, side=0.35),
+            *thighs,
+        ],
+        flesh,
+        front,
+    )
 
 
 def _sacrum(draw: Draw, spine: Spine, size: Array, bone: Array) -> list[Capsules]:
-    """Returns five fused vertebrae, the wings beside them and the ridge behind."""
+    """Returns five fused bodies, the wings beside them and the ridge behind."""
     curve = size * draw(0.6, 1.3) * jnp.array([0.0, 0, 1, 6, 16])
     rows = jnp.arange(5.0)
     y, z = size * (8 + 14 * rows) - curve, -size * (14 + 22 * rows)

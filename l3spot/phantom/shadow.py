@@ -110,7 +110,8 @@ def noiseless(
     tube, brick = partial(capsule, w=w), partial(block, w=w)
     flesh = _paint(flesh, grain, body.wide, tube, canvas, WIDE_WINDOW_MM, scan)
     bone = jnp.full_like(flesh, AIR_HU)
-    bone = _paint(bone, grain, body.fine, tube, canvas, FINE_WINDOW_MM, scan)
+    for items in (body.fine, body.sacrum_front):
+        bone = _paint(bone, grain, items, tube, canvas, FINE_WINDOW_MM, scan)
     return flesh, _paint(bone, grain, body.blocks, brick, canvas, BLOCK_WINDOW_MM, scan)
 
 

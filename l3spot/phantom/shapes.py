@@ -68,6 +68,8 @@ class Blocks(NamedTuple):
       waist: [N], share by which they are thinner halfway.
       plate: [N], share of the rim that is lost away from the end plates.
       matter: [N].
+      taper: [N], share by which the depth falls from the middle to the lower end, and
+        grows to the upper one; None is 0.
     """
 
     centre: Array
@@ -76,6 +78,7 @@ class Blocks(NamedTuple):
     waist: Array
     plate: Array
     matter: Matter
+    taper: Array | None = None
 
 
 class Ellipsoids(NamedTuple):
@@ -175,7 +178,10 @@ def block_depth(b: Blocks, x: Array, y: Array | None, z: Array) -> Array:
 
     def size(dy: Array) -> Array:
         u, v, w = (a[0] * dx + a[1] * dy + a[2] * dz for a in b.axes)
-        disc = (u / half) ** 2 + (v / b.half[1]) ** 2
+        depth = b.half[1]
+        if b.taper is not None:
+            depth = depth * (1 + b.taper * jnp.clip(w / b.half[2], -1, 1))
+        disc = (u / half) ** 2 + (v / depth) ** 2
         return disc ** (BLOCK_EXPONENT / 2) + jnp.abs(w / b.half[2]) ** BLOCK_EXPONENT
 
     if y is not None:

@@ -93,10 +93,10 @@ def slab(body: Body, scan: Scan, grid: Grid, grain: Array) -> Array:
     fine = np.exp2(np.floor(4 * np.log2(float(grid.x[1] - grid.x[0]))) / 4)
     for items, render in (
         (body.wide, capsule), (body.discs, block), (body.canal, capsule),
-        (body.fine, capsule), (body.blocks, block),
+        (body.fine, capsule), (body.sacrum, block), (body.blocks, block),
     ):  # fmt: skip
         for window, near in _near(items, grid):
-            size = min(int(window / fine) + 2, hu.shape[1])
+            size = tuple(min(int(window / fine) + 2, n) for n in hu.shape[1:])
             hu = _paint(hu, near, grid, grain, scan.sharpness_mm, render, size)
     return hu
 
@@ -165,7 +165,7 @@ def _paint(
     grain: Array,
     w: Array,
     render: Callable,
-    size: int,
+    size: tuple[int, int],
 ) -> Array:
     """Returns the maximum of a slab and of each item, in a window of `size` pixels."""
     pixel = grid.x[1] - grid.x[0]
@@ -173,15 +173,15 @@ def _paint(
     def one(hu: Array, item: Items) -> tuple[Array, None]:
         middle = shapes.middle(item)
         i, j = (
-            jnp.clip(jnp.floor((m - g[0]) / pixel - size / 2), 0, len(g) - size)
+            jnp.clip(jnp.floor((m - g[0]) / pixel - n / 2), 0, len(g) - n)
             .astype(int)
-            for m, g in ((middle[1], grid.y), (middle[0], grid.x))
+            for m, g, n in zip(middle[1::-1], (grid.y, grid.x), size, strict=True)
         )  # fmt: skip
-        x = jax.lax.dynamic_slice(grid.x, [j], [size])
-        y = jax.lax.dynamic_slice(grid.y, [i], [size])[:, None]
-        rough = jax.lax.dynamic_slice(grain, [0, j], [len(grid.z), size])[:, None]
+        x = jax.lax.dynamic_slice(grid.x, [j], size[1:])
+        y = jax.lax.dynamic_slice(grid.y, [i], size[:1])[:, None]
+        rough = jax.lax.dynamic_slice(grain, [0, j], [len(grid.z), size[1]])[:, None]
         at: list[int | Array] = [0, i, j]
-        shape = [len(grid.z), size, size]
+        shape = [len(grid.z), *size]
         new = render(item, x, y, grid.z[:, None, None], rough, w)
         new = jnp.maximum(jax.lax.dynamic_slice(hu, at, shape), new)
         return jax.lax.dynamic_update_slice(hu, new, at), None

@@ -45,6 +45,11 @@ TRANSVERSE_BACK_MM = _by_level(C1=2, C7=10, T1=18, T6=24, T12=20, L1=12, L5=8, L
 TRANSVERSE_UP_MM = _by_level(C1=0, C7=2, T1=6, T6=4, T12=2, L1=4, L3=2, L5=8, L6=10)
 # Density of arches; those of the neck are thinner than a scan's voxels.
 ARCH_DENSITY = _by_level(C1=0.7, C6=0.75, T1=1.0, L6=1.0)
+# Bodies of the sacrum, from S1 to S4; angles to S1's axis.
+SACRAL_HEIGHT_MM = np.array([30.0, 24, 20, 16])
+SACRAL_DEPTH_MM = np.array([31.0, 21, 15, 12])
+SACRAL_WIDTH_MM = np.array([46.0, 38, 32, 26])
+SACRAL_RAD = np.array([0.0, -0.12, -0.3, -0.6])
 FACET_MM = _by_level(C1=20, C6=19, C7=16, T1=12, T9=10, T12=13, L1=14, L5=22, L6=23)
 
 
@@ -145,6 +150,29 @@ def canal(draw: Draw, spine: Spine) -> Capsules:
     return tube(
         line, 7.5 * scale, draw(10, 60), core=1.0, side=0.0, grain=0.05,
         present=spine.present[1:],
+    )  # fmt: skip
+
+
+def sacral_bodies(draw: Draw, spine: Spine, bone: Array) -> Blocks:
+    """Returns the bodies from S1 to S4, with thin discs between them."""
+    n = SACRAL_HEIGHT_MM.shape
+    size = spine.half[L5, 0] / (WIDTH_MM[L5] / 2)
+    # S1's axis leans further to the front than that of L5.
+    l5 = jnp.arcsin(spine.axes[L5, 2, 1])
+    lean = jnp.clip(l5 - draw(0.1, 0.35), -1.05, -0.4) + draw(0.5, 1.3) * SACRAL_RAD
+    axes = rotation(lean, jnp.zeros(n))
+    height = size * SACRAL_HEIGHT_MM * draw(0.9, 1.1)
+    gap = size * jnp.array([2.5, 1.5, 1.0, 1.0]) * draw(0.3, 1.6)
+    steps = (height + gap)[:, None] * axes[:, 2]
+    top = spine.sacrum - jnp.concatenate([jnp.zeros((1, 3)), jnp.cumsum(steps, 0)[:-1]])
+    centre = top - (height / 2)[:, None] * axes[:, 2]
+    wide = size * draw(0.9, 1.1)
+    half = [wide * SACRAL_WIDTH_MM, wide * SACRAL_DEPTH_MM, height]
+    rim, plain = bone * draw(0.85, 1.15, n) * draw(600, 1000), jnp.zeros(n)
+    matter = Matter(rim, bone * draw(110, 230) + plain, plain + 2.0, plain, plain + 0.1)
+    return Blocks(
+        centre, axes, jnp.stack(half, -1) / 2, plain + 0.1, plain + 0.4, matter,
+        plain + draw(0.08, 0.25),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from l3spot.projections import names
+from l3spot.report.result import NOT_IN_VIEW
 from l3spot.report.results_file import ResultRow
 from mtl.host import html, workdir
 from mtl.host.wording import counted
@@ -13,6 +14,7 @@ COLUMN_CLASSES = {
     "scan": "",
     "status": "",
     "confidence": "number",
+    "within_5_mm": "number",
     "numbering": "",
     "z_mm": "number",
     "slice_index": "number",
@@ -23,16 +25,14 @@ COLUMN_CLASSES = {
 
 
 def render(rows: Sequence[ResultRow], about: str) -> str:
-    """Renders rows of results.csv as HTML, lowest confidence first.
+    """Renders rows of results.csv as HTML, the least trustworthy answers first.
 
     Args:
       rows: of all scans; those that failed have no confidence. The page links to the
         picture NAME.png of each other scan, in the page's folder.
       about: describes the model in one line.
     """
-    worst_first = sorted(
-        rows, key=lambda row: (row.confidence is not None, row.confidence or 0.0)
-    )
+    worst_first = sorted(rows, key=trust)
     statuses = [row.status for row in rows]
     counts = [f"{statuses.count(status)} {status}" for status in sorted(set(statuses))]
     return html.render(
@@ -43,6 +43,18 @@ def render(rows: Sequence[ResultRow], about: str) -> str:
         columns=[dict(name=k, css_class=v) for k, v in COLUMN_CLASSES.items()],
         rows=[workdir.cells(row) | _places(row.scan) for row in worst_first],
     )
+
+
+def trust(row: ResultRow) -> float:
+    """Returns the probability that an answer is right; failed scans come first.
+
+    A position is right within 5 mm, and "not in view" if the vertebra is not there.
+    """
+    if row.confidence is None:
+        return -1.0
+    if row.status == NOT_IN_VIEW:
+        return 1 - row.confidence
+    return row.confidence if row.within_5_mm is None else row.within_5_mm
 
 
 def _places(scan: str) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """Finds L3, or another vertebra, in a scan."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from l3spot.ct.volumes import Volume
-from l3spot.localize import preprocess, window_search
+from l3spot.localize import frontal
+from l3spot.localize.frontal import Frontal
 from l3spot.localize.model import MIN_CONFIDENCE, Model
 from l3spot.localize.window_search import L3Estimate, WindowOffsets
 from l3spot.projections.mip import Projection
@@ -17,6 +17,8 @@ from l3spot.vertebrae.locate import Spine
 from l3spot.vertebrae.model import VertebraModel
 
 IN_VIEW, NOT_IN_VIEW = "found", "not in view"
+FALLBACKS = ("L2", "L4", "L5", "L1", "T12")  # In this order, for L3 out of view.
+MIN_SURE = 0.8  # Of less sure levels, both candidates are given.
 FRONTAL_ALONE = "the position is that of the frontal projection alone"
 NO_SPINE = f"fewer than two vertebrae are seen in the sagittal picture; {FRONTAL_ALONE}"
 
@@ -34,6 +36,8 @@ class L3Result(NamedTuple):
       estimate: L3 from these offsets.
       level: the vertebra's name.
       spine: all vertebrae; None with the paper's method, or if they are not seen.
+      within_5_mm: the probability that z_mm is within 5 mm of the middle of the right
+        vertebra; None with the paper's method, or if it is not in view.
       warnings: messages for the user.
     """
 
@@ -46,6 +50,7 @@ class L3Result(NamedTuple):
     estimate: L3Estimate
     level: str = "L3"
     spine: Spine | None = None
+    within_5_mm: float | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -70,15 +75,25 @@ def find_l3(
       vertebrae: finds and names all vertebrae near it; None leaves this out.
       level: the name of the vertebra; another one than L3 needs `vertebrae`.
     """
-    coarse = find_coarse(model, projection, volume)
     if vertebrae is None:
-        return coarse
-    spine = locate.locate(vertebrae, projection, coarse.z_mm, coarse.confidence)
-    if spine is not None:
-        return _refine(coarse, spine, projection, volume, level)
-    status = coarse.status if level == "L3" else NOT_IN_VIEW
+        return _coarse_result(frontal.find(model, projection), projection, volume)
+    located = locate.locate(model, vertebrae, projection)
+    coarse = _coarse_result(located.frontal, projection, volume)
+    if coarse.status == IN_VIEW:
+        coarse = coarse._replace(within_5_mm=located.frontal_within_5_mm)
+    if located.spine is not None:
+        return _refine(coarse, located.spine, projection, volume, level)
+    if level != "L3":
+        return _not_in_view(coarse, level)
     warnings = (NO_SPINE,) if coarse.status == IN_VIEW else ()
-    return coarse._replace(status=status, level=level, warnings=warnings)
+    return coarse._replace(warnings=warnings)
+
+
+def _not_in_view(coarse: L3Result, level: str, *warnings: str) -> L3Result:
+    """Returns the result if a vertebra is not in view."""
+    return coarse._replace(
+        status=NOT_IN_VIEW, level=level, within_5_mm=None, warnings=warnings
+    )
 
 
 def _refine(
@@ -86,48 +101,63 @@ def _refine(
 ) -> L3Result:
     """Replaces the position in the frontal projection by that of a named vertebra."""
     numbering = spine.numbering
-    if coarse.status != IN_VIEW and numbering.basis in (AMBIGUOUS, PICTURE):
+    unsure = (
+        numbering.basis in (AMBIGUOUS, PICTURE) or spine.confidence < MIN_CONFIDENCE
+    )
+    if coarse.status != IN_VIEW and unsure:
         # Nothing says that these are lumbar vertebrae, so they get no names.
-        return coarse._replace(status=NOT_IN_VIEW, level=level)
+        return _not_in_view(coarse, level)
     coarse = coarse._replace(level=level, spine=spine)
     found = next((v for v in numbering.levels if v.name == level), None)
     if found is None:
-        return _without_vertebra(coarse, numbering.levels)
+        return _without_vertebra(coarse, spine, volume)
+    frontal_is_better = (coarse.within_5_mm or 0) > spine.within_5_mm[level]
+    if level == "L3" and frontal_is_better:
+        return coarse._replace(warnings=(f"the vertebrae are faint; {FRONTAL_ALONE}",))
     row_mm = float(projection.z[0]) + 0.5 - found.z_mm
-    return coarse._replace(
+    refined = coarse._replace(
         status=IN_VIEW,
         z_mm=found.z_mm,
         row_mm=row_mm,
         slice_index=nearest_slice(volume, found.z_mm),
-        confidence=numbering.probability,
+        confidence=spine.confidence,
+        within_5_mm=spine.within_5_mm[level],
     )
+    other_mm = other_z_mm(refined)
+    if other_mm is None:
+        return refined
+    place = f"z = {refined.z_mm:.1f} mm or z = {other_mm:.1f} mm"
+    return refined._replace(warnings=(f"{level} is not sure: it is at {place}",))
 
 
-def _without_vertebra(coarse: L3Result, levels: Sequence[Level]) -> L3Result:
+def _without_vertebra(coarse: L3Result, spine: Spine, volume: Volume) -> L3Result:
     """Returns the result if the vertebra is not among those that are seen."""
-    if coarse.status != IN_VIEW:
-        return coarse
-    names = ", ".join(v.name for v in levels)
-    if coarse.level == "L3":
-        warning = f"L3 is not seen among {names}; {FRONTAL_ALONE}"
-        return coarse._replace(warnings=(warning,))
-    warning = f"{coarse.level} is not seen; in view are {names}"
-    return coarse._replace(status=NOT_IN_VIEW, warnings=(warning,))
+    seen = f"in view are {', '.join(v.name for v in spine.numbering.levels)}"
+    if coarse.level != "L3":
+        return _not_in_view(coarse, coarse.level, f"{coarse.level} is not seen; {seen}")
+    outside = not volume.z[0] <= spine.numbering.l3_z_mm <= volume.z[-1]
+    if coarse.status == IN_VIEW and not (outside and spine.confidence > MIN_SURE):
+        return coarse._replace(warnings=(f"L3 is not seen; {seen}; {FRONTAL_ALONE}",))
+    instead = fallback(coarse)
+    offer = f"; {instead.name} at z = {instead.z_mm:.1f} mm" if instead else ""
+    sure = min(coarse.confidence, 1 - spine.confidence)
+    coarse = coarse._replace(confidence=sure)
+    return _not_in_view(coarse, "L3", f"L3 is not in view; {seen}{offer}")
 
 
-def find_coarse(model: Model, projection: Projection, volume: Volume) -> L3Result:
-    """Finds L3 in the frontal projection alone."""
-    hu = preprocess.crop_to_spine(preprocess.downsample(projection.frontal))
-    x = preprocess.to_grey(hu, model.low_hu, model.high_hu)
-    offsets = model.window_offsets(x)
-    estimate = window_search.locate(offsets, float(len(projection.z)))
-    confidence = model.calibration(estimate.confidence_features)
-    # Row r of the projection spans r to r + 1 mm.
-    z_mm = float(projection.z[0]) + 0.5 - estimate.row_mm
-    status = IN_VIEW if confidence >= MIN_CONFIDENCE else NOT_IN_VIEW
+def fallback(result: L3Result) -> Level | None:
+    """Returns the vertebra that can replace L3, the first of `FALLBACKS` in view."""
+    by_name = {level.name: level for level in result.levels}
+    return next((by_name[name] for name in FALLBACKS if name in by_name), None)
+
+
+def _coarse_result(coarse: Frontal, projection: Projection, volume: Volume) -> L3Result:
+    """Returns the result from the frontal projection alone."""
+    status = IN_VIEW if coarse.confidence >= MIN_CONFIDENCE else NOT_IN_VIEW
     return L3Result(
-        status, z_mm, estimate.row_mm, nearest_slice(volume, z_mm), confidence,
-        offsets, estimate,
+        status, coarse.z_mm, coarse.estimate.row_mm,
+        nearest_slice(volume, coarse.z_mm), coarse.confidence, coarse.offsets,
+        coarse.estimate,
     )  # fmt: skip
 
 
@@ -143,9 +173,13 @@ def add_result(row: ResultRow, result: L3Result, volume: Volume) -> ResultRow:
         level=result.level,
         confidence=round(result.confidence, 4),
         numbering="" if result.spine is None else result.spine.numbering.basis,
+        levels=" ".join(level.name for level in result.levels),
     )
+    if result.within_5_mm is not None:
+        row = row._replace(within_5_mm=round(result.within_5_mm, 4))
     if result.status != IN_VIEW:
-        return row
+        instead = fallback(result) if result.level == "L3" else None
+        return row if instead is None else row._replace(fallback=instead.name)
     nearest = volume.slices[result.slice_index]
     return row._replace(
         z_mm=round(result.z_mm, 2),
@@ -165,9 +199,11 @@ def frontal_z_mm(result: L3Result) -> float:
 
 
 def other_z_mm(result: L3Result) -> float | None:
-    """Returns z of the second candidate if the numbering is ambiguous."""
-    if result.spine is None or result.spine.numbering.basis != AMBIGUOUS:
+    """Returns z of the second candidate; None if the level is sure."""
+    if result.spine is None or FRONTAL_ALONE in "".join(result.warnings):
         return None
     numbering = result.spine.numbering
+    if numbering.basis != AMBIGUOUS and result.confidence >= MIN_SURE:
+        return None
     shift_mm = result.z_mm - numbering.l3_z_mm
     return round(numbering.other_z_mm + shift_mm, 2)

@@ -28,7 +28,11 @@ class ResultRow(NamedTuple):
       file: the file of the slice nearest to it.
       sop_instance_uid: the UID of this slice.
       frontal_z_mm: of L3 from the frontal projection alone.
-      other_z_mm: of the second candidate if the numbering is ambiguous.
+      other_z_mm: of the second candidate if the vertebra is not sure.
+      within_5_mm: the probability that z_mm is within 5 mm of the middle of the right
+        vertebra; None with the paper's method.
+      levels: the named vertebrae in view, from the head down.
+      fallback: the vertebra in view that can replace an L3 out of view.
       series: the SeriesInstanceUID.
       left_out: all series, slices and files of the scan that were not used.
       warnings: messages for the user, separated by semicolons.
@@ -51,6 +55,9 @@ class ResultRow(NamedTuple):
     sop_instance_uid: str = ""
     frontal_z_mm: float | None = None
     other_z_mm: float | None = None
+    within_5_mm: float | None = None
+    levels: str = ""
+    fallback: str = ""
     series: str = ""
     left_out: str = ""
     warnings: str = ""
@@ -86,12 +93,14 @@ class PredictedPosition(NamedTuple):
       slice_mm: the distance between slices.
       low_mm: z of the lowest slice.
       fold: the fold's name, or "".
+      confidence: of the result.
     """
 
     z_mm: float
     slice_mm: float
     low_mm: float
     fold: str
+    confidence: float
 
 
 def read(path: Path) -> dict[str, PredictedPosition]:
@@ -132,5 +141,27 @@ def _position(row: dict[str, str], where: str) -> PredictedPosition:
     slice_mm = value("slice_mm")
     if slice_mm <= 0:
         raise DataError(f"{where}: slice_mm={slice_mm:g} is not above 0")
-    fold = row.get("fold") or ""
-    return PredictedPosition(value("z_mm"), slice_mm, value("low_mm"), fold)
+    fold, low_mm = row.get("fold") or "", value("low_mm")
+    return PredictedPosition(value("z_mm"), slice_mm, low_mm, fold, value("confidence"))
+
+
+def read_levels(path: Path) -> dict[str, list[LevelRow]]:
+    """Returns the rows of a levels.csv by scan; none if there is no such file.
+
+    Raises:
+      DataError: the file is no levels.csv.
+    """
+    if not path.exists():
+        return {}
+    rows: dict[str, list[LevelRow]] = {}
+    try:
+        for r in csv_text.open_table(path, errors="surrogateescape"):
+            scan, level, *numbers = (r[k] for k in LevelRow._fields)
+            scan = csv_text.unprotect(scan)
+            row = LevelRow(scan, level, *map(csv_text.number, numbers))
+            rows.setdefault(scan, []).append(row)
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as e:
+        raise DataError(
+            f"{path} is no levels.csv of l3spot.predict ({e!r}); remove it"
+        ) from e
+    return rows

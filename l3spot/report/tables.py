@@ -6,6 +6,7 @@ from l3spot.report.metrics import Errors, Group
 from mtl.host import tables
 
 UNITS = ("slices", "mm")
+SHARES = {"wrong vertebra": "wrong_vertebra", "inside the body": "inside_body"}
 
 
 def text(errors: Errors, groups: Mapping[str, Sequence[Group]] | None = None) -> str:
@@ -23,10 +24,11 @@ def text(errors: Errors, groups: Mapping[str, Sequence[Group]] | None = None) ->
 
 def _table(kind: str, groups: Sequence[Group]) -> str:
     """Formats mean ± standard deviation of the absolute error, a row for each group."""
-    head = [kind, "scans", "compared", *UNITS]
+    head = [kind, "scans", "compared", *UNITS, *SHARES]
     cells = [
         [name, str(int(e["scans"])), str(int(e["compared"]))]
         + [_spread(e, unit) for unit in UNITS]
+        + [f"{100 * e[k]:.1f} %" if k in e else "-" for k in SHARES.values()]
         for name, e in groups
     ]
     return tables.aligned([head, *cells], right=range(1, len(head)))

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from l3spot.training import bodies, ribs
+from l3spot.localize import model as frontal_model
+from l3spot.training import bodies, calibration, drawn_scans, ribs
 from l3spot.vertebrae import model
 from l3spot.vertebrae.model import VertebraModel
 from mtl.engine.fit import Result, fit
@@ -43,6 +44,9 @@ def default() -> ConfigDict:
     c.ribs.gain = 0.35
     c.ribs.shift = 0.15
     c.ribs.noise = 0.04  # Standard deviation of noise, in grey values.
+    c.calibration = ConfigDict()
+    c.calibration.seed = 500  # Seeds the drawn scans that calibrate the confidence.
+    c.calibration.count = 300  # Number of these scans.
     c.optim = ConfigDict()
     # Adam's largest learning rate; it falls as a half cosine.
     c.optim.learning_rate = 2e-3
@@ -63,12 +67,13 @@ def check(c: ConfigDict) -> None:
     one_of(c, "precision", PRECISIONS)
     for name in (
         *("epochs", "batch_size", "data.validation", "eval_every", "save_every"),
-        *("ribs.count", "ribs.epochs", "ribs.batch_size"),
+        *("ribs.count", "ribs.epochs", "ribs.batch_size", "calibration.count"),
     ):
         at_least(c, name, 1)
     for name in (
         *("seed", "data.seed", "gain", "shift", "optim.decay", "loss.peaks"),
         *("loss.body", "loss.votes", "ribs.gain", "ribs.shift", "ribs.noise"),
+        "calibration.seed",
     ):
         at_least(c, name, 0)
     require(0 <= c.ribs.rare <= 0.5, c, "ribs.rare", "from 0 to 0.5")
@@ -80,7 +85,8 @@ def check(c: ConfigDict) -> None:
 def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     """Trains, or resumes, the run in `folder`, and writes vertebrae.safetensors there.
 
-    A finished run is read, not trained again.
+    The confidence is calibrated with the packaged frontal model. A finished run is
+    read, not trained again.
 
     Returns:
       The parameters of both networks, and the summary with their errors on the
@@ -109,7 +115,11 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     count = c.data.count - c.data.validation
     phantoms = f"{count} sagittal and {c.ribs.count} frontal phantoms"
     about = f"trained on {phantoms}, seed {c.seed}"
-    model.save(path, VertebraModel(params, about))
+    trained = VertebraModel(params, about)
+    with workdir.lock(folder), jax.default_matmul_precision(c.precision):
+        scans = drawn_scans.draw(c.calibration.seed, c.calibration.count)
+        fitted = calibration.calibrate(frontal_model.load(), trained, scans)
+    model.save(path, trained._replace(calibration=fitted))
     summary = {
         **{name: result.summary for name, result in results.items()},
         "device": jax.devices()[0].device_kind,

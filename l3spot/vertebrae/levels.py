@@ -17,15 +17,18 @@ NAMES = (
     *("L1", "L2", "L3", "L4", "L5", "L6"),
 )
 L3 = NAMES.index("L3")
+PITCH_PAIRS = 4  # The number of distances that are averaged.
 BEYOND = 2  # L3 can be so many bodies beyond an end of the chain.
 # The coarse position is off by this share of the distance between bodies, on average.
 COARSE_ERROR = 0.25
 # How often a spine has so many lumbar vertebrae, the usual number first.
 LUMBAR_COUNTS = {5: 0.92, 6: 0.05, 4: 0.03}
+# How often the body taken for S1 is L5, of drawn scans (`training.calibration`).
+L5_TAKEN_FOR_S1 = 0.5
 # How often the last ribs are so many bodies above L3: on T12, T11 and L1.
 LAST_RIBS = {3: 0.92, 4: 0.04, 2: 0.04}
 MIN_RIB, MAX_RIB = 0.05, 0.95  # Probabilities of ribs are not believed beyond these.
-SURE = 0.8  # Of less probable numberings, both candidates are reported.
+MIN_USUAL = 0.5  # Ribs and sacrum agree if usual anatomy is so probable.
 BOTH, RIBS, SACRUM, PICTURE, AMBIGUOUS = (
     "both",
     "ribs",
@@ -33,9 +36,6 @@ BOTH, RIBS, SACRUM, PICTURE, AMBIGUOUS = (
     "picture",
     "ambiguous",
 )
-# The networks of the frontal projection are trained on adults. In smaller bodies, with
-# vertebrae nearer to each other, what they say counts less.
-MIN_PITCH_MM = 24.0
 INFORMATIVE = 5.0  # Evidence counts as used if it changes the odds by this factor.
 
 
@@ -62,10 +62,13 @@ class Numbering(NamedTuple):
     levels: from the head to the feet.
     probability: that the names are right.
     basis: what they rest on besides the picture: BOTH, RIBS, SACRUM, nothing (PICTURE);
-      or AMBIGUOUS, if the numbers of ribs and of lumbar vertebrae do not seem to be
-      the usual ones, if no numbering is sure, or if the body is small.
+      or AMBIGUOUS, if ribs and sacrum do not agree.
     l3_z_mm: of L3's middle; it is extrapolated if L3 is not in the chain.
     other_z_mm: of the next most probable L3.
+    usual: the probability that twelve pairs of ribs and five lumbar vertebrae explain
+      what is seen.
+    pitch_mm: the distance between vertebrae near L3.
+    sacrum, ribs: how much the sacrum and the last ribs prefer this numbering, 0 to 1.
     """
 
     levels: list[Level]
@@ -73,6 +76,10 @@ class Numbering(NamedTuple):
     basis: str
     l3_z_mm: float
     other_z_mm: float
+    usual: float
+    pitch_mm: float
+    sacrum: float
+    ribs: float
 
     @property
     def l3(self) -> Level | None:
@@ -98,13 +105,10 @@ def number(
     s1 = next((body for body in chain.bodies if body.is_s1), None)
     index = np.arange(-BEYOND, len(bodies) + BEYOND)
     z = positions(bodies, index)
-    pitch = abs(z[-1] - z[0]) / (len(index) - 1)
+    pitch = pitch_mm(chain, coarse_z_mm)
     picture = picture_evidence(z, pitch, coarse_z_mm, coarse_probability)
     sacrum = sacrum_evidence(index, len(bodies), s1)
     ribs = rib_evidence(index, np.array(rib_probabilities))
-    small = pitch < MIN_PITCH_MM
-    if small:
-        picture, ribs = picture**0.5, ribs**0.5
     evidence = picture * sacrum.sum(0) * ribs.sum(0)
     probability = evidence / evidence.sum()
     order = np.argsort(-probability)
@@ -118,24 +122,39 @@ def number(
         levels.append(_level("S1", s1))
     # The usual numbers of lumbar vertebrae and of ribs are in the first rows.
     usual = float((picture * sacrum[0] * ribs[0]).sum() / evidence.sum())
-    basis = AMBIGUOUS
-    if not small and min(probability[best], usual) > SURE:
-        basis = _basis(sacrum.sum(0), ribs.sum(0))
+    basis = _basis(sacrum.sum(0), ribs.sum(0))
+    if usual < MIN_USUAL:
+        basis = AMBIGUOUS
     return Numbering(
         levels,
         float(probability[best]),
         basis,
         float(z[best]),
         float(z[order[1]]),
+        usual,
+        pitch,
+        *(float(e[best] / e.sum()) for e in (sacrum.sum(0), ribs.sum(0))),
     )
 
 
 def _basis(sacrum: np.ndarray, ribs: np.ndarray) -> str:
-    """Returns which evidence [H] prefers one hypothesis."""
+    """Returns which evidence [H] prefers one hypothesis, and whether both agree."""
     by_sacrum, by_ribs = (e.max() > INFORMATIVE * np.median(e) for e in (sacrum, ribs))
     if by_sacrum and by_ribs:
-        return BOTH
+        return BOTH if sacrum.argmax() == ribs.argmax() else AMBIGUOUS
     return SACRUM if by_sacrum else RIBS if by_ribs else PICTURE
+
+
+def pitch_mm(chain: Chain, z_mm: float) -> float:
+    """Returns the mean distance between the bodies nearest to a height.
+
+    Thoracic bodies, which are nearer to each other, count only where no others are.
+    """
+    bodies = [body for body in chain.bodies if not body.is_s1]
+    middles = np.array([body.middle for body in bodies])
+    distance = np.hypot(*np.diff(middles, axis=0).T)
+    away = np.abs((middles[1:, 1] + middles[:-1, 1]) / 2 - z_mm)
+    return float(distance[np.argsort(away)[:PITCH_PAIRS]].mean())
 
 
 def positions(bodies: list[Body], index: np.ndarray) -> np.ndarray:
@@ -161,13 +180,15 @@ def sacrum_evidence(index: np.ndarray, count: int, s1: Body | None) -> np.ndarra
     """Returns the likelihood [3, H] that body `index` of `count` is L3, from S1.
 
     A row is for one number of lumbar vertebrae; with five, L3 is the third above S1.
+    The body taken for S1 can be L5.
     """
     shares = np.array(list(LUMBAR_COUNTS.values()))[:, None]
     unknown = shares * np.full(len(index), 1 / len(index))
     if s1 is None:
         return unknown
-    lumbar = count - index + 2
-    known = shares * (lumbar == np.array(list(LUMBAR_COUNTS))[:, None])
+    above_s1, expected = count - index + 2, np.array(list(LUMBAR_COUNTS))[:, None]
+    right = (1 - L5_TAKEN_FOR_S1) * (above_s1 == expected)
+    known = shares * (right + L5_TAKEN_FOR_S1 * (above_s1 + 1 == expected))
     return s1.probability * known + (1 - s1.probability) * unknown
 
 

@@ -1,17 +1,23 @@
-"""Finds and names the vertebrae of a projection, near a coarse position of L3."""
+"""Finds L3 in the frontal projection, and the vertebrae around it in a sagittal one."""
 
 from typing import NamedTuple
 
 import numpy as np
 
+from l3spot.localize import frontal
+from l3spot.localize.frontal import Frontal
+from l3spot.localize.model import MIN_CONFIDENCE, Model
 from l3spot.projections.mip import Projection
-from l3spot.vertebrae import levels, slab
+from l3spot.vertebrae import confidence, levels, slab
 from l3spot.vertebrae.bodies import Chain
 from l3spot.vertebrae.levels import Numbering
 from l3spot.vertebrae.model import VertebraModel
 from l3spot.vertebrae.slab import Slab
 
 MIN_BODIES = 2  # Above S1; fewer cannot be numbered.
+# The frontal network is trained on adults. If lumbar vertebrae are nearer to each
+# other than the first distance, the projection is magnified to the second one.
+SMALL_PITCH_MM, ADULT_PITCH_MM = 29.0, 35.0
 
 
 class Spine(NamedTuple):
@@ -21,40 +27,88 @@ class Spine(NamedTuple):
       slab: the sagittal picture.
       chain: the bodies found in it.
       numbering: their names.
+      confidence: the probability that the names are right.
+      within_5_mm: for each name, the probability of the right name and a position
+        within 5 mm of the body's middle.
     """
 
     slab: Slab
     chain: Chain
     numbering: Numbering
+    confidence: float
+    within_5_mm: dict[str, float]
 
     def x_mm(self, z_mm: float) -> float:
         """Returns x of the middle of the spine at a height."""
         return float(np.interp(-z_mm, -self.slab.z, self.slab.spine_x))
 
 
-def locate(
-    model: VertebraModel,
-    projection: Projection,
-    coarse_z_mm: float,
-    coarse_probability: float,
-) -> Spine | None:
-    """Finds the vertebrae around a coarse position of L3.
+class Located(NamedTuple):
+    """L3 and the other vertebrae.
+
+    Attributes:
+      frontal: L3 in the frontal projection.
+      frontal_within_5_mm: the probability of a position within 5 mm of L3's middle.
+      spine: the vertebrae; None if fewer than `MIN_BODIES` are seen.
+    """
+
+    frontal: Frontal
+    frontal_within_5_mm: float
+    spine: Spine | None
+
+
+def locate(model: Model, vertebrae: VertebraModel, projection: Projection) -> Located:
+    """Finds L3 in the frontal projection, and then the vertebrae around it.
 
     Args:
-      model: finds the bodies.
+      model: finds L3 in the frontal projection.
+      vertebrae: finds the bodies and the ribs.
       projection: with 1 mm pixels.
-      coarse_z_mm: of L3, from the frontal projection.
-      coarse_probability: that L3 is there.
-
-    Returns:
-      The vertebrae; None if fewer than `MIN_BODIES` are seen.
     """
-    if projection.spine is None:
-        return None
-    picture = slab.make(projection.spine)
-    chain = model.find(picture, coarse_z_mm)
-    if sum(not body.is_s1 for body in chain.bodies) < MIN_BODIES:
-        return None
-    ribs = model.rib_probabilities(projection, picture, chain)
-    numbering = levels.number(chain, coarse_z_mm, coarse_probability, ribs)
-    return Spine(picture, chain, numbering)
+    coarse = frontal.find(model, projection)
+    spine = None
+    if projection.spine is not None:
+        picture = slab.make(projection.spine)
+        chain = vertebrae.find(picture, coarse.z_mm)
+        # Vertebrae of the neck are as near to each other as those of a child.
+        seen = coarse.confidence >= MIN_CONFIDENCE
+        if seen and _pitch_mm(chain, coarse) < SMALL_PITCH_MM:
+            scale = ADULT_PITCH_MM / _pitch_mm(chain, coarse)
+            coarse = frontal.find(model, projection, scale)
+            chain = vertebrae.find(picture, coarse.z_mm)
+        if _count(chain) >= MIN_BODIES:
+            spine = _name(vertebrae, projection, picture, chain, coarse)
+    features = confidence.frontal_features(projection, coarse)
+    return Located(coarse, vertebrae.calibration.frontal(features), spine)
+
+
+def _count(chain: Chain) -> int:
+    """Returns the number of bodies above S1."""
+    return sum(not body.is_s1 for body in chain.bodies)
+
+
+def _pitch_mm(chain: Chain, coarse: Frontal) -> float:
+    """Returns the distance between lumbar bodies; infinite if it is unknown."""
+    enough = _count(chain) >= MIN_BODIES
+    return levels.pitch_mm(chain, coarse.z_mm) if enough else np.inf
+
+
+def _name(
+    vertebrae: VertebraModel,
+    projection: Projection,
+    picture: Slab,
+    chain: Chain,
+    coarse: Frontal,
+) -> Spine:
+    """Names the bodies of a chain, and says how far this can be trusted."""
+    ribs = vertebrae.rib_probabilities(projection, picture, chain)
+    numbering = levels.number(chain, coarse.z_mm, coarse.confidence, ribs)
+    calibration, seen = vertebrae.calibration, (projection, picture, chain)
+    features = confidence.level_features(*seen, numbering, coarse)
+    right = calibration.level(features)
+    within = {}
+    for level in numbering.levels:
+        body = next(b for b in chain.bodies if b.z_mm == level.z_mm)
+        features = confidence.position_features(*seen, body, numbering.pitch_mm)
+        within[level.name] = right * calibration.position(features)
+    return Spine(picture, chain, numbering, right, within)

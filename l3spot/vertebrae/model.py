@@ -1,5 +1,6 @@
 """The packaged networks that find vertebral bodies and ribs, trained on phantoms."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +11,9 @@ from scipy.special import expit
 
 from l3spot.backbones.pretrained import safetensors_file
 from l3spot.projections.mip import Projection
-from l3spot.vertebrae import bodies, ribs, slab
+from l3spot.vertebrae import bodies, confidence, ribs, slab
 from l3spot.vertebrae.bodies import Chain
+from l3spot.vertebrae.confidence import Calibration
 from l3spot.vertebrae.network import VertebraNetwork
 from l3spot.vertebrae.ribs import RibNetwork
 from l3spot.vertebrae.slab import COLUMNS, ROWS, Slab
@@ -32,10 +34,12 @@ class VertebraModel(NamedTuple):
     Attributes:
       params: {"bodies": of `VertebraNetwork`, "ribs": of `RibNetwork`}.
       about: how the model was trained.
+      calibration: gives the confidence.
     """
 
     params: Params
     about: str
+    calibration: Calibration = confidence.UNCALIBRATED
 
     def find(self, picture: Slab, z_mm: float) -> Chain:
         """Finds the chain of bodies around height z_mm."""
@@ -76,7 +80,11 @@ def save(path: Path, model: VertebraModel) -> None:
     Raises:
       WorkdirError: the file cannot be written.
     """
-    safetensors_file.save(path, KIND, model.params, {"about": model.about})
+    metadata = {
+        "about": model.about,
+        "calibration": json.dumps(model.calibration.to_json()),
+    }
+    safetensors_file.save(path, KIND, model.params, metadata)
 
 
 def load(path: Path = PACKAGED_FILE) -> VertebraModel:
@@ -89,7 +97,11 @@ def load(path: Path = PACKAGED_FILE) -> VertebraModel:
     expected = jax.eval_shape(init, jax.random.key(0))
     if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, expected):
         raise DataError(f"{path} is no model of this version")
-    return VertebraModel(params, metadata.get("about", ""))
+    try:
+        calibration = confidence.from_json(json.loads(metadata["calibration"]))
+    except (KeyError, TypeError, ValueError) as e:
+        raise DataError(f"{path} is no model of this version ({e!r})") from e
+    return VertebraModel(params, metadata.get("about", ""), calibration)
 
 
 def init(key: jax.Array) -> Params:

@@ -1,5 +1,6 @@
 """Reads and writes parameters as safetensors, with names joined by "/"."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,18 @@ def save(path: Path, kind: str, params: Params, metadata: dict[str, str]) -> Non
     """
     # Safetensors ignores the strides of an array.
     flat = {k: np.asarray(v, order="C") for k, v in flatten(params).items()}
-    workdir.write_bytes(path, to_bytes(flat, {**metadata, "kind": kind}))
+    content = to_bytes(flat, {**metadata, "kind": kind})
+    workdir.write_bytes(path, _with_sorted_metadata(content))
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """Sorts the metadata of a file, which safetensors writes in a random order."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # Arrays are aligned.
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def load(path: Path, kind: str) -> tuple[Params, dict[str, str]]:

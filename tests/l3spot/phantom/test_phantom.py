@@ -218,6 +218,18 @@ def test_phantom_series_are_read_with_their_labels(written, tmp_path):
         assert example.z[-1] - 2.6 < z < example.z[0] + 2.6
 
 
+def test_the_labels_of_a_phantom_hold_its_end_plates_and_neighbours(scanned):
+    person, scan = scanned
+    truth = series.truth(series.Phantom(person, scan, None, 100.0))
+    assert truth.z_mm == 100.0
+    assert truth.l4_mm < truth.lower_mm < 100 < truth.upper_mm < truth.l2_mm
+    height = truth.upper_mm - truth.lower_mm
+    assert height == pytest.approx(2 * float(person.blocks.half[21, 2]), rel=0.05)
+    away = scan._replace(low_mm=20.0, high_mm=80.0)
+    gone = series.truth(series.Phantom(person, away, None, 100.0))
+    assert np.isnan(gone).all()
+
+
 def test_an_interrupted_phantom_leaves_no_folder(written, tmp_path, monkeypatch):
     def stop(*_):
         raise OSError(28, "No space left on device")
@@ -240,12 +252,16 @@ def test_headers_name_the_program_and_the_geometry(written):
 
 
 def test_the_launcher_writes_labels_and_refuses_another_seed(tmp_path, monkeypatch):
-    z = iter([12.5, float("nan")])
-    monkeypatch.setattr(series, "write", lambda *_: next(z))
+    z = iter([series.Truth(12.5, 45.0, 26.0, -1.0, -22.5), series.Truth()])
+    monkeypatch.setattr(series, "draw", lambda *_: None)
+    monkeypatch.setattr(series, "write_drawn", lambda *_: None)
+    monkeypatch.setattr(series, "truth", lambda _: next(z))
     launcher.write(tmp_path, 2, seed=3)
     with (tmp_path / "labels.csv").open() as stream:
         assert list(csv.reader(stream)) == [
-            ["scan", "z_mm"], ["phantom-0000", "12.5"], ["phantom-0001", ""],
+            ["scan", "z_mm", "l2_mm", "upper_mm", "lower_mm", "l4_mm"],
+            ["phantom-0000", "12.5", "45.0", "26.0", "-1.0", "-22.5"],
+            ["phantom-0001", "", "", "", "", ""],
         ]  # fmt: skip
     with pytest.raises(WorkdirError, match="take another"):
         launcher.write(tmp_path, 2, seed=4)
@@ -260,8 +276,10 @@ def test_the_launcher_keeps_existing_files(tmp_path, monkeypatch):
     assert (tmp_path / "labels.csv").read_text() == "mine"
     # Fewer than there are keep the labels of the others.
     out = tmp_path / "out"
+    monkeypatch.setattr(series, "draw", lambda *_: None)
+    monkeypatch.setattr(series, "truth", lambda _: series.Truth(1.0))
     monkeypatch.setattr(
-        series, "write", lambda folder, *_: folder.mkdir(exist_ok=True) or 1.0
+        series, "write_drawn", lambda folder, *_: folder.mkdir(exist_ok=True)
     )
     launcher.write(out, 3)
     assert len(launcher.write(out, 1)) == 3

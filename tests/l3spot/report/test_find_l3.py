@@ -12,6 +12,12 @@ from matplotlib import image as png
 from l3spot.report import files, picture, result
 from l3spot.report.results_file import ResultRow
 from l3spot.vertebrae import levels
+from l3spot.vertebrae.confidence import (
+    LEVEL_FEATURES,
+    UNCALIBRATED,
+    Calibration,
+    Logistic,
+)
 from mtl.host import workdir
 from tests.l3spot.stub_model import stub_model
 from tests.l3spot.vertebrae.stub import (
@@ -22,6 +28,7 @@ from tests.l3spot.vertebrae.stub import (
     Y_MM,
     StubVertebrae,
     chain,
+    constant,
     projection,
 )
 
@@ -50,7 +57,7 @@ def test_the_middle_of_the_body_replaces_the_coarse_position():
     assert got.z_mm == pytest.approx(L3_MM)
     assert got.row_mm == pytest.approx(120.0)
     assert got.slice_index == np.abs(SLICES_MM - L3_MM).argmin()
-    assert got.confidence == got.spine.numbering.probability
+    assert got.confidence == pytest.approx(got.spine.numbering.probability)
     row = result.add_result(ResultRow("a"), got, volume())
     assert row.frontal_z_mm == pytest.approx(TOP_MM + 0.5 - 126.0)
     assert row.numbering == levels.PICTURE
@@ -89,7 +96,7 @@ def test_without_vertebrae_the_coarse_position_stays_with_a_warning():
 def test_l3_beyond_the_bodies_stays_coarse_with_a_warning():
     got = find(FIVE[:2])  # L1 and L2 alone.
     assert (got.status, got.row_mm) == (result.IN_VIEW, pytest.approx(126.0))
-    assert "L3 is not seen among L1, L2" in got.warnings[0]
+    assert "L3 is not seen; in view are L1, L2" in got.warnings[0]
 
 
 def test_a_scan_without_l3_stays_without_it():
@@ -106,13 +113,52 @@ def test_ribs_and_sacrum_find_l3_where_the_frontal_picture_does_not():
     assert got.z_mm == pytest.approx(L3_MM)
 
 
-def test_an_ambiguous_numbering_gives_both_candidates():
+def test_an_unlikely_numbering_does_not_find_l3_alone():
+    """Such as the vertebrae of a neck, the last of them taken for S1."""
+    logit = Logistic((0.0,) * len(LEVEL_FEATURES), -3.0)
+    doubtful = UNCALIBRATED._replace(level=logit)
+    six = np.append(FIVE, FIVE[-1] - PITCH_MM)
+    stub = StubVertebrae(chain(six, True), [0.05] * 5, doubtful)
+    coarse = stub_model([126.0], 0.2)
+    got = result.find_l3(coarse, projection(), volume(), stub)
+    assert (got.status, got.confidence, got.levels) == (result.NOT_IN_VIEW, 0.2, [])
+
+
+def test_the_frontal_position_stays_where_it_is_more_probably_within_5_mm():
+    """Such as with slices of 8 mm, where bodies are faint."""
+    parts = zip(UNCALIBRATED, (0.9, 0.5, 0.7), strict=True)
+    calibration = Calibration(*(constant(part, p) for part, p in parts))
+    stub = StubVertebrae(chain(FIVE), [], calibration)
+    got = result.find_l3(stub_model([126.0], 0.9), projection(), volume(), stub)
+    assert (got.status, got.row_mm) == (result.IN_VIEW, pytest.approx(126.0))
+    assert got.within_5_mm == pytest.approx(0.7)
+    assert got.warnings == (f"the vertebrae are faint; {result.FRONTAL_ALONE}",)
+    row = result.add_result(ResultRow("a"), got, volume())
+    assert row.other_z_mm is None
+
+
+def test_an_unsure_numbering_gives_both_candidates():
     got = find(coarse_mm=120.0 + PITCH_MM / 2)
     row = result.add_result(ResultRow("a"), got, volume())
-    assert row.numbering == levels.AMBIGUOUS
+    assert row.numbering == levels.PICTURE
     assert row.confidence < 0.6
     candidates = sorted([row.z_mm, row.other_z_mm])
     np.testing.assert_allclose(candidates, [L3_MM - PITCH_MM, L3_MM], atol=0.01)
+    assert got.warnings[0].startswith("L3 is not sure: it is at z = ")
+
+
+def test_the_levels_in_view_and_one_in_place_of_l3_are_named():
+    """T11 to L2; ribs end at T12, and L3 is below the scan."""
+    seen = L3_MM - 130 + PITCH_MM * np.array([4, 3, 2, 1])
+    got = find(seen, coarse_mm=235.0, ribs=[0.95, 0.95, 0.05, 0.05])
+    row = result.add_result(ResultRow("a"), got, volume())
+    assert (row.status, row.z_mm) == (result.NOT_IN_VIEW, None)
+    assert (row.levels, row.fallback) == ("T11 T12 L1 L2", "L2")
+    assert row.confidence < 0.2
+    assert got.warnings == (
+        "L3 is not in view; in view are T11, T12, L1, L2; "
+        f"L2 at z = {seen[3]:.1f} mm",
+    )  # fmt: skip
 
 
 def test_files_hold_all_levels(tmp_path):

@@ -11,6 +11,7 @@ ROWS = [
         "a&<b> #1", "found", "L3", 0.55, "", 7.25, slice_index=56, warnings="x < y"
     ),
     ResultRow("other", "not in view", "L3", 0.2),
+    ResultRow("far", "found", "L3", 0.95, "both", 3.0, within_5_mm=0.4),
     ResultRow("broken", "failed", why="no <slices> & more"),
 ]
 
@@ -51,35 +52,38 @@ def rendered(rows=ROWS):
     return html_page.render(rows, "trained on a & b")
 
 
-def test_rows_show_the_results_lowest_confidence_first():
+def test_rows_show_the_results_least_trustworthy_first():
+    """A low confidence that L3 is in view makes "not in view" trustworthy."""
     read = Reader(rendered())
     assert read.rows == [
         [
-            *("scan", "status", "confidence", "numbering", "z mm", "slice index"),
-            *("warnings", "left out", "why"),
+            *("scan", "status", "confidence", "within 5 mm", "numbering", "z mm"),
+            *("slice index", "warnings", "left out", "why"),
         ],
-        ["broken", "failed", "", "", "", "", "", "", "no <slices> & more"],
-        ["other", "not in view", "0.2", "", "", "", "", "", ""],
-        ["a&<b> #1", "found", "0.55", "", "7.25", "56", "x < y", "", ""],
-        ["good", "found", "0.91", "both", "-12.5", "34", "", "", ""],
+        ["broken", "failed", "", "", "", "", "", "", "", "no <slices> & more"],
+        ["far", "found", "0.95", "0.4", "both", "3.0", "", "", "", ""],
+        ["a&<b> #1", "found", "0.55", "", "", "7.25", "56", "x < y", "", ""],
+        ["other", "not in view", "0.2", "", "", "", "", "", "", ""],
+        ["good", "found", "0.91", "", "both", "-12.5", "34", "", "", ""],
     ]
-    assert read.sorted == [(2, "ascending")]
+    assert read.sorted == []
 
 
 def test_each_scan_that_did_not_fail_has_its_picture():
     read = Reader(rendered())
     assert read.images == [
-        ("other.png", "other: not in view"),
+        ("far.png", "far: found"),
         ("a%26%3Cb%3E%20%231.png", "a&<b> #1: found"),
+        ("other.png", "other: not in view"),
         ("good.png", "good: found"),
     ]
-    assert read.links == ["#other", "#a%26%3Cb%3E%20%231", "#good"]
+    assert read.links == ["#far", "#a%26%3Cb%3E%20%231", "#other", "#good"]
 
 
 def test_the_intro_has_the_counts_and_explains_the_columns():
     text = " ".join(rendered().split())
-    assert "<h1>L3 in 4 scans</h1>" in text
-    assert "<p>1 failed, 2 found, 1 not in view." in text
+    assert "<h1>L3 in 5 scans</h1>" in text
+    assert "<p>1 failed, 3 found, 1 not in view." in text
     assert "Confidence is the probability that the vertebra is the right one" in text
     assert "trained on a &amp; b" in text
 

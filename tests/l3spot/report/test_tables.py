@@ -4,7 +4,7 @@ from l3spot.report import tables
 from l3spot.report.metrics import Group
 
 ROW = {"scans": 12.0, "compared": 9.0, "mean_slices": 1.5, "std_slices": 0.25,
-       "mean_mm": 4.125, "std_mm": 12.0}  # fmt: skip
+       "mean_mm": 4.125, "std_mm": 12.0, "wrong_vertebra": 0.125}  # fmt: skip
 
 
 def test_numbers_then_a_table_with_means_and_standard_deviations():
@@ -17,7 +17,10 @@ def test_numbers_then_a_table_with_means_and_standard_deviations():
         "mean_mm          4.123",
         "wrong_vertebra  0.0625",
         "",
-        "fold     scans  compared       slices            mm",
-        "a           12         9  1.50 ± 0.25  4.12 ± 12.00",
-        "average      9         8            -   3.00 ± 1.00",
+        "fold     scans  compared       slices            mm  wrong vertebra"
+        "  inside the body",
+        "a           12         9  1.50 ± 0.25  4.12 ± 12.00          12.5 %"
+        "                -",
+        "average      9         8            -   3.00 ± 1.00               -"
+        "                -",
     ]

@@ -7,6 +7,7 @@ import numpy as np
 from l3spot.projections.band import Band
 from l3spot.projections.mip import Projection
 from l3spot.vertebrae.bodies import Body, Chain
+from l3spot.vertebrae.confidence import UNCALIBRATED, Calibration, Logistic
 
 ROWS, TOP_MM, PITCH_MM, HEIGHT_MM = 240, 500.0, 34.0, 27.0
 X_MM, Y_MM = 44.0, -230.0  # Of the spine.
@@ -17,6 +18,7 @@ class StubVertebrae(NamedTuple):
 
     chain: Chain
     ribs: list[float]
+    calibration: Calibration = UNCALIBRATED
 
     def find(self, picture, z_mm):
         return self.chain
@@ -45,3 +47,9 @@ def projection():
     band_hu[:, 55:85, 17:28] = 400
     spine = Band(band_hu, z[::-1], y, x[::2])
     return Projection(hu, hu, z, x, y, np.arange(ROWS), spine)
+
+
+def constant(part, probability):
+    """A logistic regression that always gives this probability."""
+    logit = float(np.log(probability / (1 - probability)))
+    return Logistic((0.0,) * len(part.coefficients), logit)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from l3spot.vertebrae import levels
-from l3spot.vertebrae.bodies import Chain
+from l3spot.vertebrae.bodies import Body, Chain
 from tests.l3spot.vertebrae.test_bodies import spine
 
 
@@ -27,9 +27,10 @@ def test_levels_are_counted_from_the_sacrum():
     assert n.probability > 0.9
 
 
-def test_a_sure_sacrum_corrects_the_picture():
+def test_a_sure_sacrum_decides_between_two_bodies():
     c = chain(7)
-    n = levels.number(c, c.bodies[5].z_mm + 4, 0.9)  # Near L4.
+    middle = (c.bodies[4].z_mm + c.bodies[5].z_mm) / 2
+    n = levels.number(c, middle, 0.9)
     assert n.l3.z_mm == pytest.approx(c.bodies[4].z_mm)
 
 
@@ -46,11 +47,12 @@ def test_without_a_sacrum_the_nearest_body_is_l3():
     assert n.basis == levels.PICTURE
 
 
-def test_midway_between_two_bodies_the_numbering_is_ambiguous():
+def test_midway_between_two_bodies_both_are_candidates():
     c = chain(5, s1=False)
     middle = (c.bodies[1].z_mm + c.bodies[2].z_mm) / 2
     n = levels.number(c, middle, 0.9)
-    assert n.basis == levels.AMBIGUOUS
+    assert n.basis == levels.PICTURE
+    assert n.probability < 0.5
     both = sorted([n.l3_z_mm, n.other_z_mm])
     wanted = sorted(b.z_mm for b in c.bodies[1:3])
     np.testing.assert_allclose(both, wanted)
@@ -110,19 +112,32 @@ def test_one_wrong_rib_decides_little():
     assert n.l3.z_mm == pytest.approx(c.bodies[3].z_mm)
 
 
-def test_the_numbering_of_a_small_body_is_ambiguous():
-    c = chain(7)
-    small = [b._replace(upper=b.upper * 0.6, lower=b.lower * 0.6) for b in c.bodies]
-    p = ribs(7, last=1)
-    n = levels.number(Chain(small, 1.0), small[4].z_mm + 2, 0.9, p)
-    adult = levels.number(c, c.bodies[4].z_mm + 2, 0.9, p)
-    assert (n.basis, adult.basis) == (levels.AMBIGUOUS, levels.BOTH)
-    assert n.l3.z_mm == pytest.approx(small[4].z_mm)
-    assert n.probability < adult.probability
+@pytest.mark.parametrize("scale", [0.4, 1.3])
+def test_the_numbering_scales_with_the_body(scale):
+    c, p = chain(7), ribs(7, last=1)
+    scaled = [
+        b._replace(upper=b.upper * scale, lower=b.lower * scale) for b in c.bodies
+    ]
+    n = levels.number(Chain(scaled, 1.0), scaled[4].z_mm + 9 * scale, 0.9, p)
+    usual = levels.number(c, c.bodies[4].z_mm + 9, 0.9, p)
+    assert n.basis == usual.basis == levels.BOTH
+    assert n.probability == pytest.approx(usual.probability)
+    assert n.pitch_mm == pytest.approx(34.0 * scale)
+
+
+def test_thoracic_bodies_do_not_count_for_the_distance_of_lumbar_ones():
+    lumbar = spine(6, s1=False)
+    first = lumbar[0].middle
+    thoracic = [
+        Body(first + np.array([0, d + 10]), first + np.array([0, d - 10]), 0.9)
+        for d in (90, 67, 44, 22)
+    ]
+    assert levels.pitch_mm(Chain([*thoracic, *lumbar], 1.0), lumbar[3].z_mm) == (
+        pytest.approx(34.0)
+    )
 
 
 def test_a_picture_without_l3_decides_nothing():
     c = chain(5, s1=False)
     n = levels.number(c, c.bodies[2].z_mm, 0.0)
-    assert n.basis == levels.AMBIGUOUS
     assert n.probability == pytest.approx(1 / 9)
