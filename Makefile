@@ -29,7 +29,7 @@ demo: $(READY)
 	$(BIN)/python -m l3spot.evaluate --results $(DEMO)/l3/results.csv \
 	  --labels $(DEMO)/phantoms/labels.csv
 
-# Without the tests marked as slow; tests/tier.py makes some others smaller.
+# Without the tests marked as slow.
 test: $(READY)
 	$(PYTEST) -m "not slow"
 

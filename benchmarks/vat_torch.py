@@ -13,18 +13,29 @@ docs/results/best.md.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from absl import flags
-from torch.nn import functional
 
+from benchmarks import measure
 from mtl import config
 from mtl.data import datasets, label_choice
 from mtl.host import launch
 
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import functional
+
 SIZES = (784, 500, 250, 10)
 LABELS, BATCH, EPOCH, EVERY = 100, 250, 500, 250
+
+
+def load_torch() -> None:
+    """Imports PyTorch, or refuses to go on without it."""
+    global torch, functional
+    measure.need("torch")
+    import torch
+    from torch.nn import functional
 
 
 class Network:
@@ -91,6 +102,7 @@ def direction(network: Network, x: Any, p: Any, xi: float) -> Any:
 def train(arguments: Sequence[str]) -> str:
     """Trains from command-line flags, and prints test errors; returns the last one."""
     launch.reject_extra_args(arguments)
+    load_torch()
     a, error = flags.FLAGS, float("nan")
     c = config.default().data
     c.source, c.path, c.valid = "mnist", a.data, 10_000

@@ -1,4 +1,4 @@
-"""Compares runs: a line for each config, as a mean over its seeds.
+"""Compares finished runs: a row for each config, with means over its seeds.
 
     python -m mtl.compare --figure mnist.png runs/mnist/*
 
@@ -68,7 +68,7 @@ def read(folder: Path) -> Run:
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs that differ in their seed alone, together."""
+    """Groups runs that differ only in their seed."""
     found = defaultdict(list)
     for run in runs:
         found[json.dumps(run.config | {"seed": None}, sort_keys=True)].append(run)
@@ -76,7 +76,7 @@ def groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def curves(runs: Sequence[Run]) -> Figure:
-    """Test errors against the epoch: the mean over seeds, and from least to most."""
+    """Test errors against the epoch: mean and range over seeds."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     ax = figure.subplots()
     for group in groups(runs):
@@ -94,7 +94,7 @@ def curves(runs: Sequence[Run]) -> Figure:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """The Markdown table, in the order in which the configs first come."""
+    """The Markdown table; rows are in the order of each config's first run."""
     baseline = {
         _task(run): _error(run, "last")
         for run in runs

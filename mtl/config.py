@@ -1,4 +1,4 @@
-"""System 1's config: every field, what the paper says of it, and what is our choice."""
+"""The config of system 1: all fields, with the paper's values and our choices."""
 
 import optax
 from ml_collections import ConfigDict
@@ -16,97 +16,152 @@ OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
 
 def default() -> ConfigDict:
-    """The config of the ESANN 2016 experiment, on scikit-learn's digits.
+    """Returns the config of the ESANN 2016 experiment, on scikit-learn's digits.
 
     "Ours" marks what the paper leaves open. `docs/results/mtl.md` shows how those were
     chosen, on the validation set.
     """
     c = ConfigDict()
-    c.seed = 0  # Initial parameters, labelled set, order and noise.
-    c.method = "exponential"  # One of methods.METHODS.
-    c.epochs = 5000  # Each takes all labelled and unlabelled images once.
-    c.batch_size = 600  # Labelled and unlabelled images of a step.
-    c.order = "alternate"  # Algorithm 1; also "joint", "alternate_then_joint".
-    c.unsupervised = "reconstruct"  # The paper's task; one of methods.UNSUPERVISED.
+    # Seeds the initial parameters, the choice of labels, the order of rows and noise.
+    c.seed = 0
+    # One of methods.METHODS.
+    c.method = "exponential"
+    # Each takes all labelled and unlabelled images once.
+    c.epochs = 5000
+    # The labelled and unlabelled images of a step.
+    c.batch_size = 600
+    # "alternate" is Algorithm 1 of the paper; or "joint", "alternate_then_joint".
+    c.order = "alternate"
+    # One of methods.UNSUPERVISED; the paper's task is "reconstruct".
+    c.unsupervised = "reconstruct"
 
     c.data = ConfigDict()
-    c.data.source = "digits"  # One of data.SOURCES.
-    c.data.path = ""  # A folder, or a file for "npz".
-    c.data.labelled = 100  # l, the number of images with a label; -1: all.
-    c.data.unlabelled = -1  # u, the number without one; -1: all that are left.
-    c.data.valid = 297  # So many training images validate; see datasets.load.
-    c.data.valid_seed = 0  # Ours: draws those of your own data.
+    # One of datasets.SOURCES.
+    c.data.source = "digits"
+    # A folder, or a file if the source is "npz".
+    c.data.path = ""
+    # The number of labelled images, l. -1 takes all.
+    c.data.labelled = 100
+    # The number of unlabelled images, u. -1 takes all that are left.
+    c.data.unlabelled = -1
+    # The number of training images that become the validation set; see datasets.load.
+    c.data.valid = 297
+    # Ours: seeds the draw of the validation set of your own data.
+    c.data.valid_seed = 0
     # Ours: "unit" takes bytes, and floats in [0, 1]; "minmax" and "standardise" scale
     # the features of your own data by the training images.
     c.data.scaling = "unit"
-    c.data.balanced = True  # Ours: as many labels of each class.
+    # Ours: True draws as many labelled images of each class.
+    c.data.balanced = True
 
     c.model = ConfigDict()
-    c.model.hidden = (50,)  # NN1; NN4 is (80, 70, 60, 50).
-    c.model.activation = "relu"  # Ours: of hidden layers; one of network.ACTIVATIONS.
-    c.model.tied = True  # Ours: a decoder has its encoder's matrix, transposed.
-    c.model.norm = "none"  # Or "batch" normalisation, for tasks but reconstruction.
-    c.model.noise = 0.0  # On the input and all that is normalised; the ladder's: 0.3.
+    # The sizes of the hidden layers. This is NN1; NN4 is (80, 70, 60, 50).
+    c.model.hidden = (50,)
+    # Ours: one of network.ACTIVATIONS.
+    c.model.activation = "relu"
+    # Ours: whether decoders use the transposed matrices of their layers.
+    c.model.tied = True
+    # "none", or "batch" normalisation, which "reconstruct" does not support.
+    c.model.norm = "none"
+    # The deviation of the noise on the input and on normalised layers. The ladder's
+    # paper has 0.3.
+    c.model.noise = 0.0
 
     c.reconstruct = ConfigDict()
-    # Ours: of the input layer, summed over the dimensions.
+    # Ours: the loss of the input layer, summed over its dimensions.
     c.reconstruct.loss = "cross_entropy"
-    c.reconstruct.hidden_loss = "squared_error"  # Ours: of the other layers.
-    c.reconstruct.scale = 0.1  # Ours: multiplies the costs, also in the logs.
-    c.reconstruct.noise = "mask"  # The paper's binomial mask.
-    c.reconstruct.level = 0.2  # Ours: the share of the inputs that is masked.
-    c.reconstruct.reaches_below = (
-        True  # Ours: layer k's cost also trains the layers below.
-    )
+    # Ours: the loss of the other layers, summed over their dimensions.
+    c.reconstruct.hidden_loss = "squared_error"
+    # Ours: the factor of the costs, also in the logs.
+    c.reconstruct.scale = 0.1
+    # One of corruption.KINDS; the paper has the binomial mask.
+    c.reconstruct.noise = "mask"
+    # Ours: the share of entries that noise changes; if "gaussian", its deviation.
+    c.reconstruct.level = 0.2
+    # Ours: True lets the cost of a layer also train the layers below it.
+    c.reconstruct.reaches_below = True
 
-    c.vat = ConfigDict()  # Miyato et al. 2015; the values of its semi-supervised MNIST.
-    c.vat.epsilon = 0.3  # Length of the perturbation of an image.
-    c.vat.iterations = 1  # Of the power method.
-    c.vat.xi = 0.0  # Of its finite difference, the papers' code: 1e-6; 0: exact (ours).
-    c.vat.entropy = 0.0  # Weight of the predictions' entropy; 2017's VAT+EntMin: 1.
-    c.vat.scale = 1.0  # Multiplies the costs, also in the logs.
+    # Miyato et al. 2015, with the values of its semi-supervised MNIST.
+    c.vat = ConfigDict()
+    # The length of the perturbation of an image.
+    c.vat.epsilon = 0.3
+    # The iterations of the power method.
+    c.vat.iterations = 1
+    # The length of its finite difference; the papers' code has 1e-6. 0 is exact (ours).
+    c.vat.xi = 0.0
+    # The loss weight of the predictions' entropy; VAT+EntMin (2017) has 1.
+    c.vat.entropy = 0.0
+    # The factor of the costs, also in the logs.
+    c.vat.scale = 1.0
 
-    c.ladder = ConfigDict()  # Rasmus et al. 2015; the values for 100 labels.
-    c.ladder.costs = (1000.0, 10.0, 0.1)  # Of the input, layer 1, and each one above.
+    # Rasmus et al. 2015, with the values for 100 labels.
+    c.ladder = ConfigDict()
+    # The loss weights of the input, of layer 1, and of each layer above.
+    c.ladder.costs = (1000.0, 10.0, 0.1)
     c.gamma = ConfigDict()
-    c.gamma.cost = 0.5  # Of the top layer, the only one.
+    # The loss weight of the top layer, which alone has a cost.
+    c.gamma.cost = 0.5
 
     c.classify = ConfigDict()
-    c.classify.reduction = "mean"  # Ours: over the labelled rows of a batch, or "sum".
-    c.classify.draws = 0  # Labelled rows a step; 0: those in the batch, as in 2016.
+    # Ours: reduces the losses of a mini-batch's labelled rows: "mean" or "sum".
+    c.classify.reduction = "mean"
+    # The number of labelled rows that each step draws. 0 takes those that are in the
+    # mini-batch, as in the paper.
+    c.classify.draws = 0
 
     c.schedule = ConfigDict()
-    c.schedule.t1 = 100  # stairs, abridged; pretraining: epochs a layer.
-    c.schedule.sigma = 40.0  # exponential
-    c.schedule.weight = 0.5  # constant: of the unsupervised task.
-    c.schedule.cutoff = (
-        1e-6  # Ours: exponential, plateau: 0 below, which costs no time.
-    )
+    # "stairs" and "abridged": the first epoch where λ_r is 0. "pretraining": the number
+    # of epochs of each layer.
+    c.schedule.t1 = 100
+    # For "exponential": λ_r is exp(-epoch / sigma).
+    c.schedule.sigma = 40.0
+    # For "constant": λ_r.
+    c.schedule.weight = 0.5
+    # Ours, for "exponential" and "plateau": λ_r is 0 below this value, so that its task
+    # costs no time.
+    c.schedule.cutoff = 1e-6
 
     c.weighting = ConfigDict()
-    c.weighting.temperature = 2.0  # dwa
-    c.weighting.alpha = 1.5  # gradnorm
-    c.weighting.rate = 0.025  # gradnorm, famo: of the weights' own steps.
-    c.weighting.decay = 0.01  # famo: gamma
-    c.weighting.factor = 0.5  # plateau: multiplies the weight of reconstruction (ours)
-    c.weighting.wait = 2  # after so many evaluations without a better one (ours).
+    # For "dwa": the temperature of its softmax.
+    c.weighting.temperature = 2.0
+    # For "gradnorm": how much tasks are favoured if their loss falls slowly.
+    c.weighting.alpha = 1.5
+    # For "gradnorm" and "famo": the learning rate of the loss weights.
+    c.weighting.rate = 0.025
+    # For "famo": its weight decay, gamma.
+    c.weighting.decay = 0.01
+    # Ours, for "plateau": the factor of λ_r when the error stops falling.
+    c.weighting.factor = 0.5
+    # Ours, for "plateau": λ_r falls after this number of evaluations without a lower
+    # error.
+    c.weighting.wait = 2
 
     c.optim = ConfigDict()
-    c.optim.name = "sgd"  # Plain, the paper's; or "adam", with the usual betas.
-    c.optim.learning_rate = 0.01  # The paper's, of all tasks.
-    c.optim.decay_epochs = 500  # Over the last so many, linearly (ours) towards 0.
+    # "sgd" without momentum, as in the paper; or "adam", with the usual betas.
+    c.optim.name = "sgd"
+    # The learning rate of all tasks, the paper's.
+    c.optim.learning_rate = 0.01
+    # Ours: over this number of last epochs, the learning rate falls linearly towards 0.
+    c.optim.decay_epochs = 500
 
-    c.eval_every = 50  # Epochs.
-    c.save_every = 500  # Epochs between checkpoints.
-    c.save_minutes = 10.0  # The longest time between checkpoints, in minutes.
-    c.monitor = "valid/error"  # Its lowest value marks the best epoch; or "valid/loss".
-    c.patience = 0  # Epochs without a better one; 0: train to the end.
-    c.precision = "default"  # Of matrix products; "highest" is float32 on any chip.
+    # In epochs.
+    c.eval_every = 50
+    # In epochs.
+    c.save_every = 500
+    # The longest time between checkpoints, in minutes.
+    c.save_minutes = 10.0
+    # The metric that is lowest in the best epoch: "valid/error" or "valid/loss".
+    c.monitor = "valid/error"
+    # The number of epochs without a better one after which training stops. 0 trains for
+    # all epochs.
+    c.patience = 0
+    # The precision of matrix products. "highest" is float32 on every device.
+    c.precision = "default"
     return c
 
 
 def of_a_run(c: ConfigDict) -> ConfigDict:
-    """A copy without the grid of a study, which is not part of what one run is."""
+    """Returns a copy without `study`, the grid of a study, which no single run has."""
     return ConfigDict({k: v for k, v in c.to_dict().items() if k != "study"})
 
 
@@ -114,7 +169,7 @@ def check(c: ConfigDict) -> None:
     """Checks every field before any work.
 
     Raises:
-      ConfigError: names the field, its value and what it may be.
+      ConfigError: names the field, its value and the allowed values.
     """
     fields.check(of_a_run(c), default())
     one_of(c, "method", methods.METHODS)
@@ -206,7 +261,7 @@ def _check_normed(c: ConfigDict) -> None:
 
 
 def _check_start(c: ConfigDict) -> None:
-    """The epoch in which the classifier starts to train must come, and in time."""
+    """The classifier must start to train before the last epoch, and before patience."""
     depth = {"stairs": 1, "pretraining": len(c.model.hidden)}.get(c.method, 0)
     start = depth * c.schedule.t1
     require(start < c.epochs, c, "schedule.t1", f"below {c.epochs / max(depth, 1):g}")

@@ -30,7 +30,7 @@ from mtl.tasks.network import Mlp
 
 
 def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
-    """Trains, or resumes, the run in `folder`, and leaves figures and summary there.
+    """Trains or resumes the run in `folder`, and writes its figures and summary.
 
     Args:
       config: see `config.default`.
@@ -40,7 +40,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
       The summary, the parameters of the best epoch, and the final state.
 
     Raises:
-      mtl.host.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: the user can fix the error; the message says how.
     """
     start, config = time.perf_counter(), configs.of_a_run(config)
     configs.check(config)
@@ -69,12 +69,12 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
 
 
 def make_training(config: ConfigDict, dataset: Dataset) -> Training:
-    """The whole of a run as data and pure functions, before any of it is done."""
+    """Makes the data and pure functions of a run, without running them."""
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
     d, c = dataset, config.data
     network = build_network(config, d.shape, d.classes)
-    # The baseline never sees an unlabelled image; the matched one has the batches, and
-    # so the number of supervised steps, of the methods that do.
+    # The baseline never sees an unlabelled image. The matched one has them in its
+    # batches, so that it makes as many supervised steps as the other methods.
     unlabelled = 0 if config.method == "baseline" else c.unlabelled
     chosen = label_choice.choose(
         d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
@@ -104,7 +104,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """What `data.json` says: image shape, classes, sizes, and a checksum of it all.
+    """The content of data.json: image shape, classes, sizes, and a checksum.
 
     The names of the classes are there if they are not 0, 1, 2, ...
     """

@@ -23,7 +23,6 @@ FIXED = (*BASELINES, *EVOLVING, "pretraining")
 ADAPTIVE = ("uncertainty", "dwa", "gradnorm", "famo", "plateau", "ratio")
 METHODS = (*FIXED, *ADAPTIVE)
 
-
 # The unsupervised tasks, by name. The paper has reconstruction.
 UNSUPERVISED: dict[str, Callable[[ConfigDict, Any], Task]] = {
     "reconstruct": reconstruct.task,

@@ -104,7 +104,7 @@ def write(output: Path, probability: np.ndarray, names: Sequence[int | str]) -> 
 
 
 def label(arguments: Sequence[str]) -> str:
-    """Labels as the flags say; returns where the labels are, in words."""
+    """Labels images from command-line flags and returns a summary."""
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
     if not Path(args.output).name:

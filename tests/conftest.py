@@ -19,22 +19,14 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 import jax
 import pytest
 
-from tests import (
-    shapes,
-    tier,
-)
+from tests import shapes
 
 shapes.install()
 
 ROOT = Path(__file__).parent.parent
 
-
 # On a GPU, float32 products would otherwise be rounded to less.
 jax.config.update("jax_default_matmul_precision", "highest")
-
-
-def pytest_configure(config):
-    tier.configure(config)
 
 
 def pytest_deselected(items):
@@ -52,7 +44,7 @@ def pytest_testnodedown(node):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    if tier.is_small(config):
+    if "not slow" in config.option.markexpr:  # As in `make test`.
         count = len(terminalreporter.stats.get("deselected", ()))
         terminalreporter.section("tests that were left out")
         terminalreporter.write_line(f"{count} slow tests; `make test-all` runs all.")

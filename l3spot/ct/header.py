@@ -18,7 +18,12 @@ from pydicom.filereader import data_element_generator, read_sequence
 
 MAGIC = b"DICM"  # At byte 128 of a DICOM file.
 UNDEFINED_LENGTH, NO_PIXELS = 0xFFFFFFFF, -1
-CHARACTER_SET, PIXEL_DATA, META_END = 0x00080005, 0x7FE00010, 0x00030000
+PIXEL_DATA, META_END = 0x7FE00010, 0x00030000
+# SpecificCharacterSet and a retired element, in little and big endian.
+CHARACTER_SET_TAGS = {
+    b"\x08\0\x05\0": b"\x08\0\x01\0",
+    b"\0\x08\0\x05": b"\0\x08\0\x01",
+}
 ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # Little and big endian.
 CUT_SHORT = "it ends within its header"
 FIRST_READ_BYTES = 1 << 14  # Holds most headers; the rest are read in larger blocks.
@@ -70,7 +75,11 @@ class TransferSyntaxError(ValueError):
 
 
 class _StrictBytes(io.BytesIO):
-    """Bytes that may only end where a read asks for 8, for these begin an element."""
+    """Bytes for pydicom, which reads 8 where an element begins.
+
+    They may only end there. Character sets have another tag: no text here needs them,
+    and pydicom warns about unknown ones, also within sequences.
+    """
 
     ends: tuple[int, ...] = (8,)
 
@@ -78,6 +87,8 @@ class _StrictBytes(io.BytesIO):
         data = super().read(size)
         if len(data) < (size or 0) and (data or size not in self.ends):
             raise ValueError(CUT_SHORT)
+        if size == 8 and data[:4] in CHARACTER_SET_TAGS:
+            return CHARACTER_SET_TAGS[data[:4]] + data[4:]
         return data
 
 
@@ -173,8 +184,7 @@ def _read_elements(
         transfer_syntax == uid.ImplicitVRLittleEndian,
         transfer_syntax != uid.ExplicitVRBigEndian,
     )
-    elements: list[Any] = []
-    tag, at, length = CHARACTER_SET, start, 0
+    tag, at, length = 0, start, NO_PIXELS
 
     def stop(*element: Any) -> bool:
         nonlocal tag, at, length
@@ -186,12 +196,10 @@ def _read_elements(
             raise ValueError(f"an element has the value representation {vr!r}")
         if UNDEFINED_LENGTH != length > len(data) - at:
             raise ValueError(CUT_SHORT)
-        return tag == CHARACTER_SET  # pydicom would warn about unknown ones.
+        return False
 
-    while tag == CHARACTER_SET:
-        tag = 0
-        stream.seek(at + length)
-        elements += data_element_generator(stream, *syntax, stop)
+    stream.seek(start)
+    elements = list(data_element_generator(stream, *syntax, stop))
     end = stream.tell()
     if not is_last(tag):
         at, length = end, NO_PIXELS

@@ -1,15 +1,15 @@
-"""Methods that set importance weights, published ones and two of ours.
+"""Methods with adaptive loss weights: published ones, and two of ours.
 
-They learn
+The loss weights change
 
-    in a mini-batch      from the tasks' J or their gradients: `uncertainty`,
-                         `gradnorm`, `famo`
-    after an epoch       from the tasks' losses: `dwa`
-    after an evaluation  from its numbers: `plateau`, `ratio`
+    after a mini-batch   by the tasks' J or their gradients: `uncertainty`, `gradnorm`,
+                         `famo`
+    after an epoch       by the tasks' losses: `dwa`
+    after an evaluation  by its numbers: `plateau`, `ratio`
 
-J's weights lie in [0, 1] and sum to 1 with the paper's schedules, and so they do with
-`famo`, `plateau` and `ratio`. Those of `dwa` and `gradnorm` sum to the number of tasks,
-those of `uncertainty` to anything: as published, so they also scale the rate.
+The loss weights of the paper's schedules, of `famo`, `plateau` and `ratio` lie in
+[0, 1] and sum to 1. Those of `dwa` and `gradnorm` sum to the number of tasks, and those
+of `uncertainty` to any number, as published; so they also scale the learning rate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ def uncertainty(factors: Sequence[float]) -> Weighting:
     """A variance for each task, learnt with the network (Kendall et al., CVPR 2018).
 
     Minimises the sum over tasks of factor exp(-s) J + s / 2, s = log sigma^2, over the
-    parameters and over s, which starts at 0 (equations 7 and 10). s makes steps of
-    plain gradient descent at the network's rate, where the mini-batch has the task.
+    parameters and over s, which starts at 0 (equations 7 and 10). Plain
+    gradient descent at the network's learning rate updates s of each task in the batch.
 
     Args:
       factors: for each task, 1/2 if J is a squared error, 1 if it is a cross-entropy.
@@ -62,8 +62,8 @@ def dwa(tasks: int, temperature: float = 2.0) -> Weighting:
 
     def weights(state: Losses, batch: None) -> Float[Array, " tasks"]:
         del batch
-        known = state.before > 0
-        r = jnp.where(known, state.last / jnp.where(known, state.before, 1), 1)
+        measured = state.before > 0
+        r = jnp.where(measured, state.last / jnp.where(measured, state.before, 1), 1)
         return tasks * jax.nn.softmax(r / temperature)
 
     def epoch(
@@ -94,13 +94,13 @@ def gradnorm(
     J_i over what it was at first, over the mean of these ratios. The weights descend
     sum |G_i - mean(G) r_i^alpha|, with constant targets, by Adam (as in the
     paper's experiments), and are scaled to sum to the number of tasks. They start at 1.
-    Mini-batches that lack a task teach nothing. Ours: no weight falls below 0.001.
+    Mini-batches that lack a task change nothing. Ours: no weight falls below 0.001.
 
     Args:
-      tasks: how many.
-      layer: the last one that the tasks share.
+      tasks: the number of tasks.
+      layer: the name of the last parameter that the tasks share.
       alpha: how much a task that lags is favoured.
-      rate: of the weights' own steps.
+      rate: the learning rate of the loss weights.
     """
     optimizer = optax.adam(rate)
 
@@ -116,7 +116,7 @@ def gradnorm(
         moved, opt = optimizer.update(slope, state.opt)
         weight = jnp.maximum(state.weight + moved, 1e-3)
         new = Norms(weight * tasks / weight.sum(), first, opt)
-        return _if(batch.present.all(), new, state)
+        return _select(batch.present.all(), new, state)
 
     return Weighting(init, lambda m, batch: m.weight, True, step, layer=layer)
 
@@ -139,8 +139,8 @@ def famo(tasks: int, rate: float = 0.025, decay: float = 0.01) -> Weighting:
     task leaves xi as it is; the last J of that task goes into the sum.
 
     Args:
-      tasks: how many.
-      rate: beta, of the steps of xi.
+      tasks: the number of tasks.
+      rate: beta, the learning rate of xi.
       decay: gamma.
     """
     optimizer = optax.chain(optax.add_decayed_weights(decay), optax.adam(rate))
@@ -149,26 +149,26 @@ def famo(tasks: int, rate: float = 0.025, decay: float = 0.01) -> Weighting:
         xi = jnp.zeros(tasks)
         return Logits(xi, jnp.full(tasks, jnp.inf, float), optimizer.init(xi))
 
-    def known(state: Logits, batch: Batch) -> Float[Array, " tasks"]:
+    def last_cost(state: Logits, batch: Batch) -> Float[Array, " tasks"]:
         return jnp.where(batch.present, batch.cost + 1e-8, state.cost)
 
     def weights(state: Logits, batch: Batch) -> Float[Array, " tasks"]:
-        share = jax.nn.softmax(state.xi) / known(state, batch)
+        share = jax.nn.softmax(state.xi) / last_cost(state, batch)
         return share / jnp.maximum(share.sum(), 1e-30)
 
     def step(state: Logits, batch: Batch) -> Logits:
-        state = state._replace(cost=known(state, batch))
+        state = state._replace(cost=last_cost(state, batch))
         fell = jnp.log(batch.cost + 1e-8) - jnp.log(batch.after + 1e-8)
         (slope,) = jax.vjp(jax.nn.softmax, state.xi)[1](fell)
         moved, opt = optimizer.update(slope, state.opt, state.xi)
         new = state._replace(xi=state.xi + moved, opt=opt)
-        return _if(batch.present.all(), new, state)
+        return _select(batch.present.all(), new, state)
 
     return Weighting(init, weights, True, step, needs_cost_after=True)
 
 
 class Watch(NamedTuple):
-    """The state of `plateau`: lambda, the best number, evaluations without better."""
+    """The state of `plateau`: lambda, the best number, evaluations since then."""
 
     weight: Float[Array, ""]
     best: Float[Array, ""]
@@ -209,7 +209,7 @@ class Gap(NamedTuple):
 
 
 def ratio(monitor: str = "valid/loss") -> Weighting:
-    """As much of the first of two tasks as the second one overfits. Ours.
+    """More of the first of two tasks the more the second one overfits. Ours.
 
     Weights 1 - q and q, where q, in [0, 1], is the second task's mean loss in the last
     epoch before an evaluation over `monitor`, the same loss on other examples. Until
@@ -234,7 +234,7 @@ def ratio(monitor: str = "valid/loss") -> Weighting:
     )
 
 
-def _if(holds: Array, new: WeightingState, old: WeightingState) -> WeightingState:
+def _select(holds: Array, new: WeightingState, old: WeightingState) -> WeightingState:
     return jax.tree.map(lambda a, b: jnp.where(holds, a, b), new, old)
 
 

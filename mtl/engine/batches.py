@@ -118,17 +118,17 @@ def max_rows_per_batch(
     Raises:
       ValueError: no example takes part in a task.
     """
-    total, found = length(data), []
+    total, limits = length(data), []
     for task in tasks:
         rows = int(members(task, data).sum())
         if rows == 0:
             raise ValueError(f"no example takes part in task {task.name!r}")
         if task.draws:
-            found.append(task.draws)
+            limits.append(task.draws)
             continue
         most = scipy.stats.hypergeom.isf(risk, total, rows, min(batch_size, total))
-        found.append(min(-(-int(most) // 8) * 8, batch_size))
-    return tuple(found)
+        limits.append(min(-(-int(most) // 8) * 8, batch_size))
+    return tuple(limits)
 
 
 def never_empty(tasks: Sequence[Task], data: Data, batch_size: int) -> tuple[bool, ...]:

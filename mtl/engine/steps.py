@@ -115,9 +115,9 @@ def minibatch(
         if not any(inputs.active[i] for i in update):
             new.append(old)
             continue
-        who = np.array(update)
+        numbers = np.array(update)
         do_update = any(inputs.always_updates[i] for i in update) or jnp.any(
-            (inputs.loss_weights[who] != 0) & (size[who] > 0)
+            (inputs.loss_weights[numbers] != 0) & (size[numbers] > 0)
         )
         own = inputs._replace(key=jax.random.fold_in(inputs.key, u))
         cached_grad = first_grad if u == 0 else None
@@ -126,9 +126,9 @@ def minibatch(
         )
         flat = {**flat, **trained}
         new.append(state)
-        counts = do_update & (inputs.loss_weights[who] != 0)
-        loss = loss.at[who].add(jnp.where(counts, sums, 0))
-        rows = rows.at[who].add(jnp.where(counts, size[who], 0))
+        counts = do_update & (inputs.loss_weights[numbers] != 0)
+        loss = loss.at[numbers].add(jnp.where(counts, sums, 0))
+        rows = rows.at[numbers].add(jnp.where(counts, size[numbers], 0))
     return MinibatchResult(flat, tuple(new), loss, rows)
 
 

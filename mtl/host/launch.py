@@ -24,9 +24,10 @@ class Terminated(KeyboardInterrupt):
 
 
 def cores() -> int:
-    """How many this process may use."""
-    few = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if few else os.cpu_count() or 1
+    """The number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def reject_extra_args(arguments: Sequence[str]) -> None:
@@ -51,13 +52,13 @@ def launch(
       required: flags that must be given.
       default: makes the default config; `--help` shows its fields.
 
-    The exit status is 75 if a signal ended a training, which can go on. What a user can
-    mend, an `Error` or a file that cannot be read or written, goes to standard error
-    without a traceback; the exit status is then 1. So is it on Ctrl-C.
+    An error that a user can mend (`Error`, or a file that cannot be read or written) is
+    printed to standard error without a traceback, and the exit status is 1, as it is on
+    Ctrl-C. It is 75 if a signal ended a training that the same command continues.
     """
 
     def main(argv: Sequence[str]) -> None:
-        # JAX and Orbax tell everything; warnings are enough unless asked for more.
+        # JAX and Orbax log much; only warnings are shown without --verbosity.
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
         for number in SIGNALS:
@@ -107,7 +108,7 @@ def usage(default: Callable[[], ConfigDict] | None) -> str:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """The flags, among them the config file and what changes its fields."""
+    """Parses the flags: the config file, and changes of its fields, among them."""
     try:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError) as e:

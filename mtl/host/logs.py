@@ -1,4 +1,4 @@
-"""What a run says while it trains: JSON lines, TensorBoard, and a bar or lines."""
+"""Logs a run: JSON lines, TensorBoard, and a progress bar or lines."""
 
 import json
 import sys

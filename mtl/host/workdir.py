@@ -198,10 +198,10 @@ def check_same(
 
 
 def same(path: Path, how: Description, what: str) -> None:
-    """Leaves in a file how a folder was made; what is there must have been made so.
+    """Writes to a file how a folder is made; refuses a folder made in another way.
 
     Raises:
-      WorkdirError: it was made in another way; `what` is what a message calls it.
+      WorkdirError: the file says otherwise; `what` is the folder in the message.
     """
     if path.exists():
         was = read_json(path)

@@ -4,11 +4,12 @@
         --config.data.path=DIR
 
 The grid is `config.study`; it sets `model.hidden`, `data.labelled`, `data.unlabelled`,
-`method` and `seed` of each run, and these are not to be set to what it has not.
+`method` and `seed` of each run. Another value of these fields is an error.
 
-Leaves results.csv, a row a run, and the report: table.md and figures. The same
-command resumes an interrupted study. A finished run is never trained again, and more
-seeds or cells add to the table. `--report` trains nothing, also during a study.
+Writes results.csv, with a row for each run, and the report: table.md and figures. The
+same command resumes an interrupted study. A finished run is never trained again, and
+more seeds or cells add to the table. `--report` only writes the report, also while the
+study runs.
 """
 
 from collections.abc import Sequence
@@ -27,16 +28,18 @@ def work(arguments: Sequence[str]) -> str:
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
     grid.check(args.config)
-    # A core is a device, if a cell has as many runs; accelerators are as they are.
+    # On a CPU, each core becomes a device, up to one for each run of a program.
     devices = min(launch.cores(), args.config.study.seeds_per_program)
     jax.config.update("jax_num_cpu_devices", devices)
     if not args.report:
         run.study(args.config, args.workdir)
-    return run.tell(args.config, args.workdir)
+    return run.make_report(args.config, args.workdir)
 
 
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "The study's config file.")
-    flags.DEFINE_string("workdir", None, "The study's folder: new, or to go on with.")
-    flags.DEFINE_bool("report", False, "Report what is there; train nothing.")
+    flags.DEFINE_string(
+        "workdir", None, "The folder of the study; a study in it is resumed."
+    )
+    flags.DEFINE_bool("report", False, "Only write the report.")
     launch.launch(work, "config", "workdir", default=configs.default)

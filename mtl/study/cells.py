@@ -21,7 +21,7 @@ class Cells:
 
     Args:
       config: of the study.
-      rows: what is there, all or some.
+      rows: of the finished runs.
       total: images to train on.
     """
 
@@ -47,7 +47,7 @@ class Cells:
         return self._u[l][j]
 
     def error(self, hidden: tuple[int, ...], l: int, j: int, method: str) -> BySeed:
-        """The errors of a cell in %, or of its baseline, as far as they are there."""
+        """The errors of a cell in %, or of its baseline; finished runs only."""
         return self.each(hidden, l, j, method, lambda row: 100 * row.test_error)
 
     def diverged(self, hidden: tuple[int, ...], l: int, j: int, method: str) -> int:
@@ -59,7 +59,7 @@ class Cells:
         self, hidden: tuple[int, ...], l: int, j: int, method: str,
         value: Callable[[Row], float],
     ) -> BySeed:  # fmt: skip
-        """What `value` has of the runs of a cell, or of its baseline."""
+        """The `value` of each run of a cell, or of its baseline."""
         u = 0 if method == "baseline" else self.u(l, j)
         rows = self._rows.get((hidden, l, u, method), {})
         return {seed: value(row) for seed, row in rows.items()}

@@ -117,9 +117,9 @@ def _check_fields(study: ConfigDict) -> None:
 
 
 def _check_set_by_grid(c: ConfigDict) -> None:
-    """What the grid sets must not be set to something else, which would be ignored.
+    """Refuses values of the grid's fields that the grid lacks; they would be ignored.
 
-    A default may stand beside a grid that is without it: it is nobody's wish.
+    The default values are accepted, because nobody asked for them.
     """
     parts = [part for part in c.study.parts.values() if part.hidden and part.methods]
     require(bool(parts), c, "study.parts", "one with networks and methods, or more")

@@ -1,6 +1,6 @@
-"""A study's report: tables with spreads and tests, and of Table 1 claims and figures.
+"""A study's report: tables with spreads and tests; for Table 1 also claims and figures.
 
-A grid with one u has a line for each method, and is all there is to tell.
+A grid with one u has tables with a line for each method.
 """
 
 import math
@@ -40,7 +40,7 @@ ERRORS: dict[str, Callable[[Row], float]] = {
 
 
 def write(config: ConfigDict, folder: Path, cells: Cells) -> str:
-    """Leaves table.md, and of Table 1 two figures; returns the text of table.md."""
+    """Writes table.md, and two figures for Table 1; returns the text of table.md."""
     if len(config.study.unlabelled) == 1:
         parts = by_method(config, cells)
     else:

@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 def rows(runs: Sequence[Run], p: Progress) -> list[Row]:
-    """Those of a group that is done."""
+    """The rows of a group of finished runs."""
     return [
         Row(
             hidden="-".join(map(str, run.hidden)),
@@ -64,7 +64,7 @@ def read(path: Path) -> list[Row]:
     """The rows of a file; none if there is no file.
 
     Raises:
-      WorkdirError: it is no such file.
+      WorkdirError: it is no table of results.
     """
     if not path.exists():
         return []

@@ -25,7 +25,7 @@ BAR = "{desc}  {percentage:.0f} % |{bar:20}| {elapsed} so far, about {remaining}
 
 
 def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
-    """Trains what is not done.
+    """Trains the runs that are not finished.
 
     Args:
       config: see `configs/mtl/table1.py`.
@@ -35,7 +35,7 @@ def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
       The rows of all the runs of the grid.
 
     Raises:
-      mtl.host.errors.Error: something that the user can mend; the message says what.
+      mtl.host.errors.Error: the user can fix the error; the message says how.
     """
     folder = Path(folder)
     grid.check(config)
@@ -60,11 +60,11 @@ def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
     return [done[run] for run in wanted]
 
 
-def tell(config: ConfigDict, folder: str | Path) -> str:
-    """Reports what is there, all or some of it; writes the report and returns it.
+def make_report(config: ConfigDict, folder: str | Path) -> str:
+    """Writes the report of the finished runs, and returns it.
 
     Raises:
-      WorkdirError: there is nothing, or it is of another study.
+      WorkdirError: no run is finished, or the folder holds another study.
     """
     folder = Path(folder)
     grid.check(config)
@@ -108,7 +108,10 @@ def _name(group: RunGroup) -> str:
 
 
 def _cost(group: RunGroup) -> float:
-    """About in proportion to what it takes: an epoch without reconstruction, an 8th."""
+    """Estimates the time of a group, in a unit of its own.
+
+    An epoch without reconstruction takes an eighth of the time of one with it.
+    """
     rows = group.config.data.labelled + group.config.data.unlabelled
     lasting = [grid.lasts(grid.one_config(group.config, r)) for r in group.runs]
     return rows * sum(share + 1 / 8 for share in lasting)

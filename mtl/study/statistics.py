@@ -1,4 +1,4 @@
-"""Differences between runs of the same seed: mean, interval, and what they say."""
+"""Differences between runs of the same seed: mean, interval, and verdicts on claims."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ def corrected(p: Sequence[float]) -> np.ndarray:
 
 
 def verdict(i: Interval, least: float, most: float) -> str:
-    """Whether a mean is said to lie from `least` to `most`, and is seen to."""
+    """Whether the interval lies from `least` to `most`, outside, or on a bound."""
     if math.isnan(i.low):
         return UNKNOWN
     if least <= i.low and i.high <= most:

@@ -127,7 +127,7 @@ class Sweep:
         yield p
 
     def _prepare(self, runs: Sequence[Run]) -> "_Prepared":
-        """What runs need; the last is repeated until each device has as many."""
+        """Prepares runs; the last one is repeated until all devices have as many."""
         first = one_config(self._config, runs[0])
         d = self._dataset
         network = experiment.build_network(first, d.shape, d.classes)
@@ -286,7 +286,7 @@ def _active(weights: np.ndarray, epoch: int, few: int) -> tuple[bool, ...]:
 
 
 def _after(p: Progress, state: State, part: Part, epoch: int, monitor: str) -> Progress:
-    """What is known after some epochs; a run that diverged stays as bad as it is."""
+    """The progress after a chunk of epochs; diverged runs keep their best epoch."""
     better = part.fine & p.fine & (part.row[monitor] < p.best[monitor])
     best = {k: np.where(better, v, p.best[k]) for k, v in part.row.items()}
     return p._replace(

@@ -15,6 +15,8 @@ LAUNCHERS = [
     if "__main__" in path.read_text()
 ]
 
+OPTIONAL = {"torch", "SimpleITK", "h5py", "highdicom", "tensorflow_datasets"}
+
 
 def launched(*arguments):
     command = [sys.executable, "-m", *arguments]
@@ -28,6 +30,19 @@ def test_a_launcher_defines_flags_and_calls_launch(path):
     calls = [ast.unparse(statement.value.func) for statement in main.body]
     assert calls.pop() == "launch.launch"
     assert all(".DEFINE_" in call or call == "measure.define_out" for call in calls)
+
+
+@pytest.mark.parametrize("folder", ["experiments", "benchmarks"])
+def test_no_module_imports_an_optional_package_at_its_top(folder):
+    """So that `measure.need` can say how to install it."""
+    for path in (ROOT / folder).glob("*.py"):
+        names = set()
+        for statement in ast.parse(path.read_text()).body:
+            if isinstance(statement, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in statement.names}
+            elif isinstance(statement, ast.ImportFrom):
+                names.add(statement.module.split(".")[0])
+        assert not names & OPTIONAL, path.name
 
 
 def test_unknown_flags_and_arguments_are_refused():

@@ -50,6 +50,25 @@ def test_an_unknown_character_set_gives_neither_a_warning_nor_a_log(caplog):
 
 @pytest.mark.parametrize("name", ["IconImageSequence", "PlanePositionSequence"])
 @pytest.mark.parametrize("undefined", [True, False])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_an_unknown_character_set_within_a_sequence(name, undefined, syntax, caplog):
+    """It gives neither a warning, which is an error in tests, nor a log."""
+    item = pydicom.Dataset()
+    item.SpecificCharacterSet = "ISO_IR 100"
+    item.ImagePositionPatient = [1, 2, 3]
+    ds = image(**{name: [item]})
+    ds[name].is_undefined_length = item.is_undefined_length_sequence_item = undefined
+    ds.file_meta.TransferSyntaxUID, ds["PixelData"].VR = syntax, "OW"
+    data = write.content(ds)
+    elements = read(data.replace(b"ISO_IR 100", b"ISO-IR 999")).elements
+    assert elements == read(data).elements
+    if name == "PlanePositionSequence":
+        assert elements[name] == [{"ImagePositionPatient": "1.0\\2.0\\3.0"}]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("name", ["IconImageSequence", "PlanePositionSequence"])
+@pytest.mark.parametrize("undefined", [True, False])
 def test_a_sequence_of_something_else_than_items_is_refused(name, undefined):
     """Sequences without a use are checked if their length is not known."""
     item = write.image(np.zeros((2, 2), np.int16), (0, 0, 0))

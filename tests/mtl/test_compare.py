@@ -72,6 +72,16 @@ def test_a_baseline_compares_with_any_number_of_unlabelled_images(tmp_path):
     assert row[6:8] == ["8.00", "-2.00"]
 
 
+@pytest.mark.parametrize("name", ["order", "unsupervised", "save_every"])
+def test_a_baseline_may_differ_in_fields_that_it_does_not_use(tmp_path, name):
+    folders = [finished(tmp_path / m, m, 0, 0.1) for m in ("baseline", "stairs")]
+    runs = [compare.read(folder) for folder in folders]
+    runs[0].config[name] = "another"
+    assert table_rows(runs)[1][6:8] == ["10.00", "+0.00"]
+    runs[0].config["batch_size"] = "another"
+    assert table_rows(runs)[1][6:8] == ["10.00", ""]
+
+
 def test_a_run_that_has_not_finished_is_named(tmp_path):
     (finished(tmp_path / "a", "stairs", 0, 0.1) / "summary.json").unlink()
     with pytest.raises(WorkdirError, match="a has not finished"):

@@ -79,6 +79,8 @@ def test_pairs_above_the_limit_become_x_alone_and_y_alone(pairs):
             np.testing.assert_array_equal(limited.x[i], e.x[row])
         if limited.has_y[i]:
             np.testing.assert_array_equal(limited.y[i], e.y[row])
+    separated = limited.has_x & ~limited.has_y
+    assert ids(limited.select(separated))[3:] == lost
     same(e, numbered_examples())
 
 

@@ -100,6 +100,14 @@ def test_outputs_that_cannot_reach_the_data_are_refused(
     assert message_parts in str(e.value)
 
 
+def test_outputs_reach_the_bounds_of_their_activations():
+    c = configs.default()
+    c.data.source = "npz"
+    c.model.x_activation, c.model.y_activation = "sigmoid", "tanh"
+    train = data.make_examples(np.array([[0.0], [1.0]]), np.array([[-1.0], [1.0]]))
+    data.check_output_ranges(c, train)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float32])
 def test_numbers_of_any_type(path, dtype):
     save(

@@ -28,7 +28,7 @@ def test_faces_are_trained_once_and_all_figures_are_written(tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert 0 < summary["test"]["nme_inter_ocular"] < 10
 
-    again = program.run("structured.main", *flags)
+    again = program.call("structured.main", *flags)
     assert again.stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
     assert "epoch" not in again.stdout
 

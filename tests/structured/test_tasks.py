@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,13 +30,19 @@ def batch(valid=BATCH):
     }
 
 
+@functools.cache
+def initial(net):
+    return jax.jit(net.init)(jax.random.key(0))
+
+
 def setup(c, augment=None):
     net = experiment.build_network(c, SHAPE, OUTPUTS)
-    return tasks.make_tasks(c, net, augment), net.init(jax.random.key(0))
+    return tasks.make_tasks(c, net, augment), initial(net)
 
 
 def test_names_and_order():
-    assert [t.name for t in setup(small())[0]] == list(tasks.TASK_NAMES)
+    net = experiment.build_network(small(), SHAPE, OUTPUTS)
+    assert [t.name for t in tasks.make_tasks(small(), net)] == list(tasks.TASK_NAMES)
     assert tasks.TASK_NAMES == ("in", "out", "supervised")
     assert tasks.VARIANTS == ("mean", "mlp", "mlp_in", "mlp_out", "mlp_in_out")
 

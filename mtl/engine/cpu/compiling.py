@@ -20,12 +20,12 @@ def compiled(epoch: Callable, batch_size: int, **jit_options: Any) -> Any:
     it need not. Large batches gain from wide vectors (`benchmarks/README.md`).
     """
     wanted = CPU_OPTIONS | (CPU_OPTIONS_LARGE if batch_size >= LARGE_BATCH else {})
-    options = {name: value for name, value in wanted.items() if _known(name, value)}
+    options = {name: value for name, value in wanted.items() if _supported(name, value)}
     return jax.jit(epoch, compiler_options=options, **jit_options)
 
 
 @cache
-def _known(option: str, value: str | bool | int) -> bool:
+def _supported(option: str, value: str | bool | int) -> bool:
     """Whether this is a CPU, and its XLA has the option, which a release may drop."""
     if jax.default_backend() != "cpu":
         return False

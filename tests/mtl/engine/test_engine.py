@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from mtl.engine import batches, engine, schedules, spec
+from mtl.engine import batches, engine, spec
 from mtl.engine.cpu import compiling
 from mtl.engine.task import Task, flatten
 from tests.mtl import reference
@@ -255,14 +255,6 @@ def test_a_task_may_draw_its_own_rows():
     assert metrics.dropped.tolist() == [0, 0]
 
 
-def test_the_order_of_drawn_rows_is_random():
-    member = jnp.arange(50) < 20
-    draws = [batches.draw(jax.random.key(i), member, 4, 10).row for i in range(2)]
-    assert all(d.shape == (4, 10) and d.max() < 20 for d in draws)
-    assert all(len(set(d[:2].ravel().tolist())) == 20 for d in draws)
-    assert (draws[0] != draws[1]).any()
-
-
 def test_a_penalty_counts_once_a_batch_and_is_not_reported():
     """J = 2 (mean of w x + 3 w), the mean of x is 4.5, and w starts at 0."""
     loss = lambda p, b, k: p["w"] * b["x"]  # noqa: E731
@@ -355,44 +347,3 @@ def test_a_task_without_examples_is_refused():
     task = trivial(rows=lambda d: d["x"] < 0)
     with pytest.raises(ValueError, match="no example takes part in task 'fit'"):
         engine.make_engine([task], DATA, batch_size=4)
-
-
-# Schedules, against values worked out by hand.
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        (functools.partial(schedules.constant, value=0.3), [0.3] * 5),
-        (functools.partial(schedules.stairs, t1=2), [1, 1, 0, 0, 0]),
-        (functools.partial(schedules.linear, epochs=5), [1, 0.75, 0.5, 0.25, 0]),
-        (functools.partial(schedules.abridged, t1=2), [1, 0.5, 0, 0, 0]),
-        (
-            functools.partial(schedules.exponential, sigma=1 / np.log(2)),
-            [1, 0.5, 0.25, 0.125, 0.0625],
-        ),
-        (
-            functools.partial(schedules.exponential, sigma=1 / np.log(2), cutoff=0.2),
-            [1, 0.5, 0.25, 0, 0],
-        ),
-        (
-            functools.partial(schedules.piecewise, points=[(1, 1.0), (3, 0.0)]),
-            [1, 1, 0.5, 0, 0],
-        ),
-    ],
-)
-def test_schedules(schedule, expected):
-    both = schedules.table([schedule, schedules.complement(schedule)], epochs=5)
-    np.testing.assert_allclose(both[:, 0], expected, atol=1e-15)
-    np.testing.assert_allclose(both.sum(axis=1), 1)
-
-
-def test_piecewise_refuses_points_out_of_order():
-    with pytest.raises(ValueError, match="must increase"):
-        schedules.piecewise(0, [(3, 1.0), (1, 0.0)])
-
-
-def test_the_landmark_schedule_of_system_2():
-    """1 until epoch 100, then linearly to 0 at 500 (arXiv 1504.07550)."""
-    weight = schedules.piecewise(np.arange(1000), [(100, 1.0), (500, 0.0)])
-    assert weight[[0, 100, 300, 500, 999]].tolist() == [1, 1, 0.5, 0, 0]

@@ -1,6 +1,7 @@
 """Training on the host's side: resume, stop, refuse, report."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import multiprocessing
@@ -26,8 +27,18 @@ def assert_same_bits(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+@functools.cache
+def compiled():
+    return fit.compile_epoch(tiny.training())
+
+
+def train(training, folder):
+    """Trains with shared programs: tasks and shapes are those of `tiny.training()`."""
+    return fit.fit(training, folder, compiled())
+
+
 def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path):
-    whole = fit.fit(tiny.training(), tmp_path / "whole")
+    whole = train(tiny.training(), tmp_path / "whole")
 
     count = iter(range(99))
 
@@ -37,8 +48,8 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path):
         return tiny.training().evaluate(params)
 
     with pytest.raises(KeyboardInterrupt):
-        fit.fit(tiny.training(evaluate=stop_at_seven), tmp_path / "parts")
-    parts = fit.fit(tiny.training(), tmp_path / "parts")
+        train(tiny.training(evaluate=stop_at_seven), tmp_path / "parts")
+    parts = train(tiny.training(), tmp_path / "parts")
     assert_same_bits(tiny.arrays(parts.state), tiny.arrays(whole.state))
     assert_same_bits(tiny.arrays(parts.params), tiny.arrays(whole.params))
     rows = [
@@ -49,6 +60,7 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path):
     assert [row["epoch"] for row in rows[0]] == list(range(1, 13))
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
     """SIGKILL, again and again, also during saves: each epoch saves, and takes long."""
     epochs, kills = 60, 15
@@ -93,26 +105,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     rates = good.learning_rates.copy()
     rates[7:] = 1e30
     with pytest.raises(DivergedError, match=r"task 'denoise' is not finite in epoch 8"):
-        fit.fit(dataclasses.replace(good, learning_rates=rates), tmp_path)
+        train(dataclasses.replace(good, learning_rates=rates), tmp_path)
     rows = logs.read_rows(tmp_path)
     assert [row["epoch"] for row in rows] == list(range(1, 8))
     # What was saved is what a calm run has after its seventh epoch, so it can go on.
-    resumed = fit.fit(good, tmp_path)
-    calm = fit.fit(good, tmp_path / "calm")
+    resumed = train(good, tmp_path)
+    calm = train(good, tmp_path / "calm")
     assert_same_bits(tiny.arrays(resumed.state), tiny.arrays(calm.state))
 
 
 def test_a_parameter_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(DivergedError, match="none yet"):
-        fit.fit(tiny.training(learning_rates=np.full(12, np.inf)), tmp_path)
+        train(tiny.training(learning_rates=np.full(12, np.inf)), tmp_path)
 
 
 def test_patience_stops_early_and_for_good(tmp_path):
     values = [3.0, 2.0, 1.0, *range(4, 99)]
     stuck = tiny.training(evaluate=tiny.evaluations(values), patience=4)
-    result = fit.fit(stuck, tmp_path)
+    result = train(stuck, tmp_path)
     assert (result.summary["epochs"], result.summary["best_epoch"]) == (7, 3)
-    again = fit.fit(stuck, tmp_path)
+    again = train(stuck, tmp_path)
     assert again.summary["epochs"] == 7
     assert len(logs.read_rows(tmp_path)) == 7
 
@@ -124,23 +136,23 @@ def test_the_epoch_that_patience_stops_at_is_evaluated_and_saved(tmp_path, monke
         eval_every=4,
         save_every=4,
     )
-    assert fit.fit(stuck, tmp_path).summary["epochs"] == 9
+    assert train(stuck, tmp_path).summary["epochs"] == 9
     assert [row["epoch"] for row in logs.read_rows(tmp_path)] == [4, 8, 9]
     monkeypatch.delattr(fit, "_train_epoch")
-    assert fit.fit(stuck, tmp_path).summary["epochs"] == 9
+    assert train(stuck, tmp_path).summary["epochs"] == 9
 
 
 def test_the_best_epoch_is_kept(tmp_path):
-    three = fit.fit(tiny.training(epochs=3), tmp_path / "three")
+    three = train(tiny.training(epochs=3), tmp_path / "three")
     worse = tiny.training(evaluate=tiny.evaluations([3.0, 2.0, 1.0, *range(4, 99)]))
-    result = fit.fit(worse, tmp_path / "long")
+    result = train(worse, tmp_path / "long")
     assert_same_bits(tiny.arrays(result.params), tiny.arrays(three.state.params))
 
 
 def test_of_equal_epochs_the_first_is_the_best(tmp_path):
     values = [3.0, 2.0, 2.0, 2.0, 0.0, 0.0]
     tied = tiny.training(epochs=4, evaluate=tiny.evaluations(values))
-    assert fit.fit(tied, tmp_path).summary["best_epoch"] == 2
+    assert train(tied, tmp_path).summary["best_epoch"] == 2
 
 
 def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
@@ -148,7 +160,7 @@ def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
     weights[:, 0] = [0, 0, 1, 0]
     rates = np.array([0.01, 0.0, 0.02, 0.03])
     t = tiny.training(epochs=4, loss_weights=weights, learning_rates=rates)
-    fit.fit(t, tmp_path)
+    train(t, tmp_path)
     rows = logs.read_rows(tmp_path)
     assert [row["rate"] for row in rows] == rates.tolist()
     assert [row["weight/denoise"] for row in rows] == [0, 0, 1, 0]
@@ -165,7 +177,7 @@ def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
 def test_epochs_have_different_orders_and_noise(tmp_path):
     weights = np.ones((2, 2)) * [1, 0]
     t = tiny.training(epochs=2, loss_weights=weights, learning_rates=np.zeros(2))
-    fit.fit(t, tmp_path)
+    train(t, tmp_path)
     rows = logs.read_rows(tmp_path)
     # The parameters stay as they are, so the noise alone changes the loss.
     assert rows[0]["loss/denoise"] != rows[1]["loss/denoise"]
@@ -175,7 +187,7 @@ def test_the_log_has_the_mean_loss_of_an_example(tmp_path):
     t = tiny.training(
         epochs=1, learning_rates=np.zeros(1), loss_weights=np.ones((1, 2))
     )
-    fit.fit(t, tmp_path)
+    train(t, tmp_path)
     y = np.asarray(t.data["y"])
     (row,) = logs.read_rows(tmp_path)
     # The head starts at 0, and so do its predictions.
@@ -226,7 +238,7 @@ def test_a_batch_with_too_many_rows_for_its_slots_is_run_again(tmp_path, monkeyp
 
 
 def test_the_log_has_losses_weights_rate_and_speed(tmp_path):
-    result = fit.fit(tiny.training(eval_every=5), tmp_path)
+    result = train(tiny.training(eval_every=5), tmp_path)
     rows = logs.read_rows(tmp_path)
     assert [row["epoch"] for row in rows] == [5, 10, 12]
     assert rows[0]["weight/denoise"] == pytest.approx(0.9**4)
@@ -237,7 +249,7 @@ def test_the_log_has_losses_weights_rate_and_speed(tmp_path):
 
 
 def test_training_learns(tmp_path):
-    rows = fit.fit(tiny.training(epochs=60), tmp_path).summary
+    rows = train(tiny.training(epochs=60), tmp_path).summary
     assert rows["best"]["valid/mse"] < 0.5
     start = float(tiny.training().evaluate(tiny.training().params)["valid/mse"])
     assert start > 5
@@ -258,10 +270,10 @@ def test_a_log_that_is_no_json_is_named(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
-    fit.fit(tiny.training(epochs=2), tmp_path)
+    train(tiny.training(epochs=2), tmp_path)
     (tmp_path / "checkpoints" / "last" / "2" / "default" / "_METADATA").write_text("?")
     with pytest.raises(WorkdirError, match=r"last/2 is damaged"):
-        fit.fit(tiny.training(epochs=2), tmp_path)
+        train(tiny.training(epochs=2), tmp_path)
 
 
 def test_one_process_at_a_time(tmp_path):
@@ -339,4 +351,4 @@ def test_a_training_that_contradicts_itself_is_refused(tmp_path, changes, said):
 
 
 def test_the_workdir_may_be_a_string(tmp_path):
-    assert fit.fit(tiny.training(epochs=1), str(tmp_path)).summary["epochs"] == 1
+    assert train(tiny.training(epochs=1), str(tmp_path)).summary["epochs"] == 1

@@ -15,6 +15,7 @@ from mtl.host.errors import ConfigError
 from mtl.study import grid
 from structured import config as structured_config
 
+ABOUT = "The number of labelled images, l. -1 takes all."
 CONFIGS = {
     "mtl": mtl_config,
     "structured": structured_config,
@@ -103,8 +104,8 @@ def test_the_description_has_each_field_once(system):
 
 def test_comments_are_those_of_the_source():
     ours = {f.name: f.comment for f in fields.describe(mtl_config.default)}
-    assert ours["data.labelled"] == "l, the number of images with a label."
-    assert ours["reconstruct.loss"].startswith("Ours: of the input layer")
+    assert ours["data.labelled"] == ABOUT
+    assert ours["reconstruct.loss"].startswith("Ours: the loss of the input layer")
     assert all(ours.values())
     theirs = {f.name: f.comment for f in fields.describe(structured_config.default)}
     assert theirs["patience"] == (
@@ -118,8 +119,7 @@ def test_help_shows_flags_and_fields():
     command = [sys.executable, "-m", "mtl.main", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "--workdir" in done.stdout
-    about = "l, the number of images with a label."
-    assert f"--config.data.labelled=100\n      {about}" in done.stdout
+    assert f"--config.data.labelled=100\n      {ABOUT}" in done.stdout
 
 
 def test_a_config_of_an_older_version_is_completed():

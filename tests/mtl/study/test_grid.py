@@ -37,6 +37,17 @@ def test_a_bundle_shares_all_but_what_is_data(vmapped):
     assert widths == ({10, 20, 30, 40, 50, 80, 120} if vmapped else {10})
 
 
+@pytest.mark.parametrize(("share", "together"), [(0.4, True), (0.6, False)])
+def test_runs_that_reconstruct_for_most_epochs_have_a_program(share, together):
+    c = table1.get_config("smoke")
+    c.study.parts.a.methods = ("stairs", "baseline_matched")
+    del c.study.parts.b
+    c.schedule.t1 = round(share * c.epochs)
+    groups = grid.run_groups(c, grid.runs(c, 1000), vmapped=True)
+    methods = {frozenset(run.method for run in group.runs) for group in groups}
+    assert (frozenset(["stairs", "baseline_matched"]) in methods) == together
+
+
 def test_seeds_come_in_blocks():
     c = table1.get_config("cpu")
     c.study.seeds_per_program = 2

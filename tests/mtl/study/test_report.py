@@ -108,6 +108,14 @@ def test_one_u_cannot_show_growth(tmp_path):
     report.write(c, tmp_path, Cells(c, found, TOTAL))
 
 
+def test_growth_is_up_to_the_middle_u_and_saturation_over_the_last_three():
+    c, found = rows(paper)
+    assert [f.what for f in claims(Cells(c, found, TOTAL))[2].findings] == [
+        "exponential, u = 10,000 less u = 1,000",
+        "exponential, u = 49,900 less u = 20,000",
+    ]
+
+
 def test_the_order_of_a_grid_does_not_matter():
     c, found = rows(paper)
     expected = claims(Cells(c, found, TOTAL))

@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 
 from mtl.host.errors import WorkdirError
 from mtl.study import results, run
+from mtl.study.sweep import Sweep
 from tests.mtl.study import tiny
 
 
@@ -38,6 +40,30 @@ def test_what_is_done_is_not_done_again(whole, monkeypatch):
     assert (whole / "results.csv").read_bytes() == before
 
 
+def test_an_interrupted_study_ends_with_the_same_table(whole, tmp_path, monkeypatch):
+    """It is interrupted within its second group, which has a checkpoint."""
+    advance, calls = Sweep._advance, itertools.count(1)
+    per_group = tiny.config().epochs // tiny.config().eval_every
+
+    def interrupted(*args):
+        if next(calls) == per_group + 2:
+            raise KeyboardInterrupt
+        return advance(*args)
+
+    c = tiny.config(save_minutes=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Sweep, "_advance", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.study(c, tmp_path)
+    assert list(tmp_path.glob("checkpoints/*/[0-9]*"))
+    assert 0 < len(results.read(tmp_path / "results.csv")) < 8
+    run.study(c, tmp_path)
+    assert without_seconds(tmp_path / "results.csv") == without_seconds(
+        whole / "results.csv"
+    )
+
+
+@pytest.mark.slow
 def test_a_killed_study_goes_on_to_the_same_table(whole, tmp_path):
     """It is killed within a group that has a checkpoint."""
     child = (
@@ -87,21 +113,21 @@ def test_another_config_in_the_same_folder_is_refused(whole):
 
 def test_a_report_of_nothing_is_refused(tmp_path):
     with pytest.raises(WorkdirError, match=r"results.csv has no run"):
-        run.tell(tiny.config(), tmp_path)
+        run.make_report(tiny.config(), tmp_path)
 
 
 def test_a_report_says_how_much_is_there(whole):
-    assert "8 of 12 runs are there" in run.tell(tiny.config(seeds=3), whole)
+    assert "8 of 12 runs are there" in run.make_report(tiny.config(seeds=3), whole)
 
 
 def test_a_report_of_another_study_is_refused(whole):
     c = tiny.config()
     c.epochs = 7
     with pytest.raises(WorkdirError, match=r"epochs: 6 -> 7"):
-        run.tell(c, whole)
+        run.make_report(c, whole)
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path):
     (tmp_path / "results.csv").write_text("a,b\n1,2\n")
     with pytest.raises(WorkdirError, match=r"results.csv is no table of this study"):
-        run.tell(tiny.config(), tmp_path)
+        run.make_report(tiny.config(), tmp_path)

@@ -18,6 +18,13 @@ def test_an_interval_by_hand():
     assert shifted.p == pytest.approx(0.05)
 
 
+def test_two_values_have_an_interval():
+    # t of 0.975 with 1 degree of freedom is 12.706; the deviation is the root of 2.
+    i = interval([1.0, 3.0])
+    expected = (2, math.sqrt(2), 2 - 12.7062, 2 + 12.7062)
+    assert i[:4] == pytest.approx(expected, rel=1e-5)
+
+
 def test_few_values_say_little():
     assert interval([]).n == 0
     assert math.isnan(interval([]).mean)

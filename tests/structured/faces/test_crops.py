@@ -236,6 +236,16 @@ def test_context_surrounds_the_crop_without_context():
     np.testing.assert_allclose(more[7:-7, 7:-7].astype(int), bare, atol=1)
 
 
+@pytest.mark.parametrize("size", [3, 11, 40])
+def test_pixels_outside_of_the_frame_count_as_in_the_whole_image(size):
+    """The filter reaches beyond the frame, whether it shrinks or enlarges."""
+    grey = np.random.default_rng(0).integers(0, 256, (30, 30), np.uint8)
+    canvas = crops.cut(grey, np.array([8.5, 9.5, 11, 11]), Crop(size))
+    box = (9, 10, 20, 21)
+    whole = Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR, box)
+    np.testing.assert_array_equal(canvas, whole)
+
+
 def test_shrinking_does_not_alias():
     """A chessboard of single pixels becomes grey."""
     board = (np.indices((160, 160)).sum(0) % 2 * 255).astype(np.uint8)

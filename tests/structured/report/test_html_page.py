@@ -108,13 +108,13 @@ def test_figures_are_embedded_in_the_file(tmp_path):
 
 
 def test_tables_keep_the_order_and_align_numbers_right(tmp_path):
-    head = ["variant", "AUC, %", "seeds"]
-    rows = [["mean", 64.55, "–"], ["MLP", "76.3 ± 0.1", 3]]
+    head = ["variant", "AUC, %", "seeds", "note"]
+    rows = [["mean", 64.55, "–", "5 faces"], ["MLP", "76.3 ± 0.1", 3, "all faces"]]
     page = written(tmp_path, Section("Scores", table=(head, rows)))
     assert page.under("th") == head
-    assert page.under("td") == ["mean", "64.55", "–", "MLP", "76.3 ± 0.1", "3"]
+    assert page.under("td") == [str(cell) for row in rows for cell in row]
     kinds = [cell.get("class") for cell in page.all("th") + page.all("td")]
-    assert kinds == 3 * [None, "number", "number"]
+    assert kinds == 3 * [None, "number", "number", None]
     assert len(page.all("tr")) == 3
 
 
