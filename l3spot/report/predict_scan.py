@@ -114,15 +114,15 @@ def _predict(
     options: PredictOptions,
     start: float,
 ) -> ScanRows:
-    row = ResultRow(
-        name,
-        series=volume.slices[0].series.series_uid,
-        slice_mm=round(volumes.slice_spacing_mm(volume), 3),
-        low_mm=round(float(volume.z[0]), 3),
-        left_out=left_out.describe(content, volume),
-        warnings="; ".join(volume.warnings),
-    )
+    row = ResultRow(name)
     try:
+        row = row._replace(
+            series=volume.slices[0].series.series_uid,
+            slice_mm=round(volumes.slice_spacing_mm(volume), 3),
+            low_mm=round(float(volume.z[0]), 3),
+            left_out=left_out.describe(content, volume),
+            warnings="; ".join(volume.warnings),
+        )
         volume, projection = _project(volume, options)
         row = row._replace(warnings="; ".join(volume.warnings))
         l3_result = result.find_l3(
@@ -131,7 +131,8 @@ def _predict(
         _check_view(content, volume, l3_result)
         seconds = round(time.perf_counter() - start, 2)
         row = result.add_result(row, l3_result, volume)._replace(seconds=seconds)
-        workdir.claim(out, file_names(name, options))
+        if options.all_series:  # The other names were claimed before the run.
+            workdir.claim(out, file_names(name, options))
         png = picture.draw_png(names.text(name), projection, l3_result)
         refused = _write_dicom(name, out, options, volume, l3_result, png, models)
         warnings = [*volume.warnings, *l3_result.warnings, *refused]
