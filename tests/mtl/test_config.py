@@ -92,6 +92,9 @@ BAD = [
     ("optim.decay_epochs", 5001),
     ("eval_every", 0),
     ("save_every", 0),
+    ("save_minutes", -1.0),
+    ("data.valid_seed", -1),
+    ("data.scaling", "other"),
     ("patience", -1),
     ("precision", "no_such"),
 ]

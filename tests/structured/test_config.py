@@ -96,6 +96,7 @@ BAD = [
     ("optim.decay_epochs", 1001),
     ("eval_every", 0),
     ("save_every", 0),
+    ("save_minutes", -1.0),
     ("patience", -1),
     ("precision", "no_such"),
 ]
