@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 from mtl.engine.cpu import conv
 from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
-from mtl.tasks.network import dense
+from mtl.tasks.network import PARAM_DTYPE, dense
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": jax.nn.sigmoid,
@@ -204,5 +204,5 @@ def _draw_layer(
     key: Array, shape: tuple[int, int], bound: float, channels: int
 ) -> Params:
     """A kernel from U(±bound), and biases of 0."""
-    kernel = jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-    return {"kernel": kernel, "bias": jnp.zeros(channels)}
+    kernel = jax.random.uniform(key, shape, PARAM_DTYPE, -bound, bound)
+    return {"kernel": kernel, "bias": jnp.zeros(channels, PARAM_DTYPE)}

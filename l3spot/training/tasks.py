@@ -114,8 +114,9 @@ class PatchDecoder:
     def init(self, key: jax.Array) -> Params:
         """Returns random parameters; a decoded image is grey on average."""
         patch = self.stride_px**2
-        kernel = jax.random.normal(key, (self.channels, patch)) * self.channels**-0.5
-        return {"kernel": kernel, "bias": jnp.full(patch, 0.5)}
+        kernel = jax.random.normal(key, (self.channels, patch), jnp.float32)
+        bias = jnp.full(patch, 0.5, jnp.float32)
+        return {"kernel": kernel * self.channels**-0.5, "bias": bias}
 
     def decode(self, params: Params, y: jax.Array) -> jax.Array:
         """Returns images [B, h stride, w stride] of features [B, h, w, channels]."""

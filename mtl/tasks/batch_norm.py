@@ -13,6 +13,7 @@ are those of the products with the kernels. No task trains them.
 """
 
 import dataclasses
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
-from mtl.tasks.network import ACTIVATIONS, Mlp
+from mtl.tasks.network import ACTIVATIONS, PARAM_DTYPE, Mlp
 
 EPSILON = 1e-5  # Ours: is added to variances.
 
@@ -75,9 +76,10 @@ class BatchNormMlp(Mlp):
     def init(self, key: Key[Array, ""]) -> Params:
         """Draws parameters as `Mlp.init` does; gains are 1, statistics 0 and 1."""
         params = super().init(key)
-        params["classifier"]["gain"] = jnp.ones(self.classes)
+        zeros, ones = (partial(f, dtype=PARAM_DTYPE) for f in (jnp.zeros, jnp.ones))
+        params["classifier"]["gain"] = ones(self.classes)
         statistics = {
-            str(k): {"mean": jnp.zeros(n), "variance": jnp.ones(n)}
+            str(k): {"mean": zeros(n), "variance": ones(n)}
             for k, n in enumerate(self.sizes[1:], start=1)
         }
         return params | {"statistics": statistics}

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
 from mtl.tasks.batch_norm import BatchNormMlp, ForwardPass, moments, normalise
-from mtl.tasks.network import dense
+from mtl.tasks.network import PARAM_DTYPE, dense
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Ladder(BatchNormMlp):
         lowest = next(k for k, weight in enumerate(self.cost_weights) if weight > 0)
         sizes, decoder = self.sizes, {}
         for k in range(lowest, len(sizes)):
-            start = jnp.zeros((10, sizes[k])).at[jnp.array([1, 6])].set(1)
+            start = jnp.zeros((10, sizes[k]), PARAM_DTYPE).at[jnp.array([1, 6])].set(1)
             decoder[str(k)] = {"combinator": start}
             if k + 1 < len(sizes):
                 drawn = dense(jax.random.fold_in(key, k), sizes[k + 1], sizes[k])

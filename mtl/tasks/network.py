@@ -20,6 +20,7 @@ from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
 
 NORMS = ("none", "batch")
+PARAM_DTYPE = jnp.float32  # Also where JAX has x64 enabled; Flax has the same default.
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
@@ -148,5 +149,6 @@ def affine(
 
 def dense(key: Key[Array, ""], fan_in: int, fan_out: int, scale: float = 1.0) -> Params:
     """A layer: kernel from U(±scale sqrt(6 / (fan_in + fan_out))), bias 0."""
-    kernel = jax.nn.initializers.glorot_uniform()(key, (fan_in, fan_out))
-    return {"kernel": scale * kernel, "bias": jnp.zeros(fan_out)}
+    draw = jax.nn.initializers.glorot_uniform(dtype=PARAM_DTYPE)
+    kernel = scale * draw(key, (fan_in, fan_out))
+    return {"kernel": kernel, "bias": jnp.zeros(fan_out, PARAM_DTYPE)}

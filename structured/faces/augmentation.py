@@ -70,10 +70,10 @@ def draw_transforms(
         each face with probability 1/2.
     """
     keys = jax.random.split(key, 4)
-    count = len(frame)
-    angle = jnp.deg2rad(config.rotation) * jax.random.normal(keys[0], (count,))
-    scale = jnp.exp(config.scale * jax.random.normal(keys[1], (count,)))
-    shift = config.shift * jax.random.normal(keys[2], (count, 2))
+    count, dtype = len(frame), frame.dtype
+    angle = jnp.deg2rad(config.rotation) * jax.random.normal(keys[0], (count,), dtype)
+    scale = jnp.exp(config.scale * jax.random.normal(keys[1], (count,), dtype))
+    shift = config.shift * jax.random.normal(keys[2], (count, 2), dtype)
     mirrored = jax.random.bernoulli(keys[3], 0.5, (count,)) & config.mirror
     aspect = frame[:, 2] / frame[:, 3]
     cos, sin = scale * jnp.cos(angle), scale * jnp.sin(angle)

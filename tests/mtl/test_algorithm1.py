@@ -34,12 +34,17 @@ def problem(c, labelled=4, dtype=np.float64):
     rng = np.random.default_rng(1)
     x = rng.uniform(size=(ROWS, INPUTS)).astype(dtype)
     y = np.where(np.arange(ROWS) < labelled, rng.integers(0, CLASSES, ROWS), -1)
-    params = network(c).init(jax.random.key(2))
+    params = initial(c, jax.random.key(2))
     return {"image": jnp.asarray(x), "label": jnp.asarray(y)}, params
 
 
 def network(c):
     return experiment.build_network(c, (INPUTS,), CLASSES)
+
+
+def initial(c, key):
+    """Initial parameters; in double precision with x64, unlike those of a run."""
+    return jax.tree.map(lambda p: jnp.asarray(p, float), network(c).init(key))
 
 
 def build(c):
@@ -191,7 +196,7 @@ def test_runs_in_one_vmap_equal_the_runs_one_by_one(x64):
     keys = jax.random.split(jax.random.key(5), 3)
     data, _ = problem(c)
     labels = jnp.stack([jnp.roll(data["label"], i) for i in range(3)])
-    states = [e.init(network(c).init(k)) for k in keys]
+    states = [e.init(initial(c, k)) for k in keys]
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *states)
     ws, rates = jnp.asarray(weights), jnp.array([0.1, 0.2, 0.3])
     axes = (0, {"image": None, "label": 0}, 0, 0, 0)

@@ -352,7 +352,7 @@ def test_train_and_predict_as_programs(tmp_path, digits_test):
         "epoch     6 o",
     ]
 
-    p = program.run(
+    p = program.call(
         "mtl.predict", f"--workdir={folder}", f"--input={images}", f"--output={output}"
     )
     assert p.returncode == 0, p.stderr

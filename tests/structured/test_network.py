@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,8 +38,13 @@ def values(net, seed=0):
     return jax.tree.map(lambda a: jnp.asarray(rng.normal(0, 0.5, a.shape)), shapes)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def init(net, key):
+    return net.init(key)
+
+
 def initial(net, seed=0):
-    return jax.jit(net.init)(jax.random.key(seed))
+    return init(net, jax.random.key(seed))
 
 
 def make(c, shape=SHAPE, outputs=OUTPUTS):
@@ -214,6 +221,12 @@ def test_tied_gradients_are_the_sum_of_both_halves(x64, encoder):
 
 
 # Initial values
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "cnn"])
+def test_parameters_are_float32_with_x64(x64, encoder):
+    shapes = jax.eval_shape(make(untied(encoder)).init, jax.random.key(0))
+    assert {a.dtype for a in jax.tree.leaves(shapes)} == {np.dtype(np.float32)}
 
 
 def check_range(kernel, bound):

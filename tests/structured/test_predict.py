@@ -35,7 +35,7 @@ def small(root):
     c.data.margin, c.data.context, c.data.square = 0.1, 3, True
     c.augmentation.on = True
     c.model.input, c.model.link, c.model.output = (16,), (8,), (8,)
-    c.epochs, c.eval_every, c.save_every = 2, 2, 2
+    c.variant, c.epochs, c.eval_every, c.save_every = "mlp", 2, 2, 2
     c.schedule.input, c.schedule.output = (1.0, 2.0), (1.0, 2.0)
     return c
 
@@ -152,7 +152,7 @@ def test_the_launcher_with_boxes_and_without_pictures(run, images, expected, tmp
         lines.append(f"{image.name},{','.join(map(str, box.tolist()))}")
         path.unlink()
     boxes, out = write_boxes(tmp_path / "boxes.csv", lines), tmp_path / "out"
-    p = program.run(
+    p = program.call(
         "structured.predict",
         f"--workdir={run}",
         f"--images={images}",

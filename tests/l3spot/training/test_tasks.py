@@ -105,6 +105,11 @@ def test_the_loss_weights_follow_the_schedule():
         np.testing.assert_allclose(table.T, [weight, 1 - np.array(weight)])
 
 
+def test_the_decoder_starts_in_float32_with_x64(x64):
+    params = tasks.make_decoder(network.CNN4).init(jax.random.key(0))
+    assert {p.dtype for p in params.values()} == {np.dtype(np.float32)}
+
+
 def test_the_decoder_tiles_patches():
     decoder = tasks.make_decoder(network.CNN4)
     params = decoder.init(jax.random.key(0))

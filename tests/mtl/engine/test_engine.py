@@ -267,6 +267,19 @@ def test_a_penalty_counts_once_a_batch_and_is_not_reported():
     assert metrics.loss.tolist() == [0]
 
 
+def test_a_penalty_does_not_count_in_a_batch_without_rows_of_its_task():
+    """Both batches make a joint step; one of them has the row of the second task."""
+    loss = lambda p, b, k: 0 * b["x"]  # noqa: E731
+    first = trivial(loss=loss)
+    second = dataclasses.replace(
+        trivial(rows=lambda d: d["x"] == 0, params=("other",), loss=loss),
+        penalty=lambda p: 3 * p["other"],
+    )
+    e = engine.make_engine([first, second], batch_size=5, order="joint")
+    state, _ = e.epoch(e.init(PARAMS), DATA, jnp.ones(2), 0.1, jax.random.key(0))
+    np.testing.assert_allclose(state.params["other"], 1 - 0.1 * 3, 1e-6)
+
+
 def test_rows_beyond_the_capacity_are_reported():
     _, metrics = one_epoch(trivial(), max_rows=(3,))
     assert metrics.dropped.tolist() == [2]

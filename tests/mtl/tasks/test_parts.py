@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from mtl.tasks import corruption, losses
+from mtl.tasks.batch_norm import BatchNormMlp
+from mtl.tasks.ladder import Ladder
 from mtl.tasks.network import Mlp
 
 SHAPE = (500, 203)
@@ -125,6 +127,24 @@ def test_initial_weights_have_the_stated_range(activation):
     # The classifier's range is the plain one, also with sigmoid units.
     bound = np.sqrt(6 / 110)
     assert 0.95 * bound < np.abs(params["classifier"]["kernel"]).max() <= bound
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Mlp(4, (3,), 2, tied=False),
+        BatchNormMlp(4, (3,), 2),
+        Ladder(4, (3,), 2, cost_weights=(1.0, 1.0, 1.0)),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+def test_parameters_start_as_the_same_float32_with_x64(network):
+    narrow = network.init(jax.random.key(0))
+    with jax.enable_x64(True):
+        wide = network.init(jax.random.key(0))
+    for a, b in zip(*map(jax.tree.leaves, (narrow, wide)), strict=True):
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_array_equal(a, b)
 
 
 def test_no_two_matrices_start_from_the_same_draw():

@@ -113,6 +113,17 @@ def test_the_identity_changes_nothing(crop):
     )
 
 
+def test_images_and_points_are_float32_with_x64(x64):
+    def augment(key, frame, canvas, y):
+        drawn = augmentation.draw_transforms(key, frame, settings(10.0, 0.1, 0.1, True))
+        x = augmentation.transform_images(drawn, canvas, CROPS[0])
+        return x, augmentation.transform_points(drawn, y)
+
+    given = np.zeros((3, 4), np.float32), noise(CROPS[0]), np.zeros((3, 136), "f4")
+    x, y = jax.eval_shape(augment, jax.random.key(0), *given)
+    assert x.dtype == y.dtype == np.float32
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_flat_image_becomes_0(count):
     crop = CROPS[0]
