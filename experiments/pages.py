@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from configs.mtl import table1, weights
-from experiments import DOCS, rates
+from experiments import DOCS, hard_phantoms, rates, reliability
 from mtl.host import launch, tables
 from mtl.study import report, results
 from mtl.study.cells import Cells
@@ -85,6 +85,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "verdicts": table_1_verdicts,
     "weights": adaptive_weights,
     "ladder": ladder,
+    "hard_phantoms": lambda: hard_phantoms.table(hard_phantoms.read(hard_phantoms.CSV)),
+    "reliability": lambda: reliability.table(reliability.read(reliability.CSV)),
+    "order": lambda: reliability.order_table(reliability.read(reliability.CSV)),
+    "methods": lambda: reliability.methods_table(reliability.read(reliability.CSV)),
+    "numbering": lambda: reliability.numbering_table(reliability.read(reliability.CSV)),
 }
 
 

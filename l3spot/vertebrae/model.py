@@ -106,7 +106,7 @@ def load(path: Path = PACKAGED_FILE) -> VertebraModel:
 
 def init(key: jax.Array) -> Params:
     """Returns random parameters."""
-    tiles, crops = np.zeros((1, ROWS, COLUMNS)), np.zeros((1, ribs.SIZE, ribs.SIZE))
+    tiles, crops = jnp.zeros((1, ROWS, COLUMNS)), jnp.zeros((1, ribs.SIZE, ribs.SIZE))
     return {
         "bodies": VertebraNetwork().init(key, tiles)["params"],
         "ribs": RibNetwork().init(jax.random.fold_in(key, 1), crops)["params"],

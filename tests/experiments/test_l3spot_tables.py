@@ -2,7 +2,9 @@
 
 import csv
 
-from experiments import DOCS, few_labels, frozen
+import numpy as np
+
+from experiments import DOCS, few_labels, frozen, hard_phantoms, reliability
 
 
 def read(module, name):
@@ -38,3 +40,30 @@ def test_the_errors_of_frozen_filters_are_on_the_page_a_row_for_each_network():
     for variant, name in zip(frozen.VARIANTS, names, strict=True):
         errors = [row[2] for row in rows if row[0] == variant]
         assert [name, *errors] in PAGE
+
+
+def test_hard_phantoms_of_all_kinds_were_measured():
+    rows = hard_phantoms.read(hard_phantoms.CSV)
+    assert {row.kind for row in rows} == set(hard_phantoms.KINDS)
+
+
+def test_the_reliability_figure_shows_the_csv():
+    """Each point is the mean of an eighth of the answers, counted here again."""
+    rows = reliability.read(reliability.CSV)
+    figure = reliability.draw(rows)
+    for ax, (stated, right) in zip(
+        figure.axes, reliability.pairs(rows).values(), strict=True
+    ):
+        answers = sorted(zip(stated, range(len(stated)), right, strict=True))
+        size, more = divmod(len(answers), 8)
+        points = [
+            line.get_xydata()[0] for line in ax.lines if len(line.get_xydata()) == 1
+        ]
+        assert len(points) == 8
+        for i, point in enumerate(points):
+            part, answers = (
+                answers[: size + (i < more)],
+                answers[size + (i < more) :],
+            )
+            wanted = [sum(a[k] for a in part) / len(part) for k in (0, 2)]
+            np.testing.assert_allclose(point, wanted)
