@@ -61,9 +61,9 @@ def load(folder: Path) -> Model:
     return Model(config, network, params, tuple(data["shape"]), names, kept)
 
 
-def predict(folder: str | Path, x: np.ndarray) -> np.ndarray:
+def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
     """[N, classes] probabilities of images [N, ...]; see `load` and `probabilities`."""
-    return probabilities(load(Path(folder)), x)
+    return probabilities(load(Path(folder)), x, where)
 
 
 def probabilities(model: Model, x: np.ndarray, where: str = "x") -> np.ndarray:

@@ -216,7 +216,7 @@ def test_speed_counts_each_example_once_an_epoch(tmp_path, monkeypatch):
     t, seconds = tiny.training(epochs=3), itertools.count()
     shared = fit.compile_epoch(t)
     fit.fit(t, tmp_path / "compiles", shared)
-    clock = SimpleNamespace(perf_counter=lambda: next(seconds))
+    clock = SimpleNamespace(perf_counter=lambda: next(seconds), monotonic=lambda: 0.0)
     monkeypatch.setattr(fit, "time", clock)
     summary = fit.fit(t, tmp_path / "measured", shared).summary
     assert summary["seconds"] == 3
