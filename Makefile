@@ -10,7 +10,7 @@ DEMO := runs/demo
 # In as many processes as there are cores, but not more than memory is sure to hold.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-slow test-all lint bench clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -32,6 +32,9 @@ demo: $(READY)
 # Without the tests marked as slow.
 test: $(READY)
 	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 test-all: $(READY)
 	$(PYTEST)

@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,6 +42,13 @@ def pytest_testnodedown(node):
     count = getattr(node, "workeroutput", {}).get("deselected", 0)
     reporter = node.config.pluginmanager.get_plugin("terminalreporter")
     reporter.stats["deselected"] = [SimpleNamespace()] * count
+
+
+def pytest_runtest_setup(item):
+    """Skips a slow test that would begin after SLOW_TESTS_UNTIL, in seconds of Unix."""
+    until = float(os.environ.get("SLOW_TESTS_UNTIL", "inf"))
+    if time.time() > until and item.get_closest_marker("slow"):
+        pytest.skip("the time for slow tests is over")
 
 
 def pytest_terminal_summary(terminalreporter, config):
