@@ -8,7 +8,6 @@ of ribs or vertebrae. docs/results/l3spot_hard.csv has a row for each phantom; p
 in it are not computed again. A phantom takes about 10 s on two cores.
 """
 
-import csv
 import dataclasses
 import math
 import tempfile
@@ -22,7 +21,7 @@ import pydicom
 from absl import flags
 from tqdm import tqdm
 
-from experiments import DOCS
+from experiments import DOCS, csv_rows
 from l3spot.ct import scan
 from l3spot.localize import model
 from l3spot.phantom import series
@@ -235,14 +234,7 @@ def _z(found: L3Result) -> float:
 
 def read(path: Path) -> list[Row]:
     """Reads the rows of the CSV."""
-
-    def value(name: str, text: str) -> Any:
-        kind = Row.__annotations__[name]
-        return text if kind is str else kind(text or "nan")
-
-    with path.open(newline="") as stream:
-        lines = list(csv.DictReader(stream))
-    return [Row(**{k: value(k, v) for k, v in line.items()}) for line in lines]
+    return csv_rows.read(path, Row)
 
 
 HEAD = (

@@ -8,12 +8,11 @@ docs/results/l3spot_reliability.csv and .png; the tables are printed. A scan tak
 seconds on two cores.
 """
 
-import csv
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from absl import flags
@@ -21,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from experiments import DOCS
+from experiments import DOCS, csv_rows
 from l3spot.localize import model
 from l3spot.report.result import MIN_SURE
 from l3spot.training import calibration, drawn_scans
@@ -104,14 +103,7 @@ def answers(scans: Iterable[DrawnScan]) -> Iterator[Row]:
 
 def read(path: Path) -> list[Row]:
     """Reads the rows of the CSV."""
-
-    def value(name: str, text: str) -> Any:
-        kind = Row.__annotations__[name]
-        return text if kind is str else kind(text or "nan")
-
-    with path.open(newline="") as stream:
-        lines = list(csv.DictReader(stream))
-    return [Row(**{k: value(k, v) for k, v in line.items()}) for line in lines]
+    return csv_rows.read(path, Row)
 
 
 def pairs(rows: Sequence[Row]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

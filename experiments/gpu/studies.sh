@@ -7,9 +7,10 @@
 # is one of the names below; studies with commas between them train one after the other. A
 # study of system 1 may end in @l for its cells with l labels alone, so that several
 # processes share it. OUT gets STUDY.csv and STUDY.log, and tables and figures of system 2,
-# however the call ends. The same call again goes on, also
-# on another machine if OUT still has the CSV files; runs that had not ended start again.
-# Products are float32. PYTHON is the interpreter, default python3.
+# however the call ends. The same call again goes on, also on another machine if OUT still
+# has the CSV files; runs that had not ended start again. The exit status is 1 if a study
+# failed; one that ran out of time did not. Products are float32. PYTHON is the
+# interpreter, default python3.
 set -euo pipefail
 if [ $# -lt 4 ] || [ ! -d "$1" ]; then
   echo "usage: bash $0 DATA OUT SECONDS STUDY..., DATA a folder" >&2
@@ -56,7 +57,7 @@ settings_of() {
 }
 
 train() {
-  local name=$1 work=runs/gpu/$1 settings module config own=()
+  local name=$1 work=runs/gpu/$1 settings module config own=() status=0
   read -ra settings <<< "$(settings_of "$name")"
   module=${settings[0]} config=${settings[1]}
   case $module in
@@ -69,13 +70,19 @@ train() {
   fi
   timeout "$left" "${PYTHON:-python3}" -u -m "$module" --config "$config" \
     --workdir "$work" --config.precision=highest "${own[@]}" "${settings[@]:2}" \
-    > "$out/$name.log" 2>&1 || echo "$name: exit status $?"
+    > "$out/$name.log" 2>&1 || status=$?
+  case $status in
+    0) ;;
+    124) echo "$name: out of time; call this again" ;;
+    *) echo "error: $name failed; $out/$name.log says why" >&2 ;;
+  esac
   if [ -s "$work/results.csv" ]; then cp "$work/results.csv" "$out/$name.csv"; fi
   if [ "$module" = structured.compare ] && [ -d "$work" ]; then
     find "$work" -type f \( -name '*.md' -o -name '*.png' -o -name '*.json' \
       -o -name '*.csv' -o -name '*.jsonl' \) -print0 |
       tar --null --files-from=- -czf "$out/$name.tar.gz"
   fi
+  [ "$status" = 0 ] || [ "$status" = 124 ]
 }
 
 for name in ${*//,/ }; do
@@ -85,13 +92,23 @@ for name in ${*//,/ }; do
   fi
 done
 begun=$SECONDS
+chains=()
 for chain in "$@"; do
   (
+    failed=0
     for name in ${chain//,/ }; do
       left=$((seconds - SECONDS + begun))
-      if [ "$left" -gt 0 ]; then train "$name"; fi
+      if [ "$left" -gt 0 ]; then
+        train "$name" || failed=1
+      else
+        echo "$name: not begun; call this again"
+      fi
     done
+    exit "$failed"
   ) &
+  chains+=($!)
 done
-wait
-wc -l "$out"/*.csv
+failed=0
+for chain in "${chains[@]}"; do wait "$chain" || failed=1; done
+find "$out" -name '*.csv' -exec wc -l {} +
+exit "$failed"

@@ -58,6 +58,11 @@ class L3Result(NamedTuple):
         """All named vertebrae."""
         return [] if self.spine is None else self.spine.numbering.levels
 
+    @property
+    def is_frontal(self) -> bool:
+        """Whether the position is that in the frontal projection."""
+        return self.row_mm == self.estimate.row_mm
+
 
 def find_l3(
     model: Model,
@@ -200,7 +205,7 @@ def frontal_z_mm(result: L3Result) -> float:
 
 def other_z_mm(result: L3Result) -> float | None:
     """Returns z of the second candidate; None if the level is sure."""
-    if result.spine is None or FRONTAL_ALONE in "".join(result.warnings):
+    if result.spine is None or result.is_frontal:
         return None
     numbering = result.spine.numbering
     if numbering.basis != AMBIGUOUS and result.confidence >= MIN_SURE:

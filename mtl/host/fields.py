@@ -90,7 +90,7 @@ def _nearest(name: str, default: ConfigDict) -> str:
 
 
 def describe(default: Callable[[], ConfigDict]) -> list[Field]:
-    """The fields that a function such as `mtl.config.default` sets, in its order.
+    """The fields that a function such as `mtl.config.default` sets, by name.
 
     A field's comment stands behind it, or in the lines before it.
     """

@@ -77,14 +77,11 @@ def launch(
     flags.mark_flags_as_required(required)
     try:
         app.run(main, flags_parser=_parse)
-    except PreemptedError as e:
+    except (PreemptedError, Terminated) as e:
         print(e, file=sys.stderr)
         sys.exit(PREEMPTED)
     except (Error, OSError) as e:
         sys.exit(f"error: {e}")
-    except Terminated as e:
-        print(e, file=sys.stderr)
-        sys.exit(PREEMPTED)
     except KeyboardInterrupt:
         sys.exit("interrupted")
 
