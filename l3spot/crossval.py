@@ -78,7 +78,7 @@ def cross_validate(
     folder = Path(folder)
     dataset = experiment.load_dataset(config)
     facts = {"folds": count, "scans": len(dataset.hu), "of": int(dataset.hu.sum())}
-    workdir.prepare(folder, config, facts)
+    workdir.prepare(folder, config, facts, default=configs.default())
     rows: list[PredictionRow] = []
     folds: list[Fold] = []
     for k, (rest, test) in enumerate(split.folds(dataset, count, config.seed)):

@@ -10,7 +10,6 @@ its label changed. Of the headers only UIDs are kept. Labels are the z of the mi
 the L3 vertebral body, in mm.
 """
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -201,22 +200,19 @@ def launcher(arguments: Sequence[str]) -> str:
         return _list_volumes(Path(args.scans), args.layout, args.series)
     if not args.out:
         raise ConfigError("--out must be given: the folder for the projections")
-    try:
-        report = project(
-            args.scans,
-            args.out,
-            args.series,
-            args.row,
-            args.column,
-            labels_csv=args.labels,
-            label_offset=args.label_offset,
-            layout=args.layout,
-            low=args.low,
-            high=args.high,
-            workers=args.workers,
-        )
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command resumes")
+    report = project(
+        args.scans,
+        args.out,
+        args.series,
+        args.row,
+        args.column,
+        labels_csv=args.labels,
+        label_offset=args.label_offset,
+        layout=args.layout,
+        low=args.low,
+        high=args.high,
+        workers=args.workers,
+    )
     report = [row for row in report if row.status != report_row.LEFT_OUT]
     rejected = sum(row.status == report_row.REJECTED for row in report)
     table = Path(args.out) / "report.csv"

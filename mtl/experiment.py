@@ -48,7 +48,9 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     dataset = datasets.load(config.data)
     with jax.default_matmul_precision(config.precision):
         training = make_training(config, dataset)
-        workdir.prepare(folder, config, describe(dataset), configs.FREE)
+        workdir.prepare(
+            folder, config, describe(dataset), configs.FREE, configs.default()
+        )
         if dataset.scaling:
             scaling.save(folder, dataset.scaling)
         with workdir.lock(folder):

@@ -66,7 +66,8 @@ def train_and_evaluate(
     dataset = dataset or data.load(config)
     configs.check_input_shape(config, dataset.test.x.shape[1:])
     data.check_output_ranges(config, dataset.train)
-    workdir.prepare(folder, config, describe_dataset(dataset), configs.FREE)
+    described, default = describe_dataset(dataset), configs.default()
+    workdir.prepare(folder, config, described, configs.FREE, default)
     if (folder / "summary.json").exists():
         return _read(config, dataset, folder)
     face_dataset.write_problems(folder / "problems.csv", dataset.problems)

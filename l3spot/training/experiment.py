@@ -101,7 +101,7 @@ def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> Run:
     }
     labelled = int((~np.isnan(datasets.train.l3_mm)).sum())
     facts = sizes | {"labelled": labelled, "of": int(validation.hu.sum())}
-    workdir.prepare(folder, config, facts)
+    workdir.prepare(folder, config, facts, default=configs.default())
     if (folder / "summary.json").exists():
         return _read(folder)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):

@@ -97,7 +97,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     """
     start, folder, c = time.perf_counter(), Path(folder), config
     check(c)
-    workdir.prepare(folder, c, {"phantoms": c.data.count})
+    workdir.prepare(folder, c, {"phantoms": c.data.count}, default=default())
     path = folder / "vertebrae.safetensors"
     if (folder / "summary.json").exists():
         return Result(

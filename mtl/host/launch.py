@@ -1,5 +1,7 @@
 """What all launchers share: flags, quiet logs, and errors that a user can read."""
 
+import atexit
+import contextlib
 import io
 import os
 import signal
@@ -78,12 +80,25 @@ def launch(
     try:
         app.run(main, flags_parser=_parse)
     except (PreemptedError, Terminated) as e:
-        print(e, file=sys.stderr)
-        sys.exit(PREEMPTED)
+        _leave(str(e), PREEMPTED)
     except (Error, OSError) as e:
         sys.exit(f"error: {e}")
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        _leave("interrupted", 1)
+
+
+def _leave(message: str, status: int) -> None:
+    """Prints to standard error and exits, without the end of the interpreter.
+
+    XLA may still compile or compute in threads of its own. They crash, now and then, if
+    the interpreter frees their objects.
+    """
+    with contextlib.suppress(OSError):  # Nobody may be reading any more.
+        print(message, file=sys.stderr, flush=True)
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(status)
 
 
 def _stop(number: int, _: object) -> None:

@@ -155,7 +155,11 @@ def check_apart(out: Path, source: Path, flag: str) -> None:
 
 
 def prepare(
-    workdir: Path, config: ConfigDict, data: Description, free: Sequence[str] = ()
+    workdir: Path,
+    config: ConfigDict,
+    data: Description,
+    free: Sequence[str] = (),
+    default: ConfigDict | None = None,
 ) -> None:
     """Makes the folder and leaves config, description of the data, environment in it.
 
@@ -164,13 +168,14 @@ def prepare(
       config: of the run.
       data: describes the data, such as by a checksum.
       free: fields of the config that change no result, and so may differ.
+      default: has the fields that a run of an earlier version lacks.
 
     Raises:
       WorkdirError: the folder holds a run with another config or other data (the
         difference is in the message), or cannot be made.
     """
     make(workdir, f"the workdir {workdir}")
-    check_same(workdir, "config", config, free)
+    check_same(workdir, "config", config, free, default)
     check_same(workdir, "data", data)
     for name, new in {"config": _plain(config), "data": data}.items():
         path = workdir / f"{name}.json"
@@ -184,15 +189,21 @@ def check_same(
     name: str,
     new: ConfigDict | Description,
     free: Sequence[str] = (),
+    default: ConfigDict | None = None,
 ) -> None:
     """Compares with the folder's NAME.json, if there is one, without the free fields.
+
+    What is absent there has the value of `default`, if one is given.
 
     Raises:
       WorkdirError: it is another one; the difference is in the message.
     """
     path = workdir / f"{name}.json"
     if path.exists():
-        lines = _differences(read_json(path), _plain(new))
+        old = read_json(path)
+        if default is not None:
+            old = _filled(old, _plain(default))
+        lines = _differences(old, _plain(new))
         others = [line for line in lines if line.split(":")[0] not in free]
         _refuse(workdir, name, others)
 
@@ -281,6 +292,13 @@ def _refuse(workdir: Path, name: str, differences: list[str]) -> None:
             "remove it to start afresh. The difference (there -> here):\n  "
             + "\n  ".join(differences)
         )
+
+
+def _filled(old: Any, default: Any) -> Any:
+    """What a file holds, and of the default what it lacks."""
+    if not (isinstance(old, dict) and isinstance(default, dict)):
+        return old
+    return default | {k: _filled(v, default.get(k)) for k, v in old.items()}
 
 
 def _differences(old: object, new: object, name: str = "") -> list[str]:

@@ -43,7 +43,8 @@ def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
     wanted = grid.runs(config, len(dataset.train.y))
     path = folder / "results.csv"
     own = configs.of_a_run(config)
-    workdir.prepare(folder, own, experiment.describe(dataset), configs.FREE)
+    described, default = experiment.describe(dataset), configs.default()
+    workdir.prepare(folder, own, described, configs.FREE, default)
     with jax.default_matmul_precision(config.precision), workdir.lock(folder):
         done = {row.run: row for row in results.read(path)}
         sweep = Sweep(config, dataset)
@@ -68,7 +69,8 @@ def make_report(config: ConfigDict, folder: str | Path) -> str:
     """
     folder = Path(folder)
     grid.check(config)
-    workdir.check_same(folder, "config", configs.of_a_run(config), configs.FREE)
+    own, default = configs.of_a_run(config), configs.default()
+    workdir.check_same(folder, "config", own, configs.FREE, default)
     rows = results.read(folder / "results.csv")
     if not rows:
         raise WorkdirError(f"{folder / 'results.csv'} has no run that is done")

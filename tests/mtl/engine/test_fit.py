@@ -313,6 +313,23 @@ def test_a_run_goes_on_with_data_elsewhere(tmp_path):
         workdir.prepare(tmp_path, config("here"), {"crc32": "1"})
 
 
+def test_a_run_of_an_earlier_version_goes_on_where_a_new_field_has_its_default(
+    tmp_path,
+):
+    def config(**own):
+        return ConfigDict({"seed": 0, "data": {"path": "here", **own}})
+
+    default = config(scaling="unit")
+    workdir.prepare(tmp_path, config(), {}, default=config())
+    with pytest.raises(WorkdirError, match=r"scaling: 'unit' -> 'own'"):
+        workdir.prepare(tmp_path, config(scaling="own"), {}, default=default)
+    workdir.prepare(tmp_path, config(scaling="unit"), {}, default=default)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved == default.to_dict()
+    with pytest.raises(WorkdirError, match=r"scaling: 'unit' -> '\(absent\)'"):
+        workdir.prepare(tmp_path, config(), {}, default=default)
+
+
 def test_environment_says_what_it_ran_on(tmp_path):
     workdir.prepare(tmp_path, ConfigDict({"seed": 0}), {})
     found = json.loads((tmp_path / "environment.json").read_text())
