@@ -2,13 +2,19 @@
 
 python -m l3spot.predict --scans SCANS --out RESULTS
 
-Each sub-folder, zip file and NIfTI file of SCANS is a scan. RESULTS gets results.csv
-with one row for each scan: found, not in view, or failed with the reason. Each scan
-also gets NAME.json, NAME.png to check by eye, and NAME.mrk.json for 3D Slicer. A bad
-scan does not stop the others; the exit status is then 1. The column left_out lists all
-series, slices and files of a scan that were not used; --all_series gives each usable
-series a row. This is no medical device: check the pictures, the first ones of
+Each sub-folder, zip file and NIfTI file of SCANS is a scan; SCANS may also be a CSV
+file with the column path, which `--list FILE` writes. RESULTS gets NAME.json for each
+scan, NAME.png to check by eye, and NAME.mrk.json for 3D Slicer; and, from these,
+results.csv with one row for each scan: found, not in view, or failed with the reason. A
+bad scan does not stop the others; the exit status is then 1. The column left_out lists
+all series, slices and files of a scan that were not used; --all_series gives each
+usable series a row. This is no medical device: check the pictures, the first ones of
 index.html above all.
+
+The same command resumes a run. A result is kept while the version, the model, the
+options and the scan's files are the same; so is a failure, unless --retry_failed is
+given. --workers sets the number of processes, and --shard the part of the scans that
+one of several machines works on; l3spot.merge joins their results.
 
 Only UIDs of the headers are written. --copy_slice also copies the slice's file to
 NAME.dcm. --dicom also writes NAME.sr.dcm (a report) and NAME.sc.dcm (the picture) with
@@ -16,35 +22,55 @@ the scan's patient and study. Scans without one DICOM file for each slice (NIfTI
 multi-frame DICOM) get a warning instead.
 """
 
-import sys
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from absl import flags
+from absl import flags, logging
 from tqdm import tqdm
 
+from l3spot.batch import collect, resume, run, scan_list, shards
+from l3spot.batch.run import ScanWorker
+from l3spot.batch.shards import WHOLE, Shard
 from l3spot.localize import model
 from l3spot.projections import dataset_layouts
-from l3spot.projections.dataset_layouts import Case
-from l3spot.report import dicom_sr, html_page, predict_scan, result
+from l3spot.projections.scan_folders import Case
+from l3spot.report import dicom_sr, predict_scan, result
 from l3spot.report.predict_scan import (
     FAILED,
     METHODS,
     PAPER,
     VERTEBRAE,
-    Models,
+    Job,
     PredictOptions,
 )
-from l3spot.report.results_file import LevelRow, ResultRow
+from l3spot.report.results_file import ResultRow, ScanRows
 from l3spot.vertebrae import levels
-from l3spot.vertebrae import model as vertebra_model
 from mtl.host import launch, workdir
 from mtl.host.errors import ConfigError, DataError
 from mtl.host.wording import counted
 
 LEVELS = levels.NAMES[levels.NAMES.index("T10") : levels.NAMES.index("L5") + 1]
-TABLE, LEVEL_TABLE, PAGE = "results.csv", "levels.csv", "index.html"
+
 DEFAULT_OPTIONS = PredictOptions()
+
+
+class BatchOptions(NamedTuple):
+    """How many scans are worked on.
+
+    Attributes:
+      workers: number of processes; None takes one per core, if there are many scans.
+      shard: the part of the scans.
+      retry_failed: work on scans again that failed.
+    """
+
+    workers: int | None = None
+    shard: Shard = WHOLE
+    retry_failed: bool = False
+
+
+DEFAULT_BATCH = BatchOptions()
 
 
 def predict(
@@ -53,26 +79,28 @@ def predict(
     checkpoint: str | Path = model.PACKAGED_FILE,
     layout: str = "",
     options: PredictOptions = DEFAULT_OPTIONS,
+    batch: BatchOptions = DEFAULT_BATCH,
 ) -> list[ResultRow]:
     """Finds L3 in all scans of a folder.
 
     Args:
-      scans: the folder; see `dataset_layouts`.
+      scans: the folder, see `dataset_layouts`; or a list, see `scan_list`.
       out: the folder for the results.
       checkpoint: a model of `l3spot.main`; the default is the packaged one.
       layout: of `scans`; "" detects it.
       options: what is read and written.
+      batch: how many scans are worked on.
 
     Returns:
-      The rows of results.csv.
+      The rows of results.csv; with those of other shards that have results in `out`.
 
     Raises:
       ConfigError: an option needs a package that is not installed, or the paper's
         method is to find another vertebra than L3.
       DataError: there are no scans, or the model is missing or broken.
       WorkdirError: `out` lies in `scans`, holds the user's own files, or cannot be
-        written.
-      SystemExit: the user stopped the run. The table and the page are written.
+        written; or another process works on this shard.
+      KeyboardInterrupt: the user stopped the run. The tables and pages are written.
     """
     scans, out = Path(scans), Path(out)
     if options.dicom:
@@ -82,38 +110,79 @@ def predict(
             f"--level={options.level} needs --method={VERTEBRAE}; the paper's method "
             "finds L3 alone"
         )
-    vertebrae = vertebra_model.load() if options.method == VERTEBRAE else None
-    models = Models(model.load(Path(checkpoint)), vertebrae)
-    cases = dataset_layouts.find(scans, layout or dataset_layouts.detect(scans))
-    workdir.check_apart(out, scans, "scans")
+    worker = run.make_worker(out, Path(checkpoint), options)
+    cases = scan_list.find(scans, layout)
+    scan_list.check_apart(cases, scans, out)
     workdir.make(out, f"--out={out}")
-    names = [n for case in cases for n in predict_scan.file_names(case.name, options)]
-    workdir.claim(out, [TABLE, LEVEL_TABLE, PAGE, *names])
-    return _predict_cases(cases, out, models, options)
+    name = f".lock-{batch.shard.number}-of-{batch.shard.total}"
+    with workdir.lock(out, name, "finding vertebrae in"):
+        return _predict_cases(cases, worker, batch)
 
 
 def _predict_cases(
-    cases: Sequence[Case], out: Path, models: Models, options: PredictOptions
+    cases: Sequence[Case], worker: ScanWorker, batch: BatchOptions
 ) -> list[ResultRow]:
-    """Finds L3 in scans, and updates the tables after each; the page fits them."""
-    rows: list[ResultRow] = []
-    level_rows: list[LevelRow] = []
-    (out / PAGE).unlink(missing_ok=True)  # It is that of an earlier run.
-    done = 0
+    """Works on the scans of a shard that have no result; writes tables and pages."""
+    out, common = worker.out, run.made_by(worker)
+    jobs = [resume.job(case, common) for case in cases]
+    mine = batch.shard.select(jobs)
+    results: dict[str, list[ScanRows]] = {}
+    for job in mine:
+        kept = resume.find_result(job, out, batch.retry_failed)
+        if kept is not None:
+            results[job.case.name] = kept
+    todo = [job for job in mine if job.case.name not in results]
+    if results:
+        logging.warning("%d of %d scans have a result", len(results), len(mine))
+    with workdir.lock(out, wait=True):
+        names = [
+            name
+            for job in mine
+            for name in predict_scan.file_names(job.case.name, worker.options)
+        ]
+        before = workdir.claimed(out)
+        workdir.claim(out, [scan_list.FILE, *collect.FILES, *names])
+        scan_list.write(out / scan_list.FILE, cases)
+        if todo:
+            collect.delete(out)
+    todo = resume.with_old_files(todo, out, before)
+    bar = tqdm(total=len(mine), initial=len(results), unit="scan", disable=None)
     try:
-        for case in tqdm(cases, unit="scan", disable=None):
-            for one in predict_scan.predict_scan(case, out, models, options):
-                rows.append(one.row)
-                level_rows += one.levels
-            done += 1
-            workdir.write_csv(out / TABLE, ResultRow._fields, rows)
-            workdir.write_csv(out / LEVEL_TABLE, LevelRow._fields, level_rows)
-    except KeyboardInterrupt:
-        sys.exit(f"stopped after {done} of {counted(len(cases), 'scan')}; see {out}")
+        with bar:
+            for job, found in run.work_on(todo, worker, batch.workers):
+                results[job.case.name] = found
+                bar.update()
+    except KeyboardInterrupt as e:
+        scans = counted(len(mine), "scan")
+        message = f"stopped; {len(results)} of {scans} have a result, see {out}"
+        raise type(e)(message) from None
     finally:
-        workdir.write_csv(out / TABLE, ResultRow._fields, rows)
-        workdir.write_csv(out / LEVEL_TABLE, LevelRow._fields, level_rows)
-        workdir.write_text(out / PAGE, html_page.render(rows, models.l3.about))
+        rows = _collect(jobs, worker, results)
+    return rows
+
+
+def _collect(
+    jobs: Sequence[Job], worker: ScanWorker, results: dict[str, list[ScanRows]]
+) -> list[ResultRow]:
+    """Writes tables and pages, with the results of other shards in the folder."""
+    out = worker.out
+    # The process that is the last to hold the lock sees the results of all.
+    with workdir.lock(out, wait=True):
+        for job in jobs:
+            if job.case.name not in results:
+                found = resume.find_any_result(job, out)
+                if found is not None:
+                    results[job.case.name] = found
+        cases = [job.case for job in jobs]
+        names = [case.name for case in cases]
+        rows = collect.write(out, names, results, run.made_by(worker))
+    others = resume.strangers(cases, out, {row.scan: row for row in rows})
+    if others:
+        logging.warning(
+            "%s in %s are of scans that are not in --scans; no table has them",
+            counted(others, "result"),
+            out,
+        )
     return rows
 
 
@@ -125,6 +194,12 @@ def launcher(arguments: Sequence[str]) -> str:
     """
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
+    if args.list:
+        cases = scan_list.find(Path(args.scans), args.layout)
+        scan_list.write(Path(args.list), cases)
+        return f"{counted(len(cases), 'scan')}; see {args.list}"
+    if not args.out:
+        raise ConfigError("--out must be given: the folder for the results")
     options = PredictOptions(
         args.series,
         args.copy_slice,
@@ -134,23 +209,28 @@ def launcher(arguments: Sequence[str]) -> str:
         args.all_series,
         args.mend_hu,
     )
-    rows = predict(args.scans, args.out, args.checkpoint, args.layout, options)
+    batch = BatchOptions(args.workers, shards.parse(args.shard), args.retry_failed)
+    rows = predict(args.scans, args.out, args.checkpoint, args.layout, options, batch)
     statuses = [row.status for row in rows]
     found_in = statuses.count(result.IN_VIEW)
     summary = (
         f"{args.level} found in {found_in} of {counted(len(rows), 'scan')}, not in "
-        f"view in {statuses.count(result.NOT_IN_VIEW)}; see {Path(args.out) / PAGE}"
+        f"view in {statuses.count(result.NOT_IN_VIEW)}; see "
+        f"{os.path.join(args.out, collect.PAGE)}"
     )
+    lacking = workdir.read_json(Path(args.out) / collect.SUMMARY)["without_result"]
+    if lacking:
+        summary += f". {counted(lacking, 'scan')} of other shards have no result yet"
     failed = statuses.count(FAILED)
     if failed:
         raise DataError(
-            f"{counted(failed, 'scan')} failed; {TABLE} says why. {summary}"
+            f"{counted(failed, 'scan')} failed; {collect.TABLE} says why. {summary}"
         )
     return summary
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("scans", None, "The folder of scans.")
+    flags.DEFINE_string("scans", None, "The folder of scans, or a CSV that lists them.")
     flags.DEFINE_string("out", None, "The folder for the results.")
     flags.DEFINE_string("checkpoint", str(model.PACKAGED_FILE), "The model's file.")
     flags.DEFINE_string(
@@ -182,4 +262,18 @@ if __name__ == "__main__":
     flags.DEFINE_bool(
         "dicom", False, "Write an SR and a secondary capture with the scan's patient."
     )
-    launch.launch(launcher, "scans", "out")
+    flags.DEFINE_string("list", None, "Write a CSV of the scans; predict nothing.")
+    flags.DEFINE_integer(
+        "workers",
+        None,
+        "Number of processes; one per core if not given and there are many scans.",
+        lower_bound=1,
+    )
+    flags.DEFINE_string(
+        "shard",
+        "",
+        "The part of the scans, such as 2/8; auto asks the queue (Slurm array), as "
+        "auto/8 does (indexed job of Kubernetes).",
+    )
+    flags.DEFINE_bool("retry_failed", False, "Work on scans again that failed.")
+    launch.launch(launcher, "scans")

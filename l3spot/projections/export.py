@@ -4,7 +4,6 @@ z and l3_z are DICOM's, in mm, increasing to the head; l3_z is that of the middl
 L3 body.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Mapping
@@ -13,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from l3spot.ct import scan, slices, volumes
+from l3spot.ct import scan, volumes
 from l3spot.ct.volumes import Volume
 from l3spot.labels import csv_labels
 from l3spot.labels.csv_labels import Label
 from l3spot.projections import (
+    fingerprint,
     hu_values,
     kanavati,
     mip,
@@ -83,7 +83,9 @@ def project_scan(job: Job) -> list[ReportRow]:
     start = time.perf_counter()
     report, others = report_row.blank_row(case), []
     try:
-        files = fingerprint(case)  # Before reading, because the files may change.
+        files = fingerprint.of_files(
+            case
+        )  # Before reading, because the files may change.
         content = scan.read(case.path, threads, not case.top_only)
         report = report._replace(unread_files=len(content.unread))
         # If `choose` raises, the report lists all volumes.
@@ -195,35 +197,13 @@ def load_rows(case: Case, out: Path) -> list[ReportRow] | None:
     try:
         projection_files.read(path)
         stored = workdir.read_json(path)
-        same = stored.pop("files", "") == fingerprint(case)
+        same = stored.pop("files", "") == fingerprint.of_files(case)
         others = [report_row.from_json(row) for row in stored.pop("others", [])]
         report = report_row.from_json(stored)
     except (DataError, WorkdirError, OSError, ValueError):
         return None  # Projecting the scan again raises the error.
     same = same and report.label_source == report_row.blank_row(case).label_source
     return [report, *others] if same else None
-
-
-def fingerprint(case: Case) -> str:
-    """Hashes the names, sizes and times of the files of a scan and its label.
-
-    The contents are not read.
-
-    Raises:
-      DataError, OSError: a folder or file cannot be read.
-    """
-    label = case.label.path if case.label else None
-    entries = []
-    for root in filter(None, (case.path, label)):
-        paths = slices.files_below(root) if root.is_dir() else [root]
-        for path in paths:
-            try:
-                stat = path.stat()
-            except OSError:  # A link to nothing, which is one of the unread files.
-                stat = path.lstat()
-            name = str(path.relative_to(root))
-            entries.append((root == label, name, stat.st_size, stat.st_mtime_ns))
-    return hashlib.sha256(ascii(sorted(entries)).encode()).hexdigest()
 
 
 def _write(

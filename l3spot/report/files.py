@@ -1,4 +1,4 @@
-"""Writes the result of a scan as JSON, PNG and 3D Slicer markups."""
+"""Writes the result of a scan as PNG and 3D Slicer markups."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from l3spot.projections.mip import Projection
 from l3spot.report.result import IN_VIEW, L3Result
-from l3spot.report.results_file import LevelRow, ResultRow
+from l3spot.report.results_file import LevelRow
 from mtl.host import workdir
 
 
@@ -67,12 +67,11 @@ def slicer_markups(name: str, result: L3Result, projection: Projection) -> str:
 def write(
     out: Path,
     name: str,
-    row: ResultRow,
     projection: Projection,
     result: L3Result,
     png: bytes,
 ) -> None:
-    """Writes NAME.png, then NAME.mrk.json if L3 is in view, then NAME.json.
+    """Writes NAME.png, and NAME.mrk.json if the vertebra is in view.
 
     Raises:
       WorkdirError: a file cannot be written.
@@ -81,6 +80,3 @@ def write(
     if result.status == IN_VIEW:
         markups = slicer_markups(name, result, projection)
         workdir.write_text(out / f"{name}.mrk.json", markups)
-    levels = [v._asdict() for v in level_rows(name, result)]
-    content = workdir.cells(row) | {"levels": levels}
-    workdir.write_json(out / f"{name}.json", content)

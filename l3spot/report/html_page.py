@@ -1,7 +1,11 @@
 """Renders the page over the results of all scans: a sortable table and the pictures."""
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import quote
+
+from markupsafe import Markup
 
 from l3spot.projections import names
 from l3spot.report.result import NOT_IN_VIEW
@@ -9,6 +13,7 @@ from l3spot.report.results_file import ResultRow
 from mtl.host import html, workdir
 from mtl.host.wording import counted
 
+PAGE_ROWS = 200  # Of a page of the table.
 # Columns of the table, from results.csv, with the CSS classes of their cells.
 COLUMN_CLASSES = {
     "scan": "",
@@ -24,24 +29,36 @@ COLUMN_CLASSES = {
 }
 
 
-def render(rows: Sequence[ResultRow], about: str) -> str:
+def render(rows: Sequence[ResultRow], about: str, lacking: int = 0) -> str:
     """Renders rows of results.csv as HTML, the least trustworthy answers first.
+
+    The page shows `PAGE_ROWS` rows at a time, with their pictures; it holds the others
+    as data, which its script filters, sorts and shows.
 
     Args:
       rows: of all scans; those that failed have no confidence. The page links to the
         picture NAME.png of each other scan, in the page's folder.
       about: describes the model in one line.
+      lacking: number of scans without a result.
     """
     worst_first = sorted(rows, key=trust)
-    statuses = [row.status for row in rows]
-    counts = [f"{statuses.count(status)} {status}" for status in sorted(set(statuses))]
+    statuses = Counter(row.status for row in rows)
+    counts = [f"{n} {status}" for status, n in sorted(statuses.items())]
+    counts += [f"{lacking} without a result yet"] if lacking else []
+    data = [
+        [*map(str, _shown(row).values()), *_places(row.scan)] for row in worst_first
+    ]
     return html.render(
         "l3spot/report/index.html",
         title=f"L3 in {counted(len(rows), 'scan')}",
         counts=", ".join(counts),
         about=about,
         columns=[dict(name=k, css_class=v) for k, v in COLUMN_CLASSES.items()],
-        rows=[workdir.cells(row) | _places(row.scan) for row in worst_first],
+        rows=[(_shown(row), _places(row.scan)) for row in worst_first[:PAGE_ROWS]],
+        statuses=sorted(statuses),
+        page_rows=PAGE_ROWS,
+        # A name that holds "</script>" must not end the script.
+        data=Markup(json.dumps(data).replace("<", "\\u003c")),
     )
 
 
@@ -57,7 +74,12 @@ def trust(row: ResultRow) -> float:
     return row.confidence if row.within_5_mm is None else row.within_5_mm
 
 
-def _places(scan: str) -> dict[str, str]:
+def _shown(row: ResultRow) -> dict[str, object]:
+    cells = workdir.cells(row)
+    return {column: cells[column] for column in COLUMN_CLASSES}
+
+
+def _places(scan: str) -> tuple[str, str]:
     """Returns the name of a scan's files, and its URL, which keeps any bytes of it."""
     stem = names.file_stem(scan)
-    return {"stem": stem, "url": quote(stem, errors="surrogateescape")}
+    return stem, quote(stem, errors="surrogateescape")

@@ -1,6 +1,9 @@
 """Finds a vertebra in one scan, and writes its files; every error becomes a row."""
 
+import contextlib
+import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,15 +13,16 @@ from l3spot.ct import left_out, scan, source_file, volumes
 from l3spot.ct.content import Scan
 from l3spot.ct.volumes import Volume
 from l3spot.localize.model import Model
-from l3spot.projections import hu_values, mip, names
+from l3spot.projections import fingerprint, hu_values, mip, names
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.mip import Projection
-from l3spot.report import dicom_sr, files, picture, result
+from l3spot.report import dicom_sr, files, picture, result, result_json
 from l3spot.report.result import L3Result
-from l3spot.report.results_file import LevelRow, ResultRow
+from l3spot.report.result_json import MadeBy
+from l3spot.report.results_file import ResultRow, ScanRows
 from l3spot.vertebrae.model import VertebraModel
-from mtl.host import errors, workdir
-from mtl.host.errors import DataError
+from mtl.host import errors
+from mtl.host.errors import DataError, WorkdirError
 
 FAILED = "failed"
 VERTEBRAE, PAPER = METHODS = ("vertebrae", "paper")
@@ -60,11 +64,21 @@ class PredictOptions(NamedTuple):
     mend_hu: bool = False
 
 
-class ScanRows(NamedTuple):
-    """The row of a result in results.csv, and its rows in levels.csv."""
+EVERY_FILE = PredictOptions(copy_slice=True, dicom=True)
 
-    row: ResultRow
-    levels: list[LevelRow]
+
+class Job(NamedTuple):
+    """A scan to work on.
+
+    Attributes:
+      case: the scan.
+      made_by: what its result is made from, besides the scan's own files.
+      old_files: names of files of an earlier run, which are deleted first.
+    """
+
+    case: Case
+    made_by: MadeBy
+    old_files: tuple[str, ...] = ()
 
 
 def file_names(scan_name: str, options: PredictOptions) -> list[str]:
@@ -76,33 +90,91 @@ def file_names(scan_name: str, options: PredictOptions) -> list[str]:
 
 
 def predict_scan(
-    case: Case, out: Path, models: Models, options: PredictOptions
+    job: Job,
+    out: Path,
+    models: Models,
+    options: PredictOptions,
+    threads: int | None = None,
 ) -> list[ScanRows]:
-    """Finds the vertebra in a scan and writes its files.
+    """Finds the vertebra in a scan and writes its files; NAME.json is the last one.
+
+    Args:
+      job: the scan.
+      out: the folder for the results.
+      models: the networks.
+      options: what is read and written.
+      threads: number of threads that decode slices; None takes one per core.
 
     Returns:
       One result; with `options.all_series`, one for each series. If a scan has several,
       "~1", "~2" and so on follow its name.
+
+    Raises:
+      WorkdirError: NAME.json cannot be written.
     """
-    start = time.perf_counter()
-    _delete_files(case.name, out)
+    case, start, files = job.case, time.perf_counter(), ""
+    for name in job.old_files:
+        (out / name).unlink(missing_ok=True)
     try:
-        content = scan.read(case.path, recursive=not case.top_only)
+        files = fingerprint.of_files(case)  # Before reading: the files may change.
+        content = scan.read(case.path, threads, not case.top_only)
         if options.all_series:
             chosen = scan.usable(content, case.path, options.series)
         else:
             chosen = [scan.choose(content, case.path, options.series)]
     except Exception as e:
-        return [_failed(ResultRow(case.name), e, start)]
+        results = [_failed(ResultRow(case.name), e, start)]
+    else:
+        results = _predict_volumes(
+            case.name, content, chosen, out, models, options, start
+        )
+    result_json.write(out, case.name, results, {**job.made_by, "files": files})
+    return results
+
+
+def write_failure(job: Job, out: Path, why: str) -> list[ScanRows]:
+    """Writes the result of a scan that could not be worked on, and returns it."""
+    row = ResultRow(job.case.name, status=FAILED, why=why)
+    results = [ScanRows(row, [])]
+    files = ""
+    with contextlib.suppress(DataError, OSError):
+        files = fingerprint.of_files(job.case)
+    result_json.write(out, job.case.name, results, {**job.made_by, "files": files})
+    return results
+
+
+def _predict_volumes(
+    name: str,
+    content: Scan,
+    chosen: Sequence[Volume],
+    out: Path,
+    models: Models,
+    options: PredictOptions,
+    start: float,
+) -> list[ScanRows]:
     if len(chosen) == 1:
-        return [_predict(case.name, content, chosen[0], out, models, options, start)]
+        return [_predict(name, content, chosen[0], out, models, options, start)]
+    own_names = [f"{name}~{number}" for number in range(1, len(chosen) + 1)]
+    users = [_file_of_user(own_name, out, options) for own_name in own_names]
+    result_json.announce(out, name, own_names)
     results = []
-    for number, volume in enumerate(chosen, 1):
-        name = f"{case.name}~{number}"
-        _delete_files(name, out)
-        results.append(_predict(name, content, volume, out, models, options, start))
+    for own_name, volume, file in zip(own_names, chosen, users, strict=True):
+        if file:
+            e = WorkdirError(f"{out} holds {file}, which no run wrote; move it")
+            results.append(_failed(ResultRow(own_name), e, start))
+            continue
+        results.append(_predict(own_name, content, volume, out, models, options, start))
         start = time.perf_counter()
     return results
+
+
+def _file_of_user(name: str, out: Path, options: PredictOptions) -> str:
+    """Returns the name of a file that would be replaced, "" if there is none.
+
+    Those of earlier runs are deleted by then.
+    """
+    there = [f for f in file_names(name, options) if os.path.lexists(out / f)]
+    return there[0] if there else ""
 
 
 def _predict(
@@ -131,16 +203,15 @@ def _predict(
         _check_view(content, volume, l3_result)
         seconds = round(time.perf_counter() - start, 2)
         row = result.add_result(row, l3_result, volume)._replace(seconds=seconds)
-        if options.all_series:  # The other names were claimed before the run.
-            workdir.claim(out, file_names(name, options))
         png = picture.draw_png(names.text(name), projection, l3_result)
         refused = _write_dicom(name, out, options, volume, l3_result, png, models)
         warnings = [*volume.warnings, *l3_result.warnings, *refused]
         row = row._replace(warnings="; ".join(warnings))
-        files.write(out, names.file_stem(name), row, projection, l3_result, png)
+        files.write(out, names.file_stem(name), projection, l3_result, png)
         return ScanRows(row, files.level_rows(name, l3_result))
     except Exception as e:
-        _delete_files(name, out)
+        for file_name in file_names(name, options):
+            (out / file_name).unlink(missing_ok=True)
         return _failed(row, e, start)
 
 
@@ -181,12 +252,6 @@ def _failed(row: ResultRow, e: Exception, start: float) -> ScanRows:
     return ScanRows(
         row._replace(status=FAILED, why=errors.reason(e), seconds=seconds), []
     )
-
-
-def _delete_files(name: str, out: Path) -> None:
-    """Deletes the files of an earlier run, of any options."""
-    every = PredictOptions(copy_slice=True, dicom=True)
-    workdir.delete_claimed(out, file_names(name, every))
 
 
 def _write_dicom(

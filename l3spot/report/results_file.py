@@ -85,6 +85,13 @@ class LevelRow(NamedTuple):
     probability: float
 
 
+class ScanRows(NamedTuple):
+    """The row of a result in results.csv, and its rows in levels.csv."""
+
+    row: ResultRow
+    levels: list[LevelRow]
+
+
 class PredictedPosition(NamedTuple):
     """What `l3spot.evaluate` needs of a row; unknown numbers are NaN.
 

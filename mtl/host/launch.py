@@ -83,8 +83,8 @@ def launch(
         _leave(str(e), PREEMPTED)
     except (Error, OSError) as e:
         sys.exit(f"error: {e}")
-    except KeyboardInterrupt:
-        _leave("interrupted", 1)
+    except KeyboardInterrupt as e:
+        _leave(str(e) or "interrupted", 1)
 
 
 def _leave(message: str, status: int) -> None:

@@ -107,14 +107,14 @@ def claim(folder: Path, names: Iterable[str], trusted: bool = False) -> None:
     Raises:
       WorkdirError: there is such a file that no run has claimed: it is the user's own.
     """
-    claimed, names = _claimed(folder), list(names)
-    own = [n for n in names if n not in claimed and os.path.lexists(folder / n)]
-    if own and not (trusted and not claimed):
+    before, names = claimed(folder), list(names)
+    own = [n for n in names if n not in before and os.path.lexists(folder / n)]
+    if own and not (trusted and not before):
         raise WorkdirError(
             f"{folder} holds {own[0]}, which no run wrote; move it, or take another "
             "folder, so that nothing is lost"
         )
-    added = "".join(json.dumps(n) + "\n" for n in names if n not in claimed)
+    added = "".join(json.dumps(n) + "\n" for n in names if n not in before)
     try:
         with (folder / MANIFEST).open("a", encoding="utf-8") as stream:
             stream.write(added)
@@ -124,13 +124,18 @@ def claim(folder: Path, names: Iterable[str], trusted: bool = False) -> None:
 
 def delete_claimed(folder: Path, names: Iterable[str]) -> None:
     """Deletes files that a run has claimed; others stay."""
-    claimed = _claimed(folder)
+    before = claimed(folder)
     for name in names:
-        if name in claimed:
+        if name in before:
             (folder / name).unlink(missing_ok=True)
 
 
-def _claimed(folder: Path) -> set[str]:
+def claimed(folder: Path) -> set[str]:
+    """Returns the names of the files that runs have claimed in a folder.
+
+    Raises:
+      WorkdirError: the manifest is broken.
+    """
     try:
         lines = (folder / MANIFEST).read_text("utf-8").splitlines()
         return {json.loads(line) for line in lines}
@@ -222,17 +227,25 @@ def same(path: Path, how: Description, what: str) -> None:
 
 
 @contextlib.contextmanager
-def lock(workdir: Path) -> Iterator[None]:
-    """Keeps other processes from training in a folder; a killed process holds no lock.
+def lock(
+    folder: Path, name: str = ".lock", doing: str = "training in", wait: bool = False
+) -> Iterator[None]:
+    """Keeps other processes from a folder; a killed process holds no lock.
+
+    Args:
+      folder: the folder.
+      name: of the lock's file.
+      doing: what another process is doing, for the message.
+      wait: whether to wait for the other process.
 
     Raises:
-      WorkdirError: another process is training here.
+      WorkdirError: another process holds the lock.
     """
-    held = filelock.FileLock(workdir / ".lock")
+    held = filelock.FileLock(folder / name)
     try:
-        held.acquire(timeout=0)
+        held.acquire(timeout=-1 if wait else 0)
     except filelock.Timeout as e:
-        raise WorkdirError(f"another process is training in {workdir}") from e
+        raise WorkdirError(f"another process is {doing} {folder}") from e
     except (OSError, NotImplementedError):
         pass  # Some network file systems have no locks.
     try:

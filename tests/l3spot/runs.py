@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from l3spot.localize import model, network
-from l3spot.localize.model import Calibration, Model
+from l3spot.localize import network
+from l3spot.localize.model import FEATURE_COUNT, Calibration, Model, save
 from tests import program
 from tests.l3spot import series as write
 from tests.l3spot.trunk import images, trunk
@@ -29,16 +29,22 @@ def _models():
     folder = Path(tempfile.mkdtemp(prefix="models-"))
     params = jax.tree.map(np.asarray, network.CNN4.init(jax.random.key(0)))
     for name, bias in (("found", 5.0), ("not in view", -5.0)):
-        calibration = Calibration((0.0,) * model.FEATURE_COUNT, bias)
-        model.save(folder / name, Model(params, 0.0, 900.0, calibration, "untrained"))
+        calibration = Calibration((0.0,) * FEATURE_COUNT, bias)
+        save(folder / name, Model(params, 0.0, 900.0, calibration, "untrained"))
     return folder
+
+
+def model(answer):
+    """Returns the file of a model that gives this answer for every scan."""
+    return _models() / answer
 
 
 def predict(scans, out, *flags, answer="found", run=program.call):
     """Runs l3spot.predict with a model that gives this answer for every scan."""
     done = run(
         "l3spot.predict", "--scans", scans, "--out", out,
-        "--checkpoint", _models() / answer, "--method", "paper", *flags,
+        "--checkpoint", model(answer), "--method", "paper",
+        "--workers", "1", *flags,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     return Run(done, rows(out / "results.csv"))

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from l3spot import predict
 from l3spot.projections import names
 from l3spot.report import predict_scan
 from tests import program
@@ -37,7 +38,7 @@ def test_any_name_of_a_folder_is_a_scan(tmp_path):
     for stem in stems:
         for suffix in (".png", ".json", ".mrk.json"):
             assert (out / f"{stem}{suffix}").exists()
-    assert (out / "index.html").read_text().count("<figure") == len(NAMES)
+    assert (out / "index.html").read_text().count("<figure id") == len(NAMES)
     run = runs.project(scans, mips)
     assert run.done.returncode == 0, run.done.stderr
     assert all((mips / f"{stem}.npz").exists() for stem in stems)
@@ -142,17 +143,18 @@ def test_whatever_a_scan_raises_is_its_row(tmp_path, monkeypatch, error):
     assert run.done.returncode == 1
     assert [row["status"] for row in run.rows.values()] == ["found", "failed", "found"]
     assert run.rows["b"]["why"]
-    assert not list((tmp_path / "out").glob("b.*"))
+    assert [p.name for p in (tmp_path / "out").glob("b.*")] == ["b.json"]
     page = (tmp_path / "out" / "index.html").read_text()
-    assert page.count("<figure") == 2
+    assert page.count("<figure id") == 2
     assert "1 failed, 2 found" in page
 
 
-def test_a_stopped_run_leaves_a_page_that_fits_the_table(tmp_path, monkeypatch):
+def test_a_stopped_run_leaves_a_page_that_fits_the_table(tmp_path, monkeypatch, caplog):
     scans, out = tmp_path / "scans", tmp_path / "out"
     for name in "abc":
         runs.scan(scans / name)
-    runs.predict(scans, out)
+    runs.predict(scans, out, answer="not in view")
+    options = predict_scan.PredictOptions(method="paper")
     whole = predict_scan.picture.draw_png
 
     def draw(name, *rest):
@@ -161,13 +163,19 @@ def test_a_stopped_run_leaves_a_page_that_fits_the_table(tmp_path, monkeypatch):
         return whole(name, *rest)
 
     monkeypatch.setattr(predict_scan.picture, "draw_png", draw)
-    run = runs.predict(scans, out)
-    assert run.done.returncode == 1
-    assert "stopped after 1 of 3 scans" in run.done.stderr
-    assert list(run.rows) == ["a"]
+    with pytest.raises(KeyboardInterrupt, match="1 of 3 scans have a result"):
+        predict.predict(scans, out, runs.model("found"), options=options)
+    rows = runs.rows(out / "results.csv")
+    assert list(rows) == ["a"]
+    assert rows["a"]["status"] == "found"
     page = (out / "index.html").read_text()
     assert "L3 in 1 scan<" in page
-    assert page.count("<figure") == 1
+    assert "1 found, 2 without a result yet" in page
+    assert page.count("<figure id") == 1
+    monkeypatch.setattr(predict_scan.picture, "draw_png", whole)
+    run = runs.predict(scans, out)
+    assert "1 of 3 scans have a result" in caplog.text
+    assert [row["status"] for row in run.rows.values()] == ["found"] * 3
 
 
 def test_values_that_are_no_numbers_fail_one_scan(tmp_path):

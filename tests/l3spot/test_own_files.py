@@ -10,6 +10,7 @@ from tests import program
 from tests.l3spot import runs
 
 FILES = ("P1.json", "P1.png", "P1.mrk.json", "results.csv", "levels.csv", "index.html")
+FILES += ("summary.json",)
 OTHERS = ("P1.dcm", "P1.sr.dcm", "P1.sc.dcm", "P2.json", "notes.txt", "montage.png")
 
 
@@ -22,7 +23,8 @@ def test_a_file_of_the_user_refuses_the_run(tmp_path, name):
     done = runs.predict(tmp_path / "scans", out).done
     assert done.returncode == 1
     assert f"holds {name}, which no run wrote" in done.stderr
-    assert [p.name for p in out.iterdir()] == [name]
+    visible = [p.name for p in out.iterdir() if not p.name.startswith(".lock")]
+    assert visible == [name]
     assert (out / name).read_text() == "mine"
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib import image as png
 
-from l3spot.report import files, picture, result
-from l3spot.report.results_file import ResultRow
+from l3spot.report import files, picture, result, result_json
+from l3spot.report.results_file import ResultRow, ScanRows
 from l3spot.vertebrae import levels
 from l3spot.vertebrae.confidence import (
     LEVEL_FEATURES,
@@ -164,7 +164,10 @@ def test_the_levels_in_view_and_one_in_place_of_l3_are_named():
 def test_files_hold_all_levels(tmp_path):
     p, got = projection(), find()
     row = result.add_result(ResultRow("a"), got, volume())
-    files.write(tmp_path, "a", row, p, got, picture.draw_png("a", p, got))
+    files.write(tmp_path, "a", p, got, picture.draw_png("a", p, got))
+    rows = [ScanRows(row, files.level_rows("a", got))]
+    result_json.write(tmp_path, "a", rows, {"x": 1})
+    assert result_json.read(tmp_path, "a") == (["a"], rows, {"x": 1})
     stored = json.loads((tmp_path / "a.json").read_text())
     assert [v["level"] for v in stored["levels"]] == ["L1", "L2", "L3", "L4", "L5"]
     markups = json.loads((tmp_path / "a.mrk.json").read_text())["markups"][0]

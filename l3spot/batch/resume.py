@@ -1,0 +1,102 @@
+"""Finds the results of earlier runs that still hold, and the files of these runs."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from l3spot.projections import fingerprint, names
+from l3spot.projections.scan_folders import Case
+from l3spot.report import predict_scan, result_json
+from l3spot.report.predict_scan import EVERY_FILE, FAILED, Job
+from l3spot.report.result_json import MadeBy
+from l3spot.report.results_file import ScanRows
+from mtl.host import workdir
+from mtl.host.errors import DataError
+
+
+def job(case: Case, common: MadeBy) -> Job:
+    """Returns the work on a scan; `common` is what all results are made from."""
+    return Job(case, {**common, "path": str(case.path)})
+
+
+def find_result(
+    job: Job, out: Path, retry_failed: bool = False
+) -> list[ScanRows] | None:
+    """Returns the result of an earlier run; None if the scan must be worked on.
+
+    It holds if it was made by the same version, model and options from the same files.
+
+    Args:
+      job: the scan.
+      out: the folder of the results.
+      retry_failed: whether a result that failed holds no longer.
+    """
+    stored = result_json.read(out, job.case.name)
+    if stored is None:
+        return None
+    made_by = dict(stored.made_by)
+    files = made_by.pop("files", None)
+    if made_by != job.made_by or (retry_failed and _has_failed(stored.results)):
+        return None
+    try:
+        same = fingerprint.of_files(job.case) == files
+    except (DataError, OSError):
+        return None  # Working on the scan raises the error.
+    return stored.results if same and _have_pictures(stored.results, out) else None
+
+
+def find_any_result(job: Job, out: Path) -> list[ScanRows] | None:
+    """Returns a result of the same version, model and options, from any files."""
+    stored = result_json.read(out, job.case.name)
+    if stored is None or {**stored.made_by, "files": 0} != {**job.made_by, "files": 0}:
+        return None
+    return stored.results
+
+
+def with_old_files(jobs: Sequence[Job], out: Path, claimed: Iterable[str]) -> list[Job]:
+    """Adds to each job the names of its files of earlier runs, of any options.
+
+    NAME.json is not among them: it says that files of several results are a run's.
+    """
+    there, claimed = set(os.listdir(out)), set(claimed)
+    found = []
+    for one in jobs:
+        own = predict_scan.file_names(one.case.name, EVERY_FILE)[1:]
+        old = [name for name in own if name in there and name in claimed]
+        stored = result_json.read(out, one.case.name)
+        for name in stored.names if stored else ():
+            if name != one.case.name:  # One of several results.
+                several = predict_scan.file_names(name, EVERY_FILE)
+                old += [f for f in several if f in there]
+        found.append(one._replace(old_files=tuple(old)))
+    return found
+
+
+def strangers(cases: Sequence[Case], out: Path, known: Mapping[str, object]) -> int:
+    """Counts results in a folder of scans that are not among the cases.
+
+    Args:
+      cases: all scans.
+      out: the folder of the results.
+      known: has the name of each result of the cases.
+    """
+    stems = {result_json.path(out, case.name).name for case in cases}
+    stems |= {result_json.path(out, name).name for name in known}
+    claimed = workdir.claimed(out)
+    return sum(
+        name.endswith(".json")
+        and not name.endswith((".mrk.json", "summary.json"))
+        and name not in stems
+        and name in claimed
+        for name in os.listdir(out)
+    )
+
+
+def _have_pictures(results: Sequence[ScanRows], out: Path) -> bool:
+    rows = (result.row for result in results)
+    stems = [names.file_stem(row.scan) for row in rows if row.status != FAILED]
+    return all((out / f"{stem}.png").exists() for stem in stems)
+
+
+def _has_failed(results: Sequence[ScanRows]) -> bool:
+    return any(result.row.status == FAILED for result in results)

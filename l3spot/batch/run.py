@@ -1,0 +1,122 @@
+"""Works on many scans in processes; each loads the models once."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from l3spot.localize import model
+from l3spot.projections import process_pool
+from l3spot.projections.process_pool import ProcessDiedError
+from l3spot.report import predict_scan
+from l3spot.report.predict_scan import VERTEBRAE, Job, Models, PredictOptions
+from l3spot.report.result_json import MadeBy
+from l3spot.report.results_file import ScanRows
+from l3spot.vertebrae import model as vertebra_model
+from mtl.host import errors, launch
+
+# A process starts in seconds and finds L3 in a scan in about one; so few scans of each
+# do not pay.
+MIN_SCANS_PER_PROCESS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanWorker:
+    """Finds the vertebra in a scan, as `predict_scan` does; a process can receive it.
+
+    Attributes:
+      out: the folder for the results.
+      checkpoint: the frontal model.
+      options: what is read and written.
+      models_hash: of the files of the models.
+      about: describes the frontal model in one line.
+      threads: that decode the slices of a scan.
+    """
+
+    out: Path
+    checkpoint: Path
+    options: PredictOptions
+    models_hash: str
+    about: str
+    threads: int | None = None
+
+    def __call__(self, job: Job) -> list[ScanRows]:
+        """Returns the results of a scan."""
+        models = load_models(self.checkpoint, self.options.method, self.models_hash)
+        return predict_scan.predict_scan(
+            job, self.out, models, self.options, self.threads
+        )
+
+
+def make_worker(out: Path, checkpoint: Path, options: PredictOptions) -> ScanWorker:
+    """Loads the models, and returns what works on a scan.
+
+    Raises:
+      DataError: a model is missing or broken.
+    """
+    files = [checkpoint]
+    files += [vertebra_model.PACKAGED_FILE] if options.method == VERTEBRAE else []
+    about = model.load(checkpoint).about
+    content = b"".join(path.read_bytes() for path in files)
+    digest = hashlib.sha256(content).hexdigest()
+    return ScanWorker(out, checkpoint, options, digest, about)
+
+
+@functools.lru_cache(maxsize=1)
+def load_models(checkpoint: Path, method: str, models_hash: str) -> Models:
+    """Loads the models of a method; the hash says which."""
+    del models_hash
+    vertebrae = vertebra_model.load() if method == VERTEBRAE else None
+    return Models(model.load(checkpoint), vertebrae)
+
+
+def made_by(worker: ScanWorker) -> MadeBy:
+    """Returns what all results of a worker are made from."""
+    return {
+        "version": importlib.metadata.version("evolving-mtl"),
+        "models": worker.models_hash,
+        "about": worker.about,
+        "options": worker.options._asdict(),
+    }
+
+
+def work_on(
+    jobs: Sequence[Job], worker: ScanWorker, workers: int | None = None
+) -> Iterator[tuple[Job, list[ScanRows]]]:
+    """Yields the results of each scan when they are written.
+
+    If the process of a scan dies, its result says so; the other scans are not affected.
+
+    Args:
+      jobs: the scans.
+      worker: works on one.
+      workers: number of processes; None takes one per core, if there are many scans.
+    """
+    most = launch.cores() if workers is None else workers
+    if workers is None:
+        most = min(most, len(jobs) // MIN_SCANS_PER_PROCESS)
+    count = max(1, min(most, len(jobs)))
+    threads = max(1, launch.cores() // count)
+    worker = dataclasses.replace(worker, threads=threads)
+    for index, result in process_pool.map_unordered(worker, jobs, count):
+        yield jobs[index], _or_failure(jobs[index], worker.out, result)
+
+
+def _or_failure(
+    job: Job, out: Path, result: list[ScanRows] | Exception
+) -> list[ScanRows]:
+    """Returns the results; writes one with the reason if a process gave none.
+
+    Raises:
+      WorkdirError: the result cannot be written.
+    """
+    if not isinstance(result, Exception):
+        return result
+    if isinstance(result, errors.WorkdirError):
+        raise result
+    why = errors.reason(result)
+    if isinstance(result, ProcessDiedError | MemoryError):
+        why = f"{str(result) or 'no memory'}; try --workers=1, or more memory"
+    return predict_scan.write_failure(job, out, why)

@@ -1,0 +1,76 @@
+"""The part of a list of scans that one of several machines works on."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+from mtl.host.errors import ConfigError
+
+T = TypeVar("T")
+
+# Variables that a queue sets for the tasks of an array: this task's number, the first
+# task's number, and how many tasks there are. Kubernetes does not give the last.
+SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
+KUBERNETES = "JOB_COMPLETION_INDEX"
+AUTO = "auto"
+
+
+class Shard(NamedTuple):
+    """A part of the scans.
+
+    Attributes:
+      number: of the part, from 1.
+      total: the number of parts.
+    """
+
+    number: int = 1
+    total: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+    def select(self, items: Sequence[T]) -> list[T]:
+        """Returns this part of a sorted list: each `total`-th item."""
+        return list(items[self.number - 1 :: self.total])
+
+
+WHOLE = Shard()
+
+
+def parse(text: str) -> Shard:
+    """Reads a shard, such as 2/8; "" is the whole, "auto" asks the queue.
+
+    With "auto/8", the queue gives the number alone: of a Slurm array or an indexed job
+    of Kubernetes.
+
+    Raises:
+      ConfigError: it is none, or no queue says which.
+    """
+    if not text:
+        return WHOLE
+    number, _, count = text.partition("/")
+    if number == AUTO:
+        return _from_queue(count)
+    if not re.fullmatch(r"[0-9]+/[0-9]+", text) or not 1 <= int(number) <= int(count):
+        raise ConfigError(
+            f"--shard={text} must be a part of a whole, such as 1/8 to 8/8, or auto"
+        )
+    return Shard(int(number), int(count))
+
+
+def _from_queue(count: str) -> Shard:
+    numbers = [os.environ.get(name, "") for name in SLURM]
+    if numbers[0]:
+        task, first, total = numbers[0], numbers[1] or "0", count or numbers[2]
+    else:
+        task, first, total = os.environ.get(KUBERNETES, ""), "0", count
+    if not all(part.isdecimal() for part in (task, first, total)):
+        raise ConfigError(
+            f"--shard=auto needs {SLURM[0]} and {SLURM[2]}, or {KUBERNETES} and the "
+            "number of shards, such as --shard=auto/8; or give the shard, such as 1/8"
+        )
+    shard = Shard(int(task) - int(first) + 1, int(total))
+    if not 1 <= shard.number <= shard.total:
+        raise ConfigError(f"the queue's task {task} is not one of {total} shards")
+    return shard
