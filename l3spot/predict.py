@@ -16,6 +16,9 @@ options and the scan's files are the same; so is a failure, unless --retry_faile
 given. --workers sets the number of processes, and --shard the part of the scans that
 one of several machines works on; l3spot.merge joins their results.
 
+--json prints the results, one a line, in place of the summary; without --out, nothing
+else is written.
+
 Only UIDs of the headers are written. --copy_slice also copies the slice's file to
 NAME.dcm. --dicom also writes NAME.sr.dcm (a report) and NAME.sc.dcm (the picture) with
 the scan's patient and study. Scans without one DICOM file for each slice (NIfTI,
@@ -23,6 +26,7 @@ multi-frame DICOM) get a warning instead.
 """
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +40,7 @@ from l3spot.batch.shards import WHOLE, Shard
 from l3spot.localize import model
 from l3spot.projections import dataset_layouts
 from l3spot.projections.scan_folders import Case
-from l3spot.report import dicom_sr, predict_scan, result
+from l3spot.report import dicom_sr, predict_scan, result, result_json
 from l3spot.report.predict_scan import (
     FAILED,
     METHODS,
@@ -198,8 +202,15 @@ def launcher(arguments: Sequence[str]) -> str:
         cases = scan_list.find(Path(args.scans), args.layout)
         scan_list.write(Path(args.list), cases)
         return f"{counted(len(cases), 'scan')}; see {args.list}"
+    if args.json and not args.out:
+        with tempfile.TemporaryDirectory() as folder:
+            return _predict_from_flags(args, folder)
     if not args.out:
         raise ConfigError("--out must be given: the folder for the results")
+    return _predict_from_flags(args, args.out)
+
+
+def _predict_from_flags(args: flags.FlagValues, out: str) -> str:
     options = PredictOptions(
         args.series,
         args.copy_slice,
@@ -210,15 +221,17 @@ def launcher(arguments: Sequence[str]) -> str:
         args.mend_hu,
     )
     batch = BatchOptions(args.workers, shards.parse(args.shard), args.retry_failed)
-    rows = predict(args.scans, args.out, args.checkpoint, args.layout, options, batch)
+    rows = predict(args.scans, out, args.checkpoint, args.layout, options, batch)
+    if args.json:
+        return "\n".join(result_json.line(Path(out), row.scan) for row in rows)
     statuses = [row.status for row in rows]
     found_in = statuses.count(result.IN_VIEW)
     summary = (
         f"{args.level} found in {found_in} of {counted(len(rows), 'scan')}, not in "
         f"view in {statuses.count(result.NOT_IN_VIEW)}; see "
-        f"{os.path.join(args.out, collect.PAGE)}"
+        f"{os.path.join(out, collect.PAGE)}"
     )
-    lacking = workdir.read_json(Path(args.out) / collect.SUMMARY)["without_result"]
+    lacking = workdir.read_json(Path(out) / collect.SUMMARY)["without_result"]
     if lacking:
         summary += f". {counted(lacking, 'scan')} of other shards have no result yet"
     failed = statuses.count(FAILED)
@@ -275,5 +288,6 @@ if __name__ == "__main__":
         "The part of the scans, such as 2/8; auto asks the queue (Slurm array), as "
         "auto/8 does (indexed job of Kubernetes).",
     )
+    flags.DEFINE_bool("json", False, "Print the results as JSON, one a line.")
     flags.DEFINE_bool("retry_failed", False, "Work on scans again that failed.")
     launch.launch(launcher, "scans")

@@ -11,7 +11,8 @@ from l3spot.localize import model
 from l3spot.projections import process_pool
 from l3spot.projections.process_pool import ProcessDiedError
 from l3spot.report import predict_scan
-from l3spot.report.predict_scan import VERTEBRAE, Job, Models, PredictOptions
+from l3spot.report.locating import Models
+from l3spot.report.predict_scan import VERTEBRAE, Job, PredictOptions
 from l3spot.report.result_json import MadeBy
 from l3spot.report.results_file import ScanRows
 from l3spot.vertebrae import model as vertebra_model

@@ -4,11 +4,10 @@ import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from l3spot.projections import names
+from l3spot.projections import fonts, names
 from mtl.data.readers import load_npz
 
 BLACK_HU, WHITE_HU = 0.0, 1000.0
@@ -45,8 +44,7 @@ def _draw_page(files: Mapping[str, tuple[Path, str]]) -> bytes:
     page = Image.new("RGB", (columns * PICTURE_PX, rows * (PICTURE_PX + TEXT_PX)))
     canvas = ImageDraw.Draw(page)
     characters = PICTURE_PX // 7
-    fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    font = ImageFont.truetype(fonts / "DejaVuSans.ttf", FONT_PX)
+    font = fonts.sans(FONT_PX)
     for i, (name, (path, label)) in enumerate(files.items()):
         left, top = i % columns * PICTURE_PX, i // columns * (PICTURE_PX + TEXT_PX)
         first, second = names.text(name)[:characters], label[:characters]

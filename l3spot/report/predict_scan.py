@@ -12,15 +12,13 @@ from absl import logging
 from l3spot.ct import left_out, scan, source_file, volumes
 from l3spot.ct.content import Scan
 from l3spot.ct.volumes import Volume
-from l3spot.localize.model import Model
-from l3spot.projections import fingerprint, hu_values, mip, names
+from l3spot.projections import fingerprint, names
 from l3spot.projections.dataset_layouts import Case
-from l3spot.projections.mip import Projection
-from l3spot.report import dicom_sr, files, picture, result, result_json
+from l3spot.report import dicom_sr, files, locating, picture, result, result_json
+from l3spot.report.locating import Models
 from l3spot.report.result import L3Result
 from l3spot.report.result_json import MadeBy
 from l3spot.report.results_file import ResultRow, ScanRows
-from l3spot.vertebrae.model import VertebraModel
 from mtl.host import errors
 from mtl.host.errors import DataError, WorkdirError
 
@@ -28,18 +26,6 @@ FAILED = "failed"
 VERTEBRAE, PAPER = METHODS = ("vertebrae", "paper")
 SUFFIXES = (".json", ".png", ".mrk.json")
 COPY_SUFFIXES, DICOM_SUFFIXES = (".dcm",), (".sr.dcm", ".sc.dcm")
-
-
-class Models(NamedTuple):
-    """The networks of a run.
-
-    Attributes:
-      l3: finds L3 in the frontal projection.
-      vertebrae: finds all vertebrae near it; None with the paper's method.
-    """
-
-    l3: Model
-    vertebrae: VertebraModel | None
 
 
 class PredictOptions(NamedTuple):
@@ -195,12 +181,9 @@ def _predict(
             left_out=left_out.describe(content, volume),
             warnings="; ".join(volume.warnings),
         )
-        volume, projection = _project(volume, options)
+        volume, projection = locating.project(volume, options.mend_hu)
         row = row._replace(warnings="; ".join(volume.warnings))
-        l3_result = result.find_l3(
-            models.l3, projection, volume, models.vertebrae, options.level
-        )
-        _check_view(content, volume, l3_result)
+        l3_result = locating.find(models, content, volume, projection, options.level)
         seconds = round(time.perf_counter() - start, 2)
         row = result.add_result(row, l3_result, volume)._replace(seconds=seconds)
         png = picture.draw_png(names.text(name), projection, l3_result)
@@ -213,35 +196,6 @@ def _predict(
         for file_name in file_names(name, options):
             (out / file_name).unlink(missing_ok=True)
         return _failed(row, e, start)
-
-
-def _project(volume: Volume, options: PredictOptions) -> tuple[Volume, Projection]:
-    """Projects a volume; adds warnings about its values, and corrects their offset."""
-    projection = mip.project(volume)
-    if options.mend_hu:
-        offset = hu_values.plain_offset(projection.hu_sample)
-        if offset:
-            volume = hu_values.without_offset(volume, offset)
-            projection = mip.project(volume)
-    warnings = hu_values.check(projection)
-    return volume._replace(warnings=(*volume.warnings, *warnings)), projection
-
-
-def _check_view(content: Scan, volume: Volume, l3_result: L3Result) -> None:
-    """Refuses a result that slices which are missing or not used may change.
-
-    Raises:
-      DataError: the vertebra is near a gap; or it is not in view, but may be in a gap
-        or in slices that are not used.
-    """
-    in_view = l3_result.status == result.IN_VIEW
-    reason = volumes.gap_error(volume, l3_result.z_mm if in_view else None)
-    if not (reason or in_view):
-        reason = left_out.beyond(content, volume)
-    if reason and not in_view:
-        reason = f"{l3_result.level} is not seen, but {reason}"
-    if reason:
-        raise DataError(reason)
 
 
 def _failed(row: ResultRow, e: Exception, start: float) -> ScanRows:

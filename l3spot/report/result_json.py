@@ -4,6 +4,7 @@ A scan with several results has one file for each, and NAME.json lists their nam
 is the last file of a scan that is written: where it is whole, the others are.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -76,6 +77,15 @@ def read(out: Path, name: str) -> Stored | None:
         return Stored(listed, rows, made_by)
     except (WorkdirError, OSError, KeyError, TypeError, AttributeError):
         return None
+
+
+def line(out: Path, name: str) -> str:
+    """Returns a result as JSON in one line.
+
+    Raises:
+      WorkdirError: there is none.
+    """
+    return json.dumps(workdir.read_json(path(out, name)), sort_keys=True)
 
 
 def _content(row: ResultRow, levels: Sequence[LevelRow]) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import jax
+import jsonschema
 import numpy as np
 import pytest
 
@@ -13,12 +15,13 @@ from l3spot.localize import model, network
 from l3spot.localize.model import Calibration, Model
 from l3spot.projections import mip
 from l3spot.report import html_page, metrics, result
-from l3spot.report.results_file import ResultRow
+from l3spot.report.results_file import LevelRow, ResultRow
 from mtl.host.errors import DataError, WorkdirError
 from tests import program
 from tests.l3spot import series as write
 from tests.l3spot.trunk import SLICES, STEP, Z0, images, trunk
 
+LAUNCHERS = Path(predict.__file__).parent
 SURE, UNSURE = (Calibration((0.0,) * model.FEATURE_COUNT, b) for b in (5.0, -5.0))
 
 
@@ -210,3 +213,36 @@ def test_results_are_compared_with_labels(tmp_path):
         evaluate.evaluate(results, labels)
     with pytest.raises(DataError, match=r"no results\.csv"):
         evaluate.evaluate(labels, labels)
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return json.loads((LAUNCHERS / "report" / "result.schema.json").read_text())
+
+
+def test_results_fit_their_schema(scans, checkpoints, tmp_path, schema):
+    for answer in ("sure", "unsure"):
+        predict.predict(scans, tmp_path / answer, checkpoints / answer)
+        for name in ("a b", "few"):
+            content = json.loads((tmp_path / answer / f"{name}.json").read_text())
+            jsonschema.validate(content, schema)
+            assert set(content) == set(schema["properties"])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(content | {"confidence": 2}, schema)
+    assert set(schema["required"]) == set(ResultRow._fields)
+    level = schema["properties"]["levels"]["items"]
+    assert set(level["required"]) == set(level["properties"]) == set(LevelRow._fields)
+
+
+def test_results_are_printed_as_json_and_need_no_folder(scans, checkpoints, schema):
+    before = set(scans.parent.iterdir())
+    flags = ["--checkpoint", checkpoints / "sure", "--json", "--workers", "1"]
+    done = program.call("l3spot.predict", "--scans", scans, *flags)
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["scan"] for line in lines] == ["a b", "few"]
+    for line in lines:
+        jsonschema.validate(line, schema)
+    assert set(scans.parent.iterdir()) == before
+    done = program.call("l3spot.predict", "--scans", scans)
+    assert "--out must be given" in done.stderr
