@@ -1,0 +1,169 @@
+"""An archive of scans: how many in an hour, and what many results cost.
+
+    python -m benchmarks.archive [--scans 200] [--workers 1,2] [--out FILE.json]
+    python -m benchmarks.archive --results 1000,10000,100000 [--out FILE.json]
+
+The first command writes ten phantoms of 120 to 600 slices of 512 x 512 pixels,
+uncompressed, and makes an archive of so many scans from links to them. It finds L3 in
+all of them with each number of workers; each run is a process of its own, and its
+results are removed. Memory is the highest of all its processes together.
+
+The second one makes an archive in which each scan has its result: a file, its NAME.json
+and a picture. It measures a run of `l3spot.predict` that finds all of them still valid,
+and writes the tables and pages.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from benchmarks import measure
+from l3spot.batch import resume, run, scan_list
+from l3spot.localize import model
+from l3spot.phantom import series
+from l3spot.phantom.draw import PhantomRanges
+from l3spot.projections import fingerprint
+from l3spot.projections.scan_folders import Case
+from l3spot.report import result_json
+from l3spot.report.predict_scan import PredictOptions
+from l3spot.report.results_file import LevelRow, ResultRow, ScanRows
+from mtl.host import launch, workdir
+
+PHANTOMS, SIZE = 10, 512
+NAMES = ("T12", "L1", "L2", "L3", "L4", "L5", "S1")
+
+
+def predict(*arguments: object) -> dict[str, float]:
+    """Runs l3spot.predict; returns seconds, and MB of it and its children together."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "l3spot.predict", *map(str, arguments)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    highest = 0.0
+
+    def watch() -> None:
+        nonlocal highest
+        while process.poll() is None:
+            highest = max(highest, _memory_mb(process.pid))
+            time.sleep(0.2)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    process.wait()
+    watcher.join()
+    return {"seconds": time.perf_counter() - start, "mb": highest}
+
+
+def _memory_mb(pid: int) -> float:
+    """Returns the resident memory of a process and of those that it started."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,rss="], capture_output=True, text=True
+    )
+    rows = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+    family = {pid}
+    for own, parent, _ in rows:  # In the order of their start.
+        if parent in family:
+            family.add(own)
+    return sum(kb for own, _, kb in rows if own in family) / 1000
+
+
+def throughput(scans: int, workers: Sequence[int], folder: Path) -> dict[str, Any]:
+    """Measures how many scans each number of workers gets through in an hour."""
+    made = [folder / f"phantom-{i}" for i in range(PHANTOMS)]
+    ranges = PhantomRanges()
+    for i, path in enumerate(made):
+        series.write(path, 0, i, ranges, SIZE)
+    sizes = [len(list(path.iterdir())) for path in made]
+    archive = folder / "archive"
+    archive.mkdir()
+    for i in range(scans):
+        (archive / f"scan-{i:06d}").symlink_to(made[i % PHANTOMS])
+    found = {}
+    for count in workers:
+        out = folder / f"results-{count}"
+        cost = predict(f"--scans={archive}", f"--out={out}", f"--workers={count}")
+        done = workdir.read_json(out / "summary.json")["results"]
+        found[str(count)] = cost | {
+            "scans_an_hour": 3600 * scans / cost["seconds"],
+            "results": done,
+        }
+    return {"scans": scans, "slices": sizes, "workers": found}
+
+
+def resumed(count: int, folder: Path) -> dict[str, Any]:
+    """Measures a run of an archive in which each scan has a result that holds."""
+    files, out = folder / "files", folder / "out"
+    files.mkdir()
+    out.mkdir()
+    options = PredictOptions()
+    common = run.made_by(run.make_worker(out, model.PACKAGED_FILE, options))
+    rng = np.random.default_rng(0)
+    cases = []
+    for i in range(count):
+        path = files / f"scan-{i:06d}.nii"
+        path.write_bytes(b"")
+        case = Case(path.name, path)
+        job = resume.job(case, common)
+        made_by = {**job.made_by, "files": fingerprint.of_files(case)}
+        result_json.write(out, case.name, [_result(case.name, rng)], made_by)
+        (out / f"{path.name}.png").write_bytes(b"")
+        cases.append(case)
+    names = [f"{case.name}{end}" for case in cases for end in (".json", ".png")]
+    workdir.claim(out, names, trusted=True)
+    scan_list.write(folder / "scans.csv", cases)
+    cost = predict(f"--scans={folder / 'scans.csv'}", f"--out={out}")
+    rows = workdir.read_json(out / "summary.json")["results"]
+    assert sum(rows.values()) == count
+    return cost | {"page_mb": (out / "index.html").stat().st_size / 1e6}
+
+
+def _result(name: str, rng: np.random.Generator) -> ScanRows:
+    z_mm = round(float(rng.uniform(-300, 300)), 2)
+    levels = [
+        LevelRow(name, level, z_mm + 100 - 35 * i, z_mm + 114 - 35 * i, z_mm, 0.9)
+        for i, level in enumerate(NAMES)
+    ]
+    row = ResultRow(
+        name, "found", "L3", round(float(rng.uniform(0.5, 1)), 4), "both", z_mm,
+        levels=" ".join(NAMES), within_5_mm=round(float(rng.uniform(0, 1)), 4),
+        series="1.2.840.113619.2.55.3.604688119.868.1234567890.123",
+        seconds=1.0,
+    )  # fmt: skip
+    return ScanRows(row, levels)
+
+
+def work(arguments: Sequence[str]) -> str:
+    """Measures from command-line flags and returns what was found."""
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    found: dict[str, Any] = {"machine": measure.machine(None, ("jax", "numpy"))}
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        if args.results:
+            for count in map(int, args.results):
+                place = Path(folder) / str(count)
+                place.mkdir()
+                found[f"{count} results"] = resumed(count, place)
+        else:
+            workers = [int(n) for n in args.workers]
+            found |= throughput(args.scans, workers, Path(folder))
+    measure.write(found)
+    return json.dumps(found, indent=2)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_integer("scans", 200, "The number of scans.", lower_bound=1)
+    flags.DEFINE_list("workers", ["1", "2"], "The numbers of workers.")
+    flags.DEFINE_list("results", [], "The numbers of results that are there.")
+    flags.DEFINE_string("folder", None, "Where temporary files are.")
+    measure.define_out()
+    launch.launch(work)

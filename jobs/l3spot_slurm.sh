@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Finds L3 in an archive with a Slurm array: each task works on a part of the scans.
+#
+#     sbatch --array=1-16 --export=ALL,SCANS=/data/scans,RESULTS=/data/l3 jobs/l3spot_slurm.sh
+#
+# RESULTS lies on a file system that all tasks see. The same command resumes the array, and
+# finds again only what is lacking. The last task writes the table of all; while some run,
+# `python -m l3spot.merge --results RESULTS` writes that of the results so far.
+#SBATCH --job-name=l3spot
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=16G
+#SBATCH --time=12:00:00
+#SBATCH --requeue
+set -euo pipefail
+: "${SCANS:?give the folder or the list of scans: --export=ALL,SCANS=...}"
+: "${RESULTS:?give the folder for the results: --export=ALL,RESULTS=...}"
+
+# exec: the signal before the end of the time reaches Python, which then drops the scan in hand.
+exec python -m l3spot.predict --scans "$SCANS" --out "$RESULTS" --shard auto
