@@ -34,7 +34,7 @@ from typing import NamedTuple
 from absl import flags, logging
 from tqdm import tqdm
 
-from l3spot.batch import collect, resume, run, scan_list, shards
+from l3spot.batch import collect, ray_pool, resume, run, scan_list, shards
 from l3spot.batch.run import ScanWorker
 from l3spot.batch.shards import WHOLE, Shard
 from l3spot.localize import model
@@ -67,11 +67,13 @@ class BatchOptions(NamedTuple):
       workers: number of processes; None takes one per core, if there are many scans.
       shard: the part of the scans.
       retry_failed: work on scans again that failed.
+      engine: one of `run.ENGINES`.
     """
 
     workers: int | None = None
     shard: Shard = WHOLE
     retry_failed: bool = False
+    engine: str = run.PROCESSES
 
 
 DEFAULT_BATCH = BatchOptions()
@@ -109,6 +111,8 @@ def predict(
     scans, out = Path(scans), Path(out)
     if options.dicom:
         dicom_sr.check()
+    if batch.engine == run.RAY:
+        ray_pool.check()
     if options.method == PAPER and options.level != "L3":
         raise ConfigError(
             f"--level={options.level} needs --method={VERTEBRAE}; the paper's method "
@@ -153,7 +157,7 @@ def _predict_cases(
     bar = tqdm(total=len(mine), initial=len(results), unit="scan", disable=None)
     try:
         with bar:
-            for job, found in run.work_on(todo, worker, batch.workers):
+            for job, found in run.work_on(todo, worker, batch.workers, batch.engine):
                 results[job.case.name] = found
                 bar.update()
     except KeyboardInterrupt as e:
@@ -220,7 +224,8 @@ def _predict_from_flags(args: flags.FlagValues, out: str) -> str:
         args.all_series,
         args.mend_hu,
     )
-    batch = BatchOptions(args.workers, shards.parse(args.shard), args.retry_failed)
+    shard = shards.parse(args.shard)
+    batch = BatchOptions(args.workers, shard, args.retry_failed, args.engine)
     rows = predict(args.scans, out, args.checkpoint, args.layout, options, batch)
     if args.json:
         return "\n".join(result_json.line(Path(out), row.scan) for row in rows)
@@ -281,6 +286,12 @@ if __name__ == "__main__":
         None,
         "Number of processes; one per core if not given and there are many scans.",
         lower_bound=1,
+    )
+    flags.DEFINE_enum(
+        "engine",
+        run.PROCESSES,
+        run.ENGINES,
+        "Processes of this machine, or tasks of a Ray cluster.",
     )
     flags.DEFINE_string(
         "shard",

@@ -7,6 +7,7 @@ import importlib.metadata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from l3spot.batch import ray_pool
 from l3spot.localize import model
 from l3spot.projections import process_pool
 from l3spot.projections.process_pool import ProcessDiedError
@@ -21,6 +22,7 @@ from mtl.host import errors, launch
 # A process starts in seconds and finds L3 in a scan in about one; so few scans of each
 # do not pay.
 MIN_SCANS_PER_PROCESS = 8
+PROCESSES, RAY = ENGINES = "processes", "ray"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,10 @@ def made_by(worker: ScanWorker) -> MadeBy:
 
 
 def work_on(
-    jobs: Sequence[Job], worker: ScanWorker, workers: int | None = None
+    jobs: Sequence[Job],
+    worker: ScanWorker,
+    workers: int | None = None,
+    engine: str = PROCESSES,
 ) -> Iterator[tuple[Job, list[ScanRows]]]:
     """Yields the results of each scan when they are written.
 
@@ -94,7 +99,13 @@ def work_on(
       jobs: the scans.
       worker: works on one.
       workers: number of processes; None takes one per core, if there are many scans.
+      engine: one of `ENGINES`.
     """
+    if engine == RAY:
+        one_thread = dataclasses.replace(worker, threads=1)
+        for index, result in ray_pool.map_unordered(one_thread, jobs, workers):
+            yield jobs[index], _or_failure(jobs[index], worker.out, result)
+        return
     most = launch.cores() if workers is None else workers
     if workers is None:
         most = min(most, len(jobs) // MIN_SCANS_PER_PROCESS)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from configs.mtl import table1, weights
@@ -83,12 +84,68 @@ def test_two_programs_on_two_devices_have_the_same_errors(text):
     assert "each of the 24 to the last image" in text("weights")
 
 
-def test_structured_with_convolutions(text):
-    with (pages.RESULTS / "structured_cnn.csv").open(newline="") as stream:
+def structured_column(name):
+    """Returns `(variant, column) -> numbers` of a comparison's CSV file."""
+    with (pages.RESULTS / f"{name}.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
 
     def column(variant, name):
         return [float(row[name]) for row in rows if row["variant"] == variant]
+
+    return column
+
+
+STRUCTURED_LINES = [  # Start of the line, CSV file, variant.
+    ("mean", "structured_helen", "mean"),
+    *((v, "structured_helen", v) for v in ("mlp", "mlp_in", "mlp_out", "mlp_in_out")),
+    ("with AFW: mean", "structured_helen_afw", "mean"),
+    ("mlp, same batches", "structured_helen_afw", "mlp"),
+    *((v, "structured_helen_afw", v) for v in ("mlp_in", "mlp_out", "mlp_in_out")),
+    ("mlp", "structured_rate_0.3", "mlp"),
+    ("mlp_out", "structured_rate_0.3", "mlp_out"),
+]
+
+
+@pytest.mark.parametrize(("start", "name", "variant"), STRUCTURED_LINES)
+def test_structured_tables(text, start, name, variant):
+    column = structured_column(name)
+    parts = ("train", "valid", "test")
+    mse = [1e3 * np.mean(column(variant, f"{part}/mse")) for part in parts]
+    names = ("auc_0.5", "cdf_0.1", "nme_inter_ocular")
+    found = [interval(100 * x for x in column(variant, f"test/{n}")) for n in names]
+    spread = "mean" not in variant  # The mean shape has no seed.
+    cells = [f"{i.mean:.2f}" + f" ± {i.std:.2f}" * spread for i in found]
+    line = " | ".join([start, " / ".join(f"{x:.2f}" for x in mse), *cells])
+    assert len(column(variant, "seed")) == 3
+    assert f"| {line} |" in text("structured")
+
+
+def test_structured_prose(text):
+    page = text("structured")
+    plain, afw, fast = (
+        structured_column(f"structured_{name}")
+        for name in ("helen", "helen_afw", "rate_0.3")
+    )
+    auc = "test/auc_0.5"
+    gain = 100 * (np.mean(afw("mlp_in", auc)) - np.mean(plain("mlp_in", auc)))
+    more = 100 * (np.mean(afw("mlp_in", auc)) - np.mean(afw("mlp", auc)))
+    assert f"gains {gain:.1f} points of AUC from AFW; it has {more:.1f} more" in page
+    small = 100 * (np.mean(fast("mlp_out", auc)) - np.mean(fast("mlp", auc)))
+    large = 100 * (np.mean(plain("mlp_out", auc)) - np.mean(plain("mlp", auc)))
+    assert f"{small:.2f} points of AUC instead of {large:.1f}" in page
+    each = [
+        ", ".join(f"{100 * x:.2f}" for x in fast(v, auc)) for v in ("mlp", "mlp_out")
+    ]
+    assert f"(AUC {each[0]} against {each[1]})" in page
+    epochs = sorted(int(e) for e in plain("mlp", "best_epoch"))
+    assert f"(best epochs {epochs[0]} to {epochs[-1]} of 200)" in page
+    below = 80.40 - 100 * np.mean(fast("mlp", auc))
+    below_cdf = 66.66 - 100 * np.mean(fast("mlp", "test/cdf_0.1"))
+    assert f"{below:.2f} points of AUC and {below_cdf:.1f} of CDF_0.1 below it" in page
+
+
+def test_structured_with_convolutions(text):
+    column = structured_column("structured_cnn")
 
     page = text("structured")
     for variant in ("mlp", "mlp_out"):
@@ -106,7 +163,7 @@ def test_structured_with_convolutions(text):
         1e3 * sum(column("mlp_out", f"{part}/mse")) / 3 for part in ("train", "valid")
     )
     assert f"MSE are close ({train:.2f} and {valid:.2f}, ×1e-3)" in page
-    seconds = sorted(float(row["seconds"]) for row in rows)
+    seconds = sorted(column("mlp", "seconds") + column("mlp_out", "seconds"))
     assert f"{seconds[0]:.0f} to {seconds[-1]:.0f} seconds per run" in page
 
 
