@@ -1,4 +1,4 @@
-"""Work on a local Ray cluster of two nodes, one of which is killed."""
+"""Work on a local Ray cluster of two nodes; the test kills one."""
 
 import sys
 import time
