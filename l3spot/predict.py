@@ -4,8 +4,9 @@ python -m l3spot.predict --scans SCANS --out RESULTS
 
 Each sub-folder, zip file and NIfTI file of SCANS is a scan. RESULTS gets results.csv
 with one row for each scan: found, not in view, or failed with the reason. Each scan
-also gets NAME.json, NAME.png to check by eye, and NAME.mrk.json for 3D Slicer. A bad
-scan does not stop the others; the exit status is then 1. The column left_out lists all
+also gets NAME.json, NAME.png to check by eye, and NAME.mrk.json for 3D Slicer. On
+review.html a person accepts or corrects the answers, for l3spot.correct. A bad scan
+does not stop the others; the exit status is then 1. The column left_out lists all
 series, slices and files of a scan that were not used; --all_series gives each usable
 series a row. This is no medical device: check the pictures, the first ones of
 index.html above all.
@@ -26,7 +27,7 @@ from tqdm import tqdm
 from l3spot.localize import model
 from l3spot.projections import dataset_layouts
 from l3spot.projections.dataset_layouts import Case
-from l3spot.report import dicom_sr, html_page, predict_scan, result
+from l3spot.report import dicom_sr, html_page, predict_scan, result, review_page
 from l3spot.report.predict_scan import (
     FAILED,
     METHODS,
@@ -44,6 +45,7 @@ from mtl.host.wording import counted
 
 LEVELS = levels.NAMES[levels.NAMES.index("T10") : levels.NAMES.index("L5") + 1]
 TABLE, LEVEL_TABLE, PAGE = "results.csv", "levels.csv", "index.html"
+REVIEW_PAGE = "review.html"
 DEFAULT_OPTIONS = PredictOptions()
 
 
@@ -88,7 +90,7 @@ def predict(
     workdir.check_apart(out, scans, "scans")
     workdir.make(out, f"--out={out}")
     names = [n for case in cases for n in predict_scan.file_names(case.name, options)]
-    workdir.claim(out, [TABLE, LEVEL_TABLE, PAGE, *names])
+    workdir.claim(out, [TABLE, LEVEL_TABLE, PAGE, REVIEW_PAGE, *names])
     return _predict_cases(cases, out, models, options)
 
 
@@ -98,7 +100,8 @@ def _predict_cases(
     """Finds L3 in scans, and updates the tables after each; the page fits them."""
     rows: list[ResultRow] = []
     level_rows: list[LevelRow] = []
-    (out / PAGE).unlink(missing_ok=True)  # It is that of an earlier run.
+    for page in (PAGE, REVIEW_PAGE):  # Of an earlier run.
+        (out / page).unlink(missing_ok=True)
     done = 0
     try:
         for case in tqdm(cases, unit="scan", disable=None):
@@ -114,6 +117,7 @@ def _predict_cases(
         workdir.write_csv(out / TABLE, ResultRow._fields, rows)
         workdir.write_csv(out / LEVEL_TABLE, LevelRow._fields, level_rows)
         workdir.write_text(out / PAGE, html_page.render(rows, models.l3.about))
+        workdir.write_text(out / REVIEW_PAGE, review_page.render(rows, out))
     return rows
 
 

@@ -57,7 +57,11 @@ def trust(row: ResultRow) -> float:
     return row.confidence if row.within_5_mm is None else row.within_5_mm
 
 
+def url(scan: str) -> str:
+    """Returns the URL of a scan's files without suffix, which keeps any bytes of it."""
+    return quote(names.file_stem(scan), errors="surrogateescape")
+
+
 def _places(scan: str) -> dict[str, str]:
-    """Returns the name of a scan's files, and its URL, which keeps any bytes of it."""
-    stem = names.file_stem(scan)
-    return {"stem": stem, "url": quote(stem, errors="surrogateescape")}
+    """Returns the name of a scan's files, and its URL."""
+    return {"stem": names.file_stem(scan), "url": url(scan)}

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from l3spot.localize.model import MIN_CONFIDENCE
 from l3spot.projections.mip import Projection
 from l3spot.report.result import IN_VIEW, L3Result
+from l3spot.vertebrae.slab import Slab
 
 LOW_HU, HIGH_HU = -100.0, 900.0  # Black and white in the frontal projection.
 SLAB_LOW_HU, SLAB_HIGH_HU = -150.0, 450.0  # Black and white in the sagittal slab.
@@ -37,7 +38,7 @@ def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
     axes = figure.subplots(
         1, len(widths) + 1, sharey=True, width_ratios=[*widths, 1.4], squeeze=False
     )[0]
-    grey = np.clip((projection.frontal - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1)
+    grey = frontal_grey(projection)
     axes[0].imshow(grey, cmap="gray", extent=(0, columns, rows, 0), aspect="auto")
     if result.spine is not None:
         _draw_levels(axes[0], projection, result)
@@ -51,6 +52,33 @@ def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     return content.getvalue()
+
+
+def frontal_grey(projection: Projection) -> np.ndarray:
+    """Returns the frontal projection as grey values [R, C] from 0 to 1."""
+    return np.clip((projection.frontal - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1)
+
+
+def sagittal_grey(slab: Slab, pixel_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a sagittal picture around the spine, without marks.
+
+    Args:
+      slab: of the scan.
+      pixel_mm: distance between columns; rows stay as they are.
+
+    Returns:
+      y [C] of the columns, mm, LPS, and grey values [R, C] from 0 to 1.
+    """
+    middle_mm = float(np.median(slab.spine_y))
+    first_mm = max(middle_mm - SLAB_FRONT_MM, slab.y[0])
+    last_mm = min(middle_mm + SLAB_BACK_MM, slab.y[-1])
+    y = np.arange(first_mm, last_mm + 1e-6, pixel_mm)
+    grey = _slab_grey(slab)
+    return y, np.stack([np.interp(y, slab.y, row) for row in grey])
+
+
+def _slab_grey(slab: Slab) -> np.ndarray:
+    return np.clip((slab.hu - SLAB_LOW_HU) / (SLAB_HIGH_HU - SLAB_LOW_HU), 0, 1)
 
 
 def _draw_row(axes: list[Axes], result: L3Result) -> None:
@@ -84,7 +112,7 @@ def _draw_slab(ax: Axes, projection: Projection, result: L3Result) -> None:
     """Draws the sagittal view, and in it each vertebra between its end plates."""
     assert result.spine is not None
     slab, rows = result.spine.slab, len(projection.z)
-    grey = np.clip((slab.hu - SLAB_LOW_HU) / (SLAB_HIGH_HU - SLAB_LOW_HU), 0, 1)
+    grey = _slab_grey(slab)
     spacing = slab.y[1] - slab.y[0]
     extent = (slab.y[0] - spacing / 2, slab.y[-1] + spacing / 2, rows, 0)
     ax.imshow(grey, cmap="gray", extent=extent, aspect="auto")

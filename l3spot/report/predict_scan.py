@@ -13,7 +13,7 @@ from l3spot.localize.model import Model
 from l3spot.projections import hu_values, mip, names
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.mip import Projection
-from l3spot.report import dicom_sr, files, picture, result
+from l3spot.report import dicom_sr, files, picture, result, review_files
 from l3spot.report.result import L3Result
 from l3spot.report.results_file import LevelRow, ResultRow
 from l3spot.vertebrae.model import VertebraModel
@@ -22,7 +22,7 @@ from mtl.host.errors import DataError
 
 FAILED = "failed"
 VERTEBRAE, PAPER = METHODS = ("vertebrae", "paper")
-SUFFIXES = (".json", ".png", ".mrk.json")
+SUFFIXES = (".json", ".png", ".mrk.json", *review_files.SUFFIXES)
 COPY_SUFFIXES, DICOM_SUFFIXES = (".dcm",), (".sr.dcm", ".sc.dcm")
 
 
@@ -137,6 +137,10 @@ def _predict(
         refused = _write_dicom(name, out, options, volume, l3_result, png, models)
         warnings = [*volume.warnings, *l3_result.warnings, *refused]
         row = row._replace(warnings="; ".join(warnings))
+        review_files.write(
+            *(out, names.file_stem(name), projection, l3_result, volume),
+            models.l3.about, copy_slice=options.copy_slice, dicom=options.dicom,
+        )  # fmt: skip
         files.write(out, names.file_stem(name), row, projection, l3_result, png)
         return ScanRows(row, files.level_rows(name, l3_result))
     except Exception as e:
