@@ -3,18 +3,19 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const SCANS = DATA.scans;
-const PREFIX = `l3spot.review ${location.pathname} `;
+const PREFIX = `l3spot.review ${hash(location.pathname)} `;  // Each folder has its own.
 const ZOOM_STEP = 1.5, MAX_ZOOM = 8, JUMP_MM = 5;
 const get = (id) => document.getElementById(id);
 
 let reviews = SCANS.map((scan) => load(reviewKey(scan)) || firstReview(scan));
 let page = load("page") || {at: 0, reader: "", only: false};
-let zoom = 1, centerMm = 0, history = [], doneCount = 0;
+let zoom = 1, centerMm = 0, undoSteps = [], doneCount = 0;
 
 // Keys hold the scan and its slices, so that another scan of this name has its own review.
 function reviewKey(scan) {
   const {low_mm, count} = scan.slices;
-  return JSON.stringify([scan.scan, scan.level, scan.series, low_mm, count]);
+  const about = JSON.stringify([scan.level, scan.series, low_mm, count]);
+  return JSON.stringify([scan.scan, hash(about)]);
 }
 
 function load(key) {
@@ -39,9 +40,9 @@ function storePage() {
 
 // Replaces the review of the scan that is shown; moves in a row are undone together.
 function update(changes, kind) {
-  const i = page.at, last = history.at(-1);
+  const i = page.at, last = undoSteps.at(-1);
   if (kind !== "move" || !last || last.kind !== kind || last.i !== i) {
-    history.push({i, kind, before: reviews[i]});
+    undoSteps.push({i, kind, before: reviews[i]});
   }
   setReview(i, {...reviews[i], ...changes});
   show();
@@ -54,7 +55,7 @@ function setReview(i, review) {
 }
 
 function undo() {
-  const last = history.pop();
+  const last = undoSteps.pop();
   if (!last) return say("There is nothing to undo.");
   setReview(last.i, last.before);
   goTo(last.i);
@@ -87,7 +88,7 @@ function reset() {
   update({kind, z, done: false}, "reset");
 }
 
-function confirm(changes) {
+function answer(changes) {
   update({...changes, done: true, reader: page.reader}, "confirm");
   advance();
 }
@@ -126,7 +127,7 @@ function goTo(i) {
   if (next !== null) VIEWS.forEach((view) => { new Image().src = `${SCANS[next].url}.${view}.png`; });
 }
 
-function find(text) {
+function findScan(text) {
   const n = SCANS.length, low = text.toLowerCase();
   for (let k = 1; k <= n; k++) {
     const i = (page.at + k) % n;
@@ -166,8 +167,8 @@ function setOnly(on) {
 }
 
 const KEYS = {
-  Enter: () => confirm({}), a: () => confirm({}),
-  x: () => confirm({kind: ABSENT, z: null}), c: () => confirm({kind: UNKNOWN, z: null}),
+  Enter: () => answer({}), a: () => answer({}),
+  x: () => answer({kind: ABSENT, z: null}), c: () => answer({kind: UNKNOWN, z: null}),
   ArrowUp: () => moveSlice(1), ArrowDown: () => moveSlice(-1),
   "Shift+ArrowUp": () => moveTo(zOfLine() + JUMP_MM), "Shift+ArrowDown": () => moveTo(zOfLine() - JUMP_MM),
   PageUp: () => moveVertebra(1), PageDown: () => moveVertebra(-1),
@@ -175,14 +176,20 @@ const KEYS = {
   Home: () => reset(), u: () => undo(), "Control+z": () => undo(), "Meta+z": () => undo(),
   m: () => get("note").focus(), "/": () => get("find").focus(),
   f: () => setOnly(!page.only), e: () => exportCsv(),
-  "+": () => magnify(ZOOM_STEP), "-": () => magnify(1 / ZOOM_STEP), 0: () => magnify(0),
+  "+": () => magnify(ZOOM_STEP), "=": () => magnify(ZOOM_STEP), "-": () => magnify(1 / ZOOM_STEP), 0: () => magnify(0),
 };
 
+// Keys that act once while they are held, so that nobody accepts what he has not seen.
+const ONCE = ["Enter", "a", "x", "c", "u", "e", "f"];
+
 function keyName(event) {
-  const letter = event.key.length === 1;
-  const shift = event.shiftKey && !letter ? "Shift+" : "";
+  const isLetter = event.key.length === 1;
+  // On a keyboard with other letters, the place of the key counts.
+  const key = isLetter && event.key > "~" && event.code.startsWith("Key") ?
+    event.code.slice(3) : event.key;
+  const shift = event.shiftKey && !isLetter ? "Shift+" : "";
   const control = event.ctrlKey ? "Control+" : event.metaKey ? "Meta+" : event.altKey ? "Alt+" : "";
-  return control + shift + (letter ? event.key.toLowerCase() : event.key);
+  return control + shift + (isLetter ? key.toLowerCase() : key);
 }
 
 function onKey(event) {
@@ -192,10 +199,10 @@ function onKey(event) {
     return;
   }
   if (tag === "BUTTON" && (event.key === "Enter" || event.key === " ")) return;
-  const action = SCANS.length ? KEYS[keyName(event)] : undefined;
-  if (!action) return;
+  const name = keyName(event);
+  if (!KEYS[name]) return;
   event.preventDefault();
-  action();
+  if (!event.repeat || !ONCE.includes(name)) KEYS[name]();
 }
 
 function startDrag(event) {
@@ -229,7 +236,7 @@ function start() {
   get("reader").addEventListener("input", (e) => { page.reader = e.target.value; storePage(); });
   get("number").addEventListener("change", (e) =>
     goTo(Math.min(Math.max(Math.trunc(e.target.value), 1), SCANS.length) - 1));
-  get("find").addEventListener("change", (e) => { if (e.target.value) find(e.target.value); });
+  get("find").addEventListener("change", (e) => { if (e.target.value) findScan(e.target.value); });
   addEventListener("resize", show);
   doneCount = reviews.filter((review) => review.done).length;
   goTo(Math.min(page.at, SCANS.length - 1));

@@ -8,6 +8,16 @@ const FOUND = "found", ABSENT = "not in view", UNKNOWN = "cannot tell";
 const SAME_MM = 0.005;  // The first answers are rounded to 0.01 mm.
 const COLUMNS = ["scan", "z_mm", "level", "reader", "verdict", "note"];
 
+// Returns 53 bits of a text, as 11 characters at most (FNV-1a, twice).
+function hash(text) {
+  const half = (seed) => {
+    let bits = seed;
+    for (let i = 0; i < text.length; i++) bits = Math.imul(bits ^ text.charCodeAt(i), 0x01000193);
+    return bits >>> 0;
+  };
+  return ((half(0x811c9dc5) & 0x1fffff) * 2 ** 32 + half(0x2b0d53e7)).toString(36);
+}
+
 function sliceZ(slices, i) {
   return slices.z_mm ? slices.z_mm[i] : slices.low_mm + i * slices.step_mm;
 }

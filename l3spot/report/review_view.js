@@ -68,6 +68,7 @@ function drawView(svg, scan, view, marks) {
   if (!image || image.getAttribute("href") !== href) {
     image = element("image", {href, preserveAspectRatio: "none", x: 0, y: 0,
       width: scan[view].columns * DATA.pixel_mm, height: scan.rows * DATA.pixel_mm});
+    image.addEventListener("error", () => say(`The picture ${href} is missing.`));
   }
   const lines = marks.lines.map((line) => drawLine(scan, view, ...line));
   lines.forEach((line) => line.querySelector("text").setAttribute("x", part[0] + 2));

@@ -205,6 +205,29 @@ def test_a_scan_without_l3_gets_it_by_a_click_or_is_accepted(page):
     assert page("[verdict(SCANS[3], reviews[3]), reviews[3].done]") == ["moved", False]
 
 
+def test_a_key_that_is_held_accepts_one_scan(page):
+    for is_repeat in (False, True, True):
+        about = {"key": "Enter", "windowsVirtualKeyCode": 13, "autoRepeat": is_repeat}
+        page.send("Input.dispatchKeyEvent", type="keyDown", **about)
+    assert page(STATE)["progress"] == "1 of 4 reviewed"
+
+
+def test_the_page_says_so_if_the_browser_keeps_nothing(page):
+    assert page("get('lost').hidden")
+    page("Storage.prototype.setItem = () => { throw new Error('full'); }; 0")
+    page.press("Enter")
+    assert not page("get('lost').hidden")
+    assert page(STATE)["progress"] == "1 of 4 reviewed"
+
+
+def test_a_missing_picture_is_named(page, results, tmp_path):
+    (tmp_path / "review.html").write_bytes((results / "review.html").read_bytes())
+    page.open(tmp_path / "review.html")
+    message = page.wait("get('message').textContent")
+    assert message.startswith("The picture ")
+    assert message.endswith(".png is missing.")
+
+
 def test_ten_thousand_scans_open_fast(page, results, tmp_path):
     """One scan is in the document; the rest is data."""
     text = (results / "review.html").read_text()
