@@ -76,7 +76,7 @@ class Page:
         for key in keys:
             *modifiers, name = key.split("+") if len(key) > 1 else [key]
             held = SHIFT * ("Shift" in modifiers) + CONTROL * ("Control" in modifiers)
-            code = KEY_CODES.get(name, ord(name[0].upper()))
+            code = KEY_CODES.get(name) or ord(name.upper()) * name.isalnum()
             about = {"key": name, "windowsVirtualKeyCode": code, "modifiers": held}
             text = {"text": name} if len(name) == 1 and not held else {}
             self.send("Input.dispatchKeyEvent", type="keyDown", **about, **text)

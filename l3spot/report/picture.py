@@ -54,9 +54,9 @@ def draw_png(name: str, projection: Projection, result: L3Result) -> bytes:
     return content.getvalue()
 
 
-def frontal_grey(projection: Projection) -> np.ndarray:
-    """Returns the frontal projection as grey values [R, C] from 0 to 1."""
-    return np.clip((projection.frontal - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1)
+def frontal_grey(projection: Projection, high_hu: float = HIGH_HU) -> np.ndarray:
+    """Returns the frontal projection as grey values [R, C] from 0 to 1, at high_hu."""
+    return np.clip((projection.frontal - LOW_HU) / (high_hu - LOW_HU), 0, 1)
 
 
 def sagittal_grey(slab: Slab, pixel_mm: float) -> tuple[np.ndarray, np.ndarray]:

@@ -4,12 +4,12 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const SCANS = DATA.scans;
 const PREFIX = `l3spot.review ${hash(location.pathname)} `;  // Each folder has its own.
-const ZOOM_STEP = 1.5, MAX_ZOOM = 8, JUMP_MM = 5;
+const ZOOM_STEP = 1.5, MAX_ZOOM = 8, JUMP_MM = 5, LIGHT_STEP = 1.2;
 const get = (id) => document.getElementById(id);
 
 let reviews = SCANS.map((scan) => load(reviewKey(scan)) || firstReview(scan));
 let page = load("page") || {at: 0, reader: "", only: false};
-let zoom = 1, centerMm = 0, undoSteps = [], doneCount = 0;
+let zoom = 1, centerMm = 0, light = 1, undoSteps = [], doneCount = 0;
 
 // Keys hold the scan and its slices, so that another scan of this name has its own review.
 function reviewKey(scan) {
@@ -142,6 +142,11 @@ function magnify(factor) {
   show();
 }
 
+function brighten(factor) {
+  light = Math.min(Math.max(light * factor, 0.3), 5);
+  document.body.style.setProperty("--light", light);
+}
+
 // Keeps the line in the part that is shown.
 function follow() {
   const scan = SCANS[page.at], row = scan.top_mm - zOfLine();
@@ -174,6 +179,7 @@ const KEYS = {
   PageUp: () => moveVertebra(1), PageDown: () => moveVertebra(-1),
   ArrowRight: () => step(1), ArrowLeft: () => step(-1),
   Home: () => reset(), u: () => undo(), "Control+z": () => undo(), "Meta+z": () => undo(),
+  b: () => brighten(LIGHT_STEP), d: () => brighten(1 / LIGHT_STEP),
   m: () => get("note").focus(), "/": () => get("find").focus(),
   f: () => setOnly(!page.only), e: () => exportCsv(),
   "+": () => magnify(ZOOM_STEP), "=": () => magnify(ZOOM_STEP), "-": () => magnify(1 / ZOOM_STEP), 0: () => magnify(0),

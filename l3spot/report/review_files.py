@@ -27,6 +27,7 @@ from mtl.host.errors import DataError, WorkdirError
 
 FRONTAL, SAGITTAL, DATA = SUFFIXES = (".frontal.png", ".sagittal.png", ".review.json")
 PIXEL_MM = 1.0
+FRONTAL_HIGH_HU = 1500.0  # White; parts of the vertebrae stay visible.
 LINE_STEP_MM = 10.0  # Between the stored points of the spine's line.
 
 
@@ -138,7 +139,7 @@ def write(
     Raises:
       WorkdirError: a file cannot be written.
     """
-    frontal = picture.frontal_grey(projection)
+    frontal = picture.frontal_grey(projection, FRONTAL_HIGH_HU)
     workdir.write_bytes(out / f"{stem}{FRONTAL}", _png(frontal))
     spine = _slab(projection, result)
     sagittal = None

@@ -15,8 +15,7 @@ function lines(scan, review) {
 
 function show() {
   const scan = SCANS[page.at], review = reviews[page.at];
-  const marks = {zoom, centerMm, lines: lines(scan, review)};
-  VIEWS.forEach((view) => drawView(get(view), scan, view, marks));
+  drawViews(scan, {zoom, centerMm, lines: lines(scan, review)});
   get("progress").textContent = `${doneCount} of ${SCANS.length} reviewed`;
   get("bar").max = SCANS.length;
   get("bar").value = doneCount;

@@ -49,32 +49,42 @@ function drawSides(svg, scan, view) {
   });
 }
 
-function drawLine(scan, view, z, css, label) {
+function drawLine(scan, view, left, z, css, label) {
   const width = scan[view].columns * DATA.pixel_mm, y = scan.top_mm - z;
-  const text = element("text", {class: css, y: y - 2});
+  const text = element("text", {x: left, y: y - 2});
   text.textContent = label;
   return element("g", {class: css},
     element("line", {x1: 0, x2: width, y1: y, y2: y}), text);
 }
 
-// Draws a scan into the <svg> of a view; marks is {zoom, centerMm, lines: [z, css, label]}.
-function drawView(svg, scan, view, marks) {
+// Puts the picture of a scan, and the part of it that is shown, into the <svg> of a view.
+function placeView(svg, scan, view, marks) {
   svg.toggleAttribute("hidden", !scan[view]);
   if (!scan[view]) return;
-  const part = shownPart(scan, view, marks.zoom, marks.centerMm);
-  svg.setAttribute("viewBox", part.join(" "));
+  svg.setAttribute("viewBox", shownPart(scan, view, marks.zoom, marks.centerMm).join(" "));
   const href = `${scan.url}.${view}.png`;
-  let image = svg.querySelector("image");
-  if (!image || image.getAttribute("href") !== href) {
-    image = element("image", {href, preserveAspectRatio: "none", x: 0, y: 0,
-      width: scan[view].columns * DATA.pixel_mm, height: scan.rows * DATA.pixel_mm});
-    image.addEventListener("error", () => say(`The picture ${href} is missing.`));
-  }
-  const lines = marks.lines.map((line) => drawLine(scan, view, ...line));
-  lines.forEach((line) => line.querySelector("text").setAttribute("x", part[0] + 2));
+  const old = svg.querySelector("image");
+  if (old?.getAttribute("href") === href) return;
+  const image = element("image", {href, preserveAspectRatio: "none", x: 0, y: 0,
+    width: scan[view].columns * DATA.pixel_mm, height: scan.rows * DATA.pixel_mm});
+  image.addEventListener("error", () => say(`The picture ${href} is missing.`));
+  svg.replaceChildren(image);
+}
+
+// Draws the marks; views must have been placed, for they share the width of the page.
+function drawMarks(svg, scan, view, marks) {
+  if (!scan[view]) return;
   svg.style.setProperty("--mm", 1 / svg.getScreenCTM().a);  // A pixel of the screen.
-  svg.replaceChildren(image, ...drawSides(svg, scan, view),
+  const left = svg.viewBox.baseVal.x + 2;
+  const lines = marks.lines.map((line) => drawLine(scan, view, left, ...line));
+  svg.replaceChildren(svg.querySelector("image"), ...drawSides(svg, scan, view),
     ...scan.vertebrae.flatMap((v) => drawVertebra(scan, view, v)), ...lines);
+}
+
+// Draws a scan in all views; marks is {zoom, centerMm, lines: [z, css, label]}.
+function drawViews(scan, marks) {
+  VIEWS.forEach((view) => placeView(get(view), scan, view, marks));
+  VIEWS.forEach((view) => drawMarks(get(view), scan, view, marks));
 }
 
 // Returns z at the place of a mouse event.

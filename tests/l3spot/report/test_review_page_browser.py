@@ -205,6 +205,32 @@ def test_a_scan_without_l3_gets_it_by_a_click_or_is_accepted(page):
     assert page("[verdict(SCANS[3], reviews[3]), reviews[3].done]") == ["moved", False]
 
 
+def test_the_pictures_can_be_magnified_and_brightened(page):
+    """The line stays where it is in the patient, and in sight."""
+    page.press("+", "+", "b")
+    shown = page("get('frontal').viewBox.baseVal.height")
+    assert shown == pytest.approx(240 / 1.5**2)
+    assert z_of(page) == pytest.approx(L3_MM, abs=0.01)
+    page.press(*["PageUp"] * 3)
+    top, height = page("(({y, height}) => [y, height])(get('frontal').viewBox.baseVal)")
+    assert top < page("SCANS[0].top_mm") - z_of(page) < top + height
+    light = "getComputedStyle(document.querySelector('image')).filter"
+    assert page(light) == "brightness(1.2)"
+    page.press("0", "d")
+    assert page("get('frontal').viewBox.baseVal.height") == 240
+    assert page(light) == "brightness(1)"
+
+
+def test_texts_have_one_size_on_the_screen(page):
+    page.reload()  # The first drawing changes the width of the pictures.
+    sizes = page(
+        "[...document.querySelectorAll('svg text')].map("
+        "(t) => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a)"
+    )
+    assert len(sizes) > 4
+    assert sizes == pytest.approx([14] * len(sizes), abs=0.5)
+
+
 def test_a_key_that_is_held_accepts_one_scan(page):
     for is_repeat in (False, True, True):
         about = {"key": "Enter", "windowsVirtualKeyCode": 13, "autoRepeat": is_repeat}
