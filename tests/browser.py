@@ -37,20 +37,23 @@ SHIFT, CONTROL = 8, 2
 class Page:
     """A page in a browser."""
 
-    def __init__(self, send, session):
-        self.send = functools.partial(send, session)
+    def __init__(self, send):
+        target = send("", "Target.createTarget", url="about:blank")["targetId"]
+        attached = send("", "Target.attachToTarget", targetId=target, flatten=True)
+        self.send = functools.partial(send, attached["sessionId"])
+        self.tab = functools.partial(Page, send)  # Opens another page.
 
     def open(self, path):
         """Opens a file and waits until it is loaded."""
-        self.send("Page.navigate", url=path.as_uri())
-        done = (
-            f"document.readyState == 'complete' && location.href == {path.as_uri()!r}"
-        )
-        self.wait(done)
+        self._load("Page.navigate", url=path.as_uri())
 
     def reload(self):
+        self._load("Page.reload")
+
+    def _load(self, method, **params):
+        """Waits for a document that lacks the mark of the one before."""
         self("window.isOld = true")
-        self.send("Page.reload")
+        self.send(method, **params)
         self.wait("!window.isOld && document.readyState == 'complete'")
 
     def __call__(self, script):
@@ -130,9 +133,7 @@ def page(profile, downloads):
             "", "Browser.setDownloadBehavior", behavior="allow",
             downloadPath=str(downloads), eventsEnabled=True,
         )  # fmt: skip
-        target = send("", "Target.createTarget", url="about:blank")["targetId"]
-        attached = send("", "Target.attachToTarget", targetId=target, flatten=True)
-        yield Page(send, attached["sessionId"])
+        yield Page(send)
         send("", "Browser.close")
     finally:
         os.close(to_write)

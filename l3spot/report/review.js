@@ -34,6 +34,17 @@ function store(key, value) {
   }
 }
 
+// Takes over what another tab with this page has stored; without a key, all is gone.
+function takeStored(event) {
+  SCANS.forEach((scan, i) => {
+    if (event.key !== null && event.key !== PREFIX + reviewKey(scan)) return;
+    const review = JSON.parse(event.newValue) || firstReview(scan);
+    doneCount += review.done - reviews[i].done;
+    reviews[i] = review;
+  });
+  show();
+}
+
 function storePage() {
   store("page", page);
 }
@@ -57,7 +68,7 @@ function setReview(i, review) {
 function undo() {
   const last = undoSteps.pop();
   if (!last) return say("There is nothing to undo.");
-  setReview(last.i, last.before);
+  setReview(last.i, {...last.before, note: reviews[last.i].note});
   goTo(last.i);
 }
 
@@ -244,6 +255,7 @@ function start() {
     goTo(Math.min(Math.max(Math.trunc(e.target.value), 1), SCANS.length) - 1));
   get("find").addEventListener("change", (e) => { if (e.target.value) findScan(e.target.value); });
   addEventListener("resize", show);
+  addEventListener("storage", takeStored);
   doneCount = reviews.filter((review) => review.done).length;
   goTo(Math.min(page.at, SCANS.length - 1));
 }

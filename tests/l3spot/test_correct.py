@@ -1,6 +1,7 @@
 """Corrections in the results: tables, JSON, markups, DICOM; as labels; and twice."""
 
 import csv
+import io
 import json
 import shutil
 
@@ -19,7 +20,7 @@ from tests.l3spot import runs
 from tests.l3spot.report import reviewed
 from tests.l3spot.report.reviewed import FIVE_MM, L3_MM, SLICES_MM
 
-ODD = "=a\udcff b"
+ODD = '=a\udcff\n"b", c'
 L2_MM = round(float(FIVE_MM[1]), 2)
 
 
@@ -35,7 +36,7 @@ def moved(name, z_mm, note=""):
 
 def table(path):
     text = path.read_bytes().decode(errors="surrogateescape")
-    return list(csv.DictReader(text.splitlines()))
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def contents(out):
@@ -65,8 +66,7 @@ def test_the_first_answers_stay_and_the_final_ones_are_beside_them(out, correcti
     before, levels = table(out / "results.csv"), table(out / "levels.csv")
     done = correct.correct(out, corrections)
     assert sorted(done.verdicts) == ["accepted", "cannot tell", "moved"]
-    text = (out / "results.csv").read_bytes().decode(errors="surrogateescape")
-    after = list(csv.DictReader(text.splitlines(keepends=True)))
+    after = table(out / "results.csv")
     for old, new in zip(before, after, strict=True):
         assert {k: new[k] for k in old} == old
     rows = {row["scan"]: row for row in after}
@@ -275,7 +275,8 @@ def test_corrections_are_labels_of_evaluate(out, corrections):
 
 def test_corrections_are_labels_of_project_with_names_of_any_bytes(tmp_path):
     z_mm = 70.0
-    given = {"a": moved("a", z_mm), ODD: moved(ODD, z_mm + 3)}
+    odd = ODD.replace("\n", "")  # runs.project reads its table by lines.
+    given = {"a": moved("a", z_mm), odd: moved(odd, z_mm + 3)}
     given["absent"] = ("absent", "", "L3", "", "not in view", "")
     given["unsure"] = ("unsure", "", "L3", "", "cannot tell", "")
     for name in given:
@@ -285,7 +286,7 @@ def test_corrections_are_labels_of_project_with_names_of_any_bytes(tmp_path):
     assert run.done.returncode == 0, run.done.stderr
     rows = run.rows
     assert (rows["a"]["label"], float(rows["a"]["l3_mm"])) == ("in view", z_mm)
-    assert float(rows[f"'{ODD}"]["l3_mm"]) == z_mm + 3
+    assert float(rows[f"'{odd}"]["l3_mm"]) == z_mm + 3
     assert rows["absent"]["label"] == "not in view"
     assert rows["unsure"]["label"] == ""
 
