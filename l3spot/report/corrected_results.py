@@ -15,7 +15,6 @@ from l3spot.report import corrected_scan, corrections, dicom_sr, review_files
 from l3spot.report.corrected_scan import (
     FINAL_LEVEL,
     FIRST_COLUMNS,
-    SUFFIXES,
     FinalAnswer,
     Scan,
 )
@@ -62,7 +61,8 @@ def apply(results: Path, corrections_csv: Path) -> Applied:
     scans = [_check(line, by_scan, results) for line in lines.values()]
     if any(scan.data.dicom for scan in scans):
         dicom_sr.check()
-    workdir.claim(results, [scan.stem + end for scan in scans for end in SUFFIXES])
+    written = [name for scan in scans for name in corrected_scan.file_names(scan)]
+    workdir.claim(results, written)
     not_made: dict[str, str] = {}
     for scan in scans:
         not_made |= corrected_scan.write(results, scan)

@@ -18,7 +18,7 @@ from l3spot.vertebrae import levels
 from mtl.host import workdir
 from mtl.host.errors import DataError
 
-MARKUPS, COPY, REPORT = SUFFIXES = (".mrk.json", ".dcm", ".sr.dcm")
+MARKUPS, COPY, REPORT = ".mrk.json", ".dcm", ".sr.dcm"
 FINAL_LEVEL = "final_level"  # The column that is added to levels.csv.
 Cell: TypeAlias = float | str
 
@@ -66,6 +66,12 @@ class Scan(NamedTuple):
     content: dict[str, Any]
     data: ReviewData
     correction: Correction
+
+
+def file_names(scan: Scan) -> list[str]:
+    """Returns the names of the files that hold the position, if it is found."""
+    ends = [MARKUPS] + [COPY] * scan.data.copy_slice + [REPORT] * scan.data.dicom
+    return [scan.stem + end for end in ends]
 
 
 def final_answer(
@@ -135,31 +141,35 @@ def write(results: Path, scan: Scan) -> dict[str, str]:
     Raises:
       WorkdirError: a file cannot be written.
     """
-    final = final_answer(scan.correction, scan.content, scan.data)
-    named = final_levels(scan.correction, scan.content["level"], scan.content["levels"])
-    found = final.final_status == IN_VIEW
-    wanted = [MARKUPS] * found
-    wanted += [COPY] * (found and scan.data.copy_slice)
-    wanted += [REPORT] * (found and scan.data.dicom)
-    path = results / f"{scan.stem}.json"
-    content = _first(scan.content) | final._asdict()
-    content["levels"] = [
-        {**v, FINAL_LEVEL: name}
-        for v, name in zip(scan.content["levels"], named, strict=True)
-    ]
-    is_made = all((results / (scan.stem + end)).exists() for end in wanted)
+    content = _corrected(scan)
+    found = content["final_status"] == IN_VIEW
+    json_file = results / f"{scan.stem}.json"
+    others = [results / name for name in file_names(scan)]
+    is_made = not found or all(path.exists() for path in others)
     if content == scan.content and is_made:
         return {}
-    workdir.write_json(path, _first(scan.content))
-    for end in SUFFIXES:
-        (results / (scan.stem + end)).unlink(missing_ok=True)
+    workdir.write_json(json_file, _first(scan.content))
+    for path in others:
+        path.unlink(missing_ok=True)
     not_made = {}
     if found:
         markups = files.slicer_markups(scan.stem, _places(scan, content))
         workdir.write_text(results / (scan.stem + MARKUPS), markups)
         not_made = _write_dicom(results, scan, content)
-    workdir.write_json(path, content)
+    workdir.write_json(json_file, content)
     return not_made
+
+
+def _corrected(scan: Scan) -> dict[str, Any]:
+    """Returns the content of NAME.json with the correction."""
+    final = final_answer(scan.correction, scan.content, scan.data)
+    level, vertebrae = scan.content["level"], scan.content["levels"]
+    named = final_levels(scan.correction, level, vertebrae)
+    content = _first(scan.content) | final._asdict()
+    content["levels"] = [
+        {**v, FINAL_LEVEL: name} for v, name in zip(vertebrae, named, strict=True)
+    ]
+    return content
 
 
 def _first(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -189,12 +189,12 @@ def test_nothing_is_written_if_one_line_is_wrong(out, tmp_path, row, message):
 def test_other_folders_and_own_files_are_refused(out, corrections, tmp_path):
     with pytest.raises(DataError, match=r"results\.csv cannot be read"):
         correct.correct(tmp_path / "nowhere", corrections)
-    (out / "a.sr.dcm").unlink(missing_ok=True)
-    lines = (out / ".written").read_text().splitlines()
-    kept = [line for line in lines if "a.sr.dcm" not in line]
-    (out / ".written").write_text("\n".join(kept) + "\n")
-    (out / "a.sr.dcm").write_text("mine")
-    with pytest.raises(WorkdirError, match=r"holds a\.sr\.dcm, which no run wrote"):
+    (out / "a.sr.dcm").write_text("mine")  # The results have no DICOM files.
+    correct.correct(out, corrections)
+    assert (out / "a.sr.dcm").read_text() == "mine"
+    manifest = out / ".written"
+    manifest.write_text(manifest.read_text().replace('"a.mrk.json"', '"other"'))
+    with pytest.raises(WorkdirError, match=r"holds a\.mrk\.json, which no run wrote"):
         correct.correct(out, corrections)
     (out / "a.json").unlink()
     with pytest.raises(DataError, match=r"a\.json is missing.*predict again"):
