@@ -291,7 +291,7 @@ def test_ten_thousand_scans_open_fast(page, results, tmp_path):
     began = time.monotonic()
     page.open(path)
     assert page(STATE)["progress"] == "0 of 10000 reviewed"
-    assert time.monotonic() - began < 10  # About 1 s on a computer that is not busy.
+    assert time.monotonic() - began < 30  # About 1 s, if nothing else runs.
     assert page("document.querySelectorAll('*').length") < 200
     page.press("Enter")
     assert page(STATE)["progress"] == "1 of 10000 reviewed"
