@@ -4,10 +4,11 @@ python -m l3spot.evaluate --results RESULTS/results.csv --labels labels.csv
 python -m l3spot.evaluate --results RESULTS/results.csv --readers a.csv,b.csv,c.csv
 
 labels.csv has the columns scan and z_mm or slice_index, which are empty where L3 is not
-in view; see `l3spot.labels.csv_labels`. Errors are in mm and in slices: mm over the
-distance between the scan's slices. If results or labels have a column fold, each fold
-has a row, and so have scans of similar confidence. With several readers, the first is
-the reference for the others and for the program.
+in view; see `l3spot.labels.csv_labels`. The corrections.csv of a review is such a file.
+Errors are in mm and in slices: mm over the distance between the scan's slices. If
+results or labels have a column fold, each fold has a row, and so have scans of similar
+confidence. With several readers, the first is the reference for the others and for the
+program.
 
 A position is at the wrong vertebra if it is nearer to L2 or L4 than to L3. The middles
 of these and L3's end plates come from the columns l2_mm, upper_mm, lower_mm and l4_mm
@@ -197,6 +198,11 @@ def _label_z(
 
 def _z(label: Row, result: PredictedPosition) -> float:
     """Returns a label's z in mm; slices are taken to be evenly spaced."""
+    if "" not in (label.level, result.level) and label.level != result.level:
+        raise DataError(
+            f"{label.where}: it is a review of {label.level}, but the results are of "
+            f"{result.level}; take the review of these results"
+        )
     if not label.value:
         return math.nan
     if label.column == "z_mm":
@@ -237,7 +243,11 @@ def launcher(arguments: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     flags.DEFINE_string("results", None, "The results.csv of l3spot.predict.")
-    flags.DEFINE_string("labels", "", "A CSV file with scan and z_mm or slice_index.")
+    flags.DEFINE_string(
+        "labels",
+        "",
+        "A CSV file with scan and z_mm or slice_index, or a corrections.csv.",
+    )
     flags.DEFINE_list(
         "readers", [], "Several CSV files with labels; the first is the reference."
     )

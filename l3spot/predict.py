@@ -5,10 +5,11 @@ python -m l3spot.predict --scans SCANS --out RESULTS
 Each sub-folder, zip file and NIfTI file of SCANS is a scan; SCANS may also be a CSV
 file with the column path, which `--list FILE` writes. RESULTS gets NAME.json for each
 scan, NAME.png to check by eye, and NAME.mrk.json for 3D Slicer; and, from these,
-results.csv with one row for each scan: found, not in view, or failed with the reason. A
-bad scan does not stop the others; the exit status is then 1. The column left_out lists
-all series, slices and files of a scan that were not used; --all_series gives each
-usable series a row. This is no medical device: check the pictures, the first ones of
+results.csv with one row for each scan: found, not in view, or failed with the reason.
+On review.html a person accepts or corrects the answers, for l3spot.correct. A bad scan
+does not stop the others; the exit status is then 1. The column left_out lists all
+series, slices and files of a scan that were not used; --all_series gives each usable
+series a row. This is no medical device: check the pictures, the first ones of
 index.html above all.
 
 The same command resumes a run. A result is kept while the version, the model, the
@@ -134,14 +135,8 @@ def _predict_cases(
     out, common = worker.out, run.made_by(worker)
     jobs = [resume.job(case, common) for case in cases]
     mine = batch.shard.select(jobs)
-    results: dict[str, list[ScanRows]] = {}
-    for job in mine:
-        kept = resume.find_result(job, out, batch.retry_failed)
-        if kept is not None:
-            results[job.case.name] = kept
+    results = _results_that_hold(mine, out, batch.retry_failed)
     todo = [job for job in mine if job.case.name not in results]
-    if results:
-        logging.warning("%d of %d scans have a result", len(results), len(mine))
     with workdir.lock(out, wait=True):
         names = [
             name
@@ -167,6 +162,29 @@ def _predict_cases(
     finally:
         rows = _collect(jobs, worker, results)
     return rows
+
+
+def _results_that_hold(
+    jobs: Sequence[Job], out: Path, retry_failed: bool
+) -> dict[str, list[ScanRows]]:
+    """Returns the results of earlier runs by scan, and says how many there are."""
+    results, corrected = {}, 0
+    for job in jobs:
+        stored = result_json.read(out, job.case.name)
+        if stored is None:
+            continue
+        corrected += stored.corrected
+        if resume.holds(job, stored, out, retry_failed):
+            results[job.case.name] = stored.results
+    if results:
+        logging.warning("%d of %d scans have a result", len(results), len(jobs))
+    if corrected:
+        logging.warning(
+            "%s corrected by a person; run l3spot.correct again, so that the tables "
+            "have their answers",
+            counted(corrected, "result", "was", "were"),
+        )
+    return results
 
 
 def _collect(

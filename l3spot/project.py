@@ -260,7 +260,7 @@ def define_flags() -> None:
         "labels",
         None,
         "A CSV with scan, and z_mm, slice_index or sop_instance_uid; an empty value "
-        "means not in view.",
+        "means not in view. Or the corrections.csv of a review.",
     )
     flags.DEFINE_float(
         "label_offset",

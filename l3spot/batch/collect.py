@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from l3spot.report import html_page
+from l3spot.report import html_page, review_page
 from l3spot.report.result_json import MadeBy
 from l3spot.report.results_file import LevelRow, ResultRow, ScanRows
 from mtl.host import workdir
 
-TABLE, LEVEL_TABLE, PAGE, SUMMARY = FILES = (
-    *("results.csv", "levels.csv", "index.html", "summary.json"),
+TABLE, LEVEL_TABLE, PAGE, REVIEW_PAGE, SUMMARY = FILES = (
+    *("results.csv", "levels.csv", "index.html", "review.html", "summary.json"),
 )
 
 
@@ -20,7 +20,7 @@ def write(
     results: Mapping[str, Sequence[ScanRows]],
     made_by: MadeBy,
 ) -> list[ResultRow]:
-    """Writes results.csv, levels.csv, summary.json and index.html.
+    """Writes results.csv, levels.csv, summary.json, index.html and review.html.
 
     Args:
       out: the folder.
@@ -48,6 +48,7 @@ def write(
     workdir.write_csv(out / LEVEL_TABLE, LevelRow._fields, levels)
     workdir.write_json(out / SUMMARY, summary)
     workdir.write_text(out / PAGE, html_page.render(rows, made_by["about"], lacking))
+    workdir.write_text(out / REVIEW_PAGE, review_page.render(rows, out))
     return rows
 
 

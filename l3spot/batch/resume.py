@@ -8,7 +8,7 @@ from l3spot.projections import fingerprint, names
 from l3spot.projections.scan_folders import Case
 from l3spot.report import predict_scan, result_json
 from l3spot.report.predict_scan import EVERY_FILE, FAILED, Job
-from l3spot.report.result_json import MadeBy
+from l3spot.report.result_json import MadeBy, Stored
 from l3spot.report.results_file import ScanRows
 from mtl.host import workdir
 from mtl.host.errors import DataError
@@ -19,30 +19,26 @@ def job(case: Case, common: MadeBy) -> Job:
     return Job(case, {**common, "path": str(case.path)})
 
 
-def find_result(
-    job: Job, out: Path, retry_failed: bool = False
-) -> list[ScanRows] | None:
-    """Returns the result of an earlier run; None if the scan must be worked on.
+def holds(job: Job, stored: Stored, out: Path, retry_failed: bool = False) -> bool:
+    """Returns whether the result of an earlier run holds, or must be found again.
 
     It holds if it was made by the same version, model and options from the same files.
 
     Args:
       job: the scan.
+      stored: its result.
       out: the folder of the results.
       retry_failed: whether a result that failed holds no longer.
     """
-    stored = result_json.read(out, job.case.name)
-    if stored is None:
-        return None
     made_by = dict(stored.made_by)
     files = made_by.pop("files", None)
     if made_by != job.made_by or (retry_failed and _has_failed(stored.results)):
-        return None
+        return False
     try:
         same = fingerprint.of_files(job.case) == files
     except (DataError, OSError):
-        return None  # Working on the scan raises the error.
-    return stored.results if same and _have_pictures(stored.results, out) else None
+        return False  # Working on the scan raises the error.
+    return same and _have_pictures(stored.results, out)
 
 
 def find_any_result(job: Job, out: Path) -> list[ScanRows] | None:
@@ -85,7 +81,7 @@ def strangers(cases: Sequence[Case], out: Path, known: Mapping[str, object]) -> 
     claimed = workdir.claimed(out)
     return sum(
         name.endswith(".json")
-        and not name.endswith((".mrk.json", "summary.json"))
+        and not name.endswith((".mrk.json", ".review.json", "summary.json"))
         and name not in stems
         and name in claimed
         for name in os.listdir(out)

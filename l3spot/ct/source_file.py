@@ -32,7 +32,16 @@ def copy(volume: Volume, index: int, to: Path) -> None:
       DataError: no file holds the slice alone, or the file cannot be read.
       WorkdirError: the copy cannot be written.
     """
-    file = find(volume, index)
+    copy_file(find(volume, index), to)
+
+
+def copy_file(file: ScanFile, to: Path) -> None:
+    """Copies a file of a scan, byte for byte.
+
+    Raises:
+      DataError: the file cannot be read.
+      WorkdirError: the copy cannot be written.
+    """
     try:
         with file.open() as stream:
             content = stream.read()

@@ -16,6 +16,10 @@ from mtl.host.errors import DataError
 
 IN_VIEW, NOT_IN_VIEW, UNKNOWN = "in view", "not in view", ""  # States of a label.
 POSITION_COLUMNS = ("z_mm", "slice_index", "sop_instance_uid")
+# A corrections.csv of a review is a CSV of labels with these columns.
+VERDICT_COLUMN, LEVEL_COLUMN = "verdict", "level"
+CANNOT_TELL = "cannot tell"  # The verdict on a scan that then has no label.
+LABELLED_LEVEL = "L3"
 
 
 class Label(NamedTuple):
@@ -58,12 +62,14 @@ class Row(NamedTuple):
     where: file and line. column: one of `POSITION_COLUMNS`.
     value: the position; "" if L3 is not in view.
     offset_mm: from the marked point up to the middle of the body.
+    level: the vertebra, as a review states it; "" in other files, for L3.
     """
 
     where: str
     column: str
     value: str
     offset_mm: float
+    level: str = ""
 
     @property
     def path(self) -> None:
@@ -79,8 +85,14 @@ class Row(NamedTuple):
         """Returns the label of L3 in a volume.
 
         Raises:
-          DataError: the position does not exist in the volume.
+          DataError: the position does not exist in the volume, or is that of another
+            vertebra.
         """
+        if self.level not in ("", LABELLED_LEVEL):
+            raise DataError(
+                f"{self.where}: {LEVEL_COLUMN}={self.level!r}, but labels are of "
+                f"{LABELLED_LEVEL}; take the review of results of {LABELLED_LEVEL}"
+            )
         if not self.value:
             return Label(NOT_IN_VIEW)
         label = Label(IN_VIEW, self._marked_z(volume) + self.offset_mm)
@@ -136,7 +148,8 @@ def read(path: Path, offset_mm: float = 0.0) -> dict[str, Row]:
 
     The header has `scan` and one of `POSITION_COLUMNS`; other columns are ignored. z is
     DICOM's; slice indices count from the feet, from 0; an empty value means that L3 is
-    not in view.
+    not in view. Of a corrections.csv, scans with the verdict `CANNOT_TELL` are left
+    out.
 
     Args:
       path: the CSV, see `csv_text.open_table`.
@@ -165,10 +178,22 @@ def read_column(path: Path, name: str) -> dict[str, str]:
     }
 
 
+def is_review(path: Path) -> bool:
+    """Returns whether a CSV has the verdicts of a review.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    table = csv_text.open_table(path, errors="surrogateescape")
+    return VERDICT_COLUMN in (table.fieldnames or [])
+
+
 def _open_table(path: Path) -> "csv.DictReader[str]":
     try:
         return csv_text.open_table(path)
     except UnicodeDecodeError as e:
+        if is_review(path):  # Its names of scans keep their bytes.
+            return csv_text.open_table(path, errors="surrogateescape")
         raise DataError(
             f"{path} cannot be read as UTF-8 text ({e.reason}); save it as CSV UTF-8"
         ) from e
@@ -189,7 +214,9 @@ def _read_rows(
             f"{', '.join(POSITION_COLUMNS)}; it has {', '.join(names) or 'nothing'}"
         )
     (column,) = columns
+    is_reviewed = VERDICT_COLUMN in names
     rows: dict[str, Row] = {}
+    unknown = set()
     for line in table:
         where = f"{path}, line {table.line_num}"
         if line["scan"] is None or line[column] is None:
@@ -206,7 +233,12 @@ def _read_rows(
             value = value.replace(",", ".")
         _check_value(value, column, where)
         rows[name] = Row(where, column, value, offset_mm)
-    return rows
+        if is_reviewed:
+            level = (line.get(LEVEL_COLUMN) or "").strip()
+            rows[name] = rows[name]._replace(level=level)
+            if (line[VERDICT_COLUMN] or "").strip() == CANNOT_TELL:
+                unknown.add(name)
+    return {name: row for name, row in rows.items() if name not in unknown}
 
 
 def _check_value(value: str, column: str, where: str) -> None:

@@ -5,7 +5,7 @@ import hashlib
 # Of file names without suffix. Some encrypted file systems take 143 bytes with it.
 MAX_STEM_BYTES = 120
 # Files of the scan "a" end so; a scan "a.mrk" must not overwrite a.mrk.json.
-RESERVED_ENDINGS = (".mrk", ".sr", ".sc")
+RESERVED_ENDINGS = (".mrk", ".sr", ".sc", ".review", ".frontal", ".sagittal")
 MAX_TEXT_CHARACTERS = 60
 FIRST_UNDRAWN = "\u0530"  # The fonts of pictures have Latin, Greek and Cyrillic.
 

@@ -10,8 +10,10 @@ as preliminary and not verified. highdicom, an optional dependency, builds them.
 import importlib.metadata
 import importlib.util
 import io
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 import pydicom
@@ -30,6 +32,7 @@ from mtl.host.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from highdicom.base import SOPClass
+    from highdicom.sr import ObservationContext
 
 PATIENT_AND_STUDY = (
     *("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate"),
@@ -47,6 +50,7 @@ EMPTY_FIELDS = (
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
 MANUFACTURER = "evolving-mtl"
+MAX_NAME_CHARACTERS = 63  # DICOM allows 64, and one is the sign between names.
 SERIES_NUMBERS = {"sr": 9301, "sc": 9302}  # Scanners hardly use these.
 # pydicom and highdicom raise these on unusual headers.
 HEADER_ERRORS = (
@@ -56,6 +60,19 @@ HEADER_ERRORS = (
     TypeError,
     ArithmeticError,
 )
+
+
+class Reading(NamedTuple):
+    """A person's review of an answer.
+
+    reader: the person; "" if unknown.
+    is_own: whether the position is the person's own.
+    about: describes the model in one line.
+    """
+
+    reader: str
+    is_own: bool
+    about: str
 
 
 def check() -> None:
@@ -93,13 +110,44 @@ def write(
         source = _read_header(file)
         made = {"sc": _secondary_capture(source, png)}
         if l3_result.status == result.IN_VIEW:
-            made["sr"] = _report(source, l3_result, about)
+            heights = {v.name: v.z_mm for v in l3_result.levels}
+            heights |= {l3_result.level: l3_result.z_mm}
+            made["sr"] = _report(source, l3_result.level, heights, about)
         content = {end: _file_bytes(one, source) for end, one in made.items()}
     except HEADER_ERRORS as e:
-        why = " ".join(str(e).split())
-        raise DataError(f"{file}: its header gives no DICOM report ({why})") from e
+        raise _header_error(file, e) from e
     for end, whole in content.items():
         workdir.write_bytes(out / f"{name}.{end}.dcm", whole)
+
+
+def write_corrected(
+    to: Path, file: ScanFile, level: str, heights: Mapping[str, float], reading: Reading
+) -> None:
+    """Writes the report of an answer that a person has reviewed.
+
+    Args:
+      to: the report's path.
+      file: the DICOM file of the vertebra's slice.
+      level: the vertebra that was searched.
+      heights: z in mm by the vertebra's name; `level` is among them.
+      reading: by whom, and whether the position is his own.
+
+    Raises:
+      DataError: the file's header is not valid.
+      WorkdirError: the report cannot be written.
+    """
+    try:
+        source = _read_header(file)
+        made = _report(source, level, heights, reading.about, reading)
+        content = _file_bytes(made, source)
+    except HEADER_ERRORS as e:
+        raise _header_error(file, e) from e
+    workdir.write_bytes(to, content)
+
+
+def _header_error(file: ScanFile, e: Exception) -> DataError:
+    why = " ".join(str(e).split())
+    return DataError(f"{file}: its header gives no DICOM report ({why})")
 
 
 def _read_header(file: ScanFile) -> Dataset:
@@ -172,7 +220,13 @@ def _secondary_capture(source: Dataset, png: bytes) -> "SOPClass":
     return made
 
 
-def _report(source: Dataset, l3_result: L3Result, about: str) -> "SOPClass":
+def _report(
+    source: Dataset,
+    level: str,
+    heights: Mapping[str, float],
+    about: str,
+    reading: Reading | None = None,
+) -> "SOPClass":
     """Returns the report: z of each vertebra, the slice of the one searched."""
     from highdicom import sr
 
@@ -180,13 +234,13 @@ def _report(source: Dataset, l3_result: L3Result, about: str) -> "SOPClass":
         "l3spot", importlib.metadata.version(MANUFACTURER), [about]
     )
     uids = source.SOPClassUID, source.SOPInstanceUID
-    heights = {level.name: level.z_mm for level in l3_result.levels}
     groups = []
-    for name, z_mm in (heights | {l3_result.level: l3_result.z_mm}).items():
+    for name, z_mm in heights.items():
         code = getattr(codes.SCT, f"{name}Vertebra", None)
         if code is None:  # L6 and S1 have none.
             continue
-        searched = name == l3_result.level
+        searched = name == level
+        is_manual = searched and reading is not None and reading.is_own
         place = sr.Measurement(
             name=codes.DCM.ImagePositionPatientZ, value=round(z_mm, 2),
             unit=codes.UCUM.Millimeter,
@@ -197,22 +251,42 @@ def _report(source: Dataset, l3_result: L3Result, about: str) -> "SOPClass":
             finding_type=code, measurements=[place],
             finding_sites=[sr.FindingSite(code)],
             source_images=[sr.SourceImageForMeasurementGroup(*uids)] * searched or None,
-            algorithm_id=algorithm,
+            algorithm_id=None if is_manual else algorithm,
         ))  # fmt: skip
-    device = sr.DeviceObserverIdentifyingAttributes(
-        uid=generate_uid(entropy_srcs=[MANUFACTURER, about]), name="l3spot",
-        manufacturer_name=MANUFACTURER, model_name="l3spot",
-    )  # fmt: skip
     content = sr.MeasurementReport(
-        observation_context=sr.ObservationContext(
-            observer_device_context=sr.ObserverContext(codes.DCM.Device, device)
-        ),
+        observation_context=_observers(about, reading.reader if reading else ""),
         procedure_reported=codes.SCT.ComputedTomography,
         imaging_measurements=groups,
     )
     return sr.ComprehensiveSR(
         [_without_patient(source)], content, is_complete=True, **_common_fields("sr")
     )
+
+
+def _observers(about: str, reader: str) -> "ObservationContext":
+    """Returns the program, and the reader if he gave a name."""
+    from highdicom import sr
+
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(entropy_srcs=[MANUFACTURER, about]), name="l3spot",
+        manufacturer_name=MANUFACTURER, model_name="l3spot",
+    )  # fmt: skip
+    person = None
+    if name := _person_name(reader):
+        observer = sr.PersonObserverIdentifyingAttributes(name)
+        person = sr.ObserverContext(codes.DCM.Person, observer)
+    return sr.ObservationContext(
+        observer_person_context=person,
+        observer_device_context=sr.ObserverContext(codes.DCM.Device, device),
+    )
+
+
+def _person_name(reader: str) -> str:
+    """Returns a family name of ASCII characters, which fits all character sets."""
+    plain = unicodedata.normalize("NFKD", reader).encode("ascii", "ignore").decode()
+    words = "".join(c if c.isprintable() and c not in "\\^=" else " " for c in plain)
+    name = " ".join(words.split())[:MAX_NAME_CHARACTERS]
+    return f"{name}^" if name else ""
 
 
 def _file_bytes(made: "SOPClass", source: Dataset) -> bytes:

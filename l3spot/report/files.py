@@ -1,8 +1,9 @@
 """Writes the result of a scan as PNG and 3D Slicer markups."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from l3spot.projections.mip import Projection
 from l3spot.report.result import IN_VIEW, L3Result
@@ -20,6 +21,15 @@ class MarkupPoint(TypedDict):
     positionStatus: str
 
 
+class MarkupPlace(NamedTuple):
+    """The place of a vertebra, LPS, mm."""
+
+    level: str
+    x_mm: float
+    y_mm: float
+    z_mm: float
+
+
 def level_rows(name: str, result: L3Result) -> list[LevelRow]:
     """Returns the rows of levels.csv of a scan."""
     return [
@@ -35,17 +45,22 @@ def level_rows(name: str, result: L3Result) -> list[LevelRow]:
     ]
 
 
-def slicer_markups(name: str, result: L3Result, projection: Projection) -> str:
-    """Returns 3D Slicer markups (schema 1.0.0) with a point for each vertebra.
+def markup_places(result: L3Result, projection: Projection) -> list[MarkupPlace]:
+    """Returns the places of all vertebrae.
 
-    Without `result.spine`, the one point is in the middle of the projections.
+    Without `result.spine`, the one place is in the middle of the projections.
     """
     if result.spine is None:
         middle_mm = float(projection.x.mean()), float(projection.y.mean())
-        places = [(result.level, *middle_mm, result.z_mm)]
-    else:
-        spine = result.spine
-        places = [(v.name, spine.x_mm(v.z_mm), v.y_mm, v.z_mm) for v in result.levels]
+        return [MarkupPlace(result.level, *middle_mm, result.z_mm)]
+    spine = result.spine
+    return [
+        MarkupPlace(v.name, spine.x_mm(v.z_mm), v.y_mm, v.z_mm) for v in result.levels
+    ]
+
+
+def slicer_markups(name: str, places: Sequence[MarkupPlace]) -> str:
+    """Returns 3D Slicer markups (schema 1.0.0) with a point for each vertebra."""
     points: list[MarkupPoint] = [
         {
             "id": str(i),
@@ -78,5 +93,5 @@ def write(
     """
     workdir.write_bytes(out / f"{name}.png", png)
     if result.status == IN_VIEW:
-        markups = slicer_markups(name, result, projection)
+        markups = slicer_markups(name, markup_places(result, projection))
         workdir.write_text(out / f"{name}.mrk.json", markups)

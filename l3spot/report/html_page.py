@@ -79,7 +79,11 @@ def _shown(row: ResultRow) -> dict[str, object]:
     return {column: cells[column] for column in COLUMN_CLASSES}
 
 
+def url(scan: str) -> str:
+    """Returns the URL of a scan's files without suffix, which keeps any bytes of it."""
+    return quote(names.file_stem(scan), errors="surrogateescape")
+
+
 def _places(scan: str) -> tuple[str, str]:
-    """Returns the name of a scan's files, and its URL, which keeps any bytes of it."""
-    stem = names.file_stem(scan)
-    return stem, quote(stem, errors="surrogateescape")
+    """Returns the name of a scan's files, and its URL."""
+    return names.file_stem(scan), url(scan)

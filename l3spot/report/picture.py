@@ -107,20 +107,46 @@ def _corner(box: Box) -> tuple[int, int]:
     return SCALE * box.left, SCALE * TOP
 
 
-def _grey(hu: np.ndarray, low: float, high: float) -> Image.Image:
-    share = np.clip((hu - low) / (high - low), 0, 1)
-    return Image.fromarray((255 * share).astype(np.uint8))
+def frontal_grey(projection: Projection, high_hu: float = HIGH_HU) -> np.ndarray:
+    """Returns the frontal projection as grey values [R, C] from 0 to 1, at high_hu."""
+    return np.clip((projection.frontal - LOW_HU) / (high_hu - LOW_HU), 0, 1)
+
+
+def sagittal_grey(slab: Slab, pixel_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a sagittal picture around the spine, without marks.
+
+    Args:
+      slab: of the scan.
+      pixel_mm: distance between columns; rows stay as they are.
+
+    Returns:
+      y [C] of the columns, mm, LPS, and grey values [R, C] from 0 to 1.
+    """
+    middle_mm = float(np.median(slab.spine_y))
+    first_mm = max(middle_mm - SLAB_FRONT_MM, slab.y[0])
+    last_mm = min(middle_mm + SLAB_BACK_MM, slab.y[-1])
+    y = np.arange(first_mm, last_mm + 1e-6, pixel_mm)
+    grey = _slab_grey(slab)
+    return y, np.stack([np.interp(y, slab.y, row) for row in grey])
+
+
+def _slab_grey(slab: Slab) -> np.ndarray:
+    return np.clip((slab.hu - SLAB_LOW_HU) / (SLAB_HIGH_HU - SLAB_LOW_HU), 0, 1)
+
+
+def _image(grey: np.ndarray) -> Image.Image:
+    return Image.fromarray((255 * grey).astype(np.uint8))
 
 
 def _frontal(projection: Projection, box: Box) -> Image.Image:
-    grey = _grey(projection.frontal, LOW_HU, HIGH_HU)
+    grey = _image(frontal_grey(projection))
     size = SCALE * box.width, SCALE * HEIGHT
     return grey.resize(size, Image.Resampling.BILINEAR)
 
 
 def _sagittal(slab: Slab, box: Box) -> Image.Image:
     """Returns the slab between the limits of a box, black where there is none."""
-    grey = _grey(slab.hu, SLAB_LOW_HU, SLAB_HIGH_HU)
+    grey = _image(_slab_grey(slab))
     size = SCALE * box.width, SCALE * HEIGHT
     spacing = float(slab.y[1] - slab.y[0])
     first = (box.low - (float(slab.y[0]) - spacing / 2)) / spacing

@@ -14,7 +14,15 @@ from l3spot.ct.content import Scan
 from l3spot.ct.volumes import Volume
 from l3spot.projections import fingerprint, names
 from l3spot.projections.dataset_layouts import Case
-from l3spot.report import dicom_sr, files, locating, picture, result, result_json
+from l3spot.report import (
+    dicom_sr,
+    files,
+    locating,
+    picture,
+    result,
+    result_json,
+    review_files,
+)
 from l3spot.report.locating import Models
 from l3spot.report.result import L3Result
 from l3spot.report.result_json import MadeBy
@@ -24,7 +32,7 @@ from mtl.host.errors import DataError, WorkdirError
 
 FAILED = "failed"
 VERTEBRAE, PAPER = METHODS = ("vertebrae", "paper")
-SUFFIXES = (".json", ".png", ".mrk.json")
+SUFFIXES = (".json", ".png", ".mrk.json", *review_files.SUFFIXES)
 COPY_SUFFIXES, DICOM_SUFFIXES = (".dcm",), (".sr.dcm", ".sc.dcm")
 
 
@@ -190,6 +198,10 @@ def _predict(
         refused = _write_dicom(name, out, options, volume, l3_result, png, models)
         warnings = [*volume.warnings, *l3_result.warnings, *refused]
         row = row._replace(warnings="; ".join(warnings))
+        review_files.write(
+            *(out, names.file_stem(name), projection, l3_result, volume),
+            models.l3.about, copy_slice=options.copy_slice, dicom=options.dicom,
+        )  # fmt: skip
         files.write(out, names.file_stem(name), projection, l3_result, png)
         return ScanRows(row, files.level_rows(name, l3_result))
     except Exception as e:

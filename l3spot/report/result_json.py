@@ -16,6 +16,7 @@ from mtl.host.errors import WorkdirError
 
 # What a result was made from: the version, the model, the options and the files.
 MadeBy: TypeAlias = Mapping[str, Any]
+VERDICT = "verdict"  # The key of a person's answer.
 
 
 class Stored(NamedTuple):
@@ -25,11 +26,13 @@ class Stored(NamedTuple):
       names: of the results.
       results: their rows; none while the scan is being worked on.
       made_by: what they were made from; empty while the scan is being worked on.
+      corrected: whether a person corrected one of them, see `l3spot.correct`.
     """
 
     names: list[str]
     results: list[ScanRows]
     made_by: MadeBy
+    corrected: bool = False
 
 
 def path(out: Path, name: str) -> Path:
@@ -69,12 +72,13 @@ def read(out: Path, name: str) -> Stored | None:
         content = workdir.read_json(path(out, name))
         made_by = content["made_by"]
         if "results" not in content:
-            return Stored([name], [_rows(content)], made_by)
+            return Stored([name], [_rows(content)], made_by, VERDICT in content)
         listed = [str(n) for n in content["results"]]
         if not made_by:
             return Stored(listed, [], made_by)
-        rows = [_rows(workdir.read_json(path(out, n))) for n in listed]
-        return Stored(listed, rows, made_by)
+        contents = [workdir.read_json(path(out, n)) for n in listed]
+        corrected = any(VERDICT in content for content in contents)
+        return Stored(listed, [_rows(c) for c in contents], made_by, corrected)
     except (WorkdirError, OSError, KeyError, TypeError, AttributeError):
         return None
 
@@ -93,7 +97,10 @@ def _content(row: ResultRow, levels: Sequence[LevelRow]) -> dict[str, Any]:
 
 
 def _rows(content: Mapping[str, Any]) -> ScanRows:
-    levels = [LevelRow(**level) for level in content["levels"]]
+    levels = [
+        LevelRow(**{k: level[k] for k in LevelRow._fields})
+        for level in content["levels"]
+    ]
     row = {k: content[k] for k in ResultRow._fields if k != "levels"}
     return ScanRows(
         ResultRow(**row, levels=" ".join(level.level for level in levels)), levels

@@ -101,6 +101,7 @@ class PredictedPosition(NamedTuple):
       low_mm: z of the lowest slice.
       fold: the fold's name, or "".
       confidence: of the result.
+      level: the vertebra; "" if the file does not name it.
     """
 
     z_mm: float
@@ -108,6 +109,7 @@ class PredictedPosition(NamedTuple):
     low_mm: float
     fold: str
     confidence: float
+    level: str = ""
 
 
 def read(path: Path) -> dict[str, PredictedPosition]:
@@ -149,7 +151,14 @@ def _position(row: dict[str, str], where: str) -> PredictedPosition:
     if slice_mm <= 0:
         raise DataError(f"{where}: slice_mm={slice_mm:g} is not above 0")
     fold, low_mm = row.get("fold") or "", value("low_mm")
-    return PredictedPosition(value("z_mm"), slice_mm, low_mm, fold, value("confidence"))
+    return PredictedPosition(
+        value("z_mm"),
+        slice_mm,
+        low_mm,
+        fold,
+        value("confidence"),
+        row.get("level") or "",
+    )
 
 
 def read_levels(path: Path) -> dict[str, list[LevelRow]]:

@@ -36,7 +36,7 @@ def test_any_name_of_a_folder_is_a_scan(tmp_path):
     assert run.done.returncode == 0, run.done.stderr
     assert len(run.rows) == len(NAMES)
     for stem in stems:
-        for suffix in (".png", ".json", ".mrk.json"):
+        for suffix in predict_scan.SUFFIXES:
             assert (out / f"{stem}{suffix}").exists()
     assert (out / "index.html").read_text().count("<figure id") == len(NAMES)
     run = runs.project(scans, mips)
@@ -57,6 +57,7 @@ def test_pictures_have_no_boxes_for_letters_that_the_font_lacks():
 
 def test_files_of_a_scan_never_overwrite_those_of_another(tmp_path):
     scans = ("a", "a.mrk", "a.sr", "a.sc", "a.MRK")
+    scans += ("a.review", "a.frontal", "a.sagittal")
     for name in scans:
         runs.scan(tmp_path / "scans" / name)
     run = runs.predict(tmp_path / "scans", tmp_path / "out")
@@ -65,7 +66,7 @@ def test_files_of_a_scan_never_overwrite_those_of_another(tmp_path):
     files = [n for name in scans for n in predict_scan.file_names(name, every)]
     assert len({n.lower() for n in files}) == len(files)
     made = {p.name for p in (tmp_path / "out").iterdir()}
-    assert len(made & set(files)) == 3 * len(scans)
+    assert len(made & set(files)) == len(predict_scan.SUFFIXES) * len(scans)
 
 
 def unreadable(folder):

@@ -9,8 +9,10 @@ from mtl.host import csv_text
 from tests import program
 from tests.l3spot import runs
 
-FILES = ("P1.json", "P1.png", "P1.mrk.json", "results.csv", "levels.csv", "index.html")
-FILES += ("summary.json",)
+FILES = (
+    *("P1.json", "P1.png", "P1.mrk.json", "P1.review.json", "P1.frontal.png"),
+    *("results.csv", "levels.csv", "index.html", "review.html", "summary.json"),
+)
 OTHERS = ("P1.dcm", "P1.sr.dcm", "P1.sc.dcm", "P2.json", "notes.txt", "montage.png")
 
 

@@ -15,6 +15,7 @@ from l3spot.localize import model, network
 from l3spot.localize.model import Calibration, Model
 from l3spot.projections import mip
 from l3spot.report import html_page, metrics, result
+from l3spot.report.corrected_scan import FINAL_LEVEL, FinalAnswer
 from l3spot.report.results_file import LevelRow, ResultRow
 from mtl.host.errors import DataError, WorkdirError
 from tests import program
@@ -226,12 +227,15 @@ def test_results_fit_their_schema(scans, checkpoints, tmp_path, schema):
         for name in ("a b", "few"):
             content = json.loads((tmp_path / answer / f"{name}.json").read_text())
             jsonschema.validate(content, schema)
-            assert set(content) == set(schema["properties"])
+            assert set(content) == set(schema["required"]) | {"made_by"}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(content | {"confidence": 2}, schema)
     assert set(schema["required"]) == set(ResultRow._fields)
+    final = set(schema["properties"]) - set(schema["required"]) - {"made_by"}
+    assert final == set(FinalAnswer._fields)
     level = schema["properties"]["levels"]["items"]
-    assert set(level["required"]) == set(level["properties"]) == set(LevelRow._fields)
+    assert set(level["required"]) == set(LevelRow._fields)
+    assert set(level["properties"]) == {*LevelRow._fields, FINAL_LEVEL}
 
 
 def test_results_are_printed_as_json_and_need_no_folder(scans, checkpoints, schema):

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
-from l3spot import predict
+from l3spot import correct, predict
 from l3spot.batch.shards import Shard
 from l3spot.predict import BatchOptions
 from l3spot.report import predict_scan
+from l3spot.report.corrections import COLUMNS
 from l3spot.report.predict_scan import PAPER, PredictOptions
 from mtl.host import workdir
 from mtl.host.errors import WorkdirError
@@ -278,3 +281,23 @@ def children(pid):
     )
     lines = [line.split(None, 1) for line in listed.stdout.splitlines()]
     return [int(number) for number, args in lines if "spawn_main" in args]
+
+
+def test_a_correction_outlives_a_resumed_run(scans, tmp_path, worked_on, caplog):
+    out, corrections = tmp_path / "out", tmp_path / "corrections.csv"
+    rows = find(scans, out)
+    z_mm = rows[0].z_mm + 3
+    corrected = ("a", z_mm, "L3", "me", "moved", "")
+    workdir.write_csv(corrections, COLUMNS, [corrected])
+    correct.correct(out, corrections)
+    assert float(table(out)[0]["final_z_mm"]) == z_mm
+    schema = Path(predict.__file__).parent / "report" / "result.schema.json"
+    content = json.loads((out / "a.json").read_text())
+    jsonschema.validate(content, json.loads(schema.read_text()))
+    worked_on.clear()
+    assert find(scans, out) == rows
+    assert worked_on == []
+    assert "1 result was corrected by a person" in caplog.text
+    assert "final_z_mm" not in table(out)[0]
+    correct.correct(out, corrections)
+    assert float(table(out)[0]["final_z_mm"]) == z_mm

@@ -167,7 +167,7 @@ def test_files_hold_all_levels(tmp_path):
     files.write(tmp_path, "a", p, got, picture.draw_png("a", p, got))
     rows = [ScanRows(row, files.level_rows("a", got))]
     result_json.write(tmp_path, "a", rows, {"x": 1})
-    assert result_json.read(tmp_path, "a") == (["a"], rows, {"x": 1})
+    assert result_json.read(tmp_path, "a") == (["a"], rows, {"x": 1}, False)
     stored = json.loads((tmp_path / "a.json").read_text())
     assert [v["level"] for v in stored["levels"]] == ["L1", "L2", "L3", "L4", "L5"]
     markups = json.loads((tmp_path / "a.mrk.json").read_text())["markups"][0]
