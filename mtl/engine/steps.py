@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mtl.engine import batches
+from mtl.engine import batches, sharding
 from mtl.engine.spec import Spec
 from mtl.engine.task import (
     Data,
@@ -81,9 +81,10 @@ def objective(
             continue
         task, key = spec.tasks[i], jax.random.fold_in(inputs.key, i)
         batch = batches.take(inputs.data, inputs.indices[i])
+        batch = sharding.constrain(batch, spec.mesh, split=True)
         loss = _losses(task, params, batch, key)
         sums.append(loss.sum())
-        count = batch["valid"].sum()
+        count = inputs.indices[i].valid.sum()
         mean = task.reduction == "mean"
         cost = sums[-1] / jnp.maximum(count, 1) if mean else sums[-1]
         if task.penalty:
