@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 from mtl.engine import sharding
 from mtl.engine.cpu.compiling import compiled
 from mtl.engine.engine import Engine, Metrics, State
+from mtl.engine.steps import sums_dtype
 from mtl.engine.task import Data
 
 
@@ -56,7 +57,8 @@ class CompiledEpoch:
         Returns:
           The new state on the device, and the metrics on the host.
         """
-        dtype = jax.tree.leaves(state.params)[0].dtype
+        # At least float32, whatever the parameters' type: losses are sums of many.
+        dtype = sums_dtype(jax.tree.leaves(state.params)[0].dtype)
         active = self._active(state, loss_weights)
         inputs = (
             state, data, np.asarray(loss_weights, dtype),
