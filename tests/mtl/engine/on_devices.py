@@ -124,7 +124,7 @@ def main(out: Path) -> None:
         for name, result, train_epoch in cases(mesh, Path(folder)):
             results |= {f"{name}{k}": v for k, v in tiny.arrays(result).items()}
             counts = map(scaling.collectives, train_epoch.programs)
-            found[name] = sum(counts, Counter(summed_matrices(train_epoch)))
+            found[name] = {**sum(counts, Counter()), **summed_matrices(train_epoch)}
     np.savez(out / "results.npz", **results)
     (out / "collectives.json").write_text(json.dumps(found))
 
