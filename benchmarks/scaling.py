@@ -109,7 +109,7 @@ def rows_of(devices: int) -> Iterator[list[str]]:
     for name, make in SYSTEMS.items():
         speed, counts = measure(make(devices))
         text = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
-        yield [name, str(devices), f"{speed:.0f}", text or "none"]
+        yield [name, str(devices), f"{speed:.1f}", text or "none"]
 
 
 def work(arguments: Sequence[str]) -> str:
