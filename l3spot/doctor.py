@@ -16,7 +16,7 @@ from l3spot.ct import sample_frames
 from l3spot.phantom import series
 from l3spot.phantom.draw import PhantomRanges
 from l3spot.report import locating
-from mtl.host import errors, launch, tables, workdir
+from mtl.host import environment, errors, launch, tables
 from mtl.host.errors import DataError
 
 SEED, NUMBER, SIZE = 0, 0, 256  # Of the phantom.
@@ -25,7 +25,7 @@ MAX_ERROR_MM = 5.0
 
 def examine() -> tuple[list[list[str]], bool]:
     """Returns what was found as rows of texts, and whether all of it works."""
-    rows = [[name, str(value)] for name, value in workdir.environment().items()]
+    rows = [[name, str(value)] for name, value in environment.describe().items()]
     works = True
     checks: dict[str, Callable[[], str]] = {
         name: sample.check for name, sample in sample_frames.SAMPLES.items()

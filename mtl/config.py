@@ -11,7 +11,7 @@ from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption, losses, network
 
 # A run continues with other values of these; data.json has a checksum of the data.
-FREE = ("data.path", "save_every", "save_minutes")
+FREE = ("data.path", "save_every", "save_minutes", "devices")
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
 
@@ -157,6 +157,9 @@ def default() -> ConfigDict:
     c.patience = 0
     # The precision of matrix products. "highest" is float32 on every device.
     c.precision = "default"
+    # The number of devices that share the rows of each mini-batch. 0 takes all local
+    # devices if they divide batch_size, and one otherwise. Each run of a study has one.
+    c.devices = 0
     return c
 
 
@@ -194,7 +197,7 @@ def check(c: ConfigDict) -> None:
     require(c.data.labelled != 0, c, "data.labelled", "above 0, or -1")
     require(c.seed < 2**32, c, "seed", "below 2**32")
     for name in (
-        *("seed", "data.valid_seed", "patience", "save_minutes"),
+        *("seed", "data.valid_seed", "patience", "save_minutes", "devices"),
         *("optim.decay_epochs", "schedule.cutoff"),
     ):
         at_least(c, name, 0)

@@ -20,7 +20,7 @@ from mtl import figures, methods
 from mtl.data import datasets, label_choice, scaling
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
-from mtl.engine import schedules
+from mtl.engine import schedules, sharding
 from mtl.engine.fit import Result, Training, fit
 from mtl.engine.task import Params
 from mtl.host import workdir
@@ -44,12 +44,14 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     """
     start, config = time.perf_counter(), configs.of_a_run(config)
     configs.check(config)
+    devices = sharding.device_count(config.devices, config.batch_size)
     folder = Path(folder)
     dataset = datasets.load(config.data)
     with jax.default_matmul_precision(config.precision):
         training = make_training(config, dataset)
         workdir.prepare(
-            folder, config, describe(dataset), configs.FREE, configs.default()
+            *(folder, config, describe(dataset), configs.FREE, configs.default()),
+            devices,
         )
         if dataset.scaling:
             scaling.save(folder, dataset.scaling)
@@ -102,6 +104,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         save_every=config.save_every,
         save_minutes=config.save_minutes,
         patience=config.patience,
+        mesh=sharding.data_mesh(config.devices, config.batch_size),
     )
 
 

@@ -98,7 +98,7 @@ class DenseAutoEncoder(_AutoEncoder):
         self, params: Params, x: Float[Array, " batch *shape"]
     ) -> Float[Array, "batch {self.code_size}"]:
         """Codes of x."""
-        h = x.reshape(len(x), -1)
+        h = x.reshape(x.shape[0], math.prod(self.shape))
         for k in range(1, len(self.sizes) + 1):
             h = ACTIVATIONS[self.activation](_dense_layer(params, "encoder", k, h))
         return h
@@ -111,7 +111,7 @@ class DenseAutoEncoder(_AutoEncoder):
         for k in range(len(self.sizes), 0, -1):
             z = _dense_layer(params, "decoder", k, h)
             h = ACTIVATIONS[self.decoder_activation(k)](z)
-        return h.reshape(len(h), *self.shape)
+        return h.reshape(h.shape[0], *self.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,13 +163,13 @@ class ConvAutoEncoder(_AutoEncoder):
         for k, stride in enumerate(self.strides, start=1):
             z = conv.conv(h, _conv_kernel(params, "encoder", k), stride, padding=1)
             h = ACTIVATIONS[self.activation](z + params["encoder"][str(k)]["bias"])
-        return h.reshape(len(h), -1)
+        return h.reshape(h.shape[0], self.code_size)
 
     def decode(
         self, params: Params, code: Float[Array, "batch {self.code_size}"]
     ) -> Float[Array, "batch height width"]:
         """Reconstructions of images x from codes."""
-        h = code.reshape(len(code), *self.code_shape)
+        h = code.reshape(code.shape[0], *self.code_shape)
         for k, stride in reversed(list(enumerate(self.strides, start=1))):
             size = h.shape[1] * stride, h.shape[2] * stride
             z = conv.deconv(h, _conv_kernel(params, "decoder", k), stride, 1, size)

@@ -13,7 +13,7 @@ from structured import autoencoder, data, tasks
 from structured.faces.points import POINTS
 
 # A run continues with other values of these; data.json has a checksum of the data.
-FREE = ("data.path", "data.cache", "save_every", "save_minutes")
+FREE = ("data.path", "data.cache", "save_every", "save_minutes", "devices")
 
 
 def default() -> ConfigDict:
@@ -156,6 +156,9 @@ def default() -> ConfigDict:
     c.patience = 0
     # The precision of matrix products. "highest" is float32 on every device.
     c.precision = "default"
+    # Ours: the number of devices that share the rows of each mini-batch. 0 takes all
+    # local devices if they divide batch_size, and one otherwise.
+    c.devices = 0
     return c
 
 
@@ -178,6 +181,7 @@ def check(c: ConfigDict) -> None:
         "save_minutes",
         "optim.decay_epochs",
         "optim.clip",
+        "devices",
     ):
         at_least(c, name, 0)
     require(c.seed < 2**32, c, "seed", "below 2**32")

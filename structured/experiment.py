@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mtl.data.readers import load_npz
+from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, Training, compile_epoch, fit
 from mtl.engine.task import Params
@@ -62,12 +63,13 @@ def train_and_evaluate(
     """
     start = time.perf_counter()
     configs.check(config)
+    devices = sharding.device_count(config.devices, config.batch_size)
     folder = Path(folder)
     dataset = dataset or data.load(config)
     configs.check_input_shape(config, dataset.test.x.shape[1:])
     data.check_output_ranges(config, dataset.train)
     described, default = describe_dataset(dataset), configs.default()
-    workdir.prepare(folder, config, described, configs.FREE, default)
+    workdir.prepare(folder, config, described, configs.FREE, default, devices)
     if (folder / "summary.json").exists():
         return _read(config, dataset, folder)
     face_dataset.write_problems(folder / "problems.csv", dataset.problems)
@@ -111,6 +113,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         save_every=config.save_every,
         save_minutes=config.save_minutes,
         patience=config.patience,
+        mesh=sharding.data_mesh(config.devices, config.batch_size),
     )
 
 

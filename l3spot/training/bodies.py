@@ -15,7 +15,7 @@ from l3spot.vertebrae import bodies, model, network, targets
 from l3spot.vertebrae.bodies import Body
 from l3spot.vertebrae.slab import Tile
 from l3spot.vertebrae.targets import Picture
-from mtl.engine import schedules
+from mtl.engine import schedules, sharding
 from mtl.engine.fit import Training
 from mtl.engine.task import Params, Task
 
@@ -63,6 +63,7 @@ def make_training(config: ConfigDict, pictures: Picture) -> Training:
         ),
         eval_every=c.eval_every,
         save_every=c.save_every,
+        mesh=sharding.data_mesh(c.devices, c.batch_size),
     )
 
 

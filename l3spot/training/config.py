@@ -10,6 +10,7 @@ from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 
 SOURCES = ("phantoms", "projections")
+FREE = ("devices",)  # A run continues with other values of these.
 
 
 def default() -> ConfigDict:
@@ -23,6 +24,9 @@ def default() -> ConfigDict:
     c.epochs = 16  # Each takes every training scan once.
     c.batch_size = 16  # Strips of an update.
     c.precision = "default"  # Precision of matrix products, one of PRECISIONS.
+    # The number of devices that share the rows of each mini-batch. 0 takes all local
+    # devices if they divide batch_size, and one otherwise.
+    c.devices = 0
 
     c.model = ConfigDict()
     c.model.backbone = "cnn4"  # One of backbones.NAMES.
@@ -98,7 +102,8 @@ def check(c: ConfigDict) -> None:
         "seed": 0, "epochs": 1, "batch_size": 1, "windows": 1, "data.count": 2,
         "data.validation": 1, "data.test": 0, "data.labelled": 0,
         "data.unlabelled": -1, "data.strips": 0, "eval_every": 1, "save_every": 1,
-        "patience": 0, "optim.warm_up": 0, "optim.trunk": 0, "far_weight": 0,
+        "patience": 0, "devices": 0, "optim.warm_up": 0, "optim.trunk": 0,
+        "far_weight": 0,
     }.items():  # fmt: skip
         at_least(c, name, least)
     for name in (

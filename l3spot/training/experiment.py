@@ -21,6 +21,7 @@ from l3spot.training import dataset, scoring, split
 from l3spot.training import tasks as task_list
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
+from mtl.engine import sharding
 from mtl.engine.fit import Result, Training, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
 from mtl.host import workdir
@@ -56,6 +57,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Run:
       mtl.host.errors.Error: the user can fix it; the message says how.
     """
     configs.check(config)
+    sharding.device_count(config.devices, config.batch_size)
     rest, test = split.split_last(load_dataset(config), config.data.test)
     return train(config, folder, split_validation(config, rest, test))
 
@@ -92,6 +94,7 @@ def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> Run:
     """Trains as `train_and_evaluate` does, on the given datasets."""
     start = time.perf_counter()
     folder = Path(folder)
+    devices = sharding.device_count(config.devices, config.batch_size)
     net, params = init_network(config)
     validation, test = datasets.validation, datasets.test
     sizes = {
@@ -101,7 +104,8 @@ def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> Run:
     }
     labelled = int((~np.isnan(datasets.train.l3_mm)).sum())
     facts = sizes | {"labelled": labelled, "of": int(validation.hu.sum())}
-    workdir.prepare(folder, config, facts, default=configs.default())
+    default = configs.default()
+    workdir.prepare(folder, config, facts, configs.FREE, default, devices)
     if (folder / "summary.json").exists():
         return _read(folder)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
@@ -221,6 +225,7 @@ def make_training(
         eval_every=config.eval_every,
         save_every=config.save_every,
         patience=config.patience,
+        mesh=sharding.data_mesh(config.devices, config.batch_size),
     )
 
 

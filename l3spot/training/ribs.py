@@ -16,7 +16,7 @@ from l3spot.phantom import body, shadow
 from l3spot.phantom.draw import PhantomRanges
 from l3spot.phantom.spine import L1, T1
 from l3spot.vertebrae import model, ribs
-from mtl.engine import schedules
+from mtl.engine import schedules, sharding
 from mtl.engine.fit import Training
 from mtl.engine.task import Params, Task
 
@@ -118,6 +118,7 @@ def make_training(config: ConfigDict, halves: Halves) -> Training:
         optimizer=optax.adamw(1.0, weight_decay=c.optim.decay),
         eval_every=c.eval_every,
         save_every=c.save_every,
+        mesh=sharding.data_mesh(c.devices, c.ribs.batch_size),
     )
 
 

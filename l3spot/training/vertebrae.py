@@ -9,8 +9,10 @@ from ml_collections import ConfigDict
 
 from l3spot.localize import model as frontal_model
 from l3spot.training import bodies, calibration, drawn_scans, ribs
+from l3spot.training.config import FREE
 from l3spot.vertebrae import model
 from l3spot.vertebrae.model import VertebraModel
+from mtl.engine import sharding
 from mtl.engine.fit import Result, fit
 from mtl.host import fields, workdir
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
@@ -26,6 +28,9 @@ def default() -> ConfigDict:
     c.epochs = 7  # Of the bodies' network.
     c.batch_size = 8
     c.precision = "default"  # Precision of matrix products, one of PRECISIONS.
+    # The number of devices that share the rows of each mini-batch. 0 takes all local
+    # devices if they divide the batch size, and one otherwise.
+    c.devices = 0
     c.data = ConfigDict()
     c.data.seed = 11  # Seeds the phantoms.
     c.data.count = 4928  # Number of sagittal phantoms.
@@ -73,7 +78,7 @@ def check(c: ConfigDict) -> None:
     for name in (
         *("seed", "data.seed", "gain", "shift", "optim.decay", "loss.peaks"),
         *("loss.body", "loss.votes", "ribs.gain", "ribs.shift", "ribs.noise"),
-        "calibration.seed",
+        *("calibration.seed", "devices"),
     ):
         at_least(c, name, 0)
     require(0 <= c.ribs.rare <= 0.5, c, "ribs.rare", "from 0 to 0.5")
@@ -97,7 +102,12 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     """
     start, folder, c = time.perf_counter(), Path(folder), config
     check(c)
-    workdir.prepare(folder, c, {"phantoms": c.data.count}, default=default())
+    devices = max(
+        sharding.device_count(c.devices, size)
+        for size in (c.batch_size, c.ribs.batch_size)
+    )
+    facts = {"phantoms": c.data.count}
+    workdir.prepare(folder, c, facts, FREE, default(), devices)
     path = folder / "vertebrae.safetensors"
     if (folder / "summary.json").exists():
         return Result(

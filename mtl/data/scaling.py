@@ -1,8 +1,9 @@
 """Scales features of any range: statistics of the training rows, kept with the run."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import jax
 import numpy as np
 
 from mtl.data import readers
@@ -13,13 +14,16 @@ KINDS = (UNIT, "minmax", "standardise")
 FILE = "scaling.npz"
 
 
+Rows = TypeVar("Rows", np.ndarray, jax.Array)
+
+
 class Scaling(NamedTuple):
     """x becomes (x - shift) * factor; both are float32 [D]."""
 
     shift: np.ndarray
     factor: np.ndarray
 
-    def apply(self, x: np.ndarray) -> np.ndarray:
+    def apply(self, x: Rows) -> Rows:
         """Scales rows x [N, D]."""
         return (x - self.shift) * self.factor
 

@@ -96,6 +96,13 @@ def draw(
     return BatchIndices(order[at].reshape(steps, count), jnp.ones((steps, count), bool))
 
 
+def pad(indices: BatchIndices, divisor: int) -> BatchIndices:
+    """Adds slots that are not valid until `divisor` divides the slots of a batch."""
+    extra = (0, 0), (0, -indices.row.shape[1] % divisor)
+    row = jnp.pad(indices.row, extra, mode="edge")
+    return BatchIndices(row, jnp.pad(indices.valid, extra))
+
+
 def take(data: Data, indices: BatchIndices) -> dict[str, Array]:
     """The batch that a task's loss gets."""
     return {"valid": indices.valid} | {k: v[indices.row] for k, v in data.items()}

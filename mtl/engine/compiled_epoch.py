@@ -8,8 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from mtl.engine import sharding
 from mtl.engine.cpu.compiling import compiled
 from mtl.engine.engine import Engine, Metrics, State
+from mtl.engine.steps import sums_dtype
 from mtl.engine.task import Data
 
 
@@ -29,6 +31,11 @@ class CompiledEpoch:
         self.seconds = 0.0
         self._programs: dict[tuple[Any, ...], Any] = {}
 
+    @property
+    def programs(self) -> list[jax.stages.Compiled]:
+        """The programs that were compiled so far."""
+        return list(self._programs.values())
+
     def __call__(
         self,
         state: State,
@@ -41,7 +48,8 @@ class CompiledEpoch:
 
         Args:
           state: after the epoch before.
-          data: fields with a row for each example, on the device.
+          data: fields with a row for each example, on the device; with a mesh, on each
+            of its devices (`sharding.replicate`), or they are copied in each epoch.
           loss_weights: of this epoch, on the host; weight 0 costs no time.
           learning_rate: of this epoch.
           key: a PRNG key, of this epoch.
@@ -49,12 +57,14 @@ class CompiledEpoch:
         Returns:
           The new state on the device, and the metrics on the host.
         """
-        dtype = jax.tree.leaves(state.params)[0].dtype
+        # At least float32, whatever the parameters' type: losses are sums of many.
+        dtype = sums_dtype(jax.tree.leaves(state.params)[0].dtype)
         active = self._active(state, loss_weights)
         inputs = (
             state, data, np.asarray(loss_weights, dtype),
             np.asarray(learning_rate, dtype), key,
         )  # fmt: skip
+        inputs = sharding.replicate(inputs, self.engine.spec.mesh)
 
         def run(engine: Engine) -> tuple[State, Metrics]:
             new, metrics = self._program(engine, active, inputs)(*inputs)
@@ -69,7 +79,10 @@ class CompiledEpoch:
         if key not in self._programs:
             start = time.perf_counter()
             epoch = compiled(
-                engine.epoch, engine.spec.batch_size, static_argnames="active"
+                engine.epoch,
+                engine.spec.batch_size,
+                static_argnames="active",
+                **sharding.replicated_results(engine.spec.mesh),
             )
             self._programs[key] = epoch.lower(*inputs, active=active).compile()
             self.seconds += time.perf_counter() - start

@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mtl.engine import batches, steps
+from mtl.engine import batches, sharding, steps
 from mtl.engine.spec import Order, Spec
 from mtl.engine.task import Data, Params, Task, flatten, trainable_params, unflatten
 from mtl.engine.weighting import Weighting, WeightingState
@@ -98,7 +99,10 @@ class Engine(NamedTuple):
           active: static; for each task, whether its loss weight may differ from 0. An
             inactive task costs no time. None: the loss weights are not known yet.
         """
-        return _epoch(self.spec, state, data, loss_weights, learning_rate, key, active)
+        with sharding.splitting_rows(self.spec.mesh):
+            return _epoch(
+                self.spec, state, data, loss_weights, learning_rate, key, active
+            )
 
     def with_all_rows(self) -> "Engine":
         """The same engine, slower, with room for every row of a mini-batch."""
@@ -114,6 +118,7 @@ def make_engine(
     optimizer: optax.GradientTransformation | None = None,
     order: Order = "alternate",
     weighting: Weighting | None = None,
+    mesh: Mesh | None = None,
 ) -> Engine:
     """Builds the engine of some tasks.
 
@@ -125,6 +130,7 @@ def make_engine(
       optimizer: makes updates for a learning rate of 1; default `optax.sgd(1.0)`.
       order: see the module.
       weighting: sets loss weights that multiply those of the schedule.
+      mesh: see `Spec`; `sharding.data_mesh` makes it.
 
     Raises:
       ValueError: no example of the data takes part in a task.
@@ -144,6 +150,7 @@ def make_engine(
         max_rows_per_batch=max_rows,
         never_empty=never_empty,
         weighting=weighting,
+        mesh=mesh,
     )
     return Engine(spec)
 
@@ -175,6 +182,7 @@ def _epoch(
     def body(carry: Any, number_and_rows: Any) -> tuple[Any, Any]:
         flat, optimizer_states, weighting_state = carry
         number, rows = number_and_rows
+        rows = sharding.constrain(rows, spec.mesh, split=False)
         inputs = steps.Inputs(
             data, rows, loss_weights, learning_rate,
             jax.random.fold_in(step_key, number),
@@ -210,7 +218,7 @@ def _indices(
 ) -> list[batches.BatchIndices]:
     """The rows of each task in each mini-batch of an epoch."""
     shuffled = batches.shuffle(key, total, spec.batch_size)
-    return [
+    chosen = [
         batches.draw(jax.random.fold_in(key, i), member, len(shuffled), task.draws)
         if task.draws
         else batches.select_members(shuffled, member, max_rows)
@@ -218,6 +226,9 @@ def _indices(
             zip(spec.tasks, members, spec.max_rows_per_batch, strict=True)
         )
     ]
+    if spec.mesh is None:
+        return chosen
+    return [batches.pad(indices, spec.mesh.size) for indices in chosen]
 
 
 def _dropped(

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
+from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.engine import Metrics, State, make_engine
 from mtl.engine.spec import Order
@@ -47,6 +49,8 @@ class Training:
       save_every: epochs between two checkpoints. The last epoch is always saved.
       save_minutes: the longest time between two checkpoints, in minutes.
       patience: stop after so many epochs without a better `monitor`; 0: never.
+      mesh: the devices that share the rows of a mini-batch (`sharding.data_mesh`);
+        None: one. `finalize_params` and `evaluate` run on one device.
     """
 
     tasks: Sequence[Task]
@@ -66,6 +70,7 @@ class Training:
     save_every: int = 1
     save_minutes: float = math.inf
     patience: int = 0
+    mesh: Mesh | None = None
 
 
 class Progress(NamedTuple):
@@ -112,13 +117,16 @@ def fit(
       DivergedError: a loss or a parameter is not finite; checkpoints stay as they were.
       PreemptedError: SIGTERM or SIGUSR1 came; the last epoch is saved.
     """
-    t, workdir, epochs = training, Path(workdir), len(training.loss_weights)
-    check(t)
+    check(training)
+    data = sharding.replicate(training.data, training.mesh)
+    t = dataclasses.replace(training, data=data)
+    workdir, epochs = Path(workdir), len(t.loss_weights)
     last = Checkpoints(workdir / "checkpoints" / "last")
     best = Checkpoints(workdir / "checkpoints" / "best")
     train_epoch = compiled or compile_epoch(t)
     compiled_before = train_epoch.seconds
-    p = Progress(train_epoch.engine.init(t.params), t.params)
+    state = sharding.replicate(train_epoch.engine.init(t.params), t.mesh)
+    p = Progress(state, t.params)
     if last.epoch is None:
         _check_monitor(t)
     else:
@@ -131,7 +139,7 @@ def fit(
             due = p.epoch == epochs or _stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
                 params = _finalized(t, p.state.params)
-                numbers = t.evaluate(params)
+                numbers = jax.device_get(t.evaluate(params))
                 row = _row(t, p, metrics, numbers)
                 log.write(row)
                 p = _observed(t, p, numbers)
@@ -161,6 +169,7 @@ def compile_epoch(t: Training) -> CompiledEpoch:
         optimizer=t.optimizer,
         order=t.order,
         weighting=t.weighting,
+        mesh=t.mesh,
     )
     return CompiledEpoch(engine)
 
@@ -258,6 +267,7 @@ def _stalled(p: Progress, patience: int) -> bool:
 
 
 def _finalized(t: Training, params: Params) -> Params:
+    params = sharding.on_one_device(params, t.mesh)
     return t.finalize_params(params) if t.finalize_params else params
 
 
@@ -286,6 +296,7 @@ def _summary(t: Training, p: Progress) -> dict[str, Any]:
             k: float(v) for k, v in t.evaluate(_finalized(t, p.state.params)).items()
         },
         "best": {k: float(v) for k, v in t.evaluate(p.best).items()},
+        "devices": t.mesh.size if t.mesh else 1,
         "seconds": round(p.seconds, 3),
         "examples_per_second": round(p.examples / p.seconds) if p.seconds else None,
     }

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal, get_args
 
 import optax
+from jax.sharding import Mesh
 
 from mtl.engine.task import Task
 from mtl.engine.weighting import Weighting
@@ -27,6 +28,7 @@ class Spec:
         A step computes as many losses.
       never_empty: for each task, whether every mini-batch has an example of it.
       weighting: sets loss weights that multiply those of the schedule; or None.
+      mesh: the devices that share the rows of a mini-batch; None: one device.
     """
 
     tasks: tuple[Task, ...]
@@ -36,6 +38,7 @@ class Spec:
     max_rows_per_batch: tuple[int, ...]
     never_empty: tuple[bool, ...]
     weighting: Weighting | None = None
+    mesh: Mesh | None = None
 
     @property
     def updates(self) -> tuple[tuple[int, ...], ...]:

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mtl.engine import batches
+from mtl.engine import batches, sharding
 from mtl.engine.spec import Spec
 from mtl.engine.task import (
     Data,
@@ -62,7 +63,7 @@ class MinibatchResult(NamedTuple):
 def objective(
     trained: Flat, flat: Flat, spec: Spec, update: tuple[int, ...], inputs: Inputs
 ) -> tuple[Float[Array, ""], Float[Array, " updated"]]:
-    """J of an update, the weighted sum of its tasks' costs.
+    """J of an update, the weighted sum of its tasks' costs, at least in float32.
 
     Args:
       trained: the parameters that J is differentiated for.
@@ -81,15 +82,16 @@ def objective(
             continue
         task, key = spec.tasks[i], jax.random.fold_in(inputs.key, i)
         batch = batches.take(inputs.data, inputs.indices[i])
+        batch = sharding.constrain(batch, spec.mesh, split=True)
         loss = _losses(task, params, batch, key)
         sums.append(loss.sum())
-        count = batch["valid"].sum()
+        count = inputs.indices[i].valid.sum()
         mean = task.reduction == "mean"
         cost = sums[-1] / jnp.maximum(count, 1) if mean else sums[-1]
         if task.penalty:
             cost += jnp.where(count > 0, task.penalty(params), 0)
         total += inputs.loss_weights[i] * cost
-    return total, jnp.stack(sums).astype(inputs.loss_weights.dtype)
+    return total, jnp.stack(sums).astype(sums_dtype(inputs.loss_weights.dtype))
 
 
 def minibatch(
@@ -109,7 +111,8 @@ def minibatch(
       first_grad: the first update's gradient and sums of losses, if already computed.
     """
     size = jnp.stack([index.valid.sum() for index in inputs.indices])
-    loss, rows = jnp.zeros_like(inputs.loss_weights), jnp.zeros_like(size)
+    dtype = sums_dtype(inputs.loss_weights.dtype)
+    loss, rows = jnp.zeros_like(inputs.loss_weights, dtype), jnp.zeros_like(size)
     new = []
     for u, (update, old) in enumerate(zip(spec.updates, optimizer_states, strict=True)):
         if not any(inputs.active[i] for i in update):
@@ -161,7 +164,7 @@ def adaptive_minibatch(
     grads: Flat = {}
     for i in spec.updates[0]:
         for name, g in costs[i].grad.items():
-            grads[name] = grads.get(name, 0) + adapted[i] * g
+            grads[name] = grads.get(name, 0) + (adapted[i] * g).astype(g.dtype)
     sums = jnp.stack([costs[i].loss for i in spec.updates[0]])
     result = minibatch(spec, inputs, flat, optimizer_states, (grads, sums))
     if weighting.needs_cost_after:
@@ -235,11 +238,16 @@ def _step(
 def _losses(
     task: Task, params: Params, batch: dict[str, Array], key: Array
 ) -> Float[Array, " batch"]:
-    """The losses, 0 in rows that only fill the batch up."""
+    """The losses, 0 in rows that only fill the batch up, at least in float32."""
     loss = task.loss(params, batch, key)
     if loss.shape != batch["valid"].shape:
         raise ValueError(
             f"the loss of task {task.name!r} must give one value an example, shape "
             f"{batch['valid'].shape}, but it has shape {loss.shape}"
         )
-    return jnp.where(batch["valid"], loss, 0)
+    return jnp.where(batch["valid"], loss, 0).astype(sums_dtype(loss.dtype))
+
+
+def sums_dtype(dtype: DTypeLike) -> np.dtype:
+    """The type of sums of numbers of a type: float32 for narrower types."""
+    return jnp.promote_types(dtype, jnp.float32)

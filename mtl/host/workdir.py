@@ -11,27 +11,23 @@ summary.json        final metrics
 
 import contextlib
 import csv
-import importlib.metadata
 import io
 import json
 import os
-import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import filelock
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mtl.host import csv_text
+from mtl.host import csv_text, environment
 from mtl.host.errors import WorkdirError
 
 Description: TypeAlias = Mapping[str, object]  # Of data, or of how files were made.
 
 MANIFEST = ".written"  # A line for each file that runs wrote into a folder.
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -165,6 +161,7 @@ def prepare(
     data: Description,
     free: Sequence[str] = (),
     default: ConfigDict | None = None,
+    devices: int = 1,
 ) -> None:
     """Makes the folder and leaves config, description of the data, environment in it.
 
@@ -174,19 +171,23 @@ def prepare(
       data: describes the data, such as by a checksum.
       free: fields of the config that change no result, and so may differ.
       default: has the fields that a run of an earlier version lacks.
+      devices: the number of devices that share the rows of a mini-batch.
 
     Raises:
-      WorkdirError: the folder holds a run with another config or other data (the
-        difference is in the message), or cannot be made.
+      WorkdirError: the folder holds a run with another config, other data (the
+        difference is in the message) or another JAX_ENABLE_X64, or cannot be made.
     """
     make(workdir, f"the workdir {workdir}")
     check_same(workdir, "config", config, free, default)
     check_same(workdir, "data", data)
+    path, now = workdir / "environment.json", environment.describe(devices)
+    if path.exists():
+        environment.check(workdir, read_json(path), now)
     for name, new in {"config": _plain(config), "data": data}.items():
-        path = workdir / f"{name}.json"
-        if not path.exists() or read_json(path) != new:
-            write_json(path, new)
-    write_json(workdir / "environment.json", environment())
+        file = workdir / f"{name}.json"
+        if not file.exists() or read_json(file) != new:
+            write_json(file, new)
+    write_json(path, now)
 
 
 def check_same(
@@ -281,17 +282,6 @@ def read_json(path: Path) -> Any:
         ) from e
     except ValueError as e:
         raise WorkdirError(f"{path} is not JSON: {e}") from e
-
-
-def environment() -> dict[str, str | int]:
-    """Versions and device of this process."""
-    return {
-        "python": platform.python_version(),
-        "device": jax.devices()[0].device_kind,
-        "devices": jax.device_count(),
-        "backend": jax.default_backend(),
-        **{name: importlib.metadata.version(name) for name in PACKAGES},
-    }
 
 
 def _plain(new: ConfigDict | Description) -> Description:

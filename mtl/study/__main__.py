@@ -10,8 +10,12 @@ Writes results.csv, with a row for each run, and the report: table.md and figure
 same command resumes an interrupted study. A finished run is never trained again, and
 more seeds or cells add to the table. `--report` only writes the report, also while the
 study runs.
+
+On a CPU, each core is a device, unless XLA_FLAGS or JAX_NUM_CPU_DEVICES sets their
+number.
 """
 
+import os
 from collections.abc import Sequence
 
 import jax
@@ -28,12 +32,19 @@ def work(arguments: Sequence[str]) -> str:
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
     grid.check(args.config)
-    # On a CPU, each core becomes a device, up to one for each run of a program.
-    devices = min(launch.cores(), args.config.study.seeds_per_program)
-    jax.config.update("jax_num_cpu_devices", devices)
+    if not user_sets_devices():
+        # On a CPU, each core becomes a device, up to one for each run of a program.
+        devices = min(launch.cores(), args.config.study.seeds_per_program)
+        jax.config.update("jax_num_cpu_devices", devices)
     if not args.report:
         run.study(args.config, args.workdir)
     return run.make_report(args.config, args.workdir)
+
+
+def user_sets_devices() -> bool:
+    """Whether XLA_FLAGS or JAX_NUM_CPU_DEVICES sets the number of CPU devices."""
+    in_flags = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    return in_flags or "JAX_NUM_CPU_DEVICES" in os.environ
 
 
 if __name__ == "__main__":

@@ -96,6 +96,7 @@ BAD = [
     ("data.valid_seed", -1),
     ("data.scaling", "other"),
     ("patience", -1),
+    ("devices", -1),
     ("precision", "no_such"),
 ]
 # Any value of these is one of the two that are allowed, or only the data can tell.

@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 
+import jax.export
 import matplotlib.image
 import numpy as np
 import pytest
@@ -262,6 +263,28 @@ def test_a_normalised_run_predicts_with_the_statistics_of_its_training(
     alone = predict.predict(tmp_path / "run", x[3:4])
     np.testing.assert_allclose(alone, probability[3:4], rtol=1e-4)
     assert not (tmp_path / "run" / "reconstructions.png").exists()
+
+
+def test_an_exported_run_predicts_any_number_of_images(run, digits_test, tmp_path):
+    folder, _ = run
+    path = tmp_path / "network.jax"
+    p = program.call("mtl.export", f"--run={folder}", f"--out={path}")
+    assert p.returncode == 0, p.stderr
+    assert "images [N, 8, 8] to probabilities [N, 10]" in p.stdout
+    with np.load(digits_test[0]) as images:
+        x = images["x"]
+    exported = jax.export.deserialize(path.read_bytes())
+    for count in (1, 40):
+        found = exported.call(x[:count])
+        assert found.shape == (count, 10)
+        expected = predict.predict(folder, x[:count])
+        np.testing.assert_allclose(found, expected, 1e-5, 1e-7)
+
+
+def test_export_needs_a_file(run, tmp_path):
+    p = program.call("mtl.export", f"--run={run[0]}", f"--out={tmp_path}")
+    assert p.returncode == 1
+    assert "--out" in p.stderr
 
 
 def test_prediction_leaves_a_save_under_way(run, tmp_path):

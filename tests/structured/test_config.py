@@ -98,6 +98,7 @@ BAD = [
     ("save_every", 0),
     ("save_minutes", -1.0),
     ("patience", -1),
+    ("devices", -1),
     ("precision", "no_such"),
 ]
 # Crop refuses these.

@@ -1,12 +1,14 @@
 import functools
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from mtl.engine.task import flatten
+from mtl.host import exporting
 from structured import config as configs
 from structured import experiment
 from structured.autoencoder import ConvAutoEncoder
@@ -227,6 +229,18 @@ def test_tied_gradients_are_the_sum_of_both_halves(x64, encoder):
 def test_parameters_are_float32_with_x64(x64, encoder):
     shapes = jax.eval_shape(make(untied(encoder)).init, jax.random.key(0))
     assert {a.dtype for a in jax.tree.leaves(shapes)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "cnn"])
+def test_an_exported_network_takes_any_number_of_examples(encoder, tmp_path):
+    net = make(model(encoder))
+    params, path = values(net), tmp_path / "network.jax"
+    exporting.write(path, lambda x: net.main(params, x), SHAPE)
+    exported = jax.export.deserialize(path.read_bytes())
+    for rows in (1, 20):
+        x = jnp.asarray(np.random.default_rng(rows).normal(size=(rows, *SHAPE)))
+        found = exported.call(x.astype(jnp.float32))
+        np.testing.assert_allclose(found, net.main(params, x), 1e-4, 1e-6)
 
 
 def check_range(kernel, bound):

@@ -8,6 +8,8 @@ optimizer's update needs it, element by element, and it is never written and rea
 import jax
 from jaxtyping import Array, Float
 
+from mtl.engine import sharding
+
 MAX_ROWS = 16  # With more examples, a matrix product is faster.
 
 
@@ -15,7 +17,17 @@ def matmul(
     x: Float[Array, "batch inputs"], w: Float[Array, "_ _"], transposed: bool = False
 ) -> Float[Array, "batch outputs"]:
     """Multiplies x by w [inputs, outputs], or by the transpose of w."""
-    return _few(transposed, x, w) if len(x) <= MAX_ROWS else _plain(transposed, x, w)
+    return _few(transposed, x, w) if _is_small(x) else _plain(transposed, x, w)
+
+
+def _is_small(x: Array) -> bool:
+    """Whether x has few rows, all of them on one device.
+
+    Outer products of single rows would each need a transfer between devices. The number
+    of rows is not known where `jax.export` leaves it open.
+    """
+    rows = x.shape[0]
+    return isinstance(rows, int) and rows <= MAX_ROWS and not sharding.rows_are_split()
 
 
 def _plain(transposed: bool, x: Array, w: Array) -> Array:

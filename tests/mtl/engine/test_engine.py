@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from mtl.engine import batches, engine, spec
+from mtl.engine import CompiledEpoch, adaptive, batches, engine, spec
 from mtl.engine.cpu import compiling
 from mtl.engine.task import Task, flatten
 from tests.mtl import reference
@@ -360,3 +360,23 @@ def test_a_task_without_examples_is_refused():
     task = trivial(rows=lambda d: d["x"] < 0)
     with pytest.raises(ValueError, match="no example takes part in task 'fit'"):
         engine.make_engine([task], DATA, batch_size=4)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("weighting", [None, adaptive.gradnorm(1, "w")])
+def test_losses_of_an_epoch_are_summed_in_float32(dtype, weighting):
+    """In bfloat16 the sum would stop at 256, and in float16 it would be infinite."""
+
+    def loss(p, batch, key):
+        return 200 + 0 * p["w"] * batch["x"]
+
+    data = {"x": jnp.ones(1000, dtype)}
+    params = {"w": jnp.ones((), dtype)}
+    e = engine.make_engine([trivial(loss=loss)], batch_size=10, weighting=weighting)
+    train_epoch = CompiledEpoch(e)
+    state, metrics = train_epoch(
+        e.init(params), data, np.ones(1), 0.1, jax.random.key(0)
+    )
+    assert state.params["w"].dtype == dtype
+    assert metrics.loss.dtype == np.float32
+    assert metrics.loss.tolist() == [200_000]

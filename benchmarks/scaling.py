@@ -1,0 +1,134 @@
+"""Update steps a second of one run on 1, 2, 4 and 8 CPU devices.
+
+    python -m benchmarks.scaling [--only 4]
+
+Each number of devices has a process of its own, and each system a small network on
+random data. The devices share the cores of this machine: with more devices than cores,
+the table shows what splitting a run costs, and no speed-up. "collectives" counts the
+operations between devices in the compiled epoch; those of a loop count once.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+from absl import flags
+
+from l3spot.training import config as l3spot_config
+from l3spot.training import dataset as l3spot_dataset
+from l3spot.training import experiment as l3spot_experiment
+from l3spot.training.dataset import ProjectionDataset
+from l3spot.training.experiment import Datasets
+from mtl import config as mtl_config
+from mtl import experiment as mtl_experiment
+from mtl.data import datasets
+from mtl.engine import sharding
+from mtl.engine.fit import Training, compile_epoch
+from mtl.host import launch, tables
+from structured import config as structured_config
+from structured import data as structured_data
+from structured import experiment as structured_experiment
+
+DEVICES = (1, 2, 4, 8)
+REPEATS = 5  # Epochs that are timed, after one that is not.
+COLLECTIVE = re.compile(
+    r" (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)"
+    r"(?:-start)?\("
+)
+
+
+def collectives(program: jax.stages.Compiled) -> Counter[str]:
+    """Counts the operations between devices in a compiled program, by kind."""
+    return Counter(COLLECTIVE.findall(program.as_text() or ""))
+
+
+def mtl(devices: int) -> Training:
+    """System 1: NN1 on the digits, reconstruction and classification."""
+    c = mtl_config.default()
+    c.method, c.batch_size, c.devices = "constant", 240, devices
+    return mtl_experiment.make_training(c, datasets.load(c.data))
+
+
+def structured(devices: int) -> Training:
+    """System 2: two auto-encoders and the main network; some digits lack x or y."""
+    c = structured_config.default()
+    c.data.source, c.data.pairs, c.batch_size = "digits", 200, 64
+    c.model.input, c.model.link, c.model.output = (128,), (64,), (32,)
+    c.devices = devices
+    return structured_experiment.make_training(c, structured_data.load(c))
+
+
+def l3spot(devices: int) -> Training:
+    """System 3: CNN4 on random images with random positions of L3."""
+    c = l3spot_config.default()
+    c.windows, c.batch_size, c.devices = 2, 8, devices
+    rng = np.random.default_rng(0)
+    size = 16, l3spot_dataset.IMAGE_ROWS, l3spot_dataset.IMAGE_COLUMNS
+    height_mm = np.full(16, 700, np.float32)
+    scans = ProjectionDataset(
+        rng.integers(-1000, 1000, size).astype(np.int16),
+        height_mm,
+        rng.uniform(200, 500, 16).astype(np.float32),
+        np.arange(16, dtype=np.int32),
+    )
+    net, params = l3spot_experiment.init_network(c)
+    sets = Datasets(scans, scans, scans)
+    return l3spot_experiment.make_training(c, net, params, sets)
+
+
+SYSTEMS = {"mtl": mtl, "structured": structured, "l3spot": l3spot}
+
+
+def measure(training: Training) -> tuple[float, Counter[str]]:
+    """Update steps a second, the fastest of the timed epochs, and collectives."""
+    train_epoch = compile_epoch(training)
+    state = train_epoch.engine.init(training.params)
+    state, data = sharding.replicate((state, training.data), training.mesh)
+    weights, rate = training.loss_weights[0], training.learning_rates[0]
+    times = []
+    for t in range(1 + REPEATS):
+        start = time.perf_counter()
+        key = jax.random.fold_in(training.key, t)
+        state, _ = jax.block_until_ready(train_epoch(state, data, weights, rate, key))
+        times.append(time.perf_counter() - start)
+    rows = len(next(iter(data.values())))
+    updates = len(train_epoch.engine.spec.updates)
+    steps = updates * -(-rows // training.batch_size)
+    (program,) = train_epoch.programs
+    return steps / min(times[1:]), collectives(program)
+
+
+def rows_of(devices: int) -> Iterator[list[str]]:
+    """Measures all systems on so many devices of this process."""
+    for name, make in SYSTEMS.items():
+        speed, counts = measure(make(devices))
+        text = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
+        yield [name, str(devices), f"{speed:.1f}", text or "none"]
+
+
+def work(arguments: Sequence[str]) -> str:
+    """Measures from command-line flags; returns a table, or its rows as JSON."""
+    launch.reject_extra_args(arguments)
+    only = flags.FLAGS.only
+    if only:
+        jax.config.update("jax_num_cpu_devices", only)
+        return json.dumps(list(rows_of(only)))
+    found: list[list[str]] = []
+    for devices in DEVICES:
+        command = [sys.executable, "-m", "benchmarks.scaling", f"--only={devices}"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found += json.loads(done.stdout.splitlines()[-1])
+    return tables.markdown(
+        ["system", "devices", "steps a second", "collectives"], sorted(found)
+    )
+
+
+if __name__ == "__main__":
+    flags.DEFINE_integer("only", 0, "Measure this number of devices, in this process.")
+    launch.launch(work)

@@ -1,0 +1,48 @@
+"""A trained run of system 1, read from its folder."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from mtl import config as configs
+from mtl import experiment
+from mtl.data import scaling
+from mtl.data.scaling import Scaling
+from mtl.engine.task import Params
+from mtl.host import checkpoint, fields, workdir
+from mtl.tasks.network import Mlp
+
+
+class Model(NamedTuple):
+    """A trained run: its best parameters, and what it takes and gives.
+
+    names: of the classes. scaling: None if x is to be in [0, 1].
+    """
+
+    config: ConfigDict
+    network: Mlp
+    params: Params
+    shape: tuple[int, ...]
+    names: list[int | str]
+    scaling: Scaling | None
+
+
+def load(folder: Path) -> Model:
+    """Loads a trained run.
+
+    Raises:
+      ConfigError: the run is of another program or version.
+      WorkdirError: the folder holds no run, or one without a checkpoint yet.
+    """
+    saved = workdir.load_config(folder)
+    config = fields.complete(saved, configs.default(), str(folder / "config.json"))
+    data = workdir.read_json(folder / "data.json")
+    network = experiment.build_network(config, data["shape"], data["classes"])
+    start = network.init(jax.random.key(0))
+    params = checkpoint.restore_best(folder, start, "mtl.main")
+    names = data.get("names", list(range(data["classes"])))
+    unit = config.data.scaling == scaling.UNIT
+    kept = None if unit else scaling.load(folder)
+    return Model(config, network, params, tuple(data["shape"]), names, kept)
