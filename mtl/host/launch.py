@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -124,4 +125,14 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError) as e:
-        raise ConfigError(f"the config has no such field, or breaks: {e}") from e
+        raise ConfigError(_no_field(e)) from e
+
+
+def _no_field(e: BaseException) -> str:
+    """What to say where ml_collections says that a field is unknown."""
+    while e.args and isinstance(e.args[0], BaseException):
+        e = e.args[0]
+    said = str(e.args[0]) if e.args else str(e)
+    name, *nearest = re.findall(r"""['"](\w+)['"]""", said) or [said]
+    rest = f"did you mean {nearest[0]}?" if nearest else "--help lists all fields"
+    return f"the config has no field {name}, or its file breaks; {rest}"

@@ -1,5 +1,6 @@
 """A config has the fields of the default config; a help text shows them."""
 
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from mtl.host import fields
 from mtl.host.errors import ConfigError
 from mtl.study import grid
 from structured import config as structured_config
+from tests import program
 
 ABOUT = "The number of labelled images, l. -1 takes all."
 CONFIGS = {
@@ -138,3 +140,18 @@ def test_a_config_of_another_version_is_refused_by_name():
     said = r"program or version: optim\.rate is no field; did you mean learning_rate"
     with pytest.raises(ConfigError, match=said):
         fields.complete(ConfigDict(content), mtl_config.default(), "a/config.json")
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("optim.learningrate=1", "no field learningrate, .* did you mean learning_r"),
+        ("momentum=0.9", "no field momentum, .* --help lists all fields"),
+    ],
+)
+def test_an_unknown_field_on_the_command_line_names_the_nearest(tmp_path, flag, said):
+    place = ["--config", "configs/mtl/digits.py", "--workdir", tmp_path / "run"]
+    done = program.call("mtl.main", *place, f"--config.{flag}")
+    assert done.returncode == 1
+    assert re.search(said, done.stderr)
+    assert not (tmp_path / "run").exists()
