@@ -84,6 +84,16 @@ def test_two_programs_on_two_devices_have_the_same_errors(text):
     assert "each of the 24 to the last image" in text("weights")
 
 
+def test_ladders_of_two_seeds(text):
+    own = {n: pages.rows(f"best_ladder{n}") for n in (100, 1000)}
+    other = {n: pages.rows(f"best_ladder{n}_other") for n in (100, 1000)}
+    seeds = {row.seed for rows in other.values() for row in rows}
+    assert seeds == {0, 1}
+    means = [np.mean([last(r) for r in own[n] if r.seed in seeds]) for n in own]
+    same = f"same two seeds have {means[0]:.2f} and {means[1]:.2f} % with their own"
+    assert same in text("best")
+
+
 def structured_column(name):
     """Returns `(variant, column) -> numbers` of a comparison's CSV file."""
     with (pages.RESULTS / f"{name}.csv").open(newline="") as stream:
