@@ -11,7 +11,7 @@ from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption, losses, network
 
 # A run continues with other values of these; data.json has a checksum of the data.
-FREE = ("data.path", "save_every", "save_minutes", "devices")
+FREE = ("data.path", "save_every", "save_minutes", "patience", "devices")
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
 

@@ -23,7 +23,7 @@ from mtl.data.readers import Images
 from mtl.engine import schedules, sharding
 from mtl.engine.fit import Result, Training, fit
 from mtl.engine.task import Params
-from mtl.host import workdir
+from mtl.host import fields, workdir
 from mtl.tasks.batch_norm import BatchNormMlp
 from mtl.tasks.ladder import Ladder, cost_weights
 from mtl.tasks.network import Mlp
@@ -50,8 +50,8 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     with jax.default_matmul_precision(config.precision):
         training = make_training(config, dataset)
         workdir.prepare(
-            *(folder, config, describe(dataset), configs.FREE, configs.default()),
-            devices,
+            *(folder, config, describe(dataset), free_fields(config, folder)),
+            *(configs.default(), devices),
         )
         if dataset.scaling:
             scaling.save(folder, dataset.scaling)
@@ -70,6 +70,28 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     network = build_network(config, dataset.shape, dataset.classes)
     figures.draw(folder, config, dataset, network, training, result.params)
     return dataclasses.replace(result, summary=summary)
+
+
+def free_fields(config: ConfigDict, folder: Path) -> tuple[str, ...]:
+    """The fields that may differ from those of the run in a folder.
+
+    More epochs are allowed if the loss weights and learning rates of the former ones
+    stay the same, as they do with most schedules; with `linear` they do not.
+
+    Raises:
+      ConfigError: the run is of another program or version.
+      WorkdirError: its config.json is broken.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        return configs.FREE
+    saved = workdir.load_config(folder)
+    old = fields.complete(saved, configs.default(), str(path))
+    same = old.epochs <= config.epochs and all(
+        np.array_equal(values(old), values(config)[: old.epochs])
+        for values in (methods.loss_weights, learning_rates)
+    )
+    return (*configs.FREE, "epochs") if same else configs.FREE
 
 
 def make_training(config: ConfigDict, dataset: Dataset) -> Training:

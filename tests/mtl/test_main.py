@@ -441,3 +441,34 @@ def test_predict_tells_of_a_missing_run_in_one_line(tmp_path, digits_test):
     p = program.call("mtl.predict", f"--workdir={absent}", f"--input={digits_test[0]}")
     assert_one_line_error(p, f"{absent} ", "there is no config.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_epochs_give_what_a_longer_run_gives(tmp_path):
+    plain = {"optim__decay_epochs": 0, "method": "exponential"}
+    experiment.train_and_evaluate(tiny(epochs=4, **plain), tmp_path / "run")
+    longer = experiment.train_and_evaluate(tiny(**plain), tmp_path / "run")
+    whole = experiment.train_and_evaluate(tiny(**plain), tmp_path / "whole")
+    assert longer.summary["epochs"] == 6
+    same = jax.tree.map(np.array_equal, longer.state.params, whole.state.params)
+    assert all(jax.tree.leaves(same))
+    for key in ("best", "last", "best_epoch"):
+        assert longer.summary[key] == whole.summary[key]
+    with pytest.raises(WorkdirError, match="epochs: 6 -> 5"):
+        experiment.train_and_evaluate(tiny(epochs=5, **plain), tmp_path / "run")
+
+
+@pytest.mark.parametrize("changes", [{"optim__decay_epochs": 2}, {"method": "linear"}])
+def test_more_epochs_are_refused_where_they_change_the_former_ones(tmp_path, changes):
+    plain = {"optim__decay_epochs": 0} | changes
+    folder = tmp_path / "run"
+    experiment.train_and_evaluate(tiny(epochs=2, **plain), folder)
+    with pytest.raises(WorkdirError, match="epochs: 2 -> 4"):
+        experiment.train_and_evaluate(tiny(epochs=4, **plain), folder)
+
+
+def test_a_run_that_lost_its_patience_continues_with_more(tmp_path):
+    changes = {"optim__learning_rate": 1e-9, "optim__decay_epochs": 0}
+    folder = tmp_path / "run"
+    short = experiment.train_and_evaluate(tiny(patience=2, **changes), folder)
+    assert short.summary["epochs"] < 6
+    assert experiment.train_and_evaluate(tiny(**changes), folder).summary["epochs"] == 6
