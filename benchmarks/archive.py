@@ -36,7 +36,7 @@ from l3spot.projections.scan_folders import Case
 from l3spot.report import result_json
 from l3spot.report.predict_scan import PredictOptions
 from l3spot.report.results_file import LevelRow, ResultRow, ScanRows
-from mtl.host import launch, workdir
+from mtl.host import claims, launch, workdir
 
 PHANTOMS, SIZE = 10, 512
 NAMES = ("T12", "L1", "L2", "L3", "L4", "L5", "S1")
@@ -119,7 +119,7 @@ def resumed(count: int, folder: Path) -> dict[str, Any]:
         (out / f"{path.name}.png").write_bytes(b"")
         cases.append(case)
     names = [f"{case.name}{end}" for case in cases for end in (".json", ".png")]
-    workdir.claim(out, names, trusted=True)
+    claims.claim(out, names, trusted=True)
     scan_list.write(folder / "scans.csv", cases)
     cost = predict(f"--scans={folder / 'scans.csv'}", f"--out={out}")
     rows = workdir.read_json(out / "summary.json")["results"]

@@ -32,7 +32,7 @@ from l3spot.projections import (
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.export import Job, ProjectionOptions
 from l3spot.projections.report_row import ReportRow
-from mtl.host import errors, launch, workdir
+from mtl.host import claims, launch, workdir
 from mtl.host.errors import ConfigError, DataError
 from mtl.host.wording import counted
 
@@ -118,9 +118,7 @@ def _project_cases(
         if not isinstance(result, Exception):
             yield result
             continue
-        reason = errors.reason(result)
-        if isinstance(result, process_pool.ProcessDiedError | MemoryError):
-            reason = f"{str(result) or 'no memory'}; try --workers=1, or more memory"
+        reason = process_pool.reason(result)
         yield [export.reject(case, out, reason, report_row.blank_row(case))]
 
 
@@ -129,7 +127,7 @@ def _export_kanavati(
 ) -> Iterator[list[ReportRow]]:
     path = scans if scans.is_file() else scans / dataset_layouts.KANAVATI_FILE
     for case in kanavati.read(path, options.row, options.column):
-        workdir.claim(out, export.file_names(case.name))
+        claims.claim(out, export.file_names(case.name))
         yield [export.export_kanavati(case, out, options)]
 
 
@@ -167,7 +165,7 @@ def _draw_montage(out: Path, report: list[ReportRow]) -> list[ReportRow]:
             stem = names.file_stem(row.scan)
             files[row.scan] = (out / f"{stem}.npz", label)
     for number, page in enumerate(montage.pages(files), 1):
-        workdir.claim(out, [montage.file_name(number)])
+        claims.claim(out, [montage.file_name(number)])
         workdir.write_bytes(out / montage.file_name(number), page)
     return report
 
@@ -184,7 +182,7 @@ def _prepare_folder(
     workdir.make(out, f"--out={out}")
     files = ["report.csv", montage.file_name(1)]
     files += [name for scan in names_of_scans for name in export.file_names(scan)]
-    workdir.claim(out, files, trusted=(out / OPTIONS_FILE).exists())
+    claims.claim(out, files, trusted=(out / OPTIONS_FILE).exists())
     workdir.same(out / OPTIONS_FILE, options._asdict(), f"--out={out}")
 
 

@@ -6,12 +6,17 @@ from pathlib import Path
 
 from l3spot.report import html_page, review_page
 from l3spot.report.result_json import MadeBy
-from l3spot.report.results_file import LevelRow, ResultRow, ScanRows
-from mtl.host import workdir
-
-TABLE, LEVEL_TABLE, PAGE, REVIEW_PAGE, SUMMARY = FILES = (
-    *("results.csv", "levels.csv", "index.html", "review.html", "summary.json"),
+from l3spot.report.results_file import (
+    LEVEL_TABLE,
+    TABLE,
+    LevelRow,
+    ResultRow,
+    ScanRows,
 )
+from mtl.host import claims, workdir
+
+PAGE, REVIEW_PAGE, SUMMARY = "index.html", "review.html", "summary.json"
+FILES = (TABLE, LEVEL_TABLE, PAGE, REVIEW_PAGE, SUMMARY)
 
 
 def write(
@@ -58,4 +63,4 @@ def delete(out: Path) -> None:
     Raises:
       WorkdirError: the folder's manifest is broken.
     """
-    workdir.delete_claimed(out, FILES)
+    claims.delete_claimed(out, FILES)

@@ -12,10 +12,8 @@ from l3spot.projections.scan_folders import Case
 from l3spot.report import predict_scan, result_json
 from l3spot.report.result_json import Stored
 from l3spot.report.results_file import ResultRow
-from mtl.host import workdir
+from mtl.host import claims, workdir
 from mtl.host.errors import DataError
-
-COMMON = ("version", "models", "about", "options")
 
 
 class Joined(NamedTuple):
@@ -38,7 +36,8 @@ class _Found(NamedTuple):
 
     @property
     def common(self) -> dict[str, Any]:
-        return {key: self.stored.made_by.get(key) for key in COMMON}
+        made_by = self.stored.made_by.items()
+        return {k: v for k, v in made_by if k not in result_json.OF_ONE_SCAN}
 
 
 def join(folders: Sequence[Path], out: Path) -> Joined:
@@ -73,7 +72,7 @@ def join(folders: Sequence[Path], out: Path) -> Joined:
     workdir.make(out, f"--out={out}")
     with workdir.lock(out, wait=True):
         _gather(found, out)
-        workdir.claim(out, [scan_list.FILE, *collect.FILES])
+        claims.claim(out, [scan_list.FILE, *collect.FILES])
         scan_list.write(out / scan_list.FILE, list(cases.values()))
         results = {name: each.stored.results for name, each in found.items()}
         rows = collect.write(out, list(cases), results, common)
@@ -82,12 +81,13 @@ def join(folders: Sequence[Path], out: Path) -> Joined:
 
 def _check_common(name: str, one: _Found, other: _Found) -> None:
     """Raises DataError if a result was made from another model than the others."""
-    for key in COMMON:
-        if one.common[key] != other.common[key]:
+    ours, theirs = one.common, other.common
+    for key in ours:
+        if ours[key] != theirs.get(key):
             raise DataError(
                 f"{result_json.path(other.folder, name)} was made with {key} "
-                f"{other.common[key]!r}, and results of {one.folder} with "
-                f"{one.common[key]!r}; find one part again"
+                f"{theirs.get(key)!r}, and results of {one.folder} with "
+                f"{ours[key]!r}; find one part again"
             )
 
 
@@ -115,7 +115,7 @@ def _gather(found: Mapping[str, _Found], out: Path) -> None:
             files = predict_scan.file_names(each, predict_scan.EVERY_FILE)
             pairs += [(folder / f, f) for f in reversed(files)]
     pairs = [(source, file) for source, file in pairs if source.exists()]
-    workdir.claim(out, [file for _, file in pairs])
+    claims.claim(out, [file for _, file in pairs])
     for source, file in pairs:
         _link(source, out / file)
 

@@ -7,6 +7,7 @@ The package has to be installed on all nodes, and they need the same paths.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from l3spot.projections import process_pool
 from l3spot.projections.process_pool import ProcessDiedError
 from mtl.host.errors import ConfigError
 
@@ -44,7 +45,7 @@ def map_unordered(
     import ray
 
     ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
-    task = ray.remote(max_retries=RETRIES, num_cpus=1)(_apply)
+    task = ray.remote(max_retries=RETRIES, num_cpus=1)(process_pool.result_or_exception)
     shared = ray.put(work)
     waiting = iter(enumerate(items))
     running: dict[Any, int] = {}
@@ -71,10 +72,3 @@ def map_unordered(
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
-
-
-def _apply(work: Callable[[Any], Any], item: Any) -> Any:
-    try:
-        return work(item)
-    except Exception as e:
-        return e

@@ -7,10 +7,10 @@ from pathlib import Path
 from l3spot.projections import fingerprint, names
 from l3spot.projections.scan_folders import Case
 from l3spot.report import predict_scan, result_json
-from l3spot.report.predict_scan import EVERY_FILE, FAILED, Job
+from l3spot.report.predict_scan import EVERY_FILE, Job
 from l3spot.report.result_json import MadeBy, Stored
-from l3spot.report.results_file import ScanRows
-from mtl.host import workdir
+from l3spot.report.results_file import FAILED, ScanRows
+from mtl.host import claims
 from mtl.host.errors import DataError
 
 
@@ -78,7 +78,7 @@ def strangers(cases: Sequence[Case], out: Path, known: Mapping[str, object]) -> 
     """
     stems = {result_json.path(out, case.name).name for case in cases}
     stems |= {result_json.path(out, name).name for name in known}
-    claimed = workdir.claimed(out)
+    claimed = claims.claimed(out)
     return sum(
         name.endswith(".json")
         and not name.endswith((".mrk.json", ".review.json", "summary.json"))

@@ -10,7 +10,6 @@ from pathlib import Path
 from l3spot.batch import ray_pool
 from l3spot.localize import model
 from l3spot.projections import process_pool
-from l3spot.projections.process_pool import ProcessDiedError
 from l3spot.report import predict_scan
 from l3spot.report.locating import Models
 from l3spot.report.predict_scan import VERTEBRAE, Job, PredictOptions
@@ -101,19 +100,20 @@ def work_on(
       workers: number of processes; None takes one per core, if there are many scans.
       engine: one of `ENGINES`.
     """
-    if engine == RAY:
-        one_thread = dataclasses.replace(worker, threads=1)
-        for index, result in ray_pool.map_unordered(one_thread, jobs, workers):
-            yield jobs[index], _or_failure(jobs[index], worker.out, result)
-        return
-    most = launch.cores() if workers is None else workers
-    if workers is None:
-        most = min(most, len(jobs) // MIN_SCANS_PER_PROCESS)
-    count = max(1, min(most, len(jobs)))
-    threads = max(1, launch.cores() // count)
+    count = _process_count(len(jobs), workers)
+    threads = 1 if engine == RAY else max(1, launch.cores() // count)
     worker = dataclasses.replace(worker, threads=threads)
-    for index, result in process_pool.map_unordered(worker, jobs, count):
+    if engine == RAY:
+        results = ray_pool.map_unordered(worker, jobs, workers)
+    else:
+        results = process_pool.map_unordered(worker, jobs, count)
+    for index, result in results:
         yield jobs[index], _or_failure(jobs[index], worker.out, result)
+
+
+def _process_count(jobs: int, workers: int | None) -> int:
+    most = workers or min(launch.cores(), jobs // MIN_SCANS_PER_PROCESS)
+    return max(1, min(most, jobs))
 
 
 def _or_failure(
@@ -128,7 +128,4 @@ def _or_failure(
         return result
     if isinstance(result, errors.WorkdirError):
         raise result
-    why = errors.reason(result)
-    if isinstance(result, ProcessDiedError | MemoryError):
-        why = f"{str(result) or 'no memory'}; try --workers=1, or more memory"
-    return predict_scan.write_failure(job, out, why)
+    return predict_scan.write_failure(job, out, process_pool.reason(result))

@@ -29,7 +29,7 @@ from l3spot.projections import (
 from l3spot.projections.dataset_layouts import Case
 from l3spot.projections.mip import Projection
 from l3spot.projections.report_row import ReportRow
-from mtl.host import errors, workdir
+from mtl.host import claims, errors, workdir
 from mtl.host.errors import DataError, WorkdirError
 
 
@@ -175,7 +175,7 @@ def _check_size(p: Projection, options: ProjectionOptions) -> None:
 
 def reject(case: Case, out: Path, reason: str, report: ReportRow) -> ReportRow:
     """Returns the row of a rejected scan, and deletes the files of an earlier run."""
-    workdir.delete_claimed(out, file_names(case.name))
+    claims.delete_claimed(out, file_names(case.name))
     return report._replace(status=report_row.REJECTED, why=" ".join(reason.split()))
 
 

@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from mtl.host import errors
+
 EXIT_TIMEOUT_S = 10.0  # A terminated process is killed after this time.
 
 
@@ -38,7 +40,7 @@ def map_unordered(
     """
     if workers == 1:
         for index, item in enumerate(items):
-            yield index, _result_or_exception(work, item)
+            yield index, result_or_exception(work, item)
         return
     waiting = deque(enumerate(items))
     running: dict[Connection, tuple[BaseProcess, int]] = {}
@@ -107,11 +109,19 @@ def _run_worker(pipe: Connection, work: Callable[[Any], Any]) -> None:
             item = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(_result_or_exception(work, item))
+        pipe.send(result_or_exception(work, item))
 
 
-def _result_or_exception(work: Callable[[Any], Any], item: Any) -> Any:
+def result_or_exception(work: Callable[[Any], Any], item: Any) -> Any:
+    """Returns the result of an item, or the exception that it raises."""
     try:
         return work(item)
     except Exception as e:
         return e
+
+
+def reason(e: Exception) -> str:
+    """Returns in one line why an item has no result, with the fix."""
+    if isinstance(e, ProcessDiedError | MemoryError):
+        return f"{str(e) or 'no memory'}; try --workers=1, or more memory"
+    return errors.reason(e)

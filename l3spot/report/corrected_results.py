@@ -19,11 +19,11 @@ from l3spot.report.corrected_scan import (
     Scan,
 )
 from l3spot.report.corrections import Line
-from mtl.host import csv_text, workdir
+from l3spot.report.result_json import VERDICT
+from l3spot.report.results_file import FAILED, LEVEL_TABLE, TABLE
+from mtl.host import claims, csv_text, workdir
 from mtl.host.errors import DataError, WorkdirError
 
-TABLE, LEVEL_TABLE = "results.csv", "levels.csv"
-FAILED = "failed"
 Table: TypeAlias = tuple[list[str], list[dict[str, str]]]  # Columns and rows.
 
 
@@ -62,7 +62,7 @@ def apply(results: Path, corrections_csv: Path) -> Applied:
     if any(scan.data.dicom for scan in scans):
         dicom_sr.check()
     written = [name for scan in scans for name in corrected_scan.file_names(scan)]
-    workdir.claim(results, written)
+    claims.claim(results, written)
     not_made: dict[str, str] = {}
     for scan in scans:
         not_made |= corrected_scan.write(results, scan)
@@ -136,7 +136,7 @@ def _final(results: Path, row: Mapping[str, str]) -> Final:
     level_names = {
         v["level"]: v.get(FINAL_LEVEL, v["level"]) for v in content["levels"]
     }
-    if not content.get("verdict"):
+    if not content.get(VERDICT):
         return Final(first, level_names)
     answer = FinalAnswer(*(content[name] for name in FinalAnswer._fields))
     return Final(answer, level_names)

@@ -26,11 +26,10 @@ from l3spot.report import (
 from l3spot.report.locating import Models
 from l3spot.report.result import L3Result
 from l3spot.report.result_json import MadeBy
-from l3spot.report.results_file import ResultRow, ScanRows
+from l3spot.report.results_file import FAILED, ResultRow, ScanRows
 from mtl.host import errors
 from mtl.host.errors import DataError, WorkdirError
 
-FAILED = "failed"
 VERTEBRAE, PAPER = METHODS = ("vertebrae", "paper")
 SUFFIXES = (".json", ".png", ".mrk.json", *review_files.SUFFIXES)
 COPY_SUFFIXES, DICOM_SUFFIXES = (".dcm",), (".sr.dcm", ".sc.dcm")

@@ -16,6 +16,7 @@ from mtl.host.errors import WorkdirError
 
 # What a result was made from: the version, the model, the options and the files.
 MadeBy: TypeAlias = Mapping[str, Any]
+OF_ONE_SCAN = ("path", "files")  # Its keys that differ between scans.
 VERDICT = "verdict"  # The key of a person's answer.
 
 

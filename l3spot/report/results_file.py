@@ -8,6 +8,9 @@ from typing import NamedTuple
 from mtl.host import csv_text
 from mtl.host.errors import DataError
 
+TABLE, LEVEL_TABLE = "results.csv", "levels.csv"
+FAILED = "failed"  # The status of a scan without an answer.
+
 
 class ResultRow(NamedTuple):
     """The row of a scan: columns are the fields, and None is an empty cell.
@@ -135,7 +138,7 @@ def read(path: Path) -> dict[str, PredictedPosition]:
     return {
         csv_text.unprotect(row["scan"]): _position(row, f"{path}, row {i}")
         for i, row in enumerate(rows, 2)
-        if row["status"] != "failed"
+        if row["status"] != FAILED
     }
 
 

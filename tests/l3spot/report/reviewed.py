@@ -16,7 +16,7 @@ from l3spot.report import (
     review_page,
 )
 from l3spot.report.results_file import LevelRow, ResultRow, ScanRows
-from mtl.host import workdir
+from mtl.host import claims, workdir
 from tests.l3spot import series as write
 from tests.l3spot.stub_model import stub_model
 from tests.l3spot.vertebrae.stub import (
@@ -74,7 +74,7 @@ def make(out, answers, folder=Path("/nowhere"), failed=(), dicom=False):
     """
     out.mkdir(exist_ok=True)
     stems = [names.file_stem(name) for name in answers]
-    workdir.claim(out, [*TABLES, *(s + end for s in stems for end in SUFFIXES)])
+    claims.claim(out, [*TABLES, *(s + end for s in stems for end in SUFFIXES)])
     scan, about, p = volume(folder), "made by hand", projection()
     rows, levels = [ResultRow(n, "failed", why="no") for n in failed], []
     for name, got in answers.items():
