@@ -3,9 +3,9 @@
 python -m l3spot.merge --results RESULTS1 --results RESULTS2 --out RESULTS
 
 RESULTS gets the files of all scans, and the tables and pages of all of them. Scans
-without a result are counted and named, as are those in several folders; two results of
-a scan that differ are an error. With one folder and no --out, its tables and pages are
-made again, also while l3spot.predict is working in it.
+without a result are counted and named, as are those in several folders and those that a
+person corrected; two results of a scan that differ are an error. With one folder and no
+--out, its tables and pages are made again, also while l3spot.predict is working in it.
 """
 
 from collections.abc import Sequence
@@ -37,6 +37,12 @@ def launcher(arguments: Sequence[str]) -> str:
     if joined.doubled:
         number = counted(len(joined.doubled), "scan", "is", "are")
         lines.append(f"{number} in several folders: {_some(joined.doubled)}")
+    if joined.corrected:
+        number = counted(len(joined.corrected), "scan", "was", "were")
+        lines.append(
+            f"{number} corrected by a person: {_some(joined.corrected)}; run "
+            "l3spot.correct again, so that the tables have their answers"
+        )
     return "\n".join(lines)
 
 

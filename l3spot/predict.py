@@ -122,6 +122,7 @@ def launcher(arguments: Sequence[str]) -> str:
 
 
 def _predict_from_flags(args: flags.FlagValues, out: str) -> str:
+    """Returns a summary, or with --json the results."""
     options = PredictOptions(
         args.series,
         args.copy_slice,
@@ -134,9 +135,14 @@ def _predict_from_flags(args: flags.FlagValues, out: str) -> str:
     shard = shards.parse(args.shard)
     batch = BatchOptions(args.workers, shard, args.retry_failed, args.engine)
     rows = predict(args.scans, out, args.checkpoint, args.layout, options, batch)
-    if args.json:
-        return "\n".join(result_json.line(Path(out), row.scan) for row in rows)
     statuses = [row.status for row in rows]
+    failed = statuses.count(FAILED)
+    if args.json:
+        lines = "\n".join(result_json.line(Path(out), row.scan) for row in rows)
+        if failed:
+            print(lines)
+            raise DataError(f'{counted(failed, "scan")} failed; "why" says why')
+        return lines
     found_in = statuses.count(result.IN_VIEW)
     summary = (
         f"{args.level} found in {found_in} of {counted(len(rows), 'scan')}, not in "
@@ -146,7 +152,6 @@ def _predict_from_flags(args: flags.FlagValues, out: str) -> str:
     lacking = workdir.read_json(Path(out) / collect.SUMMARY)["without_result"]
     if lacking:
         summary += f". {counted(lacking, 'scan')} of other shards have no result yet"
-    failed = statuses.count(FAILED)
     if failed:
         raise DataError(
             f"{counted(failed, 'scan')} failed; {TABLE} says why. {summary}"

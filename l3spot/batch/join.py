@@ -23,11 +23,13 @@ class Joined(NamedTuple):
       rows: of results.csv.
       lacking: names of scans without a result.
       doubled: names of scans with equal results in several folders.
+      corrected: names of scans with a person's answer, which is not in the tables.
     """
 
     rows: list[ResultRow]
     lacking: list[str]
     doubled: list[str]
+    corrected: list[str]
 
 
 class _Found(NamedTuple):
@@ -76,7 +78,9 @@ def join(folders: Sequence[Path], out: Path) -> Joined:
         scan_list.write(out / scan_list.FILE, list(cases.values()))
         results = {name: each.stored.results for name, each in found.items()}
         rows = collect.write(out, list(cases), results, common)
-    return Joined(rows, [name for name in cases if name not in found], doubled)
+    lacking = [name for name in cases if name not in found]
+    corrected = [name for name, each in found.items() if each.stored.corrected]
+    return Joined(rows, lacking, doubled, corrected)
 
 
 def _check_common(name: str, one: _Found, other: _Found) -> None:

@@ -112,6 +112,6 @@ def _case(row: dict[str, str], listed: Path, where: str, exist: bool) -> Case:
         raise DataError(f"{where}: the path is empty")
     path = listed.parent / text
     if exist and not os.path.lexists(path):
-        raise DataError(f"{where}: {path} does not exist")
+        raise DataError(f"{where}: {path} does not exist; correct the path")
     name = csv_text.unprotect(row.get("scan") or "") or path.name
     return Case(name, path, top_only=(row.get("top_only") or "").lower() == "yes")

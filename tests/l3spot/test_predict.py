@@ -242,11 +242,14 @@ def test_results_are_printed_as_json_and_need_no_folder(scans, checkpoints, sche
     before = set(scans.parent.iterdir())
     flags = ["--checkpoint", checkpoints / "sure", "--json", "--workers", "1"]
     done = program.call("l3spot.predict", "--scans", scans, *flags)
-    assert done.returncode == 0
+    assert done.returncode == 1
+    assert "1 scan failed" in done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["scan"] for line in lines] == ["a b", "few"]
     for line in lines:
         jsonschema.validate(line, schema)
     assert set(scans.parent.iterdir()) == before
+    done = program.call("l3spot.predict", "--scans", scans / "a b", *flags)
+    assert done.returncode == 0
     done = program.call("l3spot.predict", "--scans", scans)
     assert "--out must be given" in done.stderr

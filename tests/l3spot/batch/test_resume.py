@@ -291,6 +291,8 @@ def test_a_correction_outlives_a_resumed_run(scans, tmp_path, worked_on, caplog)
     workdir.write_csv(corrections, COLUMNS, [corrected])
     correct.correct(out, corrections)
     assert float(table(out)[0]["final_z_mm"]) == z_mm
+    done = merge("--results", out, "--out", tmp_path / "joined")
+    assert "1 scan was corrected by a person: a; run l3spot.correct" in done.stdout
     schema = Path(predict.__file__).parent / "report" / "result.schema.json"
     content = json.loads((out / "a.json").read_text())
     jsonschema.validate(content, json.loads(schema.read_text()))
