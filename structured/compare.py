@@ -4,26 +4,37 @@ python -m structured.compare --config configs/structured/digits.py --workdir run
 
 Each run has its own folder, such as runs/c/mlp_in-0; a finished run is not trained
 again. The variants share their compiled programs: one program for each set of tasks
-with a loss weight at the same time, four in all. The workdir gets table.md,
+with a loss weight at the same time, four in all. On an accelerator, all seeds of a
+variant train at the same time in one program. The workdir gets table.md,
 results.csv, figures and report.html.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Training, compile_epoch
+from mtl.engine.fit_many import compile_epoch_of_runs
 from mtl.host import launch, tables, workdir
 from mtl.host.errors import ConfigError
 from structured import config as configs
 from structured import data, experiment, tasks
 from structured.data import Dataset
+from structured.experiment import Run
 from structured.report import comparison
 from structured.report.comparison import VariantRuns
+
+# Config, folder and dataset.
+RunInputs: TypeAlias = tuple[ConfigDict, Path, Dataset]
+Train: TypeAlias = Callable[[Sequence[RunInputs]], list[Run]]
 
 
 def compare(
@@ -31,6 +42,7 @@ def compare(
     folder: str | Path,
     variants: Sequence[str] = tasks.VARIANTS,
     seeds: Sequence[int] = (0, 1, 2),
+    at_once: bool | None = None,
 ) -> dict[str, VariantRuns]:
     """Trains the runs of some variants and seeds, or reads finished ones.
 
@@ -39,6 +51,8 @@ def compare(
       folder: gets a folder for each run, and the comparison.
       variants: some of tasks.VARIANTS, in the order of the table.
       seeds: the seeds of each variant.
+      at_once: whether the seeds of a variant train at the same time; None: on an
+        accelerator they do, if `patience` is 0 and each run has one device.
 
     Returns:
       The runs by variant.
@@ -49,24 +63,23 @@ def compare(
     for name, values in {"variants": variants, "seeds": seeds}.items():
         if not values or len(set(values)) < len(values):
             raise ConfigError(f"{name} must be one or more, each once, not {values}")
-    folder, programs = Path(folder), share_programs()
-    run_configs = [run_config(config, v, s) for v in variants for s in seeds]
-    for c in run_configs:
+    folder = Path(folder)
+    by_variant = {v: [run_config(config, v, s) for s in seeds] for v in variants}
+    for c in itertools.chain(*by_variant.values()):
         configs.check(c)
-    results = {v: VariantRuns([], []) for v in variants}
+    if at_once is None:
+        at_once = can_train_at_once(config)
+    train = _train_at_once() if at_once else _train_in_turn()
     datasets: dict[int, Dataset] = {}
-    for c in run_configs:
-        # The seed also draws the pairs that are kept, if their number is limited.
-        data_seed = c.seed if config.data.pairs >= 0 else 0
-        if data_seed not in datasets:
-            datasets[data_seed] = data.load(c)
-        run_folder = folder / f"{c.variant}-{c.seed}"
-        print(f"{c.variant}, seed {c.seed}", flush=True)
-        dataset = datasets[data_seed]
-        run = experiment.train_and_evaluate(c, run_folder, dataset, programs)
-        run = dataclasses.replace(run, state=None)  # Is much larger than parameters.
-        results[c.variant].runs.append(run)
-        results[c.variant].logs.append(comparison.read_log(run, run_folder))
+    results = {}
+    for variant, own in by_variant.items():
+        runs = [(c, folder / f"{variant}-{c.seed}", _dataset(c, datasets)) for c in own]
+        done = train(runs)
+        # Their states are much larger than their parameters.
+        results[variant] = VariantRuns(
+            [dataclasses.replace(run, state=None) for run in done],
+            [comparison.read_log(x, y[1]) for x, y in zip(done, runs, strict=True)],
+        )
     comparison.write_results(folder / "results.csv", results)
     table = tables.markdown(*comparison.make_table(results))
     workdir.write_text(folder / "table.md", table + "\n")
@@ -81,13 +94,60 @@ def run_config(config: ConfigDict, variant: str, seed: int) -> ConfigDict:
     return c
 
 
-def share_programs() -> Callable[[Training], CompiledEpoch]:
+def can_train_at_once(config: ConfigDict) -> bool:
+    """Whether seeds gain from training at the same time, and the config allows it."""
+    devices = sharding.device_count(config.devices, config.batch_size)
+    return jax.default_backend() != "cpu" and config.patience == 0 and devices == 1
+
+
+def _dataset(config: ConfigDict, datasets: dict[int, Dataset]) -> Dataset:
+    """Loads the dataset of a run, or returns that of an earlier run."""
+    # The seed also draws the pairs that are kept, if their number is limited.
+    seed = config.seed if config.data.pairs >= 0 else 0
+    if seed not in datasets:
+        datasets[seed] = data.load(config)
+    return datasets[seed]
+
+
+def _train_at_once() -> Train:
+    """Returns a function that trains the runs of a variant at the same time."""
+    in_turn, programs = _train_in_turn(), share_programs(compile_epoch_of_runs)
+
+    def train(runs: Sequence[RunInputs]) -> list[Run]:
+        config = runs[0][0]
+        if config.variant == "mean":
+            return in_turn(runs)
+        seeds = ", ".join(str(c.seed) for c, _, _ in runs)
+        print(f"{config.variant}, seeds {seeds} at the same time", flush=True)
+        return experiment.train_at_once(runs, programs)
+
+    return train
+
+
+def _train_in_turn() -> Train:
+    """Returns a function that trains one run after the other."""
+    programs = share_programs()
+
+    def train(runs: Sequence[RunInputs]) -> list[Run]:
+        done = []
+        for config, folder, dataset in runs:
+            print(f"{config.variant}, seed {config.seed}", flush=True)
+            run = experiment.train_and_evaluate(config, folder, dataset, programs)
+            done.append(run)
+        return done
+
+    return train
+
+
+def share_programs(
+    make: Callable[[Training], CompiledEpoch] = compile_epoch,
+) -> Callable[[Training], CompiledEpoch]:
     """Returns a function that gives the first training's programs to all trainings."""
     shared: list[CompiledEpoch] = []
 
     def programs(training: Training) -> CompiledEpoch:
         if not shared:
-            shared.append(compile_epoch(training))
+            shared.append(make(training))
         return shared[0]
 
     return programs

@@ -1,5 +1,6 @@
 """Trains and evaluates one run of system 2."""
 
+import contextlib
 import dataclasses
 import time
 import zlib
@@ -17,6 +18,7 @@ from mtl.data.readers import load_npz
 from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, Training, compile_epoch, fit
+from mtl.engine.fit_many import compile_epoch_of_runs, fit_many
 from mtl.engine.task import Params
 from mtl.host import checkpoint, workdir
 from structured import config as configs
@@ -62,32 +64,64 @@ def train_and_evaluate(
       mtl.host.errors.Error: the user can fix the error; the message says how.
     """
     start = time.perf_counter()
-    configs.check(config)
-    devices = sharding.device_count(config.devices, config.batch_size)
     folder = Path(folder)
     dataset = dataset or data.load(config)
+    if prepare(config, folder, dataset):
+        return _read(config, dataset, folder)
+    with workdir.lock(folder), jax.default_matmul_precision(config.precision):
+        run = _train(config, dataset, folder, programs)
+    return _finish(config, folder, dataset, run, time.perf_counter() - start)
+
+
+def train_at_once(
+    runs: Sequence[tuple[ConfigDict, Path, Dataset]],
+    programs: Callable[[Training], CompiledEpoch] = compile_epoch_of_runs,
+) -> list[Run]:
+    """Trains or resumes runs that differ in their seed, at the same time.
+
+    Args:
+      runs: config, folder and dataset of each, as in `train_and_evaluate`. Their
+        variant is not "mean", and their patience is 0.
+      programs: returns the compiled epochs of the first training, which groups of as
+        many runs can share.
+
+    Raises:
+      mtl.host.errors.Error: the user can fix the error; the message says how.
+    """
+    start = time.perf_counter()
+    left = [run for run in runs if not prepare(*run)]
+    if left:
+        with contextlib.ExitStack() as stack:
+            for _, folder, _ in left:
+                stack.enter_context(workdir.lock(folder))
+            stack.enter_context(jax.default_matmul_precision(left[0][0].precision))
+            trainings = [make_training(config, dataset) for config, _, dataset in left]
+            folders = [folder for _, folder, _ in left]
+            results = fit_many(trainings, folders, programs(trainings[0]))
+            for own, result in zip(left, results, strict=True):
+                config, folder, dataset = own
+                seconds = (time.perf_counter() - start) / len(left)
+                run = _predicted(config, dataset, result)
+                _finish(config, folder, dataset, run, seconds)
+    return [_read(config, dataset, folder) for config, folder, dataset in runs]
+
+
+def prepare(config: ConfigDict, folder: Path, dataset: Dataset) -> bool:
+    """Checks a run and prepares its folder; returns whether it is finished.
+
+    Raises:
+      mtl.host.errors.Error: the user can fix the error; the message says how.
+    """
+    configs.check(config)
+    devices = sharding.device_count(config.devices, config.batch_size)
     configs.check_input_shape(config, dataset.test.x.shape[1:])
     data.check_output_ranges(config, dataset.train)
     described, default = describe_dataset(dataset), configs.default()
     workdir.prepare(folder, config, described, configs.FREE, default, devices)
     if (folder / "summary.json").exists():
-        return _read(config, dataset, folder)
+        return True
     face_dataset.write_problems(folder / "problems.csv", dataset.problems)
-    with workdir.lock(folder), jax.default_matmul_precision(config.precision):
-        run = _train(config, dataset, folder, programs)
-    summary = run.summary | {
-        "variant": config.variant,
-        "seed": config.seed,
-        "pairs": int(dataset.train.pairs.sum()),
-        "x_only": int((~dataset.train.has_y).sum()),
-        "y_only": int((~dataset.train.has_x).sum()),
-        "test": score(dataset, run.predicted),
-        "device": jax.devices()[0].device_kind,
-        "total_seconds": round(time.perf_counter() - start, 3),
-    }
-    workdir.write_npz(folder / "predictions.npz", predicted=run.predicted)
-    workdir.write_json(folder / "summary.json", summary)
-    return dataclasses.replace(run, summary=summary)
+    return False
 
 
 def make_training(config: ConfigDict, dataset: Dataset) -> Training:
@@ -156,13 +190,22 @@ def augment(config: ConfigDict) -> tasks.Augment | None:
 
 def make_predict(net: Network) -> Callable[[Params, jax.Array], jax.Array]:
     """Returns the compiled main network, `(params, x [N, ...]) -> [N, D]`."""
+    return partial(_predict, net)
 
-    @jax.jit
-    def predict(params: Params, x: jax.Array) -> jax.Array:
-        main = lambda x: net.main(params, x[None])[0]  # noqa: E731
-        return jax.lax.map(main, x, batch_size=EVALUATION_BATCH_SIZE)
 
-    return predict
+# Runs of equal networks share these compiled programs.
+@partial(jax.jit, static_argnums=0)
+def _predict(net: Network, params: Params, x: jax.Array) -> jax.Array:
+    main = lambda x: net.main(params, x[None])[0]  # noqa: E731
+    return jax.lax.map(main, x, batch_size=EVALUATION_BATCH_SIZE)
+
+
+@partial(jax.jit, static_argnums=0)
+def _mse(net: Network, params: Params, arrays: dict[str, Any]) -> dict[str, jax.Array]:
+    return {
+        f"{name}/mse": metrics.mse(_predict(net, params, x), y)
+        for name, (x, y) in arrays.items()
+    }
 
 
 def make_evaluate(
@@ -177,16 +220,7 @@ def make_evaluate(
         name: (jnp.asarray(e.x), jnp.asarray(e.y))
         for name, e in {"train": train, "valid": dataset.validation}.items()
     }
-    predict = make_predict(net)
-
-    @jax.jit
-    def evaluate(params: Params, arrays: dict[str, Any]) -> dict[str, jax.Array]:
-        return {
-            f"{name}/mse": metrics.mse(predict(params, x), y)
-            for name, (x, y) in arrays.items()
-        }
-
-    return partial(evaluate, arrays=arrays)
+    return lambda params: _mse(net, params, arrays)
 
 
 def score(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
@@ -257,10 +291,33 @@ def _train(
     if config.variant == "mean":
         return _mean(dataset)
     training = make_training(config, dataset)
-    result = fit(training, folder, programs(training))
+    return _predicted(config, dataset, fit(training, folder, programs(training)))
+
+
+def _predicted(config: ConfigDict, dataset: Dataset, result: Result) -> Run:
+    """Adds the predictions for the test set."""
     predict = make_predict(_network(config, dataset))
     predicted = np.asarray(predict(result.params, jnp.asarray(dataset.test.x)))
     return Run(result.summary, result.params, result.state, predicted=predicted)
+
+
+def _finish(
+    config: ConfigDict, folder: Path, dataset: Dataset, run: Run, seconds: float
+) -> Run:
+    """Writes the predictions and the summary of a run."""
+    summary = run.summary | {
+        "variant": config.variant,
+        "seed": config.seed,
+        "pairs": int(dataset.train.pairs.sum()),
+        "x_only": int((~dataset.train.has_y).sum()),
+        "y_only": int((~dataset.train.has_x).sum()),
+        "test": score(dataset, run.predicted),
+        "device": jax.devices()[0].device_kind,
+        "total_seconds": round(seconds, 3),
+    }
+    workdir.write_npz(folder / "predictions.npz", predicted=run.predicted)
+    workdir.write_json(folder / "summary.json", summary)
+    return dataclasses.replace(run, summary=summary)
 
 
 def _mean(dataset: Dataset) -> Run:

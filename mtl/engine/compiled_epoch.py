@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,13 +22,19 @@ class CompiledEpoch:
     All calls must have data of the same shapes. Trainings with the same tasks can share
     it.
 
+    Args:
+      engine: see below.
+      runs_at_once: whether state, data and key have a leading axis of runs, which train
+        at the same time (`fit_many`); the metrics have this axis, too.
+
     Attributes:
       engine: the engine of this epoch.
       seconds: of compilation, so far.
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, runs_at_once: bool = False):
         self.engine = engine
+        self._runs_at_once = runs_at_once
         self.seconds = 0.0
         self._programs: dict[tuple[Any, ...], Any] = {}
 
@@ -42,7 +49,7 @@ class CompiledEpoch:
         data: Data,
         loss_weights: Float[np.ndarray, " tasks"],
         learning_rate: float | np.floating | Float[np.ndarray, ""],
-        key: Key[Array, ""],
+        key: Key[Array, "*runs"],
     ) -> tuple[State, Metrics]:
         """Trains one epoch; see `Engine.epoch`.
 
@@ -75,11 +82,12 @@ class CompiledEpoch:
     def _program(
         self, engine: Engine, active: tuple[bool, ...], inputs: tuple[Any, ...]
     ) -> Any:
-        key = engine.spec.max_rows_per_batch, active
+        runs = inputs[-1].shape  # Of the keys: () or (runs,).
+        key = engine.spec.max_rows_per_batch, active, runs
         if key not in self._programs:
             start = time.perf_counter()
             epoch = compiled(
-                engine.epoch,
+                _epoch_of_runs(engine) if self._runs_at_once else engine.epoch,
                 engine.spec.batch_size,
                 static_argnames="active",
                 **sharding.replicated_results(engine.spec.mesh),
@@ -93,6 +101,23 @@ class CompiledEpoch:
         if weighting and not weighting.in_batch:
             loss_weights = loss_weights * weighting.weights(state.weighting_state, None)
         return tuple(bool(w != 0) for w in loss_weights)
+
+
+def _epoch_of_runs(engine: Engine) -> Callable[..., tuple[State, Metrics]]:
+    def epoch(
+        state: State,
+        data: Data,
+        loss_weights: Float[Array, " tasks"],
+        learning_rate: Float[Array, ""],
+        key: Key[Array, " runs"],
+        active: tuple[bool, ...],
+    ) -> tuple[State, Metrics]:
+        one = partial(engine.epoch, active=active)
+        return jax.vmap(one, (0, 0, None, None, 0))(
+            state, data, loss_weights, learning_rate, key
+        )
+
+    return epoch
 
 
 def rerun_on_overflow(

@@ -128,7 +128,7 @@ def fit(
     state = sharding.replicate(train_epoch.engine.init(t.params), t.mesh)
     p = Progress(state, t.params)
     if last.epoch is None:
-        _check_monitor(t)
+        check_monitor(t)
     else:
         p = last.restore(p)
     saved = time.monotonic()
@@ -138,9 +138,9 @@ def fit(
             log.advance()
             due = p.epoch == epochs or _stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
-                params = _finalized(t, p.state.params)
+                params = finalized(t, p.state.params)
                 numbers = jax.device_get(t.evaluate(params))
-                row = _row(t, p, metrics, numbers)
+                row = log_row(t, p, metrics, numbers)
                 log.write(row)
                 p = _observed(t, p, numbers)
                 if row[t.monitor] < p.best_value:
@@ -156,7 +156,7 @@ def fit(
     last.close()
     best.close()
     seconds = round(train_epoch.seconds - compiled_before, 3)
-    summary = _summary(t, p) | {"compile_seconds": seconds}
+    summary = summarize(t, p) | {"compile_seconds": seconds}
     return Result(summary, p.best, p.state)
 
 
@@ -203,9 +203,9 @@ def check(t: Training) -> None:
         raise ValueError(f"the fields of data must have equally many rows, not {rows}")
 
 
-def _check_monitor(t: Training) -> None:
+def check_monitor(t: Training) -> None:
     """Evaluates the initial parameters, to see whether `monitor` is there."""
-    names = sorted(t.evaluate(_finalized(t, t.params)))
+    names = sorted(t.evaluate(finalized(t, t.params)))
     if t.monitor not in names:
         raise ValueError(
             f"monitor={t.monitor!r}, but `evaluate` returns {', '.join(names)}"
@@ -225,7 +225,7 @@ def _train_epoch(
         jax.random.fold_in(t.key, p.epoch),
     )
     seconds = time.perf_counter() - start - (train_epoch.seconds - compiled_before)
-    _check_finite(t.tasks, metrics, p.epoch + 1, saved)
+    check_finite(t.tasks, metrics, p.epoch + 1, saved)
     p = p._replace(
         state=state,
         epoch=p.epoch + 1,
@@ -243,9 +243,10 @@ def _observed(t: Training, p: Progress, numbers: dict[str, Any]) -> Progress:
     return p._replace(state=p.state._replace(weighting_state=weighting_state))
 
 
-def _check_finite(
+def check_finite(
     tasks: Sequence[Task], metrics: Metrics, epoch: int, saved: int | None
 ) -> None:
+    """Raises DivergedError if a loss or a parameter is not finite after an epoch."""
     bad = [
         f"the loss of task {t.name!r}"
         for t, loss in zip(tasks, metrics.loss, strict=True)
@@ -266,12 +267,13 @@ def _stalled(p: Progress, patience: int) -> bool:
     return 0 < patience <= p.epoch - p.best_epoch
 
 
-def _finalized(t: Training, params: Params) -> Params:
+def finalized(t: Training, params: Params) -> Params:
+    """The parameters that are evaluated, on one device."""
     params = sharding.on_one_device(params, t.mesh)
     return t.finalize_params(params) if t.finalize_params else params
 
 
-def _row(
+def log_row(
     t: Training, p: Progress, metrics: Metrics, numbers: dict[str, Any]
 ) -> dict[str, float]:
     """A row of the log: mean losses, loss weights, learning rate, evaluation, time."""
@@ -286,14 +288,14 @@ def _row(
     return row | {"seconds": round(p.seconds, 3)}
 
 
-def _summary(t: Training, p: Progress) -> dict[str, Any]:
+def summarize(t: Training, p: Progress) -> dict[str, Any]:
     """Metrics of the last and of the best epoch, and the speed."""
     return {
         "epochs": p.epoch,
         "best_epoch": p.best_epoch,
         "monitor": t.monitor,
         "last": {
-            k: float(v) for k, v in t.evaluate(_finalized(t, p.state.params)).items()
+            k: float(v) for k, v in t.evaluate(finalized(t, p.state.params)).items()
         },
         "best": {k: float(v) for k, v in t.evaluate(p.best).items()},
         "devices": t.mesh.size if t.mesh else 1,

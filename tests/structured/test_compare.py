@@ -75,6 +75,18 @@ def test_a_run_of_a_comparison_equals_the_run_alone(done, tmp_path):
     np.testing.assert_array_equal(alone.predicted, groups["mlp_out"].runs[1].predicted)
 
 
+def test_seeds_that_train_at_once_give_the_runs_of_seeds_in_turn(done, tmp_path):
+    _, groups = done
+    config, variants = digits.get_config("smoke"), ("mean", "mlp", "mlp_out")
+    compare.compare(config, tmp_path, variants, seeds=(1,), at_once=True)
+    at_once = compare.compare(config, tmp_path, variants, seeds=(0, 1), at_once=True)
+    for name in variants:
+        for a, b in zip(groups[name].runs, at_once[name].runs, strict=True):
+            np.testing.assert_allclose(a.predicted, b.predicted, 1e-4, 1e-4)
+            assert a.summary["seed"] == b.summary["seed"]
+            assert a.summary["test"] == pytest.approx(b.summary["test"], rel=1e-3)
+
+
 def test_finished_runs_are_read_and_not_trained_again(done, monkeypatch):
     folder, groups = done
 
