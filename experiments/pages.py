@@ -6,6 +6,7 @@ A page marks each such table, `<!-- table NAME -->` before and `<!-- end -->` af
 A test renders all pages and finds nothing to change.
 """
 
+import csv
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -79,10 +80,42 @@ def ladder() -> str:
     return tables.markdown(heads, lines)
 
 
+def structured(names: Sequence[str]) -> str:
+    """Means and deviations of system 2's variants, a line a study and variant.
+
+    Args:
+      names: of the CSV files.
+    """
+    metrics = {
+        "AUC, %": "test/auc_0.5",
+        "CDF_0.1, %": "test/cdf_0.1",
+        "NME inter-ocular, %": "test/nme_inter_ocular",
+    }
+    lines = []
+    for name in names:
+        with (RESULTS / f"{name}.csv").open(newline="") as stream:
+            found = list(csv.DictReader(stream))
+        for variant in dict.fromkeys(row["variant"] for row in found):
+            own = [row for row in found if row["variant"] == variant]
+            mse = [
+                f"{1e3 * np.mean([float(row[f'{part}/mse']) for row in own]):.2f}"
+                for part in ("train", "valid", "test")
+            ]
+            values = [[100 * float(row[m]) for row in own] for m in metrics.values()]
+            lines.append(
+                [own[0]["pairs"], variant, str(len(own)), " / ".join(mse)]
+                + [_spread(v) for v in values]
+            )
+    heads = ["pairs", "variant", "seeds", "MSE ×1e-3 train / valid / test", *metrics]
+    return tables.markdown(heads, lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "table1": partial(table_1, "table1", ("a", "b")),
     "table1_rate_0.1": partial(table_1, "table1_rate_0.1", ("a",)),
     "verdicts": table_1_verdicts,
+    "structured_full": partial(structured, ["structured_full"]),
+    "structured_few": partial(structured, ["structured_few_50"]),
     "weights": adaptive_weights,
     "ladder": ladder,
     "hard_phantoms": lambda: hard_phantoms.table(hard_phantoms.read(hard_phantoms.CSV)),

@@ -154,6 +154,34 @@ def test_structured_prose(text):
     assert f"{below:.2f} points of AUC and {below_cdf:.1f} of CDF_0.1 below it" in page
 
 
+def test_structured_at_the_papers_size_and_with_few_pairs(text):
+    page, auc = text("structured"), "test/auc_0.5"
+    full, few, quick = (
+        structured_column(f"structured_{name}") for name in ("full", "few_50", "helen")
+    )
+    variants = ("mlp", "mlp_in", "mlp_out", "mlp_in_out")
+    most = max(abs(np.mean(full(v, auc)) - np.mean(quick(v, auc))) for v in variants)
+    assert f"by at most {100 * most:.2f} points" in page
+    epochs = sorted({int(e) for e in full("mlp", "best_epoch")})
+    assert f"(best epochs {epochs[0]} and {epochs[1]})" in page
+    seconds = sorted(s for v in variants for s in full(v, "seconds"))
+    assert f"{seconds[0]:.0f} to {seconds[-1]:.0f} s a run" in page
+
+    def gain(one, other):
+        pairs = zip(few(one, auc), few(other, auc), strict=True)
+        return interval(100 * (a - b) for a, b in pairs)
+
+    out, inside, both = (
+        gain("mlp_out", "mlp"), gain("mlp_in", "mlp"), gain("mlp_in_out", "mlp_out")
+    )  # fmt: skip
+    assert f"brings {out.mean:.1f} points of AUC" in page
+    assert out.p < 1e-6
+    assert f"brings {inside.mean:.1f} points (p = {inside.p:.3f})" in page
+    assert f"({both.mean:.1f} points, p = {both.p:.2f})" in page
+    assert np.mean(few("mlp_out", auc)) > np.mean(full("mlp", auc))
+    assert f"({100 * np.mean(full('mlp', auc)):.2f}, above)" in page
+
+
 def test_structured_with_convolutions(text):
     column = structured_column("structured_cnn")
 
@@ -226,6 +254,25 @@ def test_table1(text):
     # The third claim's second part: whether the gain still grows.
     assert found[0][2].findings[1].verdict == "does not hold"
     assert found[1][2].findings[1].value.mean > 0
+
+
+def test_table1_at_the_papers_size(text):
+    rows = pages.rows("table1_full")
+    assert f"{len(rows)} of 1,960 runs are there" in text("table1")
+    harm = []
+    for l, u in ((100, 49_900), (1000, 49_000)):
+        errors = [
+            {r.seed: 100 * r.test_error for r in rows if r.run[:4] == cell}
+            for cell in (((50,), l, u, "linear"), ((50,), l, 0, "linear"))
+        ]
+        assert sorted(errors[0]) == sorted(errors[1]) == list(range(6))
+        harm.append(interval(errors[0][s] - errors[1][s] for s in range(6)))
+    means = (
+        f"{harm[0].mean:.1f} points worse",
+        f"{harm[1].mean:.1f} points at l = 1,000",
+    )
+    for part in (*means, f"deviations {harm[0].std:.1f} and {harm[1].std:.1f}"):
+        assert part in text("table1")
 
 
 def test_results_overview(text):
