@@ -24,6 +24,7 @@ from mtl.engine.spec import Order
 from mtl.engine.streams import Chunks, Stream, check_fields
 from mtl.engine.task import Data, Params, Task
 from mtl.engine.weighting import Weighting
+from mtl.host import workdir as workdirs
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.errors import DivergedError
 from mtl.host.logs import Log
@@ -118,12 +119,14 @@ def fit(
       ValueError: the training contradicts itself; the message names the field.
       DivergedError: a loss or a parameter is not finite; checkpoints stay as they were.
       PreemptedError: SIGTERM or SIGUSR1 came; the last epoch is saved.
+      WorkdirError: `workdir` cannot be made, or its checkpoint is damaged.
     """
     check(training)
     t = training
     if not isinstance(t.data, Stream):
         t = dataclasses.replace(t, data=sharding.replicate(t.data, t.mesh))
     workdir, epochs = Path(workdir), len(t.loss_weights)
+    workdirs.make(workdir, f"the workdir {workdir}")
     last = Checkpoints(workdir / "checkpoints" / "last")
     best = Checkpoints(workdir / "checkpoints" / "best")
     train_epoch = compiled or compile_epoch(t)
