@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -89,7 +90,8 @@ def measure(training: Training) -> tuple[float, Counter[str]]:
     """Update steps a second, the fastest of the timed epochs, and collectives."""
     train_epoch = compile_epoch(training)
     state = train_epoch.engine.init(training.params)
-    state, data = sharding.replicate((state, training.data), training.mesh)
+    state = sharding.replicate(state, training.mesh)
+    data: Any = sharding.replicate(training.data, training.mesh)
     weights, rate = training.loss_weights[0], training.learning_rates[0]
     times = []
     for t in range(1 + REPEATS):

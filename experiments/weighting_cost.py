@@ -9,6 +9,7 @@ turns. `exponential` is in its sixth epoch, with both tasks.
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 from absl import flags
@@ -36,8 +37,9 @@ def measure(arguments: Sequence[str]) -> str:
         train_epoch = fit.compile_epoch(t)
         state = train_epoch.engine.init(t.params)
         loss_weights, learning_rate = t.loss_weights[5], t.learning_rates[5]
+        data: Any = t.data
         epochs[c.method, c.order] = partial(
-            train_epoch, state, t.data, loss_weights, learning_rate, t.key
+            train_epoch, state, data, loss_weights, learning_rate, t.key
         )
     seconds: dict[tuple[str, str], list[float]] = {run: [] for run in RUNS}
     for turn in range(flags.FLAGS.turns + 1):

@@ -26,7 +26,8 @@ def default() -> ConfigDict:
     c.seed = 0
     # One of methods.METHODS.
     c.method = "exponential"
-    # Each takes all labelled and unlabelled images once.
+    # Each takes all labelled and unlabelled images once; for the source "shards", see
+    # data.chunk_rows.
     c.epochs = 5000
     # The labelled and unlabelled images of a step.
     c.batch_size = 600
@@ -40,6 +41,9 @@ def default() -> ConfigDict:
     c.data.source = "digits"
     # A folder, or a file if the source is "npz".
     c.data.path = ""
+    # Ours, for "shards": the images of an epoch. They are all labelled images and the
+    # next unlabelled ones. It takes no effect if all images fit.
+    c.data.chunk_rows = 12_000
     # The number of labelled images, l. -1 takes all.
     c.data.labelled = 100
     # The number of unlabelled images, u. -1 takes all that are left.
@@ -223,6 +227,9 @@ def check(c: ConfigDict) -> None:
     sizes = c.model.hidden
     fits = len(sizes) > 0 and all(isinstance(n, int) and n > 0 for n in sizes)
     require(fits, c, "model.hidden", "one whole number or more, each above 0")
+    at_least(c, "data.chunk_rows", 2)
+    fits = c.data.source != "shards" or c.data.scaling == "unit"
+    require(fits, c, "data.scaling", "'unit' with data.source='shards'")
     needs_path = c.data.source != "digits"
     require(bool(c.data.path) or not needs_path, c, "data.path", "set for this source")
     bounded = c.model.activation != "relu"

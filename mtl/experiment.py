@@ -17,12 +17,14 @@ from ml_collections import ConfigDict
 
 from mtl import config as configs
 from mtl import figures, methods
-from mtl.data import datasets, label_choice, scaling
+from mtl.data import datasets, label_choice, scaling, shard_stream
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
+from mtl.data.shard_stream import ShardStream
+from mtl.data.shards import Shards
 from mtl.engine import schedules, sharding
 from mtl.engine.fit import Result, Training, fit
-from mtl.engine.task import Params
+from mtl.engine.task import Data, Params
 from mtl.host import fields, workdir
 from mtl.tasks.batch_norm import BatchNormMlp
 from mtl.tasks.ladder import Ladder, cost_weights
@@ -57,12 +59,10 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
             scaling.save(folder, dataset.scaling)
         with workdir.lock(folder):
             result = fit(training, folder)
-    labelled = int((training.data["label"] >= 0).sum())
     summary = result.summary | {
         "method": config.method,
         "seed": config.seed,
-        "labelled": labelled,
-        "unlabelled": len(training.data["label"]) - labelled,
+        **_amounts(training.data, result.summary["epochs"]),
         "device": jax.devices()[0].device_kind,
         "total_seconds": round(time.perf_counter() - start, 3),
     }
@@ -102,17 +102,16 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     # The baseline never sees an unlabelled image. The matched one has them in its
     # batches, so that it makes as many supervised steps as the other methods.
     unlabelled = 0 if config.method == "baseline" else c.unlabelled
-    chosen = label_choice.choose(
-        d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
-    )
-    images, finalize_params = jnp.asarray(chosen.x), None
+    data = _training_data(config, d, unlabelled)
+    finalize_params = None
     if isinstance(network, BatchNormMlp):
-        finalize_params = partial(jax.jit(network.set_batch_stats), x=images)
+        first = data.chunk(0) if isinstance(data, ShardStream) else data
+        finalize_params = partial(jax.jit(network.set_batch_stats), x=first["image"])
     return Training(
         tasks=methods.make_tasks(config, network),
         loss_weights=methods.loss_weights(config),
         learning_rates=learning_rates(config),
-        data={"image": images, "label": jnp.asarray(chosen.y)},
+        data=data,
         params=network.init(init_key),
         key=train_key,
         evaluate=make_evaluate(network, {"valid": d.validation, "test": d.test}),
@@ -130,10 +129,33 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     )
 
 
+def _training_data(
+    config: ConfigDict, d: Dataset, unlabelled: int
+) -> Data | ShardStream:
+    """The chosen images and labels; a stream, if they lie in more shards than fit."""
+    c = config.data
+    choice = d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
+    if isinstance(d.train.x, Shards):
+        rows, y = label_choice.choose_rows(*choice)
+        return shard_stream.make(d.train.x, rows, y, c.chunk_rows, config.seed)
+    chosen = label_choice.choose(*choice)
+    return {"image": jnp.asarray(chosen.x), "label": jnp.asarray(chosen.y)}
+
+
+def _amounts(data: Any, epochs: int) -> dict[str, float]:
+    """The numbers of training images, and how often a stream gave the unlabelled."""
+    streamed = isinstance(data, ShardStream)
+    label = data.label if streamed else data["label"]
+    labelled = int((label >= 0).sum())
+    passes = {"passes": round(data.passes(epochs), 3)} if streamed else {}
+    return {"labelled": labelled, "unlabelled": len(label) - labelled} | passes
+
+
 def describe(dataset: Dataset) -> dict[str, Any]:
     """The content of data.json: image shape, classes, sizes, and a checksum.
 
-    The names of the classes are there if they are not 0, 1, 2, ...
+    The names of the classes are there if they are not 0, 1, 2, ... The checksum of
+    shards is that of their names, shapes, labels, and of the checksums in .npz files.
     """
     parts = {
         "train": dataset.train,
@@ -142,7 +164,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
     checksum = 0
     for array in (array for images in parts.values() for array in images):
-        checksum = zlib.crc32(array.tobytes(), checksum)
+        checksum = zlib.crc32(_content(array), checksum)
     own = dataset.names != tuple(range(dataset.classes)) and bool(dataset.names)
     return {
         "shape": list(dataset.shape),
@@ -151,6 +173,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "rows": {name: len(images.y) for name, images in parts.items()},
         "crc32": f"{checksum:08x}",
     }
+
+
+def _content(array: np.ndarray | Shards) -> bytes:
+    return array.identity() if isinstance(array, Shards) else array.tobytes()
 
 
 def build_network(config: ConfigDict, shape: Sequence[int], classes: int) -> Mlp:

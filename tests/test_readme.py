@@ -40,10 +40,16 @@ def test_the_readme_is_short():
     assert len(lines) <= README_LINES
 
 
-def test_the_example_of_your_own_tasks(capsys):
+def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatch):
     page = (ROOT / "docs" / "extending.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
-    exec(code, {})
+    tasks, stream = re.findall(r"```python\n(.*?)```", page, re.S)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(tasks, names)
     text, value = capsys.readouterr().out.rsplit(":", 1)
     assert text == "mean loss of the labelled examples"
+    assert 0 < float(value) < 0.2
+    exec(stream, names)
+    text, value = capsys.readouterr().out.rsplit("\n", 2)[1].rsplit(":", 1)
+    assert text == "validation loss"
     assert 0 < float(value) < 0.2

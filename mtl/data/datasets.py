@@ -7,12 +7,13 @@ import sklearn.datasets
 from absl import logging
 from ml_collections import ConfigDict
 
-from mtl.data import labels, readers, scaling
+from mtl.data import labels, readers, scaling, shards
 from mtl.data.readers import Images, Own
 from mtl.data.scaling import Scaling
+from mtl.data.shards import Shards
 from mtl.host.errors import DataError
 
-SOURCES = ("digits", "mnist", "fashion_mnist", "idx", "tfds", "npz")
+SOURCES = ("digits", "mnist", "fashion_mnist", "idx", "tfds", "npz", "shards")
 
 
 class Dataset(NamedTuple):
@@ -20,7 +21,8 @@ class Dataset(NamedTuple):
 
     `shape` is that of one image; `classes` counts them, labels are 0 ... classes - 1,
     places in `names`. x is in [0, 1], unless `scaling` is what was applied to it. The
-    config, the files of a run and its metrics call the validation set "valid".
+    config, the files of a run and its metrics call the validation set "valid". With the
+    source "shards", x of the training set is `Shards`, which are not in memory.
     """
 
     train: Images
@@ -39,7 +41,7 @@ def load(config: ConfigDict) -> Dataset:
     1000 to train, 297 to validate, 500 to test. MNIST and Fashion-MNIST: 50,000,
     10,000, 10,000 with `config.valid=10_000`. The last `config.valid` of their training
     images validate, as everywhere; of other data, as many are drawn, in proportion to
-    the classes, unless an .npz has x_valid.
+    the classes, unless an .npz has x_valid. "shards" have a validation set.
 
     Raises:
       DataError: a file is missing or broken, or there is too little in it.
@@ -59,7 +61,7 @@ def load(config: ConfigDict) -> Dataset:
         encoded |= {"train": _rows(train, rest), "validation": _rows(train, held)}
     for sentence in labels.absent({k: v.y for k, v in encoded.items()}, names):
         logging.warning("%s: %s", where, sentence)
-    sets = {part: Images(x.reshape(len(x), -1), y) for part, (x, y) in encoded.items()}
+    sets = {part: Images(_flat(x), y) for part, (x, y) in encoded.items()}
     scaled = None
     if config.scaling != scaling.UNIT:
         scaled = scaling.fit(config.scaling, sets["train"].x)
@@ -69,6 +71,8 @@ def load(config: ConfigDict) -> Dataset:
 
 
 def _read(config: ConfigDict) -> Own:
+    if config.source == "shards":
+        return shards.read(config.path)
     if config.source == "npz":
         return readers.npz(config.path, config.scaling != scaling.UNIT)
     if config.source == "digits":
@@ -99,6 +103,10 @@ def _digits() -> tuple[Images, Images]:
     x = (x[order] / 16).astype(np.float32).reshape(-1, 8, 8)
     y = y[order].astype(np.int32)
     return Images(x[:-500], y[:-500]), Images(x[-500:], y[-500:])
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x if isinstance(x, Shards) else x.reshape(len(x), -1)
 
 
 def _rows(images: Images, rows: np.ndarray) -> Images:

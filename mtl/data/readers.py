@@ -35,14 +35,17 @@ CHECKSUMS = {
 
 
 class Images(NamedTuple):
-    """x: float32 [N, ...]. y [N]: int32, -1 for "no label", or strings, "" for none."""
+    """x: float32 [N, ...]. y [N]: int32, -1 for "no label", or strings, "" for none.
+
+    x of a training set may be `shards.Shards`, an array that is read row by row.
+    """
 
     x: np.ndarray
     y: np.ndarray
 
 
 class Own(NamedTuple):
-    """The sets of one's own file; it may have none to validate."""
+    """The sets of one's own files; there may be none to validate."""
 
     train: Images
     test: Images
@@ -99,14 +102,7 @@ def npz(path: str, scaled: bool = False) -> Own:
         if f"x_{part}" not in arrays:
             continue
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        where = f"{path}: y_{part}"
-        rows = len(x) if x.ndim else 0
-        if y.shape != (rows,) or y.dtype.kind not in "iuU":
-            raise DataError(
-                f"{where} must hold {rows} whole numbers or strings, one for each row "
-                f"of x_{part}; it is {y.dtype}{list(y.shape)}"
-            )
-        y = _labels(y, where, part)
+        y = labels_of(y, len(x) if x.ndim else 0, f"{path}: y_{part}", part)
         sets[part] = Images(to_float(x, f"{path}: x_{part}"), y)
     if len({images.x.shape[1:] for images in sets.values()}) > 1:
         names = " and ".join(f"x_{part}" for part in sets)
@@ -265,10 +261,26 @@ def _from_tfds(source: Sequence, folder: str, part: str) -> Images:
     x = np.stack([row["image"] for row in rows])
     y = np.array([row["label"] for row in rows])
     where = f"{folder}: {part}"
-    return Images(unit(x, where), _labels(y, f"{where} labels", part))
+    return Images(unit(x, where), labels_of(y, len(x), f"{where} labels", part))
 
 
-def _labels(y: np.ndarray, where: str, part: str) -> np.ndarray:
+def labels_of(y: np.ndarray, rows: int, where: str, part: str) -> np.ndarray:
+    """Labels [N] as int32 or strings.
+
+    Args:
+      y: of a file.
+      rows: N.
+      where: names y in errors.
+      part: "train" may have rows without a label.
+
+    Raises:
+      DataError: they are no labels, or not so many.
+    """
+    if y.shape != (rows,) or y.dtype.kind not in "iuU":
+        raise DataError(
+            f"{where} must hold {rows} whole numbers or strings, one for each row of "
+            f"x; it is {y.dtype}{list(y.shape)}"
+        )
     if y.dtype.kind == "U":
         if len(y) == 0 or (part != "train" and (y == "").any()):
             raise DataError(f"{where} must not be empty or have empty labels")

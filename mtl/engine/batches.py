@@ -6,6 +6,7 @@ as a mini-batch can need.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -120,22 +121,24 @@ def max_rows_per_batch(
 
     The examples of a task in a shuffled mini-batch are hypergeometric. The number is a
     multiple of 8 and at most B. For a task that draws its own examples, it is
-    `Task.draws`. `engine.Metrics.dropped` counts the rows that still exceed it.
-
-    Raises:
-      ValueError: no example takes part in a task.
+    `Task.draws`; for one without any example, 0. `engine.Metrics.dropped` counts the
+    rows that still exceed it.
     """
     total, limits = length(data), []
     for task in tasks:
         rows = int(members(task, data).sum())
-        if rows == 0:
-            raise ValueError(f"no example takes part in task {task.name!r}")
-        if task.draws:
-            limits.append(task.draws)
+        if rows == 0 or task.draws:
+            limits.append(task.draws if rows else 0)
             continue
-        most = scipy.stats.hypergeom.isf(risk, total, rows, min(batch_size, total))
-        limits.append(min(-(-int(most) // 8) * 8, batch_size))
+        most = _isf(risk, total, rows, min(batch_size, total))
+        limits.append(min(-(-most // 8) * 8, batch_size))
     return tuple(limits)
+
+
+@functools.cache
+def _isf(risk: float, total: int, rows: int, batch_size: int) -> int:
+    """Chunks of a stream often have as many rows of a task; this takes milliseconds."""
+    return int(scipy.stats.hypergeom.isf(risk, total, rows, batch_size))
 
 
 def never_empty(tasks: Sequence[Task], data: Data, batch_size: int) -> tuple[bool, ...]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key
 from mtl.engine import sharding
 from mtl.engine.cpu.compiling import compiled
 from mtl.engine.engine import Engine, Metrics, State
+from mtl.engine.spec import Spec
 from mtl.engine.steps import sums_dtype
 from mtl.engine.task import Data
 
@@ -50,6 +51,7 @@ class CompiledEpoch:
         loss_weights: Float[np.ndarray, " tasks"],
         learning_rate: float | np.floating | Float[np.ndarray, ""],
         key: Key[Array, "*runs"],
+        engine: Engine | None = None,
     ) -> tuple[State, Metrics]:
         """Trains one epoch; see `Engine.epoch`.
 
@@ -60,13 +62,15 @@ class CompiledEpoch:
           loss_weights: of this epoch, on the host; weight 0 costs no time.
           learning_rate: of this epoch.
           key: a PRNG key, of this epoch.
+          engine: for these data (`Engine.for_data`); None: `self.engine`.
 
         Returns:
           The new state on the device, and the metrics on the host.
         """
         # At least float32, whatever the parameters' type: losses are sums of many.
         dtype = sums_dtype(jax.tree.leaves(state.params)[0].dtype)
-        active = self._active(state, loss_weights)
+        engine = engine or self.engine
+        active = _active(engine.spec, state, loss_weights)
         inputs = (
             state, data, np.asarray(loss_weights, dtype),
             np.asarray(learning_rate, dtype), key,
@@ -77,13 +81,13 @@ class CompiledEpoch:
             new, metrics = self._program(engine, active, inputs)(*inputs)
             return new, jax.device_get(metrics)
 
-        return rerun_on_overflow(self.engine, run)
+        return rerun_on_overflow(engine, run)
 
     def _program(
         self, engine: Engine, active: tuple[bool, ...], inputs: tuple[Any, ...]
     ) -> Any:
-        runs = inputs[-1].shape  # Of the keys: () or (runs,).
-        key = engine.spec.max_rows_per_batch, active, runs
+        spec, runs = engine.spec, inputs[-1].shape  # Of the keys: () or (runs,).
+        key = spec.max_rows_per_batch, spec.never_empty, active, runs
         if key not in self._programs:
             start = time.perf_counter()
             epoch = compiled(
@@ -96,11 +100,13 @@ class CompiledEpoch:
             self.seconds += time.perf_counter() - start
         return self._programs[key]
 
-    def _active(self, state: State, loss_weights: np.ndarray) -> tuple[bool, ...]:
-        weighting = self.engine.spec.weighting
-        if weighting and not weighting.in_batch:
-            loss_weights = loss_weights * weighting.weights(state.weighting_state, None)
-        return tuple(bool(w != 0) for w in loss_weights)
+
+def _active(spec: Spec, state: State, loss_weights: np.ndarray) -> tuple[bool, ...]:
+    weighting = spec.weighting
+    if weighting and not weighting.in_batch:
+        loss_weights = loss_weights * weighting.weights(state.weighting_state, None)
+    given = zip(loss_weights, spec.max_rows_per_batch, strict=True)
+    return tuple(bool(weight != 0) and rows > 0 for weight, rows in given)
 
 
 def _epoch_of_runs(engine: Engine) -> Callable[..., tuple[State, Metrics]]:

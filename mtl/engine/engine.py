@@ -104,6 +104,16 @@ class Engine(NamedTuple):
                 self.spec, state, data, loss_weights, learning_rate, key, active
             )
 
+    def for_data(self, data: Data) -> "Engine":
+        """The same engine for other training data; a task may have no example there."""
+        given = self.spec.tasks, data, self.spec.batch_size
+        spec = dataclasses.replace(
+            self.spec,
+            max_rows_per_batch=batches.max_rows_per_batch(*given),
+            never_empty=batches.never_empty(*given),
+        )
+        return Engine(spec)
+
     def with_all_rows(self) -> "Engine":
         """The same engine, slower, with room for every row of a mini-batch."""
         room = _all_rows(self.spec.tasks, self.spec.batch_size)
@@ -136,23 +146,23 @@ def make_engine(
       ValueError: no example of the data takes part in a task.
     """
     tasks = tuple(tasks)
-    if data is None:
-        max_rows = _all_rows(tasks, batch_size)
-        never_empty = (False,) * len(tasks)
-    else:
-        max_rows = batches.max_rows_per_batch(tasks, data, batch_size)
-        never_empty = batches.never_empty(tasks, data, batch_size)
     spec = Spec(
         tasks=tasks,
         batch_size=batch_size,
         optimizer=optimizer or optax.sgd(1.0),
         order=order,
-        max_rows_per_batch=max_rows,
-        never_empty=never_empty,
+        max_rows_per_batch=_all_rows(tasks, batch_size),
+        never_empty=(False,) * len(tasks),
         weighting=weighting,
         mesh=mesh,
     )
-    return Engine(spec)
+    if data is None:
+        return Engine(spec)
+    engine = Engine(spec).for_data(data)
+    for task, rows in zip(tasks, engine.spec.max_rows_per_batch, strict=True):
+        if rows == 0:
+            raise ValueError(f"no example takes part in task {task.name!r}")
+    return engine
 
 
 def _all_rows(tasks: Sequence[Task], batch_size: int) -> tuple[int, ...]:
@@ -221,7 +231,7 @@ def _indices(
     chosen = [
         batches.draw(jax.random.fold_in(key, i), member, len(shuffled), task.draws)
         if task.draws
-        else batches.select_members(shuffled, member, max_rows)
+        else batches.select_members(shuffled, member, max(max_rows, 1))
         for i, (task, member, max_rows) in enumerate(
             zip(spec.tasks, members, spec.max_rows_per_batch, strict=True)
         )

@@ -21,8 +21,10 @@ from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.engine import Metrics, State, make_engine
 from mtl.engine.spec import Order
+from mtl.engine.streams import Chunks, Stream, check_fields
 from mtl.engine.task import Data, Params, Task
 from mtl.engine.weighting import Weighting
+from mtl.host import workdir as workdirs
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.errors import DivergedError
 from mtl.host.logs import Log
@@ -37,7 +39,8 @@ class Training:
       tasks, order, optimizer, batch_size, weighting: see `engine.make_engine`.
       loss_weights: [epochs, tasks]; 1 where a weighting sets them.
       learning_rates: [epochs].
-      data: fields [N, ...], on the device.
+      data: fields [N, ...], on the device; or a stream; each epoch trains one
+        chunk of it.
       params: the initial parameters.
       key: the PRNG key of the whole run.
       evaluate: `params -> {name: number}`; names like "valid/error".
@@ -56,7 +59,7 @@ class Training:
     tasks: Sequence[Task]
     loss_weights: np.ndarray
     learning_rates: np.ndarray
-    data: Data
+    data: Data | Stream
     params: Params
     key: jax.Array
     evaluate: Callable[[Params], dict[str, Any]]
@@ -116,11 +119,14 @@ def fit(
       ValueError: the training contradicts itself; the message names the field.
       DivergedError: a loss or a parameter is not finite; checkpoints stay as they were.
       PreemptedError: SIGTERM or SIGUSR1 came; the last epoch is saved.
+      WorkdirError: `workdir` cannot be made, or its checkpoint is damaged.
     """
     check(training)
-    data = sharding.replicate(training.data, training.mesh)
-    t = dataclasses.replace(training, data=data)
+    t = training
+    if not isinstance(t.data, Stream):
+        t = dataclasses.replace(t, data=sharding.replicate(t.data, t.mesh))
     workdir, epochs = Path(workdir), len(t.loss_weights)
+    workdirs.make(workdir, f"the workdir {workdir}")
     last = Checkpoints(workdir / "checkpoints" / "last")
     best = Checkpoints(workdir / "checkpoints" / "best")
     train_epoch = compiled or compile_epoch(t)
@@ -132,9 +138,13 @@ def fit(
     else:
         p = last.restore(p)
     saved = time.monotonic()
-    with Preemption() as preempted, Log(workdir, p.epoch, epochs) as log:
+    with (
+        Preemption() as preempted,
+        Log(workdir, p.epoch, epochs) as log,
+        Chunks(t.data, train_epoch.engine, epochs) as chunks,
+    ):
         while p.epoch < epochs and not _stalled(p, t.patience):
-            p, metrics = _train_epoch(train_epoch, t, p, last.epoch)
+            p, metrics = _train_epoch(train_epoch, t, p, last.epoch, chunks)
             log.advance()
             due = p.epoch == epochs or _stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
@@ -164,7 +174,7 @@ def compile_epoch(t: Training) -> CompiledEpoch:
     """Its epoch, for it and for other trainings with the same tasks and shapes."""
     engine = make_engine(
         t.tasks,
-        t.data,
+        None if isinstance(t.data, Stream) else t.data,
         batch_size=t.batch_size,
         optimizer=t.optimizer,
         order=t.order,
@@ -191,16 +201,8 @@ def check(t: Training) -> None:
             f"learning_rates has shape {np.shape(t.learning_rates)}, but must have one "
             f"value for each of the {shape[0]} epochs of loss_weights"
         )
-    nested = [name for name, field in t.data.items() if not hasattr(field, "__len__")]
-    nested += [name for name, field in t.data.items() if isinstance(field, dict)]
-    if nested:
-        raise ValueError(
-            f"data[{nested[0]!r}] must be an array with one row an example; data is a "
-            "flat dict of arrays"
-        )
-    rows = {name: len(field) for name, field in t.data.items()}
-    if len(set(rows.values())) != 1:
-        raise ValueError(f"the fields of data must have equally many rows, not {rows}")
+    if not isinstance(t.data, Stream):
+        check_fields(t.data)
 
 
 def check_monitor(t: Training) -> None:
@@ -213,16 +215,22 @@ def check_monitor(t: Training) -> None:
 
 
 def _train_epoch(
-    train_epoch: CompiledEpoch, t: Training, p: Progress, saved: int | None
+    train_epoch: CompiledEpoch,
+    t: Training,
+    p: Progress,
+    saved: int | None,
+    chunks: Chunks,
 ) -> tuple[Progress, Metrics]:
     """One epoch. Its seconds do not count compilation."""
     start, compiled_before = time.perf_counter(), train_epoch.seconds
+    data, engine = chunks.get(p.epoch)
     state, metrics = train_epoch(
         p.state,
-        t.data,
+        data,
         t.loss_weights[p.epoch],
         t.learning_rates[p.epoch],
         jax.random.fold_in(t.key, p.epoch),
+        engine,
     )
     seconds = time.perf_counter() - start - (train_epoch.seconds - compiled_before)
     check_finite(t.tasks, metrics, p.epoch + 1, saved)

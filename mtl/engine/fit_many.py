@@ -31,6 +31,7 @@ from mtl.engine.fit import (
     log_row,
     summarize,
 )
+from mtl.engine.streams import Stream
 from mtl.engine.task import Data, Params
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.logs import Log
@@ -88,12 +89,7 @@ def check_alike(trainings: Sequence[Training]) -> None:
     first = trainings[0]
     for t in trainings:
         check(t)
-        alone = {"patience": t.patience, "weighting": t.weighting, "mesh": t.mesh}
-        for name, value in alone.items():
-            if value:
-                raise ValueError(
-                    f"{name}={value}: such runs train one after the other, with fit"
-                )
+        _check_fields(t)
         if _common(t) != _common(first):
             raise ValueError(
                 "the trainings must agree in tasks, loss weights, learning rates, "
@@ -101,10 +97,27 @@ def check_alike(trainings: Sequence[Training]) -> None:
             )
 
 
+def _check_fields(t: Training) -> None:
+    """Refuses what only `fit` can train."""
+    alone: dict[str, object] = {
+        "patience": t.patience, "weighting": t.weighting, "mesh": t.mesh
+    }  # fmt: skip
+    for name, value in alone.items():
+        if value:
+            message = f"{name}={value}: such runs train one after the other, with fit"
+            raise ValueError(message)
+
+
+def _arrays(t: Training) -> Data:
+    if isinstance(t.data, Stream):
+        raise ValueError("data is a stream: such runs train one after the other")
+    return t.data
+
+
 def _common(t: Training) -> tuple[object, ...]:
     """What is the same in all runs of a program."""
-    rows = batches.max_rows_per_batch(t.tasks, t.data, t.batch_size)
-    shapes = {name: (np.shape(x), x.dtype) for name, x in t.data.items()}
+    rows = batches.max_rows_per_batch(t.tasks, _arrays(t), t.batch_size)
+    shapes = {name: (np.shape(x), x.dtype) for name, x in _arrays(t).items()}
     params = jax.tree.map(lambda x: (x.shape, str(x.dtype)), t.params)
     table = np.asarray(t.loss_weights).tolist(), np.asarray(t.learning_rates).tolist()
     names = [task.name for task in t.tasks]
@@ -130,7 +143,7 @@ def _fit(
             check_monitor(own)
     else:
         runs = [c.restore(p) for c, p in zip(last, runs, strict=True)]
-    data = _stack([own.data for own in trainings])
+    data = _stack([_arrays(own) for own in trainings])
     keys = jnp.stack([own.key for own in trainings])
     state, epoch, saved = (
         _stack([p.state for p in runs]),

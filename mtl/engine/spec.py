@@ -25,7 +25,7 @@ class Spec:
       optimizer: makes updates for a learning rate of 1.
       order: see `mtl.engine.engine`.
       max_rows_per_batch: for each task, how many of its examples a mini-batch can hold.
-        A step computes as many losses.
+        A step computes as many losses. A task with 0 makes no step.
       never_empty: for each task, whether every mini-batch has an example of it.
       weighting: sets loss weights that multiply those of the schedule; or None.
       mesh: the devices that share the rows of a mini-batch; None: one device.

@@ -14,6 +14,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -82,8 +83,13 @@ def make(folder: Path, name: str) -> None:
     """Makes a folder, unless it is there; `name` is what a message calls it.
 
     Raises:
-      WorkdirError: it cannot be made.
+      WorkdirError: it cannot be made, or is an address such as gs://bucket/run.
     """
+    if re.fullmatch(r"[a-z][a-z0-9+]+:", folder.parts[0] if folder.parts else ""):
+        raise WorkdirError(
+            f"{name} is no folder of this machine; mount the bucket and name its "
+            "folder, or copy a local folder there (docs/scaling.md)"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:

@@ -101,6 +101,8 @@ def check(config: ConfigDict) -> None:
     for l in config.study.labelled:
         require(l >= 1, config, "study.labelled", "numbers from 1")
     require(config.patience == 0, config, "patience", "0 in a study")
+    in_memory = config.data.source != "shards"
+    require(in_memory, config, "data.source", "data that fit into memory, in a study")
     _check_set_by_grid(config)
     cells = {run._replace(seed=0) for run in runs(config, 2**31)}
     for run in cells:

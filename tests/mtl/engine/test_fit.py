@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import random
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -341,6 +342,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkdirError, match="cannot make the workdir"):
         workdir.prepare(tmp_path / "file" / "run", ConfigDict(), {})
+
+
+def test_an_address_is_no_workdir(tmp_path, monkeypatch):
+    """`Path("gs://bucket/run")` would be a folder with the name "gs:"."""
+    monkeypatch.chdir(tmp_path)
+    for address in ("gs://bucket/run", "s3://bucket/run", "memory://run"):
+        with pytest.raises(WorkdirError, match=r"the workdir .*mount the bucket"):
+            train(tiny.training(epochs=1), address)
+        with pytest.raises(WorkdirError, match=r"the workdir .*mount the bucket"):
+            workdir.prepare(Path(address), ConfigDict(), {})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

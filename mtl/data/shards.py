@@ -1,0 +1,204 @@
+"""Training images in many files, which are read row by row and never held in memory.
+
+    FOLDER/train/*.npz    x [N, ...] and perhaps y [N], from numpy.savez
+    FOLDER/train/*.npy    x [N, ...], without labels, from numpy.save
+    FOLDER/valid.npz      x and y, which are held in memory; so is
+    FOLDER/test.npz
+
+The labels of all rows are in memory. Files are mapped, so that any rows can be read
+alone; with a compressed file this is not possible.
+"""
+
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from mtl.data import readers
+from mtl.data.readers import Images, Own
+from mtl.host.errors import DataError
+
+LOCAL_HEADER = 30  # Bytes of a zip archive before the name of a member.
+
+
+class Stored(NamedTuple):
+    """An array in a file, as it lies there: first byte, shape, type, and a checksum."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    crc32: int
+
+    def open(self) -> np.ndarray:
+        """Maps the array; its memory is free again when nothing refers to it."""
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+
+class Shards:
+    """The rows of several files, in the order of the files.
+
+    Args:
+      stored: x of each file, [N, ...]; with rows of the same shape and type.
+
+    Attributes:
+      shape: of all rows, [N, ...].
+      starts: the number of the first row of each file.
+    """
+
+    def __init__(self, stored: Sequence[Stored]):
+        self._stored = stored
+        sizes = [s.shape[0] for s in stored]
+        self.starts = np.cumsum([0, *sizes[:-1]])
+        self.shape = sum(sizes), *stored[0].shape[1:]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Reads rows by their numbers [M]: uint8 [M, ...], or float32 in [0, 1].
+
+        Raises:
+          DataError: floats are not in [0, 1]; names the file.
+        """
+        is_bytes = self._stored[0].dtype == np.uint8
+        found = np.empty((len(rows), *self.shape[1:]), np.uint8 if is_bytes else "f4")
+        owner = np.searchsorted(self.starts, rows, "right") - 1
+        for shard in np.unique(owner):
+            here, stored = owner == shard, self._stored[shard]
+            x = stored.open()[rows[here] - self.starts[shard]]
+            found[here] = x if is_bytes else readers.unit(x, f"{stored.path}: x")
+        return found
+
+    def identity(self) -> bytes:
+        """Changes with the files: names, shapes, and checksums that .npz files have."""
+        facts = [(s.path.name, s.shape, s.dtype.str, s.crc32) for s in self._stored]
+        return repr(facts).encode()
+
+
+def read(folder: str) -> Own:
+    """The training images of a folder as `Shards`; validation and test set in memory.
+
+    Raises:
+      DataError: a file is missing, broken, compressed, or unlike the others.
+    """
+    root = Path(folder)
+    paths = sorted(p for p in root.glob("train/*") if p.suffix in (".npz", ".npy"))
+    if not paths:
+        raise DataError(
+            f"{root / 'train'} has no .npz or .npy file; put shards there, with x and "
+            "perhaps y"
+        )
+    held = [_held(root / f"{name}.npz") for name in ("test", "valid")]
+    stored: list[Stored] = []
+    labels: list[np.ndarray | None] = []
+    for path in paths:
+        x = _stored_x(path)
+        _check_alike(x, stored[0] if stored else x)
+        stored.append(x)
+        labels.append(_labels(path, x.shape[0]))
+    text = {y.dtype.kind for y in (*labels, *(h.y for h in held)) if y is not None}
+    if len(text) > 1:
+        raise DataError(f"{root}: some labels are strings and others are numbers")
+    for images, name in zip(held, ("test", "valid"), strict=True):
+        if images.x.shape[1:] != stored[0].shape[1:]:
+            raise DataError(
+                f"{root / name}.npz: x has rows of shape {list(images.x.shape[1:])}, "
+                f"but {stored[0].path} has {list(stored[0].shape[1:])}"
+            )
+    none = np.array("") if text == {"U"} else np.int32(-1)
+    y = [
+        np.full(x.shape[0], none) if own is None else own
+        for x, own in zip(stored, labels, strict=True)
+    ]
+    train = Images(Shards(stored), np.concatenate(y))  # type: ignore[arg-type]
+    return Own(train, *held)
+
+
+def _held(path: Path) -> Images:
+    arrays = readers.load_npz(path, ("x", "y"))
+    x = readers.unit(arrays["x"], f"{path}: x")
+    return Images(x, readers.labels_of(arrays["y"], len(x), f"{path}: y", path.stem))
+
+
+def _labels(path: Path, rows: int) -> np.ndarray | None:
+    """The labels of a shard; None: there are none."""
+    if path.suffix == ".npy":
+        return None
+    arrays = readers.load_npz(path, (), optional=("y",))
+    if "y" not in arrays:
+        return None
+    return readers.labels_of(arrays["y"], rows, f"{path}: y", "train")
+
+
+def _check_alike(x: Stored, first: Stored) -> None:
+    """Refuses a shard that does not belong to the first one."""
+    kind = x.dtype == np.uint8 or x.dtype.kind in "fb"
+    if not kind or len(x.shape) < 2 or 0 in x.shape:
+        raise DataError(
+            f"{x.path}: x must be uint8, bool or floats in [0, 1] of the shape "
+            f"[N, ...], not {x.dtype}{list(x.shape)}"
+        )
+    if (x.shape[1:], x.dtype) != (first.shape[1:], first.dtype):
+        raise DataError(
+            f"{x.path}: x has rows {x.dtype}{list(x.shape[1:])}, but {first.path} has "
+            f"{first.dtype}{list(first.shape[1:])}; all shards must be alike"
+        )
+
+
+def _stored_x(path: Path) -> Stored:
+    """Where x lies in a file.
+
+    Raises:
+      DataError: the file is broken, compressed, or has no x.
+    """
+    try:
+        with open(path, "rb") as stream:
+            if path.suffix == ".npy":
+                return _array(path, stream, 0, 0)
+            with zipfile.ZipFile(stream) as archive:
+                return _member(path, archive, stream)
+    except DataError:
+        raise
+    except Exception as e:  # NumPy and zipfile raise anything on a broken file.
+        how = "numpy.save" if path.suffix == ".npy" else "numpy.savez"
+        raise DataError(
+            f"{path}: not a whole {path.suffix} of plain arrays ({e}); write it with "
+            f"{how}"
+        ) from e
+
+
+def _member(path: Path, archive: zipfile.ZipFile, stream: IO[bytes]) -> Stored:
+    """Finds x in an .npz; the header before it has a length of its own."""
+    if "x.npy" not in archive.namelist():
+        there = ", ".join(n.removesuffix(".npy") for n in archive.namelist())
+        raise DataError(f"{path} has no x; it has {there or 'nothing'}")
+    info = archive.getinfo("x.npy")
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise DataError(
+            f"{path} is compressed, so that no row can be read alone; write it with "
+            "numpy.savez, not numpy.savez_compressed"
+        )
+    stream.seek(info.header_offset)
+    name, extra = struct.unpack_from("<HH", stream.read(LOCAL_HEADER), 26)
+    start = info.header_offset + LOCAL_HEADER + name + extra
+    return _array(path, stream, start, info.CRC)
+
+
+def _array(path: Path, stream: IO[bytes], start: int, crc32: int) -> Stored:
+    """The array that begins at a byte of a file, in NumPy's format."""
+    stream.seek(start)
+    version = np.lib.format.read_magic(stream)
+    readers_of = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    shape, fortran, dtype = readers_of[version](stream)
+    if fortran or dtype.hasobject:
+        raise ValueError("x must be in C order and hold no objects")
+    stored = Stored(path, stream.tell(), shape, dtype, crc32)
+    stored.open()  # Raises if the file is cut short.
+    return stored
