@@ -16,9 +16,7 @@ from absl import flags
 from l3spot.batch import collect, join
 from mtl.host import launch
 from mtl.host.errors import ConfigError
-from mtl.host.wording import counted
-
-MOST_NAMED = 5  # Of scans, in the summary.
+from mtl.host.wording import counted, some
 
 
 def launcher(arguments: Sequence[str]) -> str:
@@ -33,22 +31,17 @@ def launcher(arguments: Sequence[str]) -> str:
     lines = [f"{counted(len(joined.rows), 'result')}; see {out / collect.PAGE}"]
     if joined.lacking:
         number = counted(len(joined.lacking), "scan", "has", "have")
-        lines.append(f"{number} no result: {_some(joined.lacking)}")
+        lines.append(f"{number} no result: {some(joined.lacking)}")
     if joined.doubled:
         number = counted(len(joined.doubled), "scan", "is", "are")
-        lines.append(f"{number} in several folders: {_some(joined.doubled)}")
+        lines.append(f"{number} in several folders: {some(joined.doubled)}")
     if joined.corrected:
         number = counted(len(joined.corrected), "scan", "was", "were")
         lines.append(
-            f"{number} corrected by a person: {_some(joined.corrected)}; run "
+            f"{number} corrected by a person: {some(joined.corrected)}; run "
             "l3spot.correct again, so that the tables have their answers"
         )
     return "\n".join(lines)
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from pathlib import Path
 
 from absl import flags
 
-from l3spot.batch import archive, collect, ray_pool, run, scan_list, shards
+from l3spot.batch import archive, collect, ray_pool, run, scan_list
 from l3spot.batch.archive import BatchOptions
 from l3spot.localize import model
 from l3spot.projections import dataset_layouts
@@ -41,7 +41,7 @@ from l3spot.report import dicom_sr, result, result_json
 from l3spot.report.predict_scan import METHODS, PAPER, VERTEBRAE, PredictOptions
 from l3spot.report.results_file import FAILED, TABLE, ResultRow
 from l3spot.vertebrae import levels
-from mtl.host import launch, workdir
+from mtl.host import launch, shards, workdir
 from mtl.host.errors import ConfigError, DataError
 from mtl.host.wording import counted
 
@@ -205,12 +205,7 @@ if __name__ == "__main__":
         run.ENGINES,
         "Processes of this machine, or tasks of a Ray cluster.",
     )
-    flags.DEFINE_string(
-        "shard",
-        "",
-        "The part of the scans, such as 2/8; auto asks the queue (Slurm array), as "
-        "auto/8 does (indexed job of Kubernetes).",
-    )
+    shards.define_flag("scans")
     flags.DEFINE_bool("json", False, "Print the results as JSON, one a line.")
     flags.DEFINE_bool("retry_failed", False, "Work on scans again that failed.")
     launch.launch(launcher, "scans")

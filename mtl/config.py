@@ -8,7 +8,7 @@ from mtl.data import datasets, scaling
 from mtl.engine import spec
 from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
-from mtl.tasks import corruption, losses, network
+from mtl.tasks import corruption, losses, network, precision
 
 # A run continues with other values of these; data.json has a checksum of the data.
 FREE = ("data.path", "save_every", "save_minutes", "patience", "devices")
@@ -70,6 +70,9 @@ def default() -> ConfigDict:
     # The deviation of the noise on the input and on normalised layers. The ladder's
     # paper has 0.3.
     c.model.noise = 0.0
+    # Ours: the type of matrix products and activations, one of precision.DTYPES.
+    # Parameters, optimizer states and losses stay float32.
+    c.model.dtype = "float32"
 
     c.reconstruct = ConfigDict()
     # Ours: the loss of the input layer, summed over its dimensions.
@@ -186,6 +189,7 @@ def check(c: ConfigDict) -> None:
     one_of(c, "data.scaling", scaling.KINDS)
     one_of(c, "model.activation", tuple(network.ACTIVATIONS))
     one_of(c, "model.norm", network.NORMS)
+    one_of(c, "model.dtype", precision.DTYPES)
     one_of(c, "optim.name", tuple(OPTIMIZERS))
     one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
     one_of(c, "reconstruct.hidden_loss", tuple(losses.RECONSTRUCTION))
@@ -215,6 +219,8 @@ def check(c: ConfigDict) -> None:
         "reconstruct.scale",
     ):
         require(get(c, name) > 0, c, name, "above 0")
+    fits = c.vat.xi == 0 or c.model.dtype == "float32"
+    require(fits, c, "vat.xi", "0 with model.dtype='bfloat16', which rounds it away")
     for name in ("vat.epsilon", "vat.scale", "gamma.cost"):
         require(get(c, name) > 0, c, name, "above 0")
     fits = 0 <= c.schedule.weight < 1

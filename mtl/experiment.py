@@ -190,10 +190,10 @@ def build_network(config: ConfigDict, shape: Sequence[int], classes: int) -> Mlp
     c = config.model
     fields = math.prod(shape), tuple(c.hidden), classes, c.activation, c.tied
     if c.norm == "none":
-        return Mlp(*fields)
+        return Mlp(*fields, dtype=c.dtype)
     if config.unsupervised in ("gamma", "ladder"):
-        return Ladder(*fields, c.noise, cost_weights(config))
-    return BatchNormMlp(*fields, c.noise)
+        return Ladder(*fields, c.noise, cost_weights(config), dtype=c.dtype)
+    return BatchNormMlp(*fields, c.noise, dtype=c.dtype)
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:

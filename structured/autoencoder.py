@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Key
 from mtl.engine.cpu import conv
 from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
+from mtl.tasks import precision
 from mtl.tasks.network import PARAM_DTYPE, dense
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -45,12 +46,15 @@ class _AutoEncoder:
       activation: of the hidden layers in both halves.
       output_activation: of the reconstruction.
       kernel_half: the half that has the kernels; None: both halves have their own.
+      dtype: of products and activations, one of `precision.DTYPES`. Codes and
+        reconstructions are float32.
     """
 
     shape: tuple[int, ...]
     activation: str
     output_activation: str
     kernel_half: Half | None
+    dtype: str = dataclasses.field(default="float32", kw_only=True)
 
     def decoder_activation(self, k: int) -> str:
         """The activation of x_{k-1} in the decoder."""
@@ -98,20 +102,21 @@ class DenseAutoEncoder(_AutoEncoder):
         self, params: Params, x: Float[Array, " batch *shape"]
     ) -> Float[Array, "batch {self.code_size}"]:
         """Codes of x."""
+        params, x = precision.narrow((params, x), self.dtype)
         h = x.reshape(x.shape[0], math.prod(self.shape))
         for k in range(1, len(self.sizes) + 1):
             h = ACTIVATIONS[self.activation](_dense_layer(params, "encoder", k, h))
-        return h
+        return precision.widen(h)
 
     def decode(
         self, params: Params, code: Float[Array, "batch {self.code_size}"]
     ) -> Float[Array, " batch *shape"]:
         """Reconstructions of x from codes."""
-        h = code
+        params, h = precision.narrow((params, code), self.dtype)
         for k in range(len(self.sizes), 0, -1):
             z = _dense_layer(params, "decoder", k, h)
             h = ACTIVATIONS[self.decoder_activation(k)](z)
-        return h.reshape(h.shape[0], *self.shape)
+        return precision.widen(h.reshape(h.shape[0], *self.shape))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,23 +164,25 @@ class ConvAutoEncoder(_AutoEncoder):
         self, params: Params, x: Float[Array, "batch height width"]
     ) -> Float[Array, "batch {self.code_size}"]:
         """Codes of images x."""
+        params, x = precision.narrow((params, x), self.dtype)
         h = x[..., None]
         for k, stride in enumerate(self.strides, start=1):
             z = conv.conv(h, _conv_kernel(params, "encoder", k), stride, padding=1)
             h = ACTIVATIONS[self.activation](z + params["encoder"][str(k)]["bias"])
-        return h.reshape(h.shape[0], self.code_size)
+        return precision.widen(h.reshape(h.shape[0], self.code_size))
 
     def decode(
         self, params: Params, code: Float[Array, "batch {self.code_size}"]
     ) -> Float[Array, "batch height width"]:
         """Reconstructions of images x from codes."""
+        params, code = precision.narrow((params, code), self.dtype)
         h = code.reshape(code.shape[0], *self.code_shape)
         for k, stride in reversed(list(enumerate(self.strides, start=1))):
             size = h.shape[1] * stride, h.shape[2] * stride
             z = conv.deconv(h, _conv_kernel(params, "decoder", k), stride, 1, size)
             z = z + params["decoder"][str(k)]["bias"]
             h = ACTIVATIONS[self.decoder_activation(k)](z)
-        return h[..., 0]
+        return precision.widen(h[..., 0])
 
 
 AutoEncoder = DenseAutoEncoder | ConvAutoEncoder

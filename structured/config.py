@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from mtl.engine import spec
 from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
-from mtl.tasks import corruption
+from mtl.tasks import corruption, precision
 from structured import autoencoder, data, tasks
 from structured.faces.points import POINTS
 
@@ -110,6 +110,9 @@ def default() -> ConfigDict:
     c.model.tied_input = True
     # Whether P_out and P'_out share their matrices.
     c.model.tied_output = True
+    # Ours: the type of matrix products and activations, one of precision.DTYPES.
+    # Parameters, optimizer states and losses stay float32.
+    c.model.dtype = "float32"
 
     c.reconstruct_in = _task_defaults("sum", l2=1e-2)
     # One of corruption.KINDS.
@@ -253,6 +256,7 @@ def _check_data(c: ConfigDict) -> None:
 
 def _check_model(c: ConfigDict) -> None:
     one_of(c, "model.encoder", ("mlp", "cnn"))
+    one_of(c, "model.dtype", precision.DTYPES)
     for name in ("input", "link", "output", "x", "y"):
         one_of(c, f"model.{name}_activation", tuple(autoencoder.ACTIVATIONS))
     for name in ("input", "link", "output", "channels", "strides"):

@@ -163,13 +163,13 @@ def build_network(config: ConfigDict, shape: Sequence[int], outputs: int) -> Net
     half_in: Half | None = "encoder" if c.tied_input else None
     half_out: Half | None = "decoder" if c.tied_output else None
     fields = tuple(shape), c.input_activation, c.x_activation, half_in
-    auto_in: AutoEncoder = DenseAutoEncoder(*fields, tuple(c.input))
+    auto_in: AutoEncoder = DenseAutoEncoder(*fields, tuple(c.input), dtype=c.dtype)
     if c.encoder == "cnn":
-        auto_in = ConvAutoEncoder(*fields, tuple(c.channels), tuple(c.strides))
-    auto_out = DenseAutoEncoder(
-        (outputs,), c.output_activation, c.y_activation, half_out, tuple(c.output)
-    )
-    return Network(auto_in, auto_out, tuple(c.link), c.link_activation)
+        convolutions = tuple(c.channels), tuple(c.strides)
+        auto_in = ConvAutoEncoder(*fields, *convolutions, dtype=c.dtype)
+    fields_out = (outputs,), c.output_activation, c.y_activation, half_out
+    auto_out = DenseAutoEncoder(*fields_out, tuple(c.output), dtype=c.dtype)
+    return Network(auto_in, auto_out, tuple(c.link), c.link_activation, c.dtype)
 
 
 def augment(config: ConfigDict) -> tasks.Augment | None:

@@ -19,6 +19,7 @@ import jax
 from jaxtyping import Array, Float, Key
 
 from mtl.engine.task import Params
+from mtl.tasks import precision
 from mtl.tasks.network import affine, dense
 from structured.autoencoder import (
     ACTIVATIONS,
@@ -38,12 +39,14 @@ class Network:
       link_sizes: of the hidden layers of the link.
       link_activation: of these layers. The link's last layer is the code of y, so it
         has the activation of that code.
+      dtype: of the link, as of the auto-encoders.
     """
 
     auto_in: AutoEncoder
     auto_out: DenseAutoEncoder
     link_sizes: tuple[int, ...]
     link_activation: str
+    dtype: str = "float32"
 
     def init(self, key: Key[Array, ""]) -> Params:
         """Draws the parameters of all parts."""
@@ -73,10 +76,10 @@ class Network:
         self, params: Params, code: Float[Array, "batch code_x"]
     ) -> Float[Array, "batch code_y"]:
         """Codes of y from codes of x."""
-        h = code
+        layers, h = precision.narrow((params["link"], code), self.dtype)
         for k, activation in enumerate(self._link_activations, start=1):
-            h = ACTIVATIONS[activation](affine(params["link"][str(k)], h))
-        return h
+            h = ACTIVATIONS[activation](affine(layers[str(k)], h))
+        return precision.widen(h)
 
     def encoder_out(
         self, params: Params, y: Float[Array, "batch outputs"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from l3spot.batch import shards
+from mtl.host import shards
 from tests.conftest import ROOT
 from tests.l3spot import runs
 
@@ -39,13 +39,36 @@ def test_the_tasks_of_a_slurm_array_find_l3_in_all_scans(scans, tmp_path):
     assert list(runs.rows(out / "results.csv")) == ["a", "b", "c"]
 
 
-def test_a_slurm_job_without_scans_says_so():
+@pytest.mark.slow
+def test_the_tasks_of_a_slurm_array_train_a_study(tmp_path):
+    for task in ("0", "1"):
+        queue = dict(zip(shards.SLURM, (task, "0", "2"), strict=True))
+        own = environment(
+            CONFIG="configs/mtl/table1.py:smoke", WORKDIR=str(tmp_path), **queue
+        )
+        script = ["bash", JOBS / "mtl_study_slurm.sh", "--config.epochs=20"]
+        script += ["--config.study.labelled=(50,)", "--config.study.unlabelled=(200,)"]
+        done = subprocess.run(
+            script, env=own, cwd=ROOT, check=True, timeout=600, capture_output=True
+        )
+    total = 2 * (6 + 2)  # Seeds; the methods of both parts of the table.
+    assert f"{total} of {total} runs are there" in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("job", "variable", "message"),
+    [
+        ("l3spot_slurm.sh", "SCANS", "give the folder or the list of scans"),
+        ("mtl_study_slurm.sh", "CONFIG", "give the config of the study"),
+    ],
+)
+def test_a_slurm_job_without_its_input_says_so(job, variable, message):
     own = environment()
-    own.pop("SCANS", None)
-    script = ["bash", str(JOBS / "l3spot_slurm.sh")]
+    own.pop(variable, None)
+    script = ["bash", str(JOBS / job)]
     done = subprocess.run(script, env=own, capture_output=True, text=True)
     assert done.returncode != 0
-    assert "give the folder or the list of scans" in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.slow

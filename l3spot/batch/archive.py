@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 from l3spot.batch import collect, resume, run, scan_list
 from l3spot.batch.run import ScanWorker
-from l3spot.batch.shards import WHOLE, Shard
 from l3spot.projections.scan_folders import Case
 from l3spot.report import predict_scan, result_json
 from l3spot.report.predict_scan import Job
 from l3spot.report.results_file import ResultRow, ScanRows
 from mtl.host import claims, workdir
+from mtl.host.shards import WHOLE, Shard
 from mtl.host.wording import counted
 
 

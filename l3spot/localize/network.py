@@ -23,8 +23,6 @@ from l3spot.backbones.normalisation import Normalisation
 from l3spot.localize.preprocess import HEIGHT_PX, WIDTH_PX
 from mtl.engine.task import Params
 
-DTYPES = ("float32", "bfloat16")
-
 
 @dataclasses.dataclass(frozen=True)
 class Network:

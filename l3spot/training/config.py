@@ -8,6 +8,7 @@ from l3spot.training import tasks
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from mtl.host import fields
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
+from mtl.tasks import precision
 
 SOURCES = ("phantoms", "projections")
 FREE = ("devices",)  # A run continues with other values of these.
@@ -96,7 +97,7 @@ def check(c: ConfigDict) -> None:
     one_of(c, "data.source", SOURCES)
     one_of(c, "precision", PRECISIONS)
     one_of(c, "model.backbone", backbones.NAMES)
-    one_of(c, "model.dtype", network.DTYPES)
+    one_of(c, "model.dtype", precision.DTYPES)
     one_of(c, "reconstruct.schedule", tasks.SCHEDULES)
     for name, least in {
         "seed": 0, "epochs": 1, "batch_size": 1, "windows": 1, "data.count": 2,

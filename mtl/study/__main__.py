@@ -11,34 +11,65 @@ same command resumes an interrupted study. A finished run is never trained again
 more seeds or cells add to the table. `--report` only writes the report, also while the
 study runs.
 
+`--shard 2/8` trains the second of eight parts, in a folder of its own inside WORKDIR,
+such as on one of eight machines of the same kind. The end of each part writes
+results.csv and the report of all parts so far. If the machines share no file system,
+
+    python -m mtl.study --config CONFIG --workdir runs/table1 --merge A B ...
+
+joins their folders A, B, ... into runs/table1, and names the runs that lack.
+
 On a CPU, each core is a device, unless XLA_FLAGS or JAX_NUM_CPU_DEVICES sets their
 number.
 """
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from mtl import config as configs
-from mtl.host import launch
-from mtl.study import grid, run
+from mtl.host import launch, shards
+from mtl.host.errors import ConfigError
+from mtl.host.wording import counted, some
+from mtl.study import grid, join, run
 
 
 def work(arguments: Sequence[str]) -> str:
     """Trains or reports from command-line flags and returns the report."""
-    launch.reject_extra_args(arguments)
     args = flags.FLAGS
+    if sum(map(bool, (args.report, args.merge, args.shard))) > 1:
+        raise ConfigError("give only one of --report, --merge and --shard")
+    if args.merge:
+        return _merge(args.config, Path(args.workdir), [Path(a) for a in arguments])
+    launch.reject_extra_args(arguments)
+    shard = shards.parse(args.shard)
     grid.check(args.config)
     if not user_sets_devices():
         # On a CPU, each core becomes a device, up to one for each run of a program.
         devices = min(launch.cores(), args.config.study.seeds_per_program)
         jax.config.update("jax_num_cpu_devices", devices)
-    if not args.report:
-        run.study(args.config, args.workdir)
+    if not args.report and not run.study(args.config, args.workdir, shard):
+        return f"--shard={shard} has no run; fewer shards are enough"
     return run.make_report(args.config, args.workdir)
+
+
+def _merge(config: ConfigDict, folder: Path, sources: Sequence[Path]) -> str:
+    """Joins folders of the study and returns the report, and what is not in order."""
+    if not sources:
+        raise ConfigError("--merge needs the folders to join: --merge PART1 PART2")
+    joined = join.merge(config, folder, sources)
+    lines = [run.make_report(config, folder)]
+    if joined.lacking:
+        number = counted(len(joined.lacking), "run", "has", "have")
+        lines.append(f"{number} no result: {some(list(map(str, joined.lacking)))}")
+    if joined.doubled:
+        number = counted(len(joined.doubled), "run", "is", "are")
+        lines.append(f"{number} in several: {some(list(map(str, joined.doubled)))}")
+    return "\n".join(lines)
 
 
 def user_sets_devices() -> bool:
@@ -53,4 +84,6 @@ if __name__ == "__main__":
         "workdir", None, "The folder of the study; a study in it is resumed."
     )
     flags.DEFINE_bool("report", False, "Only write the report.")
+    flags.DEFINE_bool("merge", False, "Join the folders that follow into the workdir.")
+    shards.define_flag("runs")
     launch.launch(work, "config", "workdir", default=configs.default)

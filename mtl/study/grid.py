@@ -32,6 +32,11 @@ class Run(NamedTuple):
     method: str
     seed: int
 
+    def __str__(self) -> str:
+        hidden = "-".join(map(str, self.hidden))
+        sizes = f"l={self.labelled} u={self.unlabelled}"
+        return f"{hidden} {sizes} {self.method} seed={self.seed}"
+
 
 class RunGroup(NamedTuple):
     """Runs that train in one program. config: of the first of them."""

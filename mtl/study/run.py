@@ -16,7 +16,8 @@ from mtl import experiment
 from mtl.data import datasets
 from mtl.host import workdir
 from mtl.host.errors import WorkdirError
-from mtl.study import grid, report, results
+from mtl.host.shards import WHOLE, Shard
+from mtl.study import grid, join, report, results, split
 from mtl.study.cells import Cells
 from mtl.study.grid import RunGroup
 from mtl.study.sweep import Sweep
@@ -24,41 +25,49 @@ from mtl.study.sweep import Sweep
 BAR = "{desc}  {percentage:.0f} % |{bar:20}| {elapsed} so far, about {remaining} left"
 
 
-def study(config: ConfigDict, folder: str | Path) -> list[results.Row]:
+def study(
+    config: ConfigDict, folder: str | Path, shard: Shard = WHOLE
+) -> list[results.Row]:
     """Trains the runs that are not finished.
 
     Args:
       config: see `configs/mtl/table1.py`.
       folder: gets results.csv, and checkpoints while it trains.
+      shard: the part of the runs that is trained, in a folder of its own. At its end,
+        results.csv gets the rows of all shards.
 
     Returns:
-      The rows of all the runs of the grid.
+      The rows of these runs of the grid.
 
     Raises:
       mtl.host.errors.Error: the user can fix the error; the message says how.
     """
     folder = Path(folder)
+    place = join.shard_folder(folder, shard)
     grid.check(config)
     dataset = datasets.load(config.data)
     wanted = grid.runs(config, len(dataset.train.y))
-    path = folder / "results.csv"
-    own = configs.of_a_run(config)
+    run_config = configs.of_a_run(config)
     described, default = experiment.describe(dataset), configs.default()
-    workdir.prepare(folder, own, described, configs.FREE, default)
-    with jax.default_matmul_precision(config.precision), workdir.lock(folder):
-        done = {row.run: row for row in results.read(path)}
+    workdir.prepare(folder, run_config, described, configs.FREE, default)
+    workdir.make(place, f"the folder {place}")
+    with jax.default_matmul_precision(config.precision), workdir.lock(place):
+        done, rows = join.read(folder), results.read(place / join.FILE)
         sweep = Sweep(config, dataset)
-        missing = [run for run in wanted if run not in done]
+        groups = grid.run_groups(config, wanted, sweep.vmapped)
+        own = [run for group in split.select(groups, shard) for run in group.runs]
+        missing = [run for run in own if run not in done]
         left = grid.run_groups(config, missing, sweep.vmapped)
         # Without a terminal there is no bar but a line for each group.
-        with tqdm.tqdm(total=sum(map(_cost, left)), bar_format=BAR,
+        with tqdm.tqdm(total=sum(map(split.cost, left)), bar_format=BAR,
                        disable=not sys.stderr.isatty()) as bar:  # fmt: skip
             for group in (part for whole in left for part in sweep.parts(whole)):
-                rows = _train(sweep, group, folder / "checkpoints", bar)
-                done |= {row.run: row for row in rows}
-                results.write(path, list(done.values()))
-                shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return [done[run] for run in wanted]
+                rows += _train(sweep, group, place / "checkpoints", bar)
+                results.write(place / join.FILE, rows)
+                shutil.rmtree(place / "checkpoints", ignore_errors=True)
+    join.write(folder, wanted)
+    done = join.read(folder)
+    return [done[run] for run in own]
 
 
 def make_report(config: ConfigDict, folder: str | Path) -> str:
@@ -71,12 +80,12 @@ def make_report(config: ConfigDict, folder: str | Path) -> str:
     grid.check(config)
     own, default = configs.of_a_run(config), configs.default()
     workdir.check_same(folder, "config", own, configs.FREE, default)
-    rows = results.read(folder / "results.csv")
-    if not rows:
-        raise WorkdirError(f"{folder / 'results.csv'} has no run that is done")
+    done = join.read(folder)
+    if not done:
+        raise WorkdirError(f"{folder / join.FILE} has no run that is done")
     total = workdir.read_json(folder / "data.json")["rows"]["train"]
     wanted = set(grid.runs(config, total))
-    rows = [row for row in rows if row.run in wanted]
+    rows = [row for run, row in done.items() if run in wanted]
     text = report.write(config, folder, Cells(config, rows, total))
     return f"{text}\n{len(rows)} of {len(wanted)} runs are there; see {folder}"
 
@@ -85,7 +94,7 @@ def _train(
     sweep: Sweep, group: RunGroup, folder: Path, bar: tqdm.tqdm
 ) -> list[results.Row]:
     """The rows of a group; checkpoints are saved during training."""
-    cost, at, begun = _cost(group), 0, time.monotonic()
+    cost, at, begun = split.cost(group), 0, time.monotonic()
     bar.set_description_str(_name(group))
     # A checkpoint is for as many devices.
     own = repr((group.runs, jax.device_count())).encode()
@@ -107,13 +116,3 @@ def _name(group: RunGroup) -> str:
         f"u = {each(r.unlabelled for r in runs)}, {each(r.method for r in runs)}, "
         f"{len(runs)} runs"
     )
-
-
-def _cost(group: RunGroup) -> float:
-    """Estimates the time of a group, in a unit of its own.
-
-    An epoch without reconstruction takes an eighth of the time of one with it.
-    """
-    rows = group.config.data.labelled + group.config.data.unlabelled
-    lasting = [grid.lasts(grid.one_config(group.config, r)) for r in group.runs]
-    return rows * sum(share + 1 / 8 for share in lasting)

@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
+from mtl.tasks import precision
 from mtl.tasks.network import ACTIVATIONS, PARAM_DTYPE, Mlp
 
 EPSILON = 1e-5  # Ours: is added to variances.
@@ -88,7 +89,7 @@ class BatchNormMlp(Mlp):
         self, params: Params, k: int, x: Float[Array, "batch {self.sizes[k-1]}"]
     ) -> Float[Array, "batch {self.sizes[k]}"]:
         """Layer k before its activation, normalised by `params["statistics"]`."""
-        z = matmul(x, self.layer(params, k)["kernel"])
+        z = self._product(params, k, x)
         m = Moments(**params["statistics"][str(k)])
         return self._shift_and_scale(params, k, normalise(z, m))
 
@@ -120,7 +121,7 @@ class BatchNormMlp(Mlp):
         zs, found = [self._corrupt(key, 0, x)], []
         h = zs[0]
         for k in range(1, self.depth + 2):
-            z = matmul(h, self.layer(params, k)["kernel"])
+            z = self._product(params, k, h)
             found.append(moments(z, valid))
             zs.append(self._corrupt(key, k, normalise(z, found[-1])))
             h = self._shift_and_scale(params, k, zs[-1])
@@ -134,6 +135,11 @@ class BatchNormMlp(Mlp):
         found = self.forward(params, x, jnp.ones(len(x), bool)).moments
         statistics = {str(k): m._asdict() for k, m in enumerate(found, start=1)}
         return params | {"statistics": statistics}
+
+    def _product(self, params: Params, k: int, x: Array) -> Array:
+        """The product of layer k, in float32: it is normalised in this type."""
+        operands = x, self.layer(params, k)["kernel"]
+        return precision.widen(matmul(*precision.narrow(operands, self.dtype)))
 
     def _corrupt(self, key: Array | None, k: int, z: Array) -> Array:
         if key is None or self.noise == 0:

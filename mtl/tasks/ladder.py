@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Key
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
+from mtl.tasks import precision
 from mtl.tasks.batch_norm import BatchNormMlp, ForwardPass, moments, normalise
 from mtl.tasks.network import PARAM_DTYPE, dense
 
@@ -61,13 +62,17 @@ class Ladder(BatchNormMlp):
         estimate = jax.nn.softmax(noisy.logits)
         for k in sorted(map(int, decoder), reverse=True):
             layer = decoder[str(k)]
-            above = estimate if k == top else estimate @ layer["kernel"]
+            above = estimate if k == top else self._decode(layer, estimate)
             above = normalise(above, moments(above, valid))
             estimate = combine(layer["combinator"], noisy.z[k], above)
             # The input is not normalised; layer k > 0 has moments k - 1.
             scaled = normalise(estimate, clean.moments[k - 1]) if k else estimate
             total += self.cost_weights[k] * jnp.square(scaled - clean.z[k]).mean(-1)
         return total
+
+    def _decode(self, layer: Params, estimate: Array) -> Array:
+        estimate, kernel = precision.narrow((estimate, layer["kernel"]), self.dtype)
+        return precision.widen(estimate @ kernel)
 
 
 def task(config: ConfigDict, network: Ladder) -> Task:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from mtl.engine.cpu.products import matmul
 from mtl.engine.task import Params
+from mtl.tasks import precision
 
 NORMS = ("none", "batch")
 PARAM_DTYPE = jnp.float32  # Also where JAX has x64 enabled; Flax has the same default.
@@ -40,6 +41,8 @@ class Mlp:
       classes: the number of classes.
       activation: of the hidden layers, one of ACTIVATIONS.
       tied: whether decoders use the kernels of their layers.
+      dtype: of products and activations, one of `precision.DTYPES`. Logits and decoded
+        layers are float32.
     """
 
     inputs: int
@@ -47,6 +50,7 @@ class Mlp:
     classes: int
     activation: str = "tanh"
     tied: bool = True
+    dtype: str = dataclasses.field(default="float32", kw_only=True)
 
     @property
     def depth(self) -> int:
@@ -97,7 +101,9 @@ class Mlp:
         """Decoder k, before its activation: x_{k-1} from x_k."""
         decoder = params["decoder"][str(k)]
         kernel = decoder.get("kernel", params["encoder"][str(k)]["kernel"].T)
-        return code @ kernel + decoder["bias"]
+        operands = code, kernel, decoder["bias"]
+        code, kernel, bias = precision.narrow(operands, self.dtype)
+        return precision.widen(code @ kernel + bias)
 
     def target_range(self, k: int) -> str:
         """The range of x_{k-1}, the target of decoder k; inputs lie in [0, 1]."""
@@ -108,7 +114,7 @@ class Mlp:
     ) -> Float[Array, "batch {self.classes}"]:
         """The classifier's outputs, before the softmax."""
         top = self.encode(params, x)[-1]
-        return self.pre_activation(params, self.depth + 1, top)
+        return precision.widen(self.pre_activation(params, self.depth + 1, top))
 
     def training_logits(
         self,
@@ -137,7 +143,7 @@ class Mlp:
         self, params: Params, k: int, x: Float[Array, "batch {self.sizes[k-1]}"]
     ) -> Float[Array, "batch {self.sizes[k]}"]:
         """Layer k before its activation, from x_{k-1}."""
-        return affine(self.layer(params, k), x)
+        return affine(*precision.narrow((self.layer(params, k), x), self.dtype))
 
 
 def affine(

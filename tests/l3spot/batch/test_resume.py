@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from l3spot import correct, predict
-from l3spot.batch.shards import Shard
 from l3spot.predict import BatchOptions
 from l3spot.report import predict_scan
 from l3spot.report.corrections import COLUMNS
 from l3spot.report.predict_scan import PAPER, PredictOptions
 from mtl.host import workdir
 from mtl.host.errors import WorkdirError
+from mtl.host.shards import Shard
 from tests import program
 from tests.conftest import ROOT
 from tests.l3spot import runs

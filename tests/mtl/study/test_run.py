@@ -8,6 +8,7 @@ import time
 import pytest
 
 from mtl.host.errors import WorkdirError
+from mtl.host.shards import Shard
 from mtl.study import results, run
 from mtl.study.sweep import Sweep
 from tests.mtl.study import tiny
@@ -61,6 +62,24 @@ def test_an_interrupted_study_ends_with_the_same_table(whole, tmp_path, monkeypa
     assert without_seconds(tmp_path / "results.csv") == without_seconds(
         whole / "results.csv"
     )
+
+
+def test_shards_of_a_folder_end_with_the_table_of_the_whole(
+    whole, tmp_path, monkeypatch
+):
+    for number in (2, 1):
+        rows = run.study(tiny.config(), tmp_path, Shard(number, 2))
+        assert 0 < len(rows) < 8
+        text = run.make_report(tiny.config(), tmp_path)
+        assert f"{8 if number == 1 else len(rows)} of 8 runs are there" in text
+    assert without_seconds(tmp_path / "results.csv") == without_seconds(
+        whole / "results.csv"
+    )
+    kept = (tmp_path / "results.csv").read_bytes()
+    monkeypatch.setattr(run, "_train", lambda *_: pytest.fail("trains again"))
+    run.study(tiny.config(), tmp_path)
+    run.study(tiny.config(), tmp_path, Shard(1, 3))
+    assert (tmp_path / "results.csv").read_bytes() == kept
 
 
 @pytest.mark.slow

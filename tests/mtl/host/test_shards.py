@@ -1,10 +1,10 @@
-"""The parts of a list of scans, as flags and queues give them."""
+"""The parts of a list of work, as flags and queues give them."""
 
 import pytest
 
-from l3spot.batch import shards
-from l3spot.batch.shards import WHOLE, Shard
+from mtl.host import shards
 from mtl.host.errors import ConfigError
+from mtl.host.shards import WHOLE, Shard
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 7, 30])

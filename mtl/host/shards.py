@@ -1,11 +1,15 @@
-"""The part of a list of scans that one of several machines works on."""
+"""The part of a list of scans or runs that one of several machines works on."""
 
 import os
 import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
+from absl import flags
+
 from mtl.host.errors import ConfigError
+
+flags.disclaim_key_flags()  # --shard is a flag of the launcher that defines it.
 
 T = TypeVar("T")
 
@@ -17,7 +21,7 @@ AUTO = "auto"
 
 
 class Shard(NamedTuple):
-    """A part of the scans.
+    """A part of a list.
 
     Attributes:
       number: of the part, from 1.
@@ -36,6 +40,16 @@ class Shard(NamedTuple):
 
 
 WHOLE = Shard()
+
+
+def define_flag(items: str) -> None:
+    """Defines --shard of a launcher that works on a list of these items."""
+    flags.DEFINE_string(
+        "shard",
+        "",
+        f"The part of the {items}, such as 2/8; auto asks the queue (Slurm array), as "
+        "auto/8 does (indexed job of Kubernetes).",
+    )
 
 
 def parse(text: str) -> Shard:
