@@ -1,6 +1,6 @@
 """Trains every cell of a study, or reports the finished runs.
 
-    python -m mtl.study --config configs/mtl/table1.py --workdir runs/table1 \
+    python -m mtl.study --config table1 --workdir runs/table1 \
         --config.data.path=DIR
 
 The grid is `config.study`; it sets `model.hidden`, `data.labelled`, `data.unlabelled`,
@@ -20,10 +20,9 @@ from collections.abc import Sequence
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 
 from mtl import config as configs
-from mtl.host import launch
+from mtl.host import launch, named_configs
 from mtl.study import grid, run
 
 
@@ -48,7 +47,7 @@ def user_sets_devices() -> bool:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "The study's config file.")
+    named_configs.define_flag("mtl", "The study's config.")
     flags.DEFINE_string(
         "workdir", None, "The folder of the study; a study in it is resumed."
     )
