@@ -10,19 +10,19 @@ DEMO := runs/demo
 # In as many processes as there are cores, but not more than memory is sure to hold.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-slow test-all lint bench clean
+.PHONY: demo test test-slow test-all lint docs bench clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
 	@for method in baseline baseline_matched exponential; do for seed in 0 1; do \
 	  echo "System 1, $$method, seed $$seed" && $(BIN)/python -m mtl.main \
-	  --config configs/mtl/digits.py --workdir $(DEMO)/mtl/$$method-$$seed \
+	  --config digits --workdir $(DEMO)/mtl/$$method-$$seed \
 	  --config.method=$$method --config.seed=$$seed || exit 1; done; done
 	@echo && $(BIN)/python -m mtl.compare --figure $(DEMO)/mtl/curves.png \
 	  $(DEMO)/mtl/baseline-? $(DEMO)/mtl/baseline_matched-? $(DEMO)/mtl/exponential-?
 	@echo && echo "Figures: $(DEMO)/mtl/curves.png, $(DEMO)/mtl/exponential-0/*.png"
 	@echo && echo "System 2" && $(BIN)/python -m structured.compare \
-	  --config configs/structured/digits.py --workdir $(DEMO)/structured --seeds 0,1
+	  --config digits --workdir $(DEMO)/structured --seeds 0,1
 	@echo && echo "System 3" && $(BIN)/python -m l3spot.phantom --n 3 --size 256 \
 	  --out $(DEMO)/phantoms
 	$(BIN)/python -m l3spot.predict --scans $(DEMO)/phantoms --out $(DEMO)/l3
@@ -47,6 +47,16 @@ lint: $(READY)
 	$(BIN)/codespell
 	$(BIN)/python -m tests.words
 
+# The site of the documentation, in site/; a warning is an error.
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.venv-docs/ready: requirements/docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements/docs.txt
+	@touch $@
+
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m benchmarks.mtl_vs_torch
@@ -67,4 +77,4 @@ $(READY): pyproject.toml $(wildcard requirements/*.txt)
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* runs build *.egg-info
+	rm -rf .venv .venv-* runs build site *.egg-info

@@ -1,6 +1,6 @@
 """Cross-validates by patient: no network is tested on a patient of its training set.
 
-python -m l3spot.crossval --config configs/l3spot/phantom.py --workdir runs/folds
+python -m l3spot.crossval --config phantom --workdir runs/folds
 
 WORKDIR gets a run for each fold (fold0, fold1, ...), predictions.csv with a row for
 each scan, and summary.json. A finished fold is not repeated. Errors cover all scans
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from l3spot.localize import model
 from l3spot.localize.model import Model
@@ -24,7 +24,7 @@ from l3spot.report.metrics import Errors
 from l3spot.training import config as configs
 from l3spot.training import experiment, scoring, split
 from l3spot.training.dataset import ProjectionDataset
-from mtl.host import launch, tables, workdir
+from mtl.host import launch, named_configs, tables, workdir
 from mtl.host.errors import ConfigError
 
 
@@ -130,7 +130,7 @@ def launcher(arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "The config of each run.")
+    named_configs.define_flag("l3spot", "The config of each run.")
     flags.DEFINE_string("workdir", None, "The folder; runs in it are resumed.")
     flags.DEFINE_integer("folds", 5, "The number of folds.")
     launch.launch(launcher, "config", "workdir", default=configs.default)

@@ -1,17 +1,17 @@
 """Trains the networks that find L3 and the other vertebrae (system 3).
 
-python -m l3spot.main --config configs/l3spot/phantom.py --workdir runs/l3spot
-python -m l3spot.main --config configs/l3spot/vertebrae.py --workdir runs/vertebrae
+python -m l3spot.main --config phantom --workdir runs/l3spot
+python -m l3spot.main --config vertebrae --workdir runs/vertebrae
 """
 
 from collections.abc import Sequence
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from l3spot.training import config as configs
 from l3spot.training import experiment, vertebrae
-from mtl.host import launch
+from mtl.host import launch, named_configs
 
 
 def train(arguments: Sequence[str]) -> str:
@@ -44,6 +44,8 @@ def _train_vertebrae(config: ConfigDict, folder: str) -> str:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "The experiment's config file.")
+    named_configs.define_flag("l3spot", "The experiment's config.")
     flags.DEFINE_string("workdir", None, "The run's folder; a run in it is resumed.")
-    launch.launch(train, "config", "workdir", default=configs.default)
+    launch.launch(
+        train, "config", "workdir", default=configs.default, stages=[vertebrae.default]
+    )

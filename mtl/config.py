@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from mtl import methods
 from mtl.data import datasets, scaling
 from mtl.engine import spec
-from mtl.host import fields
+from mtl.host import fields, named_configs
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption, losses, network, precision
 
@@ -168,6 +168,19 @@ def default() -> ConfigDict:
     # devices if they divide batch_size, and one otherwise. Each run of a study has one.
     c.devices = 0
     return c
+
+
+def named(name: str) -> ConfigDict:
+    """Returns the config that `--config NAME` takes, such as "table1:cpu".
+
+    Raises:
+      ConfigError: there is none of this name.
+
+    Examples:
+      >>> named("table1:cpu").epochs
+      250
+    """
+    return named_configs.load("mtl", name)
 
 
 def of_a_run(c: ConfigDict) -> ConfigDict:

@@ -1,16 +1,15 @@
 """Trains system 1.
 
-python -m mtl.main --config configs/mtl/digits.py --workdir runs/digits
+python -m mtl.main --config digits --workdir runs/digits
 """
 
 from collections.abc import Sequence
 
 from absl import flags
-from ml_collections import config_flags
 
 from mtl import config as configs
 from mtl import experiment
-from mtl.host import launch
+from mtl.host import launch, named_configs
 
 
 def train(arguments: Sequence[str]) -> str:
@@ -29,6 +28,6 @@ def train(arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "The experiment's config file.")
+    named_configs.define_flag("mtl", "The experiment's config.")
     flags.DEFINE_string("workdir", None, "The run's folder: new, or to resume.")
     launch.launch(train, "config", "workdir", default=configs.default)

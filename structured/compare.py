@@ -1,6 +1,6 @@
 """Trains variants of system 2 from the same initial parameters, with several seeds.
 
-python -m structured.compare --config configs/structured/digits.py --workdir runs/c
+python -m structured.compare --config digits --workdir runs/c
 
 Each run has its own folder, such as runs/c/mlp_in-0; a finished run is not trained
 again. The variants share their compiled programs: one program for each set of tasks
@@ -17,13 +17,13 @@ from typing import TypeAlias
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Training, compile_epoch
 from mtl.engine.fit_many import compile_epoch_of_runs
-from mtl.host import launch, tables, workdir
+from mtl.host import launch, named_configs, tables, workdir
 from mtl.host.errors import ConfigError
 from structured import config as configs
 from structured import data, experiment, tasks
@@ -171,7 +171,7 @@ def launcher(arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "The config of all runs.")
+    named_configs.define_flag("structured", "The config of all runs.")
     flags.DEFINE_string(
         "workdir", None, "The folder of all runs; runs in it are resumed."
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from mtl.engine import spec
-from mtl.host import fields
+from mtl.host import fields, named_configs
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption, precision
 from structured import autoencoder, data, tasks
@@ -163,6 +163,19 @@ def default() -> ConfigDict:
     # local devices if they divide batch_size, and one otherwise.
     c.devices = 0
     return c
+
+
+def named(name: str) -> ConfigDict:
+    """Returns the config that `--config NAME` takes, such as "helen:quick".
+
+    Raises:
+      ConfigError: there is none of this name.
+
+    Examples:
+      >>> named("helen:quick").epochs
+      200
+    """
+    return named_configs.load("structured", name)
 
 
 def check(c: ConfigDict) -> None:

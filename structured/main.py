@@ -1,15 +1,14 @@
 """Trains one run of system 2.
 
-python -m structured.main --config configs/structured/digits.py --workdir runs/digits
+python -m structured.main --config digits --workdir runs/digits
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 
-from mtl.host import launch
+from mtl.host import launch, named_configs
 from structured import config as configs
 from structured import data, experiment
 from structured.report import comparison
@@ -36,7 +35,7 @@ def train(arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "The config of the run.")
+    named_configs.define_flag("structured", "The config of the run.")
     flags.DEFINE_string(
         "workdir", None, "The folder of the run; a run in it is resumed."
     )

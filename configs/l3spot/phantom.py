@@ -1,6 +1,6 @@
 """The packaged model: a small network, trained on phantoms alone.
 
-    python -m l3spot.main --config configs/l3spot/phantom.py --workdir runs/l3spot
+    python -m l3spot.main --config phantom --workdir runs/l3spot
 
 The variant `:smoke` trains on a few phantoms in minutes, most of them compilation.
 docs/model_card.md has the model's errors, and the machine that it was trained on.

@@ -1,6 +1,6 @@
 """A reduced study for two cores: backbones in five folds, and few labels.
 
-    python -m l3spot.crossval --config configs/l3spot/study.py:cnn4 --workdir FOLDS
+    python -m l3spot.crossval --config study:cnn4 --workdir FOLDS
 
 The variants `:cnn4`, `:alexnet`, `:vgg16` and `:vgg16_imagenet` are for folds of 200
 phantoms. The last two do not train the trunk, to be fast on a CPU; on a GPU add

@@ -1,6 +1,6 @@
 """The networks that find vertebral bodies and ribs, trained on phantoms.
 
-    python -m l3spot.main --config configs/l3spot/vertebrae.py --workdir runs/vertebrae
+    python -m l3spot.main --config vertebrae --workdir runs/vertebrae
 
 The variant `:smoke` trains on a few phantoms in minutes, most of them compilation.
 """

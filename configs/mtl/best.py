@@ -1,8 +1,8 @@
 """The best MLP for few labels: what stands where ESANN 2016 has reconstruction.
 
-    python -m mtl.main --config configs/mtl/best.py:ladder100 --workdir runs/ladder100 \
+    python -m mtl.main --config best:ladder100 --workdir runs/ladder100 \
         --config.data.path=DIR --config.seed=0
-    python -m mtl.study --config configs/mtl/best.py:ladder100 --workdir runs/ten \
+    python -m mtl.study --config best:ladder100 --workdir runs/ten \
         --config.data.path=DIR
 
 The second trains ten seeds. DIR holds MNIST's four IDX files. The variants are TASKl,
@@ -14,7 +14,6 @@ are in docs/results/best.md.
 
 from ml_collections import ConfigDict
 
-from configs.mtl import table1
 from mtl import config
 from mtl.host import checks
 
@@ -56,7 +55,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if size == "_full":
         c.model.hidden = (1200, 1200) if task == "vat" else (1000, 500, 250, 250, 250)
         c.epochs, c.optim.decay_epochs = (250, 200) if task == "vat" else (150, 50)
-    c.study = table1.grid()
+    c.study = config.named("table1").study
     c.study.labelled, c.study.unlabelled = (labels,), (-1,)
     del c.study.parts.b
     c.study.parts.a.hidden, c.study.parts.a.methods = (c.model.hidden,), (c.method,)

@@ -2,7 +2,7 @@
 
 Command, under ten seconds on two CPU cores:
 
-    python -m mtl.main --config configs/mtl/digits.py --workdir runs/digits
+    python -m mtl.main --config digits --workdir runs/digits
 """
 
 from ml_collections import ConfigDict

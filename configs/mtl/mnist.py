@@ -1,6 +1,6 @@
 """ESANN 2016: MNIST, NN1, 1000 labels, 49,000 unlabelled, exponential weights.
 
-    python -m mtl.main --config configs/mtl/mnist.py --workdir runs/mnist \
+    python -m mtl.main --config mnist --workdir runs/mnist \
         --config.data.path=DIR --config.seed=0
 
 DIR holds MNIST's four IDX files. `:smoke` trains in seconds. The errors reached and

@@ -1,6 +1,6 @@
 """ESANN 2016, Table 1: every cell of (a) and (b), with ten seeds, and claims tested.
 
-    python -m mtl.study --config configs/mtl/table1.py --workdir runs/table1 \
+    python -m mtl.study --config table1 --workdir runs/table1 \
         --config.data.path=DIR
 
 DIR holds MNIST's four IDX files. The same command resumes an interrupted study;

@@ -1,6 +1,6 @@
 """Weights that set themselves against the paper's, same network, images and seeds.
 
-    python -m mtl.study --config configs/mtl/weights.py --workdir runs/weights \
+    python -m mtl.study --config weights --workdir runs/weights \
         --config.data.path=DIR
 
 DIR holds MNIST's four IDX files. NN1, u = all the rest, one joint step, as the papers
@@ -11,15 +11,14 @@ ten seeds, for a GPU. What came out: docs/results/weights.md.
 
 from ml_collections import ConfigDict
 
-from configs.mtl import table1
-from mtl import methods
+from mtl import config, methods
 from mtl.host import checks
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """The config of a variant; "" is the reduced one."""
     checks.check_variant(variant, "full")
-    c = table1.get_config("" if variant else "cpu")
+    c = config.named("table1" if variant else "table1:cpu")
     c.order = "joint"
     if not variant:
         c.study.seeds_per_program = 2

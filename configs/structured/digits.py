@@ -2,7 +2,7 @@
 
 Of 1000 training digits, 50 are pairs; the others are used as x alone and as y alone.
 
-    python -m structured.main --config configs/structured/digits.py --workdir runs/c
+    python -m structured.main --config digits --workdir runs/c
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Trains as arXiv 1504.07550 on HELEN: 68 points from 50x50 grey faces, Algorithm 2.
 
-    python -m structured.main --config configs/structured/helen.py \
+    python -m structured.main --config helen \
         --workdir runs/helen --config.data.path=DIR
 
 DIR holds helen/trainset and helen/testset in the 300-W layout; add

@@ -1,6 +1,6 @@
 """Trains the three tasks on HELEN with convolutions and augmentation, unlike the paper.
 
-    python -m structured.main --config configs/structured/helen_cnn.py \
+    python -m structured.main --config helen_cnn \
         --workdir runs/cnn --config.data.path=DIR
 
 The results are in docs/results/structured.md.

@@ -24,9 +24,7 @@ def check() -> None:
     try:
         import ray  # noqa: F401
     except ImportError as e:
-        raise ConfigError(
-            "--engine=ray needs Ray: pip install 'evolving-mtl[ray]'"
-        ) from e
+        raise ConfigError("--engine=ray needs Ray: pip install 'ray>=2.50'") from e
 
 
 def map_unordered(

@@ -83,8 +83,7 @@ def check() -> None:
     """
     if importlib.util.find_spec("highdicom") is None:
         raise ConfigError(
-            "--dicom needs highdicom, which is not installed: pip install "
-            "'evolving-mtl[dicom]'"
+            "--dicom needs highdicom, which is not installed: pip install highdicom"
         )
 
 

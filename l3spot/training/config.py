@@ -6,12 +6,13 @@ from l3spot import backbones
 from l3spot.localize import network, window_search
 from l3spot.training import tasks
 from l3spot.training.augmentation_ranges import AugmentationRanges
-from mtl.host import fields
+from mtl.host import fields, named_configs
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import precision
 
 SOURCES = ("phantoms", "projections")
 FREE = ("devices",)  # A run continues with other values of these.
+GROUPS = {"augmentation": AugmentationRanges}  # Classes that describe their fields.
 
 
 def default() -> ConfigDict:
@@ -85,6 +86,19 @@ def default() -> ConfigDict:
     # Epochs without a better validation error before training stops; 0 never stops.
     c.patience = 0
     return c
+
+
+def named(name: str) -> ConfigDict:
+    """Returns the config that `--config NAME` takes, such as "phantom:smoke".
+
+    Raises:
+      ConfigError: there is none of this name.
+
+    Examples:
+      >>> named("phantom:smoke").epochs
+      2
+    """
+    return named_configs.load("l3spot", name)
 
 
 def check(c: ConfigDict) -> None:

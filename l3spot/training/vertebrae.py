@@ -23,10 +23,10 @@ STAGE = "vertebrae"
 def default() -> ConfigDict:
     """Returns the config; all values are ours."""
     c = ConfigDict()
-    c.stage = STAGE
+    c.stage = STAGE  # Names this training; the network of L3 alone has no stage.
     c.seed = 0  # Seeds initial parameters, the order of phantoms and augmentation.
-    c.epochs = 7  # Of the bodies' network.
-    c.batch_size = 8
+    c.epochs = 7  # Of the bodies' network; each takes every phantom once.
+    c.batch_size = 8  # Phantoms of an update of the bodies' network.
     c.precision = "default"  # Precision of matrix products, one of PRECISIONS.
     # The number of devices that share the rows of each mini-batch. 0 takes all local
     # devices if they divide the batch size, and one otherwise.
@@ -44,10 +44,10 @@ def default() -> ConfigDict:
     c.ribs = ConfigDict()
     c.ribs.count = 700  # Number of frontal phantoms.
     c.ribs.rare = 0.1  # Share of phantoms with 11 pairs of ribs, and of those with 13.
-    c.ribs.epochs = 12
-    c.ribs.batch_size = 64
-    c.ribs.gain = 0.35
-    c.ribs.shift = 0.15
+    c.ribs.epochs = 12  # Of the ribs' network.
+    c.ribs.batch_size = 64  # Halves of pictures of an update of the ribs' network.
+    c.ribs.gain = 0.35  # As `gain`, for the ribs' network.
+    c.ribs.shift = 0.15  # As `shift`, for the ribs' network.
     c.ribs.noise = 0.04  # Standard deviation of noise, in grey values.
     c.calibration = ConfigDict()
     c.calibration.seed = 500  # Seeds the drawn scans that calibrate the confidence.

@@ -124,7 +124,9 @@ def tfds_folder(folder: str) -> tuple[Images, Images]:
     try:
         import tensorflow_datasets as tfds
     except ImportError as e:
-        raise DataError("data.source='tfds' needs: pip install '.[tf]'") from e
+        raise DataError(
+            "data.source='tfds' needs: pip install tensorflow-datasets array-record"
+        ) from e
     root = Path(folder)
     if not (root / "dataset_info.json").is_file():
         raise DataError(

@@ -4,6 +4,7 @@ import ast
 import difflib
 import inspect
 import io
+import re
 import tokenize
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -92,9 +93,14 @@ def _nearest(name: str, default: ConfigDict) -> str:
 def describe(default: Callable[[], ConfigDict]) -> list[Field]:
     """The fields that a function such as `mtl.config.default` sets, by name.
 
-    A field's comment stands behind it, or in the lines before it.
+    A field's comment stands behind it, or in the lines before it. If the module has
+    `GROUPS`, it is a dict of the classes that describe a group in their docstrings.
     """
-    comments = _comments(inspect.getsource(inspect.getmodule(default) or default))
+    module = inspect.getmodule(default)
+    comments = _comments(inspect.getsource(module or default))
+    for group, described in getattr(module, "GROUPS", {}).items():
+        for name, text in _attributes(described).items():
+            comments[f"{group}.{name}"] = text
 
     def comment(name: str) -> str:
         return comments.get(name) or comments.get(name.split(".")[-1], "")
@@ -108,6 +114,13 @@ def _leaves(c: ConfigDict, group: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{group}{name}.")
         else:
             yield f"{group}{name}", value
+
+
+def _attributes(described: type) -> dict[str, str]:
+    """The texts of "Attributes:" in the docstring of a class, by name."""
+    text = (inspect.getdoc(described) or "").partition("Attributes:\n")[2]
+    found = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", text, re.MULTILINE)
+    return {name: " ".join(about.split()) for name, about in found}
 
 
 def _comments(source: str) -> dict[str, str]:

@@ -13,13 +13,17 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from mtl.host import fields
+from mtl.host import fields, named_configs
 from mtl.host.errors import ConfigError, Error, PreemptedError
 from mtl.host.preemption import SIGNALS
 
 # A training that a signal ended; sysexits.h calls it a temporary failure.
 PREEMPTED = 75
 HELP = ("-h", "--h", "-help", "--help")
+SMOKE = "smoke"  # The variant of a config that checks the program in seconds.
+SMOKE_NOTE = (
+    "A smoke config: it checks that the program works; its error means nothing."
+)
 
 
 class Terminated(KeyboardInterrupt):
@@ -47,6 +51,7 @@ def launch(
     work: Callable[[Sequence[str]], str],
     *required: str,
     default: Callable[[], ConfigDict] | None = None,
+    stages: Sequence[Callable[[], ConfigDict]] = (),
 ) -> None:
     """Parses the flags, calls `work` and prints what it returns; exits.
 
@@ -54,6 +59,7 @@ def launch(
       work: takes the arguments that are no flags.
       required: flags that must be given.
       default: makes the default config; `--help` shows its fields.
+      stages: make the default configs of other stages; `--help` shows these fields too.
 
     An error that a user can mend (`Error`, or a file that cannot be read or written) is
     printed to standard error without a traceback, and the exit status is 1, as it is on
@@ -73,9 +79,11 @@ def launch(
             # Names of files may hold bytes that the terminal's encoding lacks.
             sys.stdout.reconfigure(errors="backslashreplace")
         print(work(argv[1:]))
+        if named_configs.variant() == SMOKE:
+            print(SMOKE_NOTE)
 
     if any(a in HELP for a in sys.argv[1:]):
-        print(usage(default))
+        print(usage(*([default] if default else []), *stages))
         sys.exit(0)
     flags.mark_flags_as_required(required)
     try:
@@ -108,11 +116,13 @@ def _stop(number: int, _: object) -> None:
     raise Terminated(f"stopped by {name}; the same command continues")
 
 
-def usage(default: Callable[[], ConfigDict] | None) -> str:
-    """What a program does, its flags, and the fields of its config."""
+def usage(*defaults: Callable[[], ConfigDict]) -> str:
+    """What a program does, its flags, and the fields of its configs."""
     parts = [sys.modules["__main__"].__doc__ or "", flags.FLAGS.main_module_help()]
-    if default:
-        parts.append("Fields of the config, with their defaults:")
+    for default in defaults:
+        stage = default().get("stage")
+        where = f" of stage {stage}" if stage else ""
+        parts.append(f"Fields of the config{where}, with their defaults:")
         for field in fields.describe(default):
             line = f"  --config.{field.name}={field.default!r}"
             about = textwrap.wrap(field.comment, 80)

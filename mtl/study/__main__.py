@@ -1,6 +1,6 @@
 """Trains every cell of a study, or reports the finished runs.
 
-    python -m mtl.study --config configs/mtl/table1.py --workdir runs/table1 \
+    python -m mtl.study --config table1 --workdir runs/table1 \
         --config.data.path=DIR
 
 The grid is `config.study`; it sets `model.hidden`, `data.labelled`, `data.unlabelled`,
@@ -29,10 +29,10 @@ from pathlib import Path
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl.host import launch, shards
+from mtl.host import launch, named_configs, shards
 from mtl.host.errors import ConfigError
 from mtl.host.wording import counted, some
 from mtl.study import grid, join, run
@@ -79,7 +79,7 @@ def user_sets_devices() -> bool:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "The study's config file.")
+    named_configs.define_flag("mtl", "The study's config.")
     flags.DEFINE_string(
         "workdir", None, "The folder of the study; a study in it is resumed."
     )

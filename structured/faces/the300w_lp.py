@@ -59,7 +59,10 @@ def read(
     try:
         import tensorflow_datasets as tfds
     except ImportError as e:
-        raise DataError("data.source='the300w_lp' needs: pip install '.[tf]'") from e
+        raise DataError(
+            "data.source='the300w_lp' needs: pip install tensorflow-datasets "
+            "array-record"
+        ) from e
     if not (Path(folder) / "dataset_info.json").is_file():
         raise DataError(
             f"{folder}: no dataset_info.json; give the prepared folder of one version, "

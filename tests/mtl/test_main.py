@@ -11,7 +11,7 @@ import sklearn.datasets
 from configs.mtl import digits
 from mtl import experiment, figures, predict
 from mtl.data import datasets
-from mtl.host import logs
+from mtl.host import launch, logs
 from mtl.host.errors import ConfigError, DataError, WorkdirError
 from tests import program
 
@@ -370,6 +370,7 @@ def test_train_and_predict_as_programs(tmp_path, digits_test):
     assert read(folder, "config.json")["seed"] == 1
     summary = read(folder, "summary.json")
     assert f"test error {summary['best']['test/error']:.2%} at the best" in p.stdout
+    assert p.stdout.splitlines()[-1] == launch.SMOKE_NOTE
     assert [line[:13] for line in p.stdout.splitlines()[:2]] == [
         "epoch     3 o",
         "epoch     6 o",

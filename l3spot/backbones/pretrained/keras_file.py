@@ -18,8 +18,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         import h5py
     except ImportError as e:
         raise DataError(
-            f"{path} is an .h5, and h5py is not installed: pip install "
-            "'evolving-mtl[h5]'"
+            f"{path} is an .h5, and h5py is not installed: pip install h5py"
         ) from e
     try:
         with h5py.File(path, "r") as file:

@@ -17,7 +17,7 @@ from tests.l3spot.batch.test_resume import table
 def test_without_ray_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     batch = BatchOptions(engine=run.RAY)
-    with pytest.raises(ConfigError, match=r"pip install 'evolving-mtl\[ray\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'ray>=2\.50'"):
         predict.predict(tmp_path, tmp_path / "out", batch=batch)
 
 

@@ -117,6 +117,19 @@ def test_comments_are_those_of_the_source():
     assert all(theirs.values())
 
 
+@pytest.mark.parametrize("system", CONFIGS)
+def test_each_field_has_a_comment(system):
+    found = fields.describe(CONFIGS[system].default)
+    assert [field.name for field in found if not field.comment] == []
+
+
+def test_comments_of_a_group_are_those_of_its_class():
+    found = {f.name: f.comment for f in fields.describe(l3spot_config.default)}
+    assert found["augmentation.low_hu"] == "HU that become black."
+    assert found["augmentation.box_px"] == "largest side of hidden boxes."
+    assert found["low_hu"].startswith("Black at test time")
+
+
 def test_help_shows_flags_and_fields():
     command = [sys.executable, "-m", "mtl.main", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
