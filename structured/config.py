@@ -10,7 +10,9 @@ from mtl.host import fields, named_configs
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import corruption, precision
 from structured import autoencoder, data, tasks
+from structured.faces import sources, wflw
 from structured.faces.points import POINTS
+from structured.faces.schemes import WFLW_98
 
 # A run continues with other values of these; data.json has a checksum of the data.
 FREE = ("data.path", "data.cache", "save_every", "save_minutes", "devices")
@@ -39,8 +41,8 @@ def default() -> ConfigDict:
     c.data.source = "300w"
     # A folder, or a file if the source is "npz".
     c.data.path = ""
-    # Folders of training faces. If the source is "the300w_lp", they are splits, which
-    # share photographs: see its module.
+    # Folders of training faces. If the source is "wflw", they are list files. If it is
+    # "the300w_lp", they are splits, which share photographs: see its module.
     c.data.train = ("helen/trainset",)
     # Folders of test faces.
     c.data.test = ("helen/testset",)
@@ -55,6 +57,18 @@ def default() -> ConfigDict:
     c.data.valid_first = False
     # The number of points of a face.
     c.data.points = POINTS
+    # Ours: pairs of points, from 0, that a mirror exchanges. If this and the two fields
+    # below are empty, faces.schemes has those of 5, 68 (300-W) and 98 (WFLW) points.
+    c.data.mirror_pairs = ()
+    # Ours: the outer corners of the left and the right eye in the image, or empty.
+    c.data.eye_corners = ()
+    # Ours: the points of the left eye and those of the right eye, or empty. The mean of
+    # an eye's points is its middle.
+    c.data.eyes = ()
+    # Ours: whether a row of y may lack some of its values (NaN), or a face some of its
+    # points. False refuses such a row, because a NaN is often a mistake. Missing values
+    # count in no error, and P_out gets their mean over the training examples.
+    c.data.partial_y = False
     # The side of x, in pixels.
     c.data.size = 50
     # Ours: see crops.Crop.
@@ -63,7 +77,8 @@ def default() -> ConfigDict:
     c.data.context = 0
     # Ours: see crops.Crop.
     c.data.square = False
-    # Ours: a CSV file of boxes. "" uses the tight boxes of the points.
+    # Ours: a CSV file of boxes. "" uses the tight boxes of the points. If the source is
+    # "wflw", "list" uses the boxes of the lists.
     c.data.boxes = ""
     # True leaves out faces that cannot be used; False raises an error.
     c.data.skip_bad = False
@@ -254,15 +269,18 @@ def _check_data(c: ConfigDict) -> None:
     for name in ("data.train", "data.unlabelled"):
         fits = not faces or not set(get(c, name)) & set(c.data.test)
         require(fits, c, name, "without the folders of data.test")
-    if c.data.source == "the300w_lp":
-        fixed = {"boxes": "", "cache": "", "points": POINTS}
-        for name, value in fixed.items():
-            fits = c.data[name] == value
-            require(fits, c, f"data.{name}", f"{value!r}: the300w_lp has its own")
+    fixed: dict[str, dict[str, object]] = {
+        "the300w_lp": {"boxes": "", "cache": "", "points": POINTS, "partial_y": False},
+        "wflw": {"points": WFLW_98.count},
+    }
+    for name, value in fixed.get(c.data.source, {}).items():
+        fits = c.data[name] == value
+        require(fits, c, f"data.{name}", f"{value!r}: {c.data.source} has its own")
+    fits = c.data.source != "wflw" or c.data.boxes in ("", wflw.LIST_BOXES)
+    require(fits, c, "data.boxes", f"'' or {wflw.LIST_BOXES!r} for wflw")
     fits = faces or not c.augmentation.on
     require(fits, c, "augmentation.on", "False: this source has no faces")
-    fits = not c.augmentation.on or not c.augmentation.mirror or c.data.points == POINTS
-    require(fits, c, "augmentation.mirror", f"False without {POINTS} points")
+    sources.check_scheme(c)
     for name in ("rotation", "scale", "shift"):
         at_least(c, f"augmentation.{name}", 0)
 

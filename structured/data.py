@@ -16,12 +16,14 @@ from mtl.data import readers
 from mtl.host import checks
 from mtl.host.errors import ConfigError, DataError
 from structured import tasks
-from structured.faces import augmentation, crops, face_dataset, the300w_lp
+from structured.faces import augmentation, crops, sources
 from structured.faces.crops import Crop
 from structured.faces.face_dataset import Faces, Problem
+from structured.faces.schemes import IBUG_68, Scheme
+from structured.partial_outputs import check_known, partial_rows
 
-SOURCES = ("digits", "300w", "the300w_lp", "npz")
-FACE_SOURCES = ("300w", "the300w_lp")
+FACE_SOURCES = sources.SOURCES
+SOURCES = ("digits", *FACE_SOURCES, "npz")
 # (lowest, highest) output of each activation.
 OUTPUT_RANGES = {
     "sigmoid": (0, 1),
@@ -36,7 +38,7 @@ class Examples(NamedTuple):
 
     Attributes:
       x: float32 [N, ...]; for faces that are augmented, canvases uint8 [N, C, C].
-      y: float32 [N, D].
+      y: float32 [N, D]. If `data.partial_y`, missing values of a row are NaN.
       has_x: bool [N].
       has_y: bool [N].
       frame: float32 [N, 4], the frames of faces (`crops`).
@@ -68,6 +70,8 @@ class Dataset:
       test: pairs.
       faces: the faces of the test set, for metrics in pixels; None without faces.
       problems: defects of the files.
+      scheme: the points of the faces.
+      grey_levels: whether x was grey levels of type uint8, divided by 255.
     """
 
     train: Examples
@@ -75,6 +79,14 @@ class Dataset:
     test: Examples
     faces: Faces | None = None
     problems: tuple[Problem, ...] = ()
+    scheme: Scheme = IBUG_68
+    grey_levels: bool = False
+
+    @property
+    def partial_y(self) -> dict[str, int]:
+        """The numbers of examples that lack some values of y, but not all, by set."""
+        parts = {"train": self.train, "valid": self.validation, "test": self.test}
+        return {name: int(partial_rows(e.y).sum()) for name, e in parts.items()}
 
 
 def crop_from_config(config: ConfigDict) -> Crop:
@@ -91,6 +103,8 @@ def load(config: ConfigDict) -> Dataset:
 
     300w: folders of faces; the faces of `unlabelled` are used as x alone and y alone.
 
+    wflw: lists of faces, in the same way.
+
     the300w_lp: a folder of tensorflow-datasets; `train` and `test` name its splits.
 
     npz: x_train, y_train, x_test, y_test; a row of NaN is missing. An x of type uint8
@@ -103,19 +117,28 @@ def load(config: ConfigDict) -> Dataset:
     c = config.data
     if c.source in FACE_SOURCES:
         return _load_faces(config)
-    train, test = _load_digits() if c.source == "digits" else _load_npz(c.path)
+    grey_levels = False
+    if c.source == "digits":
+        train, test = _load_digits()
+    else:
+        train, test, grey_levels = _load_npz(c.path, c.partial_y)
     where = c.path or c.source
     train, validation = split_validation(train, c.valid, c.valid_first, where)
-    return Dataset(limit_pairs(train, c.pairs, config.seed), validation, test)
+    check_known(train.y[train.has_y], where)
+    train = limit_pairs(train, c.pairs, config.seed)
+    return Dataset(train, validation, test, grey_levels=grey_levels)
 
 
-def make_examples(x: np.ndarray, y: np.ndarray, where: str = "") -> Examples:
+def make_examples(
+    x: np.ndarray, y: np.ndarray, where: str = "", partial_y: bool = False
+) -> Examples:
     """Makes examples of x [N, ...] and y [N, D]; a row of NaN is missing.
 
     Args:
       x: numbers; grey levels of type uint8 are divided by 255.
       y: numbers.
       where: names the arrays in an error.
+      partial_y: whether some values of a row of y may be missing, NaN.
 
     Raises:
       DataError: the shapes or types do not fit, a row holds both finite values and
@@ -129,12 +152,14 @@ def make_examples(x: np.ndarray, y: np.ndarray, where: str = "") -> Examples:
         )
     if y.dtype.kind not in "fiu":
         raise DataError(f"{where}: y must hold numbers, not {y.dtype}")
-    has_x, has_y = _present_rows(x, f"{where}: x"), _present_rows(y, f"{where}: y")
+    has_x = _present_rows(x, f"{where}: x")
+    has_y = _present_rows(y, f"{where}: y", partial_y)
     empty = np.flatnonzero(~(has_x | has_y))
     if len(empty):
         raise DataError(f"{where}: row {empty[0]} lacks both x and y; leave it out")
     max_level = 255 if x.dtype == np.uint8 else 1
-    x, y = (np.nan_to_num(a.astype(np.float32)) for a in (x, y))
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    x[~has_x], y[~has_y] = 0, 0
     x /= np.float32(max_level)
     frame = np.tile(np.array([0, 0, 1, 1], np.float32), (len(x), 1))
     return Examples(x, y, has_x, has_y, frame)
@@ -155,7 +180,7 @@ def check_output_ranges(config: ConfigDict, train: Examples) -> None:
         unused = name == "x" and "in" not in task_names
         if config.data.source in FACE_SOURCES or unused:
             continue
-        least, most = float(targets[name].min()), float(targets[name].max())
+        least, most = (float(f(targets[name])) for f in (np.nanmin, np.nanmax))
         if task_names and not low <= least <= most <= high:
             field = f"model.{name}_activation"
             allowed = (
@@ -165,16 +190,19 @@ def check_output_ranges(config: ConfigDict, train: Examples) -> None:
             checks.require(False, config, field, allowed)
 
 
-def _present_rows(array: np.ndarray, where: str) -> np.ndarray:
-    """The mask of rows that are not all NaN, bool [N]."""
-    rows = array.reshape(len(array), -1).astype(np.float32)
-    missing = np.isnan(rows).all(axis=1)
-    bad = np.flatnonzero(~missing & ~np.isfinite(rows).all(axis=1))
+def _present_rows(array: np.ndarray, where: str, partial: bool = False) -> np.ndarray:
+    """The mask of rows that are not all NaN, bool [N]; `partial` allows some NaN."""
+    with np.errstate(over="ignore"):  # Infinite values are an error below.
+        rows = array.reshape(len(array), -1).astype(np.float32)
+    absent = np.isnan(rows)
+    missing = absent.all(axis=1)
+    allowed = np.isfinite(rows) | (absent & partial)
+    bad = np.flatnonzero(~missing & ~allowed.all(axis=1))
     if len(bad):
-        raise DataError(
-            f"{where}: row {bad[0]} has values that are not finite; fill the whole row "
-            "with NaN if it is missing"
-        )
+        fix = "fill the whole row with NaN if it is missing"
+        if where.endswith("y") and not partial:
+            fix += ", or set data.partial_y=True if only some of its values are"
+        raise DataError(f"{where}: row {bad[0]} has values that are not finite; {fix}")
     return np.logical_not(missing)
 
 
@@ -249,26 +277,14 @@ def _load_faces(config: ConfigDict) -> Dataset:
     problems: list[Problem] = []
 
     def read(folders: tuple[str, ...]) -> tuple[Examples, Faces]:
-        if c.source == "the300w_lp":
-            faces, new_problems = the300w_lp.read(
-                c.path, "+".join(folders), crop, skip_bad=c.skip_bad
-            )
-        else:
-            faces, new_problems = face_dataset.read(
-                c.path,
-                folders,
-                crop,
-                num_points=c.points,
-                boxes=c.boxes,
-                skip_bad=c.skip_bad,
-                cache=c.cache or None,
-            )
+        faces, new_problems = sources.read(c, folders, crop)
         problems.extend(new_problems)
         return _face_examples(faces, crop, config.augmentation.on), faces
 
     train, _ = read(tuple(c.train))
     test, test_faces = read(tuple(c.test))
     train, validation = split_validation(train, c.valid, c.valid_first, c.path)
+    check_known(train.y[train.has_y], c.path)
     train = limit_pairs(train, c.pairs, config.seed)
     if c.unlabelled:
         train = concatenate(train, separate_pairs(read(tuple(c.unlabelled))[0]))
@@ -276,7 +292,8 @@ def _load_faces(config: ConfigDict) -> Dataset:
         validation, test = (
             e._replace(x=network_input(e.x, crop)) for e in (validation, test)
         )
-    return Dataset(train, validation, test, test_faces, tuple(problems))
+    scheme = sources.scheme(c)
+    return Dataset(train, validation, test, test_faces, tuple(problems), scheme)
 
 
 def _face_examples(faces: Faces, crop: Crop, canvases: bool) -> Examples:
@@ -297,11 +314,21 @@ def _load_digits() -> tuple[Examples, Examples]:
     return digits.select(rows < 1297), digits.select(rows >= 1297)
 
 
-def _load_npz(path: str) -> tuple[Examples, Examples]:
-    """Returns the training and test examples of an .npz file."""
+def _load_npz(path: str, partial_y: bool) -> tuple[Examples, Examples, bool]:
+    """Returns the training and test examples of an .npz file, and `grey_levels`."""
     arrays = readers.load_npz(path, ("x_train", "y_train", "x_test", "y_test"))
-    train = make_examples(arrays["x_train"], arrays["y_train"], f"{path}: train")
-    test = make_examples(arrays["x_test"], arrays["y_test"], f"{path}: test")
+    types = [arrays[name].dtype for name in ("x_train", "x_test")]
+    if (types[0] == np.uint8) != (types[1] == np.uint8):
+        raise DataError(
+            f"{path}: x_train is {types[0]} and x_test {types[1]}; only uint8 is "
+            "divided by 255, so both or neither must be uint8"
+        )
+    train, test = (
+        make_examples(
+            arrays[f"x_{part}"], arrays[f"y_{part}"], f"{path}: {part}", partial_y
+        )
+        for part in ("train", "test")
+    )
     if not test.pairs.all():
         raise DataError(f"{path}: the test set must be pairs, without NaN")
     same_shape = [
@@ -309,4 +336,4 @@ def _load_npz(path: str) -> tuple[Examples, Examples]:
     ]
     if not all(same_shape):
         raise DataError(f"{path}: training and test rows have different shapes")
-    return train, test
+    return train, test, bool(types[0] == np.uint8)

@@ -22,11 +22,10 @@ from mtl.engine.fit_many import compile_epoch_of_runs, fit_many
 from mtl.engine.task import Params
 from mtl.host import checkpoint, workdir
 from structured import config as configs
-from structured import data, tasks
+from structured import data, partial_outputs, scoring, tasks
 from structured.autoencoder import AutoEncoder, ConvAutoEncoder, DenseAutoEncoder, Half
 from structured.data import Dataset, Examples
-from structured.faces import augmentation, crops, face_dataset, metrics
-from structured.faces.points import POINTS
+from structured.faces import augmentation, face_dataset, sources
 from structured.network import Network
 
 EVALUATION_BATCH_SIZE = 100  # Bounds the memory that the patches of convolutions take.
@@ -132,7 +131,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     if config.augmentation.on:
         fields["frame"] = train.frame
     return Training(
-        tasks=tasks.make_tasks(config, net, augment(config)),
+        tasks=tasks.make_tasks(config, net, augment(config), _fill(train)),
         loss_weights=tasks.loss_weights(config),
         learning_rates=tasks.learning_rates(config),
         data={k: jnp.asarray(v) for k, v in fields.items()},
@@ -176,13 +175,13 @@ def augment(config: ConfigDict) -> tasks.Augment | None:
     """Returns the augmentation, `(batch, key) -> batch`; None if it is off."""
     if not config.augmentation.on:
         return None
-    crop = data.crop_from_config(config)
+    crop, scheme = data.crop_from_config(config), sources.scheme(config.data)
 
     def augment_batch(batch: tasks.Batch, key: jax.Array) -> tasks.Batch:
         frame = batch["frame"]
         transforms = augmentation.draw_transforms(key, frame, config.augmentation)
         x = augmentation.transform_images(transforms, batch["x"], crop)
-        y = augmentation.transform_points(transforms, batch["y"])
+        y = augmentation.transform_points(transforms, batch["y"], scheme)
         return batch | {"x": x, "y": y}
 
     return augment_batch
@@ -200,11 +199,16 @@ def _predict(net: Network, params: Params, x: jax.Array) -> jax.Array:
     return jax.lax.map(main, x, batch_size=EVALUATION_BATCH_SIZE)
 
 
-@partial(jax.jit, static_argnums=0)
-def _mse(net: Network, params: Params, arrays: dict[str, Any]) -> dict[str, jax.Array]:
+@partial(jax.jit, static_argnums=(0, 1))
+def _mse(
+    net: Network,
+    measures: tuple[tuple[str, Callable], ...],
+    params: Params,
+    arrays: dict[str, tuple[jax.Array, jax.Array]],
+) -> dict[str, jax.Array]:
     return {
-        f"{name}/mse": metrics.mse(_predict(net, params, x), y)
-        for name, (x, y) in arrays.items()
+        f"{name}/mse": measure(_predict(net, params, arrays[name][0]), arrays[name][1])
+        for name, measure in measures
     }
 
 
@@ -220,32 +224,10 @@ def make_evaluate(
         name: (jnp.asarray(e.x), jnp.asarray(e.y))
         for name, e in {"train": train, "valid": dataset.validation}.items()
     }
-    return lambda params: _mse(net, params, arrays)
-
-
-def score(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
-    """Returns the metrics of predictions [N, D] for the test set (`faces.metrics`)."""
-    scores = {"mse": metrics.mse(predicted, dataset.test.y)}
-    if dataset.faces is not None:
-        truth, frame = dataset.faces.points, dataset.faces.frame
-        points = crops.from_frame(predicted, frame)
-        scores |= metrics.landmark_metrics(points, truth)
-    return {name: float(value) for name, value in scores.items()}
-
-
-def example_errors(dataset: Dataset, predicted: np.ndarray) -> np.ndarray:
-    """Returns the error of each test example [N]: NRMSE, or the root of its MSE.
-
-    Faces have the NRMSE. It is normalised by the distance of the eyes, and by the size
-    of the points' box if a face does not have 68 points.
-    """
-    if dataset.faces is None:
-        return np.sqrt(np.square(predicted - dataset.test.y).mean(axis=1))
-    truth, frame = dataset.faces.points, dataset.faces.frame
-    points = crops.from_frame(predicted, frame)
-    has_eyes = truth.shape[1] == POINTS
-    normaliser = metrics.inter_ocular(truth) if has_eyes else metrics.box_size(truth)
-    return np.asarray(metrics.nme(points, truth, normaliser))
+    measures = tuple(
+        (k, scoring.choose_mse(np.asarray(y))) for k, (_, y) in arrays.items()
+    )
+    return lambda params: _mse(net, measures, params, arrays)
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -281,6 +263,13 @@ def _network(config: ConfigDict, dataset: Dataset) -> Network:
     return build_network(config, test.x.shape[1:], test.y.shape[1])
 
 
+def _fill(train: Examples) -> np.ndarray | None:
+    """What P_out gets in place of missing values of y: their mean; None without any."""
+    if not partial_outputs.partial_rows(train.y).any():
+        return None
+    return partial_outputs.mean_known(train.y[train.has_y])
+
+
 def _train(
     config: ConfigDict,
     dataset: Dataset,
@@ -311,7 +300,9 @@ def _finish(
         "pairs": int(dataset.train.pairs.sum()),
         "x_only": int((~dataset.train.has_y).sum()),
         "y_only": int((~dataset.train.has_x).sum()),
-        "test": score(dataset, run.predicted),
+        "partial_y": dataset.partial_y,
+        "grey_levels": dataset.grey_levels,
+        "test": scoring.score(dataset, run.predicted),
         "device": jax.devices()[0].device_kind,
         "total_seconds": round(seconds, 3),
     }
@@ -323,10 +314,12 @@ def _finish(
 def _mean(dataset: Dataset) -> Run:
     """Predicts the mean y; the parameters are this mean [D]."""
     train, validation = dataset.train, dataset.validation
-    mean = train.y[train.has_y].mean(axis=0)
+    mean = _fill(train)
+    if mean is None:
+        mean = train.y[train.has_y].mean(axis=0)
     best = {
-        "train/mse": float(metrics.mse(mean[None], train.y[train.pairs])),
-        "valid/mse": float(metrics.mse(mean[None], validation.y)),
+        f"{name}/mse": float(scoring.choose_mse(y)(mean[None], y))
+        for name, y in {"train": train.y[train.pairs], "valid": validation.y}.items()
     }
     predicted = np.tile(mean, (len(dataset.test.x), 1))
     return Run({"best": best}, {"mean": mean}, predicted=predicted)

@@ -29,7 +29,7 @@ def train(arguments: Sequence[str]) -> str:
     scores = ", ".join(f"{k} {v:.4g}" for k, v in sorted(s["test"].items()))
     return (
         f"{s['variant']}, {s['pairs']} pairs, {s['x_only']} x alone, {s['y_only']} y "
-        f"alone. On the test set: {scores}.\n"
+        f"alone.{comparison.describe_partial(dataset)} On the test set: {scores}.\n"
         f"{s['total_seconds']:.0f} s on {s['device']}; all files are in {args.workdir}"
     )
 

@@ -1,6 +1,11 @@
-"""Predicts the landmarks of new faces with a trained run of system 2.
+"""Predicts y for new arrays, or landmarks of new faces, with a trained run of system 2.
 
+python -m structured.predict --workdir runs/own --data new.npz --out predictions
 python -m structured.predict --workdir runs/helen --images DIR --out landmarks
+
+new.npz holds `x` [N, ...], of the type and shape of the run's `x_train`; the run's
+scaling is applied. --out gets predictions.npz with `y` [N, D], and predictions.csv with
+a row for each x: its number, from 0, and y1 ... yD.
 
 DIR holds .jpg, .jpeg and .png files, in folders of any depth. Hidden files are ignored,
 and so are folders that are links. The box of a face has one of three sources:
@@ -18,7 +23,8 @@ The folder --out gets, in the same sub-folders as in DIR:
                     points are blue, and red segments show the errors.
     landmarks.csv   a row for each image: name, status ("predicted" or "failed"), box
                     (its source), left, top, width, height, x1 ... xP, y1 ... yP,
-                    nme_inter_ocular (if the image has a .pts of 68 points), problem.
+                    nme_inter_ocular (if the image has a .pts), problem. If the points
+                    have no corners of eyes, it is nme_inter_pupil or nme_box_size.
 
 In landmarks.csv, x1 ... yP are pixels from 1 as in .pts files; left and top are pixels
 from 0 as in --boxes. If an image fails, the others are still predicted, and the exit
@@ -29,16 +35,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from mtl.host import fields, launch, workdir
-from mtl.host.errors import DataError, WorkdirError
-from structured import config as configs
-from structured import data, experiment
-from structured.faces import augmentation, face_files, landmarks
+from mtl.data import readers
+from mtl.host import launch, workdir
+from mtl.host.errors import ConfigError, DataError, WorkdirError
+from structured import data, trained
+from structured.faces import augmentation, face_files, landmarks, sources
 from structured.faces.face_files import FaceFiles
 from structured.faces.landmarks import Model
 
@@ -51,36 +56,13 @@ def load_model(folder: Path) -> Model:
     Raises:
       WorkdirError: the folder holds no such run.
     """
-    saved = workdir.load_config(folder)
-    source = saved.get("data", {}).get("source")
-    if source not in data.FACE_SOURCES:
-        raise WorkdirError(
-            f"{folder} holds a run on {source}; landmarks need one of structured.main "
-            f"on {' or '.join(data.FACE_SOURCES)}"
-        )
-    config = fields.complete(saved, configs.default(), str(folder / "config.json"))
-    if config.variant == "mean":
-        raise WorkdirError(
-            f"{folder} holds a run that predicts the mean shape for every image; take "
-            "a run of another variant"
-        )
-    best = folder / "checkpoints" / "best"
-    if not (folder / "summary.json").is_file() or not best.is_dir():
-        raise WorkdirError(
-            f"{folder} holds a run that is not finished; train it to its end with "
-            "structured.main"
-        )
-    shapes = workdir.read_json(folder / "data.json")
-    net = experiment.build_network(config, shapes["shape"], shapes["outputs"])
-    params = experiment.restore(folder, net)
-    crop, main = data.crop_from_config(config), experiment.make_predict(net)
+    run = trained.load(folder, data.FACE_SOURCES, "landmarks need")
+    crop, c = data.crop_from_config(run.config), run.config.data
 
     def predict(canvas: np.ndarray) -> np.ndarray:
-        with jax.default_matmul_precision(config.precision):
-            x = augmentation.network_input(jnp.asarray(canvas), crop)
-            return np.asarray(main(params, x))
+        return run.predict(augmentation.network_input(jnp.asarray(canvas), crop))
 
-    return Model(crop, shapes["outputs"] // 2, predict)
+    return Model(crop, sources.scheme(c), c.partial_y, predict)
 
 
 def find_images(images: Path, boxes: str = "") -> list[FaceFiles]:
@@ -146,9 +128,9 @@ def predict(
     _prepare_output(out, Path(images), files, boxes)
     rows, failed = [], 0
     for face in landmarks.locate_landmarks(model, files, out, pictures):
-        rows.append(landmarks.table_row(face, model.num_points))
+        rows.append(landmarks.table_row(face, model.scheme))
         failed += bool(face.problem)
-    workdir.write_csv(out / TABLE_FILE, landmarks.table_header(model.num_points), rows)
+    workdir.write_csv(out / TABLE_FILE, landmarks.table_header(model.scheme), rows)
     return len(files), failed
 
 
@@ -160,6 +142,10 @@ def launcher(arguments: Sequence[str]) -> str:
     """
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
+    if bool(args.data) == bool(args.images):
+        raise ConfigError("give --data=FILE.npz for arrays, or --images=DIR for faces")
+    if args.data:
+        return _predict_arrays(args.workdir, args.data, args.out)
     count, failed = predict(
         args.workdir, args.images, args.out, args.boxes, args.pictures
     )
@@ -170,6 +156,19 @@ def launcher(arguments: Sequence[str]) -> str:
             f"{args.out}"
         )
     return f"{count} images with their landmarks in {args.out}; all of them in {table}"
+
+
+def _predict_arrays(folder: str, path: str, out: str) -> str:
+    """Predicts y for the x of an .npz file and returns a summary."""
+    x = readers.load_npz(path, ("x",))["x"]
+    y = trained.predict_arrays(Path(folder), x, f"{path}: x")
+    if not np.isfinite(y).all():
+        raise DataError(f"{path}: the predicted y are not finite; train {folder} again")
+    target = Path(out) / "predictions.npz"
+    if target.resolve() == Path(path).resolve():
+        raise WorkdirError(f"--out={out} would replace {path}; take another")
+    trained.write(Path(out), y)
+    return f"{len(y)} predictions in {out}: predictions.npz and predictions.csv"
 
 
 def _is_visible_file(path: Path, root: Path) -> bool:
@@ -206,8 +205,9 @@ def _prepare_output(
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "The folder of a finished run.")
-    flags.DEFINE_string("images", None, "The folder of the images.")
-    flags.DEFINE_string("out", None, "The folder for points, pictures and table.")
+    flags.DEFINE_string("data", "", "An .npz file with `x`, for a run on arrays.")
+    flags.DEFINE_string("images", "", "The folder of the images, for a run on faces.")
+    flags.DEFINE_string("out", None, "The folder for all results.")
     flags.DEFINE_string("boxes", "", "A CSV file: name,left,top,width,height.")
     flags.DEFINE_bool("pictures", True, "Whether to draw the faces.")
-    launch.launch(launcher, "workdir", "images", "out")
+    launch.launch(launcher, "workdir", "out")

@@ -43,7 +43,10 @@ OPTIMIZERS: dict[str, Callable[[ConfigDict], optax.GradientTransformation]] = {
 
 
 def make_tasks(
-    config: ConfigDict, network: Network, augment: Augment | None = None
+    config: ConfigDict,
+    network: Network,
+    augment: Augment | None = None,
+    fill: np.ndarray | None = None,
 ) -> list[Task]:
     """Makes the tasks, in the order of their updates.
 
@@ -52,6 +55,8 @@ def make_tasks(
       network: the parts of the network.
       augment: `(batch, key) -> batch`, applied to a task's batch before its loss. Each
         update has its own key.
+      fill: what P_out gets in place of missing values of y, [D]. None if no value is
+        missing. Missing values, NaN, are left out of all errors (ours).
     """
     n, c = network, config
     augment_batch: Augment = augment or (lambda batch, key: batch)
@@ -59,13 +64,14 @@ def make_tasks(
     def supervised(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         augmented = augment_batch(batch, key)
         output = n.main(params, augmented["x"])
-        return errors_per_example(c.supervised, output, augmented["y"])
+        target, known = _split_known(augmented["y"], fill)
+        return errors_per_example(c.supervised, output, target, known)
 
     main_parts = ("encoder_in", "link", "decoder_out")
     return [
         _reconstruct("in", c.reconstruct_in, n.encoder_in, n.decoder_in, augment_batch),
         _reconstruct(
-            "out", c.reconstruct_out, n.encoder_out, n.decoder_out, augment_batch
+            "out", c.reconstruct_out, n.encoder_out, n.decoder_out, augment_batch, fill
         ),
         Task(
             "supervised",
@@ -114,7 +120,10 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
 
 def errors_per_example(
-    c: ConfigDict, output: jax.Array, target: jax.Array
+    c: ConfigDict,
+    output: jax.Array,
+    target: jax.Array,
+    known: jax.Array | None = None,
 ) -> jax.Array:
     """Returns the squared or absolute errors [B] of outputs [B, ...].
 
@@ -122,9 +131,16 @@ def errors_per_example(
       c: the config of the task: `error`, and `dimensions`, "sum" or "mean".
       output: [B, ...].
       target: [B, ...].
+      known: bool [B, ...], which values of the target count; None counts all. The sum
+        and the mean are those of the values that count.
     """
     errors = ERROR_FUNCTIONS[c.error](output - target).reshape(len(target), -1)
-    return errors.sum(axis=1) if c.dimensions == "sum" else errors.mean(axis=1)
+    if known is None:
+        return errors.sum(axis=1) if c.dimensions == "sum" else errors.mean(axis=1)
+    known = known.reshape(errors.shape)
+    total = jnp.where(known, errors, 0).sum(axis=1)
+    # Rows without y, which the engine ignores, have no known value.
+    return total if c.dimensions == "sum" else total / jnp.maximum(known.sum(axis=1), 1)
 
 
 def l2_penalty(c: ConfigDict, parts: tuple[str, ...]) -> Callable | None:
@@ -138,8 +154,23 @@ def l2_penalty(c: ConfigDict, parts: tuple[str, ...]) -> Callable | None:
     return penalty if c.l2 else None
 
 
+def _split_known(
+    target: jax.Array, fill: np.ndarray | None
+) -> tuple[jax.Array, jax.Array | None]:
+    """The target with `fill` in place of NaN, and which values are not NaN."""
+    if fill is None:
+        return target, None
+    known = ~jnp.isnan(target)
+    return jnp.where(known, target, fill), known
+
+
 def _reconstruct(
-    name: str, c: ConfigDict, encode: Callable, decode: Callable, augment: Augment
+    name: str,
+    c: ConfigDict,
+    encode: Callable,
+    decode: Callable,
+    augment: Augment,
+    fill: np.ndarray | None = None,
 ) -> Task:
     """Makes the task of a denoising auto-encoder on x ("in") or y ("out")."""
     field = {"in": "x", "out": "y"}[name]
@@ -147,12 +178,12 @@ def _reconstruct(
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         augment_key, noise_key = jax.random.split(key)
-        target = augment(batch, augment_key)[field]
+        target, known = _split_known(augment(batch, augment_key)[field], fill)
         corrupted = corruption.corrupt(noise_key, target, c.noise, c.level)
         code = encode(params, corrupted)
         if c.center_code:
             code = code - _masked_mean(code, batch["valid"])
-        return errors_per_example(c, decode(params, code), target)
+        return errors_per_example(c, decode(params, code), target, known)
 
     rows = partial(_get_field, field=f"has_{field}")
     penalty = l2_penalty(c, parts)

@@ -13,7 +13,7 @@ from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from structured.faces.crops import Crop
-from structured.faces.points import MIRROR_ORDER
+from structured.faces.schemes import Scheme
 
 # Images with a smaller range of grey levels count as flat. It is above 0, because
 # interpolation adds rounding errors to a flat image.
@@ -88,11 +88,16 @@ def draw_transforms(
     return FaceTransforms(linear, shift, mirrored)
 
 
-def transform_points(transforms: FaceTransforms, y: jax.Array) -> jax.Array:
-    """Transforms coordinates [B, 2 P] of the frame, (x1 ... xP, y1 ... yP)."""
+def transform_points(
+    transforms: FaceTransforms, y: jax.Array, scheme: Scheme
+) -> jax.Array:
+    """Transforms coordinates [B, 2 P] of the frame, (x1 ... xP, y1 ... yP).
+
+    A mirrored face needs a scheme with mirror pairs. A point that is NaN stays NaN.
+    """
     xy = jnp.stack(jnp.split(y, 2, axis=1), axis=-1)
-    if xy.shape[1] == len(MIRROR_ORDER):
-        swapped = xy[:, MIRROR_ORDER]
+    if scheme.mirror_pairs:
+        swapped = xy[:, scheme.mirror_order]
         xy = jnp.where(transforms.mirrored[:, None, None], swapped, xy)
     xy = jnp.einsum("bij,bpj->bpi", transforms.linear, xy)
     xy += transforms.shift[:, None]

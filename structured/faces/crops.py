@@ -76,11 +76,13 @@ def decode_grey(content: bytes, where: str) -> np.ndarray:
 def tight_box(points: np.ndarray) -> np.ndarray:
     """Returns the tight box of points [P, 2], corners rounded down, float32 [4].
 
-    The authors crop to this box: int(min), int(max) of x and y.
+    The authors crop to this box: int(min), int(max) of x and y. Points (NaN, NaN) are
+    left out.
 
     Raises:
       ValueError: the box has no width or no height, or a point is not finite.
     """
+    points = points[~np.isnan(points).all(axis=1)]
     low, high = np.floor(points.min(0)), np.floor(points.max(0))
     return _check_box(np.concatenate([low, high - low]))
 

@@ -65,6 +65,7 @@ def read(
     boxes: str = "",
     skip_bad: bool = False,
     cache: str | Path | None = None,
+    partial: bool = False,
 ) -> tuple[Faces, list[Problem]]:
     """Reads and crops the faces of some folders; returns them and all problems.
 
@@ -78,6 +79,7 @@ def read(
         from the root; left and top are in pixels from 0, like the points.
       skip_bad: leaves out faces that cannot be used; False raises an error.
       cache: a folder that keeps the crops; they are made again if a file changes.
+      partial: whether points of a face may be missing.
 
     Raises:
       DataError: a folder is missing or has no image, the file of boxes is bad, faces
@@ -85,15 +87,30 @@ def read(
       WorkdirError: the cache cannot be made or written.
     """
     files = list_faces(Path(root), folders, boxes)
-    if cache is None:
-        result = _read_all(files, crop, num_points)
-    else:
-        path = _cache_path(Path(cache), files, crop, num_points)
-        cached = _load_cache(path, crop, num_points)
-        result = cached or _read_all(files, crop, num_points)
-        if cached is None:
-            _save_cache(path, *result)
+    result = read_files(files, crop, num_points, cache, partial)
     check_usable(str(root), *result, skip_bad)
+    return result
+
+
+def read_files(
+    files: list[FaceFiles],
+    crop: Crop,
+    num_points: int,
+    cache: str | Path | None = None,
+    partial: bool = False,
+) -> tuple[Faces, list[Problem]]:
+    """Reads and crops listed faces; see `read`.
+
+    Raises:
+      WorkdirError: the cache cannot be made or written.
+    """
+    if cache is None:
+        return _read_all(files, crop, num_points, partial)
+    path = _cache_path(Path(cache), files, crop, num_points, partial)
+    result = _load_cache(path, crop, num_points)
+    if result is None:
+        result = _read_all(files, crop, num_points, partial)
+        _save_cache(path, *result)
     return result
 
 
@@ -133,7 +150,10 @@ def write_problems(path: str | Path, problems: Sequence[Problem]) -> None:
 def crop_face(
     name: str, grey: np.ndarray, xy: np.ndarray, box: np.ndarray | None, crop: Crop
 ) -> FaceResult:
-    """Crops an image uint8 [H, W] about a box [4], or the tight box of xy [P, 2]."""
+    """Crops an image uint8 [H, W] about a box [4], or the tight box of xy [P, 2].
+
+    Points that are NaN are missing.
+    """
     height, width = grey.shape
     try:
         frame = crops.frame(crops.tight_box(xy) if box is None else box, crop)
@@ -176,20 +196,27 @@ def _no_faces(crop: Crop, num_points: int) -> Faces:
 
 
 def _read_all(
-    files: list[FaceFiles], crop: Crop, num_points: int
+    files: list[FaceFiles], crop: Crop, num_points: int, partial: bool
 ) -> tuple[Faces, list[Problem]]:
     # Threads suffice, because Pillow decodes without Python's lock. A process forked
     # from one with JAX's threads can deadlock.
     with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda face: _read_face(face, crop, num_points), files)
+        results = pool.map(
+            lambda face: _read_face(face, crop, num_points, partial), files
+        )
         return collect_faces([face.name for face in files], results, crop, num_points)
 
 
-def _read_face(face: FaceFiles, crop: Crop, num_points: int) -> FaceResult:
-    if face.problem or face.image is None or face.pts is None:
+def _read_face(
+    face: FaceFiles, crop: Crop, num_points: int, partial: bool
+) -> FaceResult:
+    if face.problem or face.image is None:
         return None, [Problem(face.name, face.problem, True)]
     try:
-        xy = read_pts(face.pts, num_points)
+        xy = face.points
+        if xy is None:
+            assert face.pts is not None  # Else the face has a problem.
+            xy = read_pts(face.pts, num_points, partial)
         grey = crops.open_grey(face.image)
     except DataError as e:
         return None, [Problem(face.name, str(e), True)]
@@ -197,7 +224,7 @@ def _read_face(face: FaceFiles, crop: Crop, num_points: int) -> FaceResult:
 
 
 def _cache_path(
-    folder: Path, files: list[FaceFiles], crop: Crop, num_points: int
+    folder: Path, files: list[FaceFiles], crop: Crop, num_points: int, partial: bool
 ) -> Path:
     """Makes the cache's folder; returns a file name that depends on all inputs.
 
@@ -209,10 +236,12 @@ def _cache_path(
         message = f"data.cache={str(folder)!r} cannot be made a folder: {e.strerror}"
         raise WorkdirError(message) from e
     inputs = [CACHE_VERSION, PIL.__version__, num_points, dataclasses.astuple(crop)]
+    inputs += ["partial"] * partial  # Other caches keep their names.
     inputs += [
         (
             *(f.name, f.problem, None if f.box is None else f.box.tolist()),
             *(str(f.image), _file_stamp(f.image), str(f.pts), _file_stamp(f.pts)),
+            *(() if f.points is None else (f.points.tobytes(),)),
         )
         for f in files
     ]

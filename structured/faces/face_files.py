@@ -24,6 +24,7 @@ class FaceFiles(NamedTuple):
       pts: None if the folder has no .pts file.
       box: float64 [4], left, top, width, height; None if the points give it.
       problem: why the face cannot be used, or "".
+      points: float64 [P, 2] in pixels from 0, if they are not in a .pts file.
     """
 
     name: str
@@ -31,6 +32,7 @@ class FaceFiles(NamedTuple):
     pts: Path | None
     box: np.ndarray | None = None
     problem: str = ""
+    points: np.ndarray | None = None
 
 
 def list_faces(root: Path, folders: Sequence[str], boxes: str) -> list[FaceFiles]:

@@ -17,7 +17,8 @@ from mtl.host.errors import DataError
 from structured.faces import crops, face_files, metrics, overlays
 from structured.faces.crops import Crop
 from structured.faces.face_files import FaceFiles
-from structured.faces.points import POINTS, read_pts, write_pts
+from structured.faces.points import read_pts, write_pts
+from structured.faces.schemes import Scheme
 
 IMAGES_PER_CHUNK = 200  # In memory at a time.
 
@@ -27,12 +28,14 @@ class Model(NamedTuple):
 
     Attributes:
       crop: how its training faces were cropped.
-      num_points: P, the number of points of a face.
+      scheme: the P points of a face.
+      partial: whether points of a .pts file may be missing.
       predict: canvases uint8 [N, C, C] -> coordinates of their frames [N, 2 P].
     """
 
     crop: Crop
-    num_points: int
+    scheme: Scheme
+    partial: bool
     predict: Callable[[np.ndarray], np.ndarray]
 
 
@@ -91,41 +94,46 @@ def output_paths(files: FaceFiles, out: Path) -> tuple[Path, Path]:
     return path.with_name(f"{path.stem}.pts"), path.with_name(f"{path.stem}.png")
 
 
-def table_header(num_points: int) -> list[str]:
+def table_header(scheme: Scheme) -> list[str]:
     """Returns the column names of landmarks.csv."""
-    xy = [f"{axis}{k}" for axis in "xy" for k in range(1, num_points + 1)]
+    xy = [f"{axis}{k}" for axis in "xy" for k in range(1, scheme.count + 1)]
     return [
         *("name", "status", "box", *face_files.BOX_COLUMNS),
-        *(*xy, "nme_inter_ocular", "problem"),
+        *(*xy, f"nme_{metrics.main_normaliser(scheme)[0]}", "problem"),
     ]
 
 
-def table_row(face: Face, num_points: int) -> list[str]:
+def table_row(face: Face, scheme: Scheme) -> list[str]:
     """Returns the row of a face in landmarks.csv; unknown values are empty."""
     if face.box is None or face.points is None:
-        blank = [""] * (len(table_header(num_points)) - 3)
+        blank = [""] * (len(table_header(scheme)) - 3)
         return [face.files.name, "failed", *blank, face.problem]
     # Pixels from 1, with 8 decimals, as in the .pts file.
     xy = [f"{v:.8f}" for v in (face.points.astype(np.float64) + 1).T.ravel()]
     box = [str(float(v)) for v in face.box]
     start = [face.files.name, "predicted", face.box_source]
-    return [*start, *box, *xy, _format_nme(face), ""]
+    return [*start, *box, *xy, _format_nme(face, scheme), ""]
 
 
-def _format_nme(face: Face) -> str:
-    """The normalised mean error; "" without a truth of 68 points."""
-    if face.truth is None or len(face.truth) != POINTS:
+def _format_nme(face: Face, scheme: Scheme) -> str:
+    """The normalised mean error; "" without the truth, or without its normaliser."""
+    if face.truth is None:
         return ""
     points, truth = jnp.asarray([face.points]), jnp.asarray([face.truth], jnp.float32)
-    error = metrics.nme(points, truth, metrics.inter_ocular(truth))
-    return f"{float(error[0]):.6f}"
+    normaliser = metrics.main_normaliser(scheme)[1](truth)
+    if not metrics.usable(np.asarray(normaliser))[0]:
+        return ""
+    missing = bool(np.isnan(face.truth).any())
+    return f"{float(metrics.nme(points, truth, normaliser, missing)[0]):.6f}"
 
 
 def _read_face(files: FaceFiles, model: Model, pictures: bool) -> Face:
     if files.problem or files.image is None:
         return Face(files, problem=files.problem)
     try:
-        truth = read_pts(files.pts, model.num_points) if files.pts else None
+        truth = None
+        if files.pts:
+            truth = read_pts(files.pts, model.scheme.count, model.partial)
         grey = crops.open_grey(files.image)
         box_source, box = _choose_box(files, truth, grey)
         frame = crops.frame(box, model.crop)

@@ -1,16 +1,19 @@
 """Measures the errors of predicted landmarks.
 
-Points are in pixels of the original image. The metrics by eyes need the iBUG layout of
-68 points. An error that is NaN, from a network that diverged, counts as a failure at
-every threshold.
+Points are in pixels of the original image. The metrics by eyes need a scheme with eyes.
+An error that is NaN, from a network that diverged, counts as a failure at every
+threshold. A true point that is NaN is missing, and counts nowhere.
 """
+
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from structured.faces.points import LEFT_CORNER, LEFT_EYE, RIGHT_CORNER, RIGHT_EYE
+from structured.faces.schemes import Scheme
 
 Array = jax.Array | np.ndarray
 Points = Float[Array, "faces points 2"]
@@ -37,44 +40,87 @@ def mse(
     return jnp.mean((predicted - truth) ** 2)
 
 
-def inter_ocular(truth: Float[Array, "faces 68 2"]) -> PerFace:
+def partial_mse(
+    predicted: Float[Array, "#faces coordinates"],
+    truth: Float[Array, "faces coordinates"],
+) -> Scalar:
+    """Returns `mse` over the coordinates that are not NaN in the truth."""
+    known = ~jnp.isnan(truth)
+    errors = jnp.where(known, (predicted - truth) ** 2, 0)
+    return errors.sum() / known.sum()
+
+
+def inter_ocular(truth: Points, scheme: Scheme) -> PerFace:
     """Returns the distance between the outer corners of the eyes."""
-    return jnp.linalg.norm(truth[:, LEFT_CORNER] - truth[:, RIGHT_CORNER], axis=-1)
+    left, right = scheme.eye_corners
+    return jnp.linalg.norm(truth[:, left] - truth[:, right], axis=-1)
 
 
-def inter_pupil(truth: Float[Array, "faces 68 2"]) -> PerFace:
-    """Returns the distance between the eyes' mean points."""
-    left, right = (truth[:, eye].mean(axis=1) for eye in (LEFT_EYE, RIGHT_EYE))
+def inter_pupil(truth: Points, scheme: Scheme) -> PerFace:
+    """Returns the distance between the eyes' mean points; NaN if one is missing."""
+    left, right = (truth[:, list(eye)].mean(axis=1) for eye in scheme.eyes)
     return jnp.linalg.norm(left - right, axis=-1)
 
 
 def box_diagonal(truth: Points) -> PerFace:
     """Returns the diagonal of the points' tight boxes."""
-    return jnp.linalg.norm(jnp.ptp(truth, axis=1), axis=-1)
+    return jnp.linalg.norm(_sides(truth), axis=-1)
 
 
 def box_size(truth: Points) -> PerFace:
     """Returns the tight boxes' geometric mean of sides."""
-    return jnp.sqrt(jnp.ptp(truth, axis=1).prod(axis=-1))
+    return jnp.sqrt(_sides(truth).prod(axis=-1))
 
 
-# Functions of the true points that give an error's divisor.
-EYE_NORMALISERS = {"inter_ocular": inter_ocular, "inter_pupil": inter_pupil}
+def _sides(truth: Points) -> Float[jax.Array, "faces 2"]:
+    """The widths and heights of the tight boxes of the points that are not missing."""
+    return jnp.nanmax(truth, axis=1) - jnp.nanmin(truth, axis=1)
+
+
 BOX_NORMALISERS = {"box_diagonal": box_diagonal, "box_size": box_size}
 
 
-def nme(predicted: Points, truth: Points, normaliser: PerFace) -> PerFace:
+def normalisers(scheme: Scheme) -> dict[str, Callable[[Points], PerFace]]:
+    """Returns functions of the true points that give an error's divisor, by name.
+
+    Those of the box are always there, those of the eyes if the scheme has them.
+    """
+    result: dict[str, Callable[[Points], PerFace]] = dict(BOX_NORMALISERS)
+    if scheme.eye_corners:
+        result["inter_ocular"] = partial(inter_ocular, scheme=scheme)
+    if scheme.eyes:
+        result["inter_pupil"] = partial(inter_pupil, scheme=scheme)
+    return result
+
+
+def main_normaliser(scheme: Scheme) -> tuple[str, Callable[[Points], PerFace]]:
+    """Returns the normaliser of the paper, or the nearest one, with its name."""
+    functions = normalisers(scheme)
+    order = ("inter_ocular", "inter_pupil", "box_size")
+    return next((name, functions[name]) for name in order if name in functions)
+
+
+def nme(
+    predicted: Points, truth: Points, normaliser: PerFace, missing: bool = False
+) -> PerFace:
     """Returns normalised mean errors of faces; by `inter_ocular`, the paper's NRMSE.
 
     Args:
       predicted: in pixels.
       truth: in pixels.
       normaliser: in pixels.
+      missing: whether true points may be missing.
 
     Returns:
-      The mean distance of the points to the truth, divided by the normaliser.
+      The mean distance of the points to the truth, divided by the normaliser. Missing
+      points are left out of the mean.
     """
-    return jnp.linalg.norm(predicted - truth, axis=-1).mean(axis=1) / normaliser
+    distance = jnp.linalg.norm(predicted - truth, axis=-1)
+    if not missing:
+        return distance.mean(axis=1) / normaliser
+    known = ~jnp.isnan(truth).any(axis=-1)
+    total = jnp.where(known, distance, 0).sum(axis=1)
+    return total / known.sum(axis=1) / normaliser
 
 
 def cdf(
@@ -109,31 +155,66 @@ def failure_rate(errors: PerFace, threshold: float) -> Scalar:
     return jnp.mean(~(errors <= threshold), dtype=errors.dtype)
 
 
-def landmark_metrics(predicted: Points, truth: Points) -> dict[str, Scalar]:
+def landmark_metrics(
+    predicted: Points, truth: Points, scheme: Scheme
+) -> dict[str, Scalar]:
     """Returns all metrics of landmarks, as fractions (not percent).
 
     Args:
       predicted: in pixels.
-      truth: in pixels.
+      truth: in pixels; no point is missing.
+      scheme: of the points.
 
     Returns:
       Scalars by name: the paper's `nrmse`, `cdf_0.1` and `auc_0.5`, and today's
-      `nme_NORMALISER`, `auc_THRESHOLD_NORMALISER`, `fr_THRESHOLD_NORMALISER`. Without
-      68 points the eyes are unknown, and only the NME by the box is there.
+      `nme_NORMALISER`, `auc_THRESHOLD_NORMALISER`, `fr_THRESHOLD_NORMALISER`. The
+      paper's need the corners of the eyes, the other areas and failures the eyes.
     """
+    functions = normalisers(scheme).items()
+    return _summary({k: nme(predicted, truth, f(truth)) for k, f in functions})
+
+
+def partial_landmark_metrics(
+    predicted: Points, truth: Points, scheme: Scheme
+) -> dict[str, Scalar | int]:
+    """Returns `landmark_metrics` where true points may be missing, NaN.
+
+    The errors of a face are the mean over its other points. A face without a normaliser
+    (with an eye that is missing, or all points on a line) is left out of its metrics; a
+    metric without any face is absent.
+
+    Returns:
+      The metrics; `missing_points`, the number of missing points; and
+      `left_out_NORMALISER`, the number of faces that are left out.
+    """
+    errors, left_out = {}, {}
+    for name, function in normalisers(scheme).items():
+        divisor = np.asarray(function(truth))
+        kept = usable(divisor)
+        left_out[f"left_out_{name}"] = int((~kept).sum())
+        if kept.any():
+            faces = predicted[kept], truth[kept], divisor[kept]
+            errors[name] = nme(*faces, missing=True)
+    missing = int(np.isnan(truth).any(axis=-1).sum())
+    return {**_summary(errors), "missing_points": missing, **left_out}
+
+
+def usable(normaliser: np.ndarray) -> np.ndarray:
+    """Returns which normalisers [N] are finite and above 0, bool [N]."""
+    return np.isfinite(normaliser) & (np.asarray(normaliser) > 0)
+
+
+def _summary(errors: Mapping[str, PerFace]) -> dict[str, Scalar]:
+    """The metrics of errors by the name of their normaliser."""
     result = {}
-    for name, normaliser in BOX_NORMALISERS.items():
-        result[f"nme_{name}"] = nme(predicted, truth, normaliser(truth)).mean()
-    if truth.shape[1] != 68:
-        return result
-    by_eyes = {k: nme(predicted, truth, f(truth)) for k, f in EYE_NORMALISERS.items()}
-    for name, errors in by_eyes.items():
-        result[f"nme_{name}"] = errors.mean()
-        for threshold in (0.08, 0.10):
-            result[f"auc_{threshold:.2f}_{name}"] = auc(errors, threshold)
-            result[f"fr_{threshold:.2f}_{name}"] = failure_rate(errors, threshold)
-    nrmse = by_eyes["inter_ocular"]
-    result["nrmse"] = result["nme_inter_ocular"]
-    result["cdf_0.1"] = cdf(nrmse, jnp.array([0.1], nrmse.dtype))[0]
-    result["auc_0.5"] = auc_paper(nrmse)
+    for name, values in errors.items():
+        result[f"nme_{name}"] = values.mean()
+        for threshold in () if name in BOX_NORMALISERS else (0.08, 0.10):
+            result[f"auc_{threshold:.2f}_{name}"] = auc(values, threshold)
+            result[f"fr_{threshold:.2f}_{name}"] = failure_rate(values, threshold)
+    if "inter_ocular" in errors:
+        nrmse = errors["inter_ocular"]
+        result["nrmse"] = result["nme_inter_ocular"]
+        result["cdf_0.1"] = cdf(nrmse, jnp.array([0.1], nrmse.dtype))[0]
+        result["auc_0.5"] = auc_paper(nrmse)
     return result

@@ -48,7 +48,7 @@ def draw_points(
       box: [4], the box of this view.
       points: [P, 2], in pixels of the image from 0; drawn in green.
       truth: [P, 2], likewise, or None; drawn in blue, with red segments between them
-        and the points.
+        and the points. Points that are NaN are left out.
 
     Returns:
       The bytes of a PNG file.
@@ -56,10 +56,13 @@ def draw_points(
     frame = crops.frame(box, PICTURE_CROP)
     picture = Image.fromarray(view).convert("RGB")
     canvas = ImageDraw.Draw(picture)
-    coloured = [(_to_picture(points, frame), GREEN)]
+    predicted = _to_picture(points, frame)
+    coloured = [(predicted, GREEN)]
     if truth is not None:
-        coloured.insert(0, (_to_picture(truth, frame), BLUE))
-        for ends in np.stack([xy for xy, _ in coloured], axis=1):
+        known = ~np.isnan(truth).any(axis=1)
+        true = _to_picture(truth[known], frame)
+        coloured.insert(0, (true, BLUE))
+        for ends in np.stack([true, predicted[known]], axis=1):
             canvas.line(ends.ravel().tolist(), RED, width=2)
     r = POINT_RADIUS_PX
     for xy, color in coloured:

@@ -1,4 +1,4 @@
-"""Names the 68 points of a face, and reads and writes .pts files.
+"""Reads and writes .pts files, which hold the points of a face.
 
 A .pts file, as the iBUG group publishes them with 300-W:
 
@@ -9,7 +9,7 @@ A .pts file, as the iBUG group publishes them with 300-W:
     }
 
 The file counts pixels from 1. This module counts from 0: a whole number is the centre
-of a pixel.
+of a pixel. A line "nan nan" is a point that is missing (ours).
 """
 
 from pathlib import Path
@@ -21,34 +21,10 @@ from mtl.host.workdir import write_text
 
 POINTS = 68
 
-# Indices from 0; the papers' figures count from 1. Left and right are those of the
-# image: the person's right eye is on the left.
-LEFT_CORNER, RIGHT_CORNER = 36, 45
-LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
 
-# Pairs of points that a mirror exchanges.
-_MIRROR_PAIRS = (
-    *((i, 16 - i) for i in range(8)),  # the jaw
-    *((17 + i, 26 - i) for i in range(5)),  # the brows
-    *((31 + i, 35 - i) for i in range(2)),  # the nostrils
-    *((36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)),  # the eyes
-    *((48, 54), (49, 53), (50, 52), (55, 59), (56, 58)),  # the outer lips
-    *((60, 64), (61, 63), (65, 67)),  # the inner lips
-)
-
-
-def _make_mirror_order() -> np.ndarray:
-    order = np.arange(POINTS)
-    for a, b in _MIRROR_PAIRS:
-        order[a], order[b] = b, a
-    return order
-
-
-# int [68]: the index of each point's mirror image.
-MIRROR_ORDER = _make_mirror_order()
-
-
-def read_pts(path: str | Path, num_points: int | None = None) -> np.ndarray:
+def read_pts(
+    path: str | Path, num_points: int | None = None, partial: bool = False
+) -> np.ndarray:
     """Reads a .pts file: float64 [P, 2], (x, y) in pixels from 0.
 
     Blank lines, lines that start with "#" or "//", a byte order mark and Windows' line
@@ -57,6 +33,7 @@ def read_pts(path: str | Path, num_points: int | None = None) -> np.ndarray:
     Args:
       path: the file.
       num_points: the required number of points; None accepts any number.
+      partial: whether points may be missing; they are NaN.
 
     Raises:
       DataError: the file is missing, has another format or another number of points.
@@ -76,7 +53,7 @@ def read_pts(path: str | Path, num_points: int | None = None) -> np.ndarray:
         )
     start = lines.index("{")
     count = _parse_header(path, lines[:start])
-    xy = _parse_points(path, lines[start + 1 : -1])
+    xy = _parse_points(path, lines[start + 1 : -1], partial)
     if len(xy) != count:
         raise DataError(
             f"{path}: n_points says {count}, but {len(xy)} follow; the file is "
@@ -119,13 +96,33 @@ def _parse_header(path: str | Path, lines: list[str]) -> int:
     return count
 
 
-def _parse_points(path: str | Path, rows: list[str]) -> np.ndarray:
+def _parse_points(path: str | Path, rows: list[str], partial: bool) -> np.ndarray:
     """Returns the file's numbers, float64 [P, 2]."""
     try:
         xy = np.array([[float(v) for v in row.split()] for row in rows]).reshape(-1, 2)
-        if len(xy) == len(rows) and np.isfinite(xy).all():
+        if len(xy) == len(rows):
+            check_points(xy, partial)
             return xy
-        problem = "a number is not finite, or a line has not two of them"
+        problem = "a line has not two numbers"
     except ValueError as e:
         problem = str(e)
     raise DataError(f"{path}: each point must be a line 'x y' of numbers ({problem})")
+
+
+def check_points(xy: np.ndarray, partial: bool) -> None:
+    """Checks that points [P, 2] are finite; if `partial`, some may be (NaN, NaN).
+
+    Raises:
+      ValueError: a point is not finite, or all are missing.
+    """
+    missing = np.isnan(xy).all(axis=1)
+    bad = np.flatnonzero(~missing & ~np.isfinite(xy).all(axis=1))
+    if len(bad):
+        raise ValueError(f"point {bad[0] + 1} is not finite")
+    if missing.any() and not partial:
+        raise ValueError(
+            f"point {missing.argmax() + 1} is missing; set data.partial_y=True if some "
+            "points may be"
+        )
+    if len(xy) and missing.all():
+        raise ValueError("all points are missing")

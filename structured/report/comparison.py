@@ -10,11 +10,10 @@ from ml_collections import ConfigDict
 
 from mtl.figures import png
 from mtl.host import logs, workdir
-from structured import data, experiment
+from structured import data, scoring
 from structured.data import Dataset
 from structured.experiment import Run
-from structured.faces import crops
-from structured.faces.points import POINTS
+from structured.faces import crops, metrics
 from structured.report import figures, html_page
 from structured.report.html_page import Section
 
@@ -151,24 +150,19 @@ def write_report(
     """
     pictures = {"mse.png": figures.mse_curves({k: v.logs for k, v in variants.items()})}
     last = list(variants)[-1]
+    left_out = ""
     if dataset.faces is not None:
-        errors = {
-            name: np.stack(
-                [experiment.example_errors(dataset, run.predicted) for run in v.runs]
-            )
-            for name, v in variants.items()
-        }
-        if dataset.faces.points.shape[1] == POINTS:
-            pictures["cdf.png"] = figures.cdf_curves(errors)
-        if len(dataset.faces.name) >= 3 * FACES_PER_GROUP:
-            run = variants[last].runs[0]
-            pictures["faces.png"] = _draw_faces(config, dataset, run, errors[last][0])
+        # Faces that lack an eye have no NRMSE.
+        measured = metrics.usable(scoring.face_normaliser(dataset))
+        if not measured.all():
+            left_out = f" {(~measured).sum()} faces that lack an eye are left out."
+        pictures |= _draw_errors(config, dataset, variants, measured)
     elif config.data.source == "digits":
         pictures["completions.png"] = _draw_completions(dataset, variants)
     captions = {
         "mse.png": "Mean squared error against the epoch, training and validation.",
-        "cdf.png": "Share of the test faces below each error (NRMSE).",
-        "faces.png": f"Test faces, {last}: red from prediction to truth.",
+        "cdf.png": f"Share of the test faces below each error (NRMSE).{left_out}",
+        "faces.png": f"Test faces, {last}: red from prediction to truth.{left_out}",
         "completions.png": "Test digits: upper half given, lower half completed.",
     }
     table = make_table(variants)
@@ -180,17 +174,52 @@ def write_report(
     row = result_row(variants[last].runs[0])
     intro = (
         f"{row.pairs} pairs, {row.x_only} x alone, {row.y_only} y alone. "
-        f"{len(dataset.test.x)} test examples."
+        f"{len(dataset.test.x)} test examples.{describe_partial(dataset)}"
     )
     title = f"Structured output, {config.data.source}"
     html_page.write(folder / "report.html", title, intro, sections)
 
 
+def describe_partial(dataset: Dataset) -> str:
+    """Returns a sentence on examples that lack some values of y; "" without any."""
+    counts = [f"{count} {name}" for name, count in dataset.partial_y.items() if count]
+    if not counts:
+        return ""
+    return f" Some values of y are missing in {', '.join(counts)} examples."
+
+
+def _draw_errors(
+    config: ConfigDict,
+    dataset: Dataset,
+    variants: Mapping[str, VariantRuns],
+    measured: np.ndarray,
+) -> dict[str, Figure]:
+    """Draws cdf.png and faces.png, of the faces that have an NRMSE, bool [N]."""
+    pictures = {}
+    errors = {
+        name: np.stack([scoring.example_errors(dataset, run.predicted) for run in runs])
+        for name, (runs, _) in variants.items()
+    }
+    if dataset.scheme.eyes and measured.any():
+        curves = {name: values[:, measured] for name, values in errors.items()}
+        pictures["cdf.png"] = figures.cdf_curves(curves)
+    if measured.sum() >= 3 * FACES_PER_GROUP:
+        last = list(variants)[-1]
+        run, values = variants[last].runs[0], errors[last][0]
+        groups = figures.pick_faces(values[measured], FACES_PER_GROUP)
+        picked = np.flatnonzero(measured)[groups]
+        pictures["faces.png"] = _draw_faces(config, dataset, run, values, picked)
+    return pictures
+
+
 def _draw_faces(
-    config: ConfigDict, dataset: Dataset, run: Run, errors: np.ndarray
+    config: ConfigDict,
+    dataset: Dataset,
+    run: Run,
+    errors: np.ndarray,
+    picked: np.ndarray,
 ) -> Figure:
-    """Draws the best, the median and the worst test faces of a run."""
-    picked = figures.pick_faces(errors, FACES_PER_GROUP)
+    """Draws some test faces of a run, with their errors [N] as titles."""
     crop, faces = data.crop_from_config(config), dataset.faces
     assert faces is not None
     images = data.network_input(faces.canvas[picked], crop)

@@ -10,6 +10,8 @@ from mtl.host.errors import ConfigError
 from mtl.tasks import corruption
 from structured import autoencoder, data, tasks
 from structured import config as configs
+from structured.faces import sources
+from structured.faces.schemes import SCHEMES, Scheme
 from tests import config_fields
 from tests.config_fields import leaves
 from tests.conftest import ROOT
@@ -41,6 +43,7 @@ BAD = [
     ("augmentation.shift", -0.1),
     ("augmentation.shift", NAN),
     ("model.encoder", "no_such"),
+    ("model.dtype", "float16"),
     ("model.input", ()),
     ("model.input", (0,)),
     ("model.input", (9, -1)),
@@ -77,6 +80,18 @@ BAD = [
     ("data.train", ("helen/trainset", "helen/testset")),
     ("data.unlabelled", ("helen/testset",)),
     ("data.points", 1),
+    ("data.mirror_pairs", (1, 2)),
+    ("data.mirror_pairs", ((1, 2, 3),)),
+    ("data.mirror_pairs", ((1, 68),)),
+    ("data.mirror_pairs", ((1, 2), (2, 3))),
+    ("data.mirror_pairs", ((1, 2.5),)),
+    ("data.eye_corners", (36,)),
+    ("data.eye_corners", (36, 36)),
+    ("data.eye_corners", (-1, 45)),
+    ("data.eyes", ((36, 37),)),
+    ("data.eyes", ((36, 37), ())),
+    ("data.eyes", (36, 45)),
+    ("data.eyes", ((36, 99), (45,))),
     ("schedule.input", (100.0, 100.0)),
     ("schedule.input", (100.0,)),
     ("schedule.input", (1.0, 2.0, 3.0)),
@@ -114,6 +129,7 @@ TOGETHER = {"data.unlabelled", "augmentation.on", "augmentation.mirror"}
 UNCHECKED = {
     "data.valid_first",
     "data.square",
+    "data.partial_y",
     "data.boxes",
     "data.skip_bad",
     "data.cache",
@@ -181,7 +197,8 @@ def test_every_field_is_tested_or_needs_no_test():
 )
 def test_choices_pass_and_an_error_lists_them(name, allowed):
     for value in allowed:
-        configs.check(with_values(**{name: value}))
+        points = {"data.points": 98} if value == "wflw" else {}
+        configs.check(with_values(**{name: value}, **points))
     with pytest.raises(ConfigError, match=re.escape(", ".join(allowed))):
         configs.check(with_values(**{name: "no_such"}))
 
@@ -189,6 +206,7 @@ def test_choices_pass_and_an_error_lists_them(name, allowed):
 @pytest.mark.parametrize("source", [s for s in data.SOURCES if s != "digits"])
 def test_a_source_of_files_needs_a_path(source):
     c = with_values(data__source=source, data__path="")
+    c.data.points = 98 if source == "wflw" else c.data.points
     assert_refused(c, "data.path", "")
     c.data.path = "somewhere"
     configs.check(c)
@@ -210,19 +228,38 @@ def test_other_data_have_no_unlabelled_folders_and_no_augmentation(source):
 
 def test_faces_may_have_unlabelled_folders_and_augmentation():
     for source in data.FACE_SOURCES:
-        configs.check(
-            with_values(
-                data__source=source, data__unlabelled=("afw",), augmentation__on=True
-            )
-        )
+        c = with_values(data__source=source, data__unlabelled=("afw",))
+        c.data.points = 98 if source == "wflw" else c.data.points
+        c.augmentation.on = True
+        configs.check(c)
 
 
-def test_other_numbers_of_points_have_no_mirror():
-    c = with_values(augmentation__on=True, data__points=5)
+def test_a_mirror_needs_pairs_of_points():
+    c = with_values(augmentation__on=True, data__points=7)
     assert_refused(c, "augmentation.mirror", True)
     c.augmentation.mirror = False
     configs.check(c)
-    configs.check(with_values(data__points=5))
+    configs.check(with_values(data__points=7))
+    c.augmentation.mirror, c.data.mirror_pairs = True, ((0, 1), [5, 6])
+    configs.check(c)
+    for points in SCHEMES:
+        configs.check(with_values(augmentation__on=True, data__points=points))
+
+
+def test_own_fields_replace_the_whole_scheme_that_is_shipped():
+    c = with_values(data__eyes=((1,), (2,)))
+    scheme = sources.scheme(c.data)
+    assert scheme == Scheme(68, eyes=((1,), (2,)))
+    assert sources.scheme(with_values().data) is SCHEMES[68]
+
+
+def test_wflw_has_98_points_and_its_own_boxes():
+    c = with_values(data__source="wflw")
+    assert_refused(c, "data.points", 68)
+    c.data.points, c.data.boxes = 98, "boxes.csv"
+    assert_refused(c, "data.boxes", "boxes.csv")
+    c.data.boxes = "list"
+    configs.check(c)
 
 
 @pytest.mark.parametrize("task", ["reconstruct_in", "reconstruct_out"])

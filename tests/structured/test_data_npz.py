@@ -7,6 +7,8 @@ from structured import data
 from tests.mtl.images import assert_refused
 from tests.structured.datasets import check_missing, config
 
+PARTS = ("train", "test")
+
 
 def save(path, **changes):
     """Saves 20 training rows (0 ... 2 lack x, 3 ... 7 lack y) and 5 test rows."""
@@ -67,8 +69,21 @@ def test_pairs_of_arrays_are_limited_too(path):
 
 
 def test_grey_levels_are_scaled_to_1(path):
-    save(path, x_train=lambda a: np.full(a.shape, 51, np.uint8))
-    np.testing.assert_allclose(load(path).train.x, 0.2, rtol=1e-6)
+    grey = {f"x_{part}": lambda a: np.full(a.shape, 51, np.uint8) for part in PARTS}
+    save(path, **grey)
+    d = load(path)
+    assert d.grey_levels
+    np.testing.assert_allclose(d.train.x, 0.2, rtol=1e-6)
+    np.testing.assert_allclose(d.test.x, 0.2, rtol=1e-6)
+    save(path)
+    assert not load(path).grey_levels
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_grey_levels_in_one_set_alone_are_refused(path, part):
+    """Only one of the sets would be divided by 255."""
+    save(path, **{f"x_{part}": lambda a: np.full(a.shape, 51, np.uint8)})
+    assert_refused(lambda: load(path), str(path), "uint8", "float64", "both or neither")
 
 
 @pytest.mark.parametrize(
@@ -110,11 +125,8 @@ def test_outputs_reach_the_bounds_of_their_activations():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float32])
 def test_numbers_of_any_type(path, dtype):
-    save(
-        path,
-        x_train=lambda a: np.ones(a.shape, dtype),
-        y_train=lambda a: np.ones(a.shape, dtype),
-    )
+    names = ("x_train", "x_test", "y_train")
+    save(path, **{name: lambda a: np.ones(a.shape, dtype) for name in names})
     d = load(path)
     assert d.train.pairs.all()
     assert d.train.x.dtype == d.train.y.dtype == np.float32

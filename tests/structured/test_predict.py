@@ -338,8 +338,8 @@ def assert_no_run(folder, images, tmp_path, *parts):
     ("changes", "message"),
     [
         ({"source": "digits"}, "holds a run on digits; landmarks need"),
-        ({"source": "npz"}, "on 300w or the300w_lp"),
-        ({"variant": "mean"}, "predicts the mean shape for every image"),
+        ({"source": "npz"}, "on 300w or wflw or the300w_lp"),
+        ({"variant": "mean"}, "predicts the mean y for every x"),
     ],
 )
 def test_other_runs_are_refused(run, images, tmp_path, changes, message):

@@ -9,13 +9,20 @@ from structured import experiment
 from structured.faces import augmentation
 from structured.faces.augmentation import FaceTransforms
 from structured.faces.crops import Crop
-from structured.faces.points import MIRROR_ORDER
+from structured.faces.schemes import FIVE_POINTS, IBUG_68, Scheme
 
 CROPS = [
     Crop(24, context=12),
     Crop(30, margin=0.2, context=10),
     Crop(25, margin=-0.1, context=15),
 ]
+
+
+def transform_points(transforms, y):
+    """Transforms points of the scheme of 68, or of one that is unknown."""
+    count = y.shape[1] // 2
+    scheme = IBUG_68 if count == 68 else Scheme(count)
+    return augmentation.transform_points(transforms, y, scheme)
 
 
 def settings(rotation=0.0, scale=0.0, shift=0.0, mirror=False):
@@ -108,16 +115,14 @@ def test_the_identity_changes_nothing(crop):
         transformed, augmentation.network_input(canvas, crop), atol=1e-4
     )
     y = jnp.asarray(np.random.default_rng(0).normal(size=(3, 136)), jnp.float32)
-    np.testing.assert_allclose(
-        augmentation.transform_points(unchanged, y), y, rtol=1e-6
-    )
+    np.testing.assert_allclose(transform_points(unchanged, y), y, rtol=1e-6)
 
 
 def test_images_and_points_are_float32_with_x64(x64):
     def augment(key, frame, canvas, y):
         drawn = augmentation.draw_transforms(key, frame, settings(10.0, 0.1, 0.1, True))
         x = augmentation.transform_images(drawn, canvas, CROPS[0])
-        return x, augmentation.transform_points(drawn, y)
+        return x, transform_points(drawn, y)
 
     given = np.zeros((3, 4), np.float32), noise(CROPS[0]), np.zeros((3, 136), "f4")
     x, y = jax.eval_shape(augment, jax.random.key(0), *given)
@@ -175,7 +180,7 @@ def test_a_dot_is_at_its_transformed_coordinates(crop, name):
     transforms = repeated(transform(**TRANSFORMS[name]), 2)
     canvas = np.concatenate([blob(crop, p) for p in points])
     images = augmentation.transform_images(transforms, canvas, crop)
-    expected_points = augmentation.transform_points(transforms, jnp.array(points))
+    expected_points = transform_points(transforms, jnp.array(points))
     check_dots(images, expected_points, crop)
 
 
@@ -189,9 +194,7 @@ def test_transforms_by_hand():
         "all": (-0.22, -0.18),
     }
     for name, expected in expected_points.items():
-        transformed = augmentation.transform_points(
-            transform(**TRANSFORMS[name]), point
-        )
+        transformed = transform_points(transform(**TRANSFORMS[name]), point)
         np.testing.assert_allclose(transformed[0], expected, atol=1e-6)
 
 
@@ -207,9 +210,7 @@ def test_random_transforms_of_images_and_points_agree(width, height, crop):
     images = augmentation.transform_images(
         transforms, blob(crop, point).repeat(8, 0), crop
     )
-    expected_points = augmentation.transform_points(
-        transforms, coordinates([point]).repeat(8, 0)
-    )
+    expected_points = transform_points(transforms, coordinates([point]).repeat(8, 0))
     check_dots(images, expected_points, crop)
     assert np.asarray(expected_points).std(axis=0).min() > 0.01
 
@@ -261,10 +262,10 @@ def test_a_mirrored_face_changes_sides():
     y = jnp.asarray(np.random.default_rng(0).normal(size=(2, 136)), jnp.float32)
     one = transform(**TRANSFORMS["mirrored"])
     transforms = jax.tree.map(lambda *a: jnp.concatenate(a), one, transform())
-    transformed = np.asarray(augmentation.transform_points(transforms, y))
+    transformed = np.asarray(transform_points(transforms, y))
     x_due, y_due = (
-        -np.asarray(y)[0, :68][MIRROR_ORDER],
-        np.asarray(y)[0, 68:][MIRROR_ORDER],
+        -np.asarray(y)[0, :68][IBUG_68.mirror_order],
+        np.asarray(y)[0, 68:][IBUG_68.mirror_order],
     )
     np.testing.assert_array_equal(transformed[0], np.concatenate([x_due, y_due]))
     np.testing.assert_array_equal(transformed[1], y[1])
@@ -272,16 +273,29 @@ def test_a_mirrored_face_changes_sides():
     assert transformed[0, 36] == -y[0, 45]
     assert transformed[0, 68 + 36] == y[0, 68 + 45]
     np.testing.assert_array_equal(
-        augmentation.transform_points(transforms, jnp.asarray(transformed)), y
+        transform_points(transforms, jnp.asarray(transformed)), y
     )
 
 
-def test_other_numbers_of_points_are_not_swapped():
+def test_points_are_swapped_by_their_scheme():
     y = jnp.arange(10.0)[None]
-    transformed = augmentation.transform_points(transform(**TRANSFORMS["mirrored"]), y)
-    np.testing.assert_array_equal(
-        transformed, jnp.concatenate([-y[:, :5], y[:, 5:]], 1)
-    )
+    mirror = transform(**TRANSFORMS["mirrored"])
+    unknown = augmentation.transform_points(mirror, y, Scheme(5))
+    np.testing.assert_array_equal(unknown, jnp.concatenate([-y[:, :5], y[:, 5:]], 1))
+    five = augmentation.transform_points(mirror, y, FIVE_POINTS)
+    assert five.tolist() == [[-1, 0, -2, -4, -3, 6, 5, 7, 9, 8]]
+
+
+def test_a_missing_point_stays_missing_and_changes_no_other():
+    y = np.random.default_rng(0).normal(size=(1, 136)).astype(np.float32)
+    partial = y.copy()
+    partial[:, [36, 36 + 68]] = np.nan
+    for name, missing in (("mirrored", 45), ("turned", 36)):
+        one = transform(**TRANSFORMS[name])
+        whole, holed = (transform_points(one, jnp.asarray(a)) for a in (y, partial))
+        expected = np.array(whole)
+        expected[:, [missing, missing + 68]] = np.nan
+        np.testing.assert_array_equal(holed, expected)
 
 
 def test_outside_of_the_canvas_its_edge_is_repeated():
@@ -352,7 +366,7 @@ def test_distances_in_pixels_change_by_one_scale(width, height, mirror):
     )
     y = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 10)).astype(np.float32)
     distances = []
-    for each in (y, augmentation.transform_points(transforms, jnp.asarray(y))):
+    for each in (y, transform_points(transforms, jnp.asarray(y))):
         xy = np.asarray(each).reshape(50, 2, 5) * [[width], [height]]
         distances.append(np.linalg.norm(xy[..., None] - xy[..., None, :], axis=1))
     off = ~np.eye(5, dtype=bool)
@@ -378,7 +392,7 @@ def test_under_jit_and_vmap():
 
     def whole(key):
         transforms = augmentation.draw_transforms(key, frame, s)
-        y = augmentation.transform_points(transforms, jnp.ones((3, 136)))
+        y = transform_points(transforms, jnp.ones((3, 136)))
         return augmentation.transform_images(transforms, jnp.asarray(canvas), crop), y
 
     keys = jax.random.split(jax.random.key(0), 2)

@@ -1,5 +1,7 @@
 """Tests metrics against examples by hand, NumPy loops, and the paper's mean shape."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from structured.faces import metrics
+from structured.faces.schemes import FIVE_POINTS, IBUG_68, WFLW_98, Scheme
 
 
 def shapes(n=40, spread=5.0, points=68, seed=0):
@@ -25,7 +28,7 @@ def shapes(n=40, spread=5.0, points=68, seed=0):
 
 def loop_report(predicted, truth, frame):
     """Computes all metrics by loops over faces, points and thresholds."""
-    names = metrics.EYE_NORMALISERS | metrics.BOX_NORMALISERS
+    names = metrics.normalisers(IBUG_68)
     errors = {name: [] for name in names}
     for p, t, (_, _, w, h) in zip(predicted, truth, frame, strict=True):
         mean = sum(np.hypot(*(a - b)) for a, b in zip(p, t, strict=True)) / len(t)
@@ -52,6 +55,9 @@ def loop_report(predicted, truth, frame):
     return report
 
 
+jitted_metrics = jax.jit(functools.partial(metrics.landmark_metrics, scheme=IBUG_68))
+
+
 def test_mse_by_hand():
     truth = jnp.array([[0.0, 0.0], [1.0, 2.0]])
     predicted = jnp.array([[0.1, 0.3], [1.0, 4.0]])
@@ -64,8 +70,8 @@ def test_normalisers_by_hand():
     truth[0, 45] = 13, 24
     # Each pupil is the mean of six points; five of them stay at (0, 0).
     box = np.array([[[7.0, 9.0], [10.0, 15.0], [8.0, 21.0]]])  # Sides of 3 and 12.
-    assert metrics.inter_ocular(truth) == pytest.approx([5])
-    assert metrics.inter_pupil(truth) == pytest.approx([5 / 6])
+    assert metrics.inter_ocular(truth, IBUG_68) == pytest.approx([5])
+    assert metrics.inter_pupil(truth, IBUG_68) == pytest.approx([5 / 6])
     assert metrics.box_diagonal(box) == pytest.approx([153**0.5])
     assert metrics.box_size(box) == pytest.approx([6])
 
@@ -107,7 +113,7 @@ def test_a_nan_error_is_a_failure():
 @pytest.mark.parametrize("spread", [5.0, 60.0])
 def test_metrics_equal_those_of_plain_loops(x64, spread):
     arrays = shapes(spread=spread)
-    report = jax.jit(metrics.landmark_metrics)(*arrays[:2])
+    report = jitted_metrics(*arrays[:2])
     expected = loop_report(*arrays)
     assert report.keys() == expected.keys()
     for name, value in expected.items():
@@ -118,26 +124,110 @@ def test_metrics_equal_those_of_plain_loops(x64, spread):
 def test_metrics_in_single_precision():
     # No error is within 1e-5 of a threshold, so that rounding changes no count.
     arrays = shapes(n=200, spread=30.0)
-    report = jax.jit(metrics.landmark_metrics)(
-        *(a.astype("float32") for a in arrays[:2])
-    )
+    report = jitted_metrics(*(a.astype("float32") for a in arrays[:2]))
     for name, value in loop_report(*arrays).items():
         assert report[name].dtype == jnp.float32
         assert report[name] == pytest.approx(value, abs=2e-5, rel=1e-4), name
 
 
 def test_other_numbers_of_points_have_metrics_by_box_only():
-    arrays = shapes(points=5)
-    report = metrics.landmark_metrics(*arrays[:2])
+    arrays = shapes(points=7)
+    report = metrics.landmark_metrics(*arrays[:2], Scheme(7))
     assert sorted(report) == ["nme_box_diagonal", "nme_box_size"]
     errors = np.linalg.norm(arrays[0] - arrays[1], axis=-1).mean(axis=1)
     size = np.sqrt(arrays[2][:, 2] * arrays[2][:, 3])
     assert report["nme_box_size"] == pytest.approx((errors / size).mean())
 
 
+def test_eyes_are_those_of_the_scheme():
+    predicted, truth, _ = shapes(points=98)
+    report = metrics.landmark_metrics(predicted, truth, WFLW_98)
+    errors = np.linalg.norm(predicted - truth, axis=-1).mean(axis=1)
+    for name, (a, b) in {"inter_ocular": (60, 72), "inter_pupil": (96, 97)}.items():
+        distance = np.linalg.norm(truth[:, a] - truth[:, b], axis=-1)
+        expected = (errors / distance).mean()
+        assert report[f"nme_{name}"] == pytest.approx(expected, rel=1e-5)
+    assert report["nrmse"] == report["nme_inter_ocular"]
+
+    predicted, truth, _ = shapes(points=5)
+    report = metrics.landmark_metrics(predicted, truth, FIVE_POINTS)
+    assert {"nme_inter_pupil", "fr_0.08_inter_pupil"} < report.keys()
+    assert not {"nme_inter_ocular", "nrmse", "auc_0.5"} & report.keys()
+
+
+def without_points(truth, faces_and_points):
+    holed = truth.copy()
+    for face, points in faces_and_points.items():
+        holed[face, points] = np.nan
+    return holed
+
+
+def test_missing_points_are_left_out_and_counted(x64):
+    """Compares with the metrics of whole faces that have only the other points."""
+    predicted, truth, _ = shapes(n=6)
+    missing = {1: [0, 1, 2], 3: [45], 4: [37], 5: list(range(1, 68))}
+    holed = without_points(truth, missing)
+    report = metrics.partial_landmark_metrics(predicted, holed, IBUG_68)
+    assert report["missing_points"] == 3 + 1 + 1 + 67
+    # Faces 3 and 5 lack a corner, 4 another point of an eye; one point has no box.
+    left_out = {k: v for k, v in report.items() if k.startswith("left_out")}
+    assert left_out == {
+        "left_out_box_diagonal": 1,
+        "left_out_box_size": 1,
+        "left_out_inter_ocular": 2,
+        "left_out_inter_pupil": 3,
+    }
+    errors, sizes = [], []
+    for i in range(6):
+        kept = np.setdiff1d(np.arange(68), missing.get(i, []))
+        p, t = predicted[i, kept], truth[i, kept]
+        errors.append(np.linalg.norm(p - t, axis=1).mean())
+        sizes.append(np.sqrt(np.prod(t.max(0) - t.min(0))))
+    errors, sizes = np.array(errors), np.array(sizes)
+    ocular = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=1)
+    nrmse = (errors / ocular)[[0, 1, 2, 4]]
+    assert report["nrmse"] == pytest.approx(nrmse.mean())
+    assert report["cdf_0.1"] == pytest.approx((nrmse <= 0.1).mean())
+    assert report["fr_0.08_inter_ocular"] == pytest.approx((nrmse > 0.08).mean())
+    assert report["nme_box_size"] == pytest.approx((errors[:5] / sizes[:5]).mean())
+
+
+def test_whole_faces_have_the_same_metrics_either_way(x64):
+    predicted, truth, _ = shapes()
+    whole = metrics.landmark_metrics(predicted, truth, IBUG_68)
+    report = metrics.partial_landmark_metrics(predicted, truth, IBUG_68)
+    for name, value in whole.items():
+        assert report[name] == pytest.approx(float(value)), name
+    assert not any(v for k, v in report.items() if k not in whole)
+
+
+def test_metrics_without_any_face_are_absent():
+    predicted, truth, _ = shapes(n=3)
+    holed = without_points(truth, {i: [36] for i in range(3)})
+    report = metrics.partial_landmark_metrics(predicted, holed, IBUG_68)
+    assert "nrmse" not in report
+    assert "nme_box_size" in report
+    assert report["left_out_inter_ocular"] == report["left_out_inter_pupil"] == 3
+
+
+def test_missing_points_hide_no_failure():
+    predicted, truth, _ = shapes(n=2)
+    holed = without_points(truth, {0: [5]})
+    predicted[0, 6] = np.nan
+    report = metrics.partial_landmark_metrics(predicted, holed, IBUG_68)
+    assert report["fr_0.10_inter_ocular"] >= 0.5
+    assert np.isnan(report["nrmse"])
+
+
+def test_mse_of_known_coordinates_by_hand():
+    truth = jnp.array([[0.0, jnp.nan], [1.0, 2.0]])
+    predicted = jnp.array([[0.1, 0.3], [1.0, 4.0]])
+    assert metrics.partial_mse(predicted, truth) == pytest.approx((0.01 + 4) / 3)
+
+
 def test_perfect_predictions():
     _, truth, _ = shapes()
-    for name, value in metrics.landmark_metrics(truth, truth).items():
+    for name, value in metrics.landmark_metrics(truth, truth, IBUG_68).items():
         perfect = float(name.startswith(("auc", "cdf")))
         if name == "auc_0.5":
             perfect = 0.998
@@ -154,7 +244,7 @@ def test_nme_is_invariant_to_scale_and_shift(scale, shift, seed):
     predicted, truth, _ = shapes(n=3, seed=seed)
     with jax.enable_x64(True):
         both = [scale * points + np.array(shift) for points in (predicted, truth)]
-        names = metrics.EYE_NORMALISERS | metrics.BOX_NORMALISERS
+        names = metrics.normalisers(IBUG_68)
         sizes = [(f(truth), f(both[1])) for f in names.values()]
         for here, there in sizes:
             np.testing.assert_allclose(
@@ -205,10 +295,10 @@ def test_the_mean_shape_of_helen_scores_as_in_the_paper(real_data, x64):
     mean = ((train - low) / size - 0.5).mean(axis=0)
     low, size = tight(test)
     predicted = (mean + 0.5) * size + low
-    report = metrics.landmark_metrics(predicted, test)
+    report = metrics.landmark_metrics(predicted, test, IBUG_68)
     assert 100 * report["auc_0.5"] == pytest.approx(64.5, abs=0.2)
     assert 100 * report["cdf_0.1"] == pytest.approx(23.0, abs=0.5)
-    errors = metrics.nme(predicted, test, metrics.inter_ocular(test))
+    errors = metrics.nme(predicted, test, metrics.inter_ocular(test, IBUG_68))
     # The paper's thresholds leave out the last of 500 intervals.
     lost = 100 * (metrics.auc(errors, 0.5) - report["auc_0.5"])
     assert lost == pytest.approx(0.2, abs=0.01)

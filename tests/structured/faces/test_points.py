@@ -4,15 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from structured.faces.points import (
-    LEFT_CORNER,
-    LEFT_EYE,
-    MIRROR_ORDER,
-    RIGHT_CORNER,
-    RIGHT_EYE,
-    read_pts,
-    write_pts,
-)
+from structured.faces.points import read_pts, write_pts
 from tests.mtl.images import assert_refused, mutations, repeatable
 
 THREE = "version: 1\nn_points: 3\n{\n1 1\n2.5 3\n-4 1e2\n}\n"
@@ -138,25 +130,20 @@ def test_a_mutated_file_is_read_or_refused(tmp_path, mutate):
         assert np.isfinite(points).all()
 
 
-def test_two_mirrors_are_the_identity():
-    assert sorted(MIRROR_ORDER) == list(range(68))
-    assert MIRROR_ORDER[MIRROR_ORDER].tolist() == list(range(68))
-    # The points on the axis of the face: chin, ridge and tip of the nose, lips.
-    axis = np.flatnonzero(np.arange(68) == MIRROR_ORDER)
-    assert axis.tolist() == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]
-    assert MIRROR_ORDER[LEFT_CORNER] == RIGHT_CORNER
-    assert set(MIRROR_ORDER[LEFT_EYE]) == set(range(68)[RIGHT_EYE])
+MISSING = THREE.replace("2.5 3", "nan NaN")
 
 
-def test_the_mean_face_is_nearly_its_own_mirror_image(real_data):
-    folder = real_data / "300w" / "helen" / "trainset"
-    if not folder.is_dir():
-        pytest.skip(f"there is no 300w/helen/ in {real_data.name}/")
-    faces = np.stack([read_pts(p, 68) for p in sorted(folder.glob("*.pts"))])
-    low, high = faces.min(1, keepdims=True), faces.max(1, keepdims=True)
-    mean = ((faces - low) / (high - low)).mean(0)
-    mean -= mean.mean(0)
-    mirrored = (mean * [-1, 1])[MIRROR_ORDER]
-    distances = np.linalg.norm(mirrored[:, None] - mean, axis=-1)
-    assert distances.argmin(1).tolist() == list(range(68))
-    assert mirrored[LEFT_EYE].mean(0)[0] < 0 < mirrored[RIGHT_EYE].mean(0)[0]
+def test_a_line_of_nan_is_a_missing_point_if_that_is_allowed(tmp_path):
+    points = read_pts(pts(tmp_path, MISSING), 3, partial=True)
+    np.testing.assert_array_equal(points, [[0, 0], [np.nan, np.nan], [-5, 99]])
+    path = tmp_path / "a.pts"
+    assert_refused(
+        lambda: read_pts(path), str(path), "point 2 is missing", "data.partial_y=True"
+    )
+    for bad, message in {
+        THREE.replace("2.5 3", "nan 3"): "point 2 is not finite",
+        THREE.replace("2.5 3", "inf nan"): "point 2 is not finite",
+        "version: 1\nn_points: 1\n{\nnan nan\n}\n": "all points are missing",
+    }.items():
+        path = pts(tmp_path, bad)
+        assert_refused(lambda p=path: read_pts(p, partial=True), str(path), message)

@@ -1,0 +1,54 @@
+"""Measures the predictions of a run, on faces or on arrays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from structured.data import Dataset
+from structured.faces import crops, metrics
+
+
+def choose_mse(truth: np.ndarray) -> Callable[[Any, Any], jax.Array]:
+    """Returns `metrics.mse`, or the one for a truth [N, D] that lacks some values."""
+    return metrics.partial_mse if np.isnan(truth).any() else metrics.mse
+
+
+def score(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
+    """Returns the metrics of predictions [N, D] for the test set (`faces.metrics`)."""
+    test, faces = dataset.test, dataset.faces
+    scores: dict[str, Any] = {"mse": choose_mse(test.y)(predicted, test.y)}
+    if faces is not None:
+        missing = np.isnan(faces.points).any()
+        measure = (
+            metrics.partial_landmark_metrics if missing else metrics.landmark_metrics
+        )
+        points = crops.from_frame(predicted, faces.frame)
+        scores |= measure(points, faces.points, dataset.scheme)
+    return {name: float(value) for name, value in scores.items()}
+
+
+def example_errors(dataset: Dataset, predicted: np.ndarray) -> np.ndarray:
+    """Returns the error of each test example [N]: NRMSE, or the root of its MSE.
+
+    Faces have the NRMSE. It is normalised by the distance of the eyes, or by the size
+    of the points' box if the scheme has no eyes (`metrics.main_normaliser`).
+    """
+    if dataset.faces is None:
+        errors = np.square(predicted - dataset.test.y)
+        return np.sqrt(np.mean(errors, axis=1, where=~np.isnan(dataset.test.y)))
+    truth, frame = dataset.faces.points, dataset.faces.frame
+    points = crops.from_frame(predicted, frame)
+    missing = bool(np.isnan(truth).any())
+    return np.asarray(metrics.nme(points, truth, face_normaliser(dataset), missing))
+
+
+def face_normaliser(dataset: Dataset) -> np.ndarray:
+    """Returns the divisors of the errors of the test faces, [N], in pixels.
+
+    Those that are not `metrics.usable` belong to faces that lack an eye.
+    """
+    assert dataset.faces is not None
+    _, function = metrics.main_normaliser(dataset.scheme)
+    return np.asarray(function(dataset.faces.points))
