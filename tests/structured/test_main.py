@@ -20,7 +20,9 @@ def test_faces_are_trained_once_and_all_figures_are_written(tmp_path):
     flags += ["--workdir", str(tmp_path / "run")]
     done = program.run("structured.main", *flags)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2].startswith("mlp, 18 pairs, 0 x alone")
+    summary_line, _, note = done.stdout.splitlines()[-3:]
+    assert summary_line.startswith("mlp, 18 pairs, 0 x alone")
+    assert note.startswith("A smoke config")
     for name in ("mse.png", "cdf.png", "faces.png"):
         assert (tmp_path / "run" / name).read_bytes()[:4] == b"\x89PNG"
     page = (tmp_path / "run" / "report.html").read_text()
@@ -29,7 +31,7 @@ def test_faces_are_trained_once_and_all_figures_are_written(tmp_path):
     assert 0 < summary["test"]["nme_inter_ocular"] < 10
 
     again = program.call("structured.main", *flags)
-    assert again.stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
+    assert again.stdout.splitlines()[-3:] == done.stdout.splitlines()[-3:]
     assert "epoch" not in again.stdout
 
 
