@@ -12,6 +12,7 @@ COMMANDS = {
     "project": "l3spot.project",
     "train": "l3spot.main",
     "crossval": "l3spot.crossval",
+    "sweep": "l3spot.sweep",
     "convert": "l3spot.convert",
 }
 

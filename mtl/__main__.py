@@ -5,6 +5,7 @@ from mtl.host import commands
 COMMANDS = {
     "train": "mtl.main",
     "study": "mtl.study.__main__",
+    "sweep": "mtl.sweep",
     "predict": "mtl.predict",
     "compare": "mtl.compare",
     "export": "mtl.export",

@@ -23,7 +23,8 @@ from mtl.data.readers import Images
 from mtl.data.shard_stream import ShardStream
 from mtl.data.shards import Shards
 from mtl.engine import schedules, sharding
-from mtl.engine.fit import Result, Training, fit
+from mtl.engine.compiled_epoch import CompiledEpoch
+from mtl.engine.fit import Result, Training, compile_epoch, fit
 from mtl.engine.task import Data, Params
 from mtl.host import fields, workdir
 from mtl.tasks.batch_norm import BatchNormMlp
@@ -31,12 +32,19 @@ from mtl.tasks.ladder import Ladder, cost_weights
 from mtl.tasks.network import Mlp
 
 
-def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
+def train_and_evaluate(
+    config: ConfigDict,
+    folder: str | Path,
+    dataset: Dataset | None = None,
+    programs: Callable[[Training], CompiledEpoch] = compile_epoch,
+) -> Result:
     """Trains or resumes the run in `folder`, and writes its figures and summary.
 
     Args:
       config: see `config.default`.
       folder: see `workdir` for what it gets.
+      dataset: the result of `datasets.load(config.data)`; None loads it.
+      programs: returns the compiled epochs of a training, which runs can share.
 
     Returns:
       The summary, the parameters of the best epoch, and the final state.
@@ -48,7 +56,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     configs.check(config)
     devices = sharding.device_count(config.devices, config.batch_size)
     folder = Path(folder)
-    dataset = datasets.load(config.data)
+    dataset = dataset or datasets.load(config.data)
     with jax.default_matmul_precision(config.precision):
         training = make_training(config, dataset)
         workdir.prepare(
@@ -58,7 +66,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
         if dataset.scaling:
             scaling.save(folder, dataset.scaling)
         with workdir.lock(folder):
-            result = fit(training, folder)
+            result = fit(training, folder, programs(training))
     summary = result.summary | {
         "method": config.method,
         "seed": config.seed,

@@ -5,6 +5,7 @@ from mtl.host import commands
 COMMANDS = {
     "train": "structured.main",
     "compare": "structured.compare",
+    "sweep": "structured.sweep",
     "predict": "structured.predict",
 }
 

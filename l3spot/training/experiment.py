@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ from l3spot.training import tasks as task_list
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
 from mtl.engine import sharding
-from mtl.engine.fit import Result, Training, fit
+from mtl.engine.compiled_epoch import CompiledEpoch
+from mtl.engine.fit import Result, Training, compile_epoch, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
 from mtl.host import workdir
 from mtl.host.errors import ConfigError
@@ -47,19 +49,31 @@ class Run(Result):
     model: Model
 
 
-def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Run:
+def train_and_evaluate(
+    config: ConfigDict,
+    folder: str | Path,
+    scans: ProjectionDataset | None = None,
+    programs: Callable[[Training], CompiledEpoch] = compile_epoch,
+) -> Run:
     """Trains, or resumes, the run in `folder`, and writes model.safetensors there.
 
     A finished run is read, not trained again. The summary has the errors on the
     validation set, and on the test set if there is one.
+
+    Args:
+      config: see `config.default`.
+      folder: the run's folder.
+      scans: the result of `load_dataset(config)`; None loads them.
+      programs: returns the compiled epochs of a training, which runs can share.
 
     Raises:
       mtl.host.errors.Error: the user can fix it; the message says how.
     """
     configs.check(config)
     sharding.device_count(config.devices, config.batch_size)
-    rest, test = split.split_last(load_dataset(config), config.data.test)
-    return train(config, folder, split_validation(config, rest, test))
+    scans = scans or load_dataset(config)
+    rest, test = split.split_last(scans, config.data.test)
+    return train(config, folder, split_validation(config, rest, test), programs)
 
 
 def load_dataset(config: ConfigDict) -> ProjectionDataset:
@@ -90,7 +104,12 @@ def split_validation(
     return Datasets(training, validation, test)
 
 
-def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> Run:
+def train(
+    config: ConfigDict,
+    folder: str | Path,
+    datasets: Datasets,
+    programs: Callable[[Training], CompiledEpoch] = compile_epoch,
+) -> Run:
     """Trains as `train_and_evaluate` does, on the given datasets."""
     start = time.perf_counter()
     folder = Path(folder)
@@ -109,7 +128,8 @@ def train(config: ConfigDict, folder: str | Path, datasets: Datasets) -> Run:
     if (folder / "summary.json").exists():
         return _read(folder)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
-        result = fit(make_training(config, net, params, datasets), folder)
+        training = make_training(config, net, params, datasets)
+        result = fit(training, folder, programs(training))
         # Real scans differ from training scans more than the validation set does. The
         # confidence is therefore calibrated on augmented scans as well.
         ranges = AugmentationRanges(**config.augmentation)

@@ -6,7 +6,7 @@ import inspect
 import io
 import re
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -49,6 +49,18 @@ def check(c: ConfigDict, default: ConfigDict, where: str = "config") -> None:
             )
 
 
+def value(c: ConfigDict, name: str) -> Any:
+    """Returns the value of a field such as "optim.learning_rate".
+
+    Raises:
+      ConfigError: there is no such field.
+    """
+    known = dict(_leaves(c, ""))
+    if name not in known:
+        raise ConfigError(f"config.{name} is no field; {_nearest(name, known)}")
+    return known[name]
+
+
 def complete(c: ConfigDict, default: ConfigDict, path: str) -> ConfigDict:
     """A run's saved config, with the default where an older version had no field.
 
@@ -80,7 +92,7 @@ def _types(value: Any) -> type | tuple[type, ...]:
     return {float: (float, int), tuple: (tuple, list)}.get(type(value), type(value))
 
 
-def _nearest(name: str, default: ConfigDict) -> str:
+def _nearest(name: str, default: Iterable[str]) -> str:
     """What a user may have meant by an unknown field, or all the fields."""
     known = sorted(default)
     parts = [other for other in known if name in other or other in name]

@@ -1,0 +1,76 @@
+"""The command line that the sweeps of all systems have."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from mtl.host import launch, named_configs, shards
+from mtl.host.errors import ConfigError, Error
+from mtl.host.wording import counted, some
+from mtl.sweeps import grid, runs, table
+from mtl.sweeps.runs import System
+
+flags.disclaim_key_flags()  # They are those of the module that calls.
+
+
+def main(package: str, system: System) -> None:
+    """Defines the flags, and trains the sweep of a package's system; exits."""
+    named_configs.define_flag(package, "The config of all runs.")
+    flags.DEFINE_string("workdir", None, "The folder; runs in it are resumed.")
+    flags.DEFINE_multi_string(
+        "grid", [], "A field of the config and its values, as FIELD=VALUE,VALUE."
+    )
+    flags.DEFINE_list("seeds", [], "The seeds of each setting; default: config.seed.")
+    flags.DEFINE_bool("report", False, "Only write the results that are there.")
+    shards.define_flag("runs")
+    launch.launch(partial(work, system), "config", "workdir", default=system.default)
+
+
+def work(system: System, arguments: Sequence[str]) -> str:
+    """Trains or reports from command-line flags, and returns the table.
+
+    Raises:
+      Error: a run failed.
+    """
+    launch.reject_extra_args(arguments)
+    args = flags.FLAGS
+    if args.report and args.shard:
+        raise ConfigError("give only one of --report and --shard")
+    axes = [grid.parse(text, args.config) for text in args.grid]
+    every = grid.runs(args.config, axes, _seeds(args.seeds, args.config))
+    shard, folder = shards.parse(args.shard), Path(args.workdir)
+    runs.check(system, every, folder)
+    if not args.report:
+        runs.train(system, every, folder, shard)
+    results = table.write(folder, every, system.columns)
+    text = (
+        f"{table.markdown(results, system.columns)}\n\n{summary(results)}; see {folder}"
+    )
+    failed = [run.name for run, outcome in results if outcome.status == "failed"]
+    if failed:
+        print(text)
+        number = counted(len(failed), "run")
+        raise Error(f"{number} failed; results.csv says why: {some(failed)}")
+    return text
+
+
+def summary(results: table.Results) -> str:
+    """Returns how many runs are done, and names those that lack or diverged."""
+    done = [outcome for _, outcome in results if outcome.status == "done"]
+    parts = [f"{len(done)} of {counted(len(results), 'run')} done"]
+    for status in ("lacking", "diverged"):
+        names = [run.name for run, outcome in results if outcome.status == status]
+        parts += [f"{len(names)} {status}: {some(names)}"] if names else []
+    return "; ".join(parts)
+
+
+def _seeds(texts: Sequence[str], config: ConfigDict) -> list[int]:
+    if not all(text.strip().isdecimal() for text in texts):
+        raise ConfigError(f"--seeds must be whole numbers, not {','.join(texts)}")
+    seeds = [int(text) for text in texts] or [config.seed]
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds must have each seed once, not {','.join(texts)}")
+    return seeds
