@@ -11,7 +11,7 @@ from ml_collections import ConfigDict, config_flags
 
 from l3spot.training import config as configs
 from l3spot.training import experiment, vertebrae
-from mtl.host import launch
+from mtl.host import cluster, launch
 
 
 def train(arguments: Sequence[str]) -> str:
@@ -46,4 +46,4 @@ def _train_vertebrae(config: ConfigDict, folder: str) -> str:
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "The experiment's config file.")
     flags.DEFINE_string("workdir", None, "The run's folder; a run in it is resumed.")
-    launch.launch(train, "config", "workdir", default=configs.default)
+    launch.launch(cluster.on_hosts(train), "config", "workdir", default=configs.default)

@@ -10,7 +10,7 @@ from ml_collections import config_flags
 
 from mtl import config as configs
 from mtl import experiment
-from mtl.host import launch
+from mtl.host import cluster, launch
 
 
 def train(arguments: Sequence[str]) -> str:
@@ -31,4 +31,4 @@ def train(arguments: Sequence[str]) -> str:
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "The experiment's config file.")
     flags.DEFINE_string("workdir", None, "The run's folder: new, or to resume.")
-    launch.launch(train, "config", "workdir", default=configs.default)
+    launch.launch(cluster.on_hosts(train), "config", "workdir", default=configs.default)

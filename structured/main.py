@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from mtl.host import launch
+from mtl.host import cluster, launch
 from structured import config as configs
 from structured import data, experiment
 from structured.report import comparison
@@ -40,4 +40,4 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "workdir", None, "The folder of the run; a run in it is resumed."
     )
-    launch.launch(train, "config", "workdir", default=configs.default)
+    launch.launch(cluster.on_hosts(train), "config", "workdir", default=configs.default)
