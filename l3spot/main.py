@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from l3spot.training import config as configs
 from l3spot.training import experiment, vertebrae
-from mtl.host import launch, named_configs
+from mtl.host import cluster, launch, named_configs
 
 
 def train(arguments: Sequence[str]) -> str:
@@ -47,5 +47,9 @@ if __name__ == "__main__":
     named_configs.define_flag("l3spot", "The experiment's config.")
     flags.DEFINE_string("workdir", None, "The run's folder; a run in it is resumed.")
     launch.launch(
-        train, "config", "workdir", default=configs.default, stages=[vertebrae.default]
+        cluster.on_hosts(train),
+        "config",
+        "workdir",
+        default=configs.default,
+        stages=[vertebrae.default],
     )

@@ -164,8 +164,9 @@ def default() -> ConfigDict:
     c.patience = 0
     # The precision of matrix products. "highest" is float32 on every device.
     c.precision = "default"
-    # The number of devices that share the rows of each mini-batch. 0 takes all local
-    # devices if they divide batch_size, and one otherwise. Each run of a study has one.
+    # The number of devices that share the rows of each mini-batch. 0 takes all
+    # devices if they divide batch_size, and one of each process otherwise. Each run of
+    # a study has one.
     c.devices = 0
     return c
 

@@ -9,7 +9,7 @@ from absl import flags
 
 from mtl import config as configs
 from mtl import experiment
-from mtl.host import launch, named_configs
+from mtl.host import cluster, launch, named_configs
 
 
 def train(arguments: Sequence[str]) -> str:
@@ -30,4 +30,4 @@ def train(arguments: Sequence[str]) -> str:
 if __name__ == "__main__":
     named_configs.define_flag("mtl", "The experiment's config.")
     flags.DEFINE_string("workdir", None, "The run's folder: new, or to resume.")
-    launch.launch(train, "config", "workdir", default=configs.default)
+    launch.launch(cluster.on_hosts(train), "config", "workdir", default=configs.default)

@@ -175,7 +175,7 @@ def default() -> ConfigDict:
     # The precision of matrix products. "highest" is float32 on every device.
     c.precision = "default"
     # Ours: the number of devices that share the rows of each mini-batch. 0 takes all
-    # local devices if they divide batch_size, and one otherwise.
+    # devices if they divide batch_size, and one of each process otherwise.
     c.devices = 0
     return c
 

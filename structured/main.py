@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from mtl.host import launch, named_configs
+from mtl.host import cluster, launch, named_configs
 from structured import config as configs
 from structured import data, experiment
 from structured.report import comparison
@@ -39,4 +39,4 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "workdir", None, "The folder of the run; a run in it is resumed."
     )
-    launch.launch(train, "config", "workdir", default=configs.default)
+    launch.launch(cluster.on_hosts(train), "config", "workdir", default=configs.default)

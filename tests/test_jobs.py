@@ -1,5 +1,6 @@
 """The job files do what they say, without their queues."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from mtl.host import shards
+from tests import hosts
 from tests.conftest import ROOT
 from tests.l3spot import runs
 
@@ -85,3 +87,141 @@ def test_a_pod_of_kubernetes_finds_l3_in_its_part(scans, tmp_path):
     own = environment(**{shards.KUBERNETES: "1"})
     subprocess.run(command, env=own, cwd=ROOT, check=True, timeout=600)
     assert list(runs.rows(tmp_path / "out" / "results.csv")) == ["b"]
+
+
+# Stand-ins for the queues' programs. Each writes its arguments into calls.txt.
+SRUN = """
+echo srun "$@" >> calls.txt
+shift  # --kill-on-bad-exit
+for node in 0 1; do
+    export SLURM_STEP_NODELIST=localhost SLURM_NTASKS=2 SLURM_PROCID=$node
+    export SLURM_LOCALID=0 SLURM_NODEID=$node SLURM_STEP_TASKS_PER_NODE="1(x2)"
+    "$@" &
+    tasks+=($!)
+done
+for task in "${tasks[@]}"; do wait "$task"; done
+"""
+GCLOUD = """
+echo gcloud "$@" >> calls.txt
+for argument in "$@"; do
+    case "$argument" in
+    --command=*) bash -c "${argument#--command=}" ;;
+    esac
+done
+"""
+MTL = ("mtl.main", "--config=configs/mtl/digits.py:smoke")
+
+
+def stand_in(folder, name, script):
+    """Makes an executable; returns the folder, for PATH."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(f"#!/usr/bin/env bash\nset -euo pipefail\n{script}\n")
+    (folder / name).chmod(0o755)
+    return folder
+
+
+def calls(folder):
+    return (folder / "calls.txt").read_text().splitlines()
+
+
+def submit(folder, script, *arguments, **own):
+    """Runs a job file in a folder with the stand-ins in bin/; returns the process."""
+    (folder / "configs").symlink_to(ROOT / "configs")
+    place = environment(**own) | {"JAX_PLATFORMS": "cpu"}
+    place["PATH"] = f"{folder / 'bin'}{os.pathsep}{place['PATH']}"
+    return subprocess.run(
+        ["bash", JOBS / script, *map(str, arguments)],
+        **dict(env=place, cwd=folder, capture_output=True, text=True, timeout=600),
+    )
+
+
+@pytest.mark.slow
+def test_the_tasks_of_a_slurm_job_train_one_run(tmp_path):
+    stand_in(tmp_path / "bin", "srun", SRUN)
+    # JAX makes a port of the job's number.
+    job = {"SLURM_JOB_ID": str(os.getpid())}
+    run = tmp_path / "run"
+    done = submit(tmp_path, "train_slurm.sh", *MTL, f"--workdir={run}", **job)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test error") == 1
+    used = json.loads((run / "environment.json").read_text())
+    assert used["devices_used"] == 2
+
+
+@pytest.mark.parametrize(("status", "requeued"), [(75, True), (1, False), (0, False)])
+def test_a_slurm_job_that_was_stopped_queues_itself_again(tmp_path, status, requeued):
+    stand_in(tmp_path / "bin", "srun", f"exit {status}")
+    stand_in(tmp_path / "bin", "scontrol", 'echo scontrol "$@" > calls.txt')
+    done = submit(tmp_path, "train_slurm.sh", *MTL, SLURM_JOB_ID="7")
+    assert done.returncode == status
+    assert (tmp_path / "calls.txt").exists() == requeued
+    if requeued:
+        assert calls(tmp_path) == ["scontrol requeue 7"]
+
+
+@pytest.mark.parametrize("script", ["train_slurm.sh", "train_tpu_vm.sh"])
+def test_a_training_job_without_a_launcher_says_so(tmp_path, script):
+    arguments = ["run"] if "tpu" in script else []
+    done = submit(tmp_path, script, *arguments, NAME="vm", ZONE="zone")
+    assert done.returncode != 0
+    assert "give a launcher and its flags" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_tpu_vm_is_made_and_trains_on_all_workers(tmp_path):
+    stand_in(tmp_path / "bin", "gcloud", GCLOUD)
+    # What `create` would leave in the home of a worker.
+    python = f'exec {sys.executable} "$@"'
+    stand_in(tmp_path / "mtl" / ".venv" / "bin", "python", python)
+    (tmp_path / "mtl" / "configs").symlink_to(ROOT / "configs")
+    vm = dict(NAME="vm", ZONE="zone")
+    script, run = "train_tpu_vm.sh", tmp_path / "a run"
+    done = submit(tmp_path, script, "run", *MTL, f"--workdir={run}", **vm)
+    assert done.returncode == 0, done.stderr
+    assert (run / "summary.json").exists()
+    (call,) = calls(tmp_path)
+    assert call.startswith("gcloud compute tpus tpu-vm ssh vm --zone=zone --worker=all")
+
+
+def test_a_tpu_vm_gets_this_folder_on_all_workers(tmp_path):
+    stand_in(tmp_path / "bin", "gcloud", 'echo "$@" >> calls.txt')
+    vm = dict(NAME="vm", ZONE="zone", TYPE="v4-16", VERSION="base")
+    assert submit(tmp_path, "train_tpu_vm.sh", "create", **vm).returncode == 0
+    create, copy, install = calls(tmp_path)
+    assert "create vm --zone=zone --accelerator-type=v4-16 --version=base" in create
+    assert "vm:mtl.tar --zone=zone --worker=all" in copy
+    assert "--worker=all" in install
+    assert ".[tpu]" in install
+
+
+@pytest.mark.slow
+def test_the_pods_of_a_kubernetes_job_train_one_run(tmp_path):
+    parts = yaml.safe_load_all((JOBS / "train_kubernetes.yaml").read_text())
+    service, job = parts
+    name, spec = job["metadata"]["name"], job["spec"]
+    pod = spec["template"]["spec"]
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert service["metadata"]["name"] == pod["subdomain"]
+    (container,) = pod["containers"]
+    variables = {v["name"]: v["value"] for v in container["env"]}
+    assert variables["JAX_NUM_PROCESSES"] == str(spec["completions"])
+    assert spec["completions"] == spec["parallelism"]
+    host, _ = variables["JAX_COORDINATOR_ADDRESS"].split(":")
+    assert host == f"{name}-0.{pod['subdomain']}", "the name of pod 0"
+    volumes = {v["name"] for v in pod["volumes"]}
+    assert volumes == {m["name"] for m in container["volumeMounts"]}
+
+    variables["JAX_COORDINATOR_ADDRESS"] = f"localhost:{hosts.free_port()}"
+    small = {"configs/mtl/mnist.py": MTL[1].split("=")[1], "/runs/": f"{tmp_path}/"}
+    _, _, module = container["command"]
+    arguments = container["args"]
+    for old, new in small.items():
+        arguments = [a.replace(old, new) for a in arguments]
+    pods = []
+    for index in map(str, range(spec["completions"])):
+        own = variables | {shards.KUBERNETES: index}
+        pods += hosts.start(module, 1, *arguments, environ=own)
+    statuses, said = hosts.finish(pods)
+    assert statuses == [0, 0], said
+    used = json.loads((tmp_path / "mnist" / "environment.json").read_text())
+    assert used["devices_used"] == 2

@@ -26,8 +26,8 @@ def default() -> ConfigDict:
     c.epochs = 16  # Each takes every training scan once.
     c.batch_size = 16  # Strips of an update.
     c.precision = "default"  # Precision of matrix products, one of PRECISIONS.
-    # The number of devices that share the rows of each mini-batch. 0 takes all local
-    # devices if they divide batch_size, and one otherwise.
+    # The number of devices that share the rows of each mini-batch. 0 takes all
+    # devices if they divide batch_size, and one of each process otherwise.
     c.devices = 0
 
     c.model = ConfigDict()

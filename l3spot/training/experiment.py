@@ -26,7 +26,7 @@ from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, Training, compile_epoch, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
-from mtl.host import workdir
+from mtl.host import processes, workdir
 from mtl.host.errors import ConfigError
 
 
@@ -84,7 +84,8 @@ def load_dataset(config: ConfigDict) -> ProjectionDataset:
     """
     d = config.data
     if d.source == "phantoms":
-        return dataset.phantoms(d.path, d.seed, d.count)
+        with processes.first_before_others():  # The first one draws what is missing.
+            return dataset.phantoms(d.path, d.seed, d.count)
     return dataset.projections(projection_files.load(d.path), d.patients)
 
 
@@ -166,6 +167,7 @@ def train(
         }
     summary["total_seconds"] = round(time.perf_counter() - start, 1)
     workdir.write_json(folder / "summary.json", summary)
+    processes.wait_for_all()  # Then each can read the model.
     # As in the file: in float32, whatever the training's type was.
     stored = model.load(folder / "model.safetensors")
     return Run(summary, best, result.state, model=stored)

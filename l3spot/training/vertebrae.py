@@ -28,8 +28,8 @@ def default() -> ConfigDict:
     c.epochs = 7  # Of the bodies' network; each takes every phantom once.
     c.batch_size = 8  # Phantoms of an update of the bodies' network.
     c.precision = "default"  # Precision of matrix products, one of PRECISIONS.
-    # The number of devices that share the rows of each mini-batch. 0 takes all local
-    # devices if they divide the batch size, and one otherwise.
+    # The number of devices that share the rows of each mini-batch. 0 takes all
+    # devices if they divide the batch size, and one of each process otherwise.
     c.devices = 0
     c.data = ConfigDict()
     c.data.seed = 11  # Seeds the phantoms.

@@ -24,10 +24,11 @@ from mtl.engine.spec import Order
 from mtl.engine.streams import Chunks, Stream, check_fields
 from mtl.engine.task import Data, Params, Task
 from mtl.engine.weighting import Weighting
+from mtl.host import processes
 from mtl.host import workdir as workdirs
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.errors import DivergedError
-from mtl.host.logs import Log
+from mtl.host.logs import open_log
 from mtl.host.preemption import Preemption
 
 
@@ -122,14 +123,14 @@ def fit(
       WorkdirError: `workdir` cannot be made, or its checkpoint is damaged.
     """
     check(training)
-    t = training
+    t = dataclasses.replace(training, params=processes.arrays_of_first(training.params))
     if not isinstance(t.data, Stream):
         t = dataclasses.replace(t, data=sharding.replicate(t.data, t.mesh))
     workdir, epochs = Path(workdir), len(t.loss_weights)
     workdirs.make(workdir, f"the workdir {workdir}")
     last = Checkpoints(workdir / "checkpoints" / "last")
     best = Checkpoints(workdir / "checkpoints" / "best")
-    train_epoch = compiled or compile_epoch(t)
+    train_epoch = compiled or compile_epoch(training)
     compiled_before = train_epoch.seconds
     state = sharding.replicate(train_epoch.engine.init(t.params), t.mesh)
     p = Progress(state, t.params)
@@ -140,7 +141,7 @@ def fit(
     saved = time.monotonic()
     with (
         Preemption() as preempted,
-        Log(workdir, p.epoch, epochs) as log,
+        open_log(workdir, p.epoch, epochs) as log,
         Chunks(t.data, train_epoch.engine, epochs) as chunks,
     ):
         while p.epoch < epochs and not _stalled(p, t.patience):
@@ -149,7 +150,7 @@ def fit(
             due = p.epoch == epochs or _stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
                 params = finalized(t, p.state.params)
-                numbers = jax.device_get(t.evaluate(params))
+                numbers = processes.of_first(jax.device_get(t.evaluate(params)))
                 row = log_row(t, p, metrics, numbers)
                 log.write(row)
                 p = _observed(t, p, numbers)
@@ -157,14 +158,16 @@ def fit(
                     p = p._replace(best=params, best_epoch=p.epoch)
                     p = p._replace(best_value=row[t.monitor])
                     best.save(p.epoch, p.best)
-            due |= time.monotonic() - saved >= 60 * t.save_minutes
-            if due or preempted or p.epoch % t.save_every == 0:
+            late = time.monotonic() - saved >= 60 * t.save_minutes
+            stop, late = processes.any_of_all(bool(preempted), late)
+            if due or stop or late or p.epoch % t.save_every == 0:
                 last.save(p.epoch, p)
                 saved = time.monotonic()
-            if preempted and p.epoch < epochs:
+            if stop and p.epoch < epochs:
                 preempted.stop(p.epoch, epochs)
     last.close()
     best.close()
+    processes.wait_for_all()  # Then each can read the log.
     seconds = round(train_epoch.seconds - compiled_before, 3)
     summary = summarize(t, p) | {"compile_seconds": seconds}
     return Result(summary, p.best, p.state)

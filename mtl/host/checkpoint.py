@@ -5,11 +5,13 @@ a run that is killed during a save still has its last complete checkpoint.
 """
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from mtl.host import processes
 from mtl.host.errors import WorkdirError
 
 Tree = TypeVar("Tree")  # Of arrays, such as a NamedTuple or a dict.
@@ -32,6 +34,7 @@ class Checkpoints:
                 create=writes,
                 cleanup_tmp_directories=writes,
                 enable_async_checkpointing=False,
+                single_host_load_and_broadcast=processes.several(),
             ),
         )
 
@@ -47,6 +50,8 @@ class Checkpoints:
         same result: what is there already for this or a later epoch stays.
         """
         if self.epoch is None or epoch > self.epoch:
+            if processes.several():
+                tree = jax.tree.map(_saveable, tree)
             self._manager.save(epoch, args=ocp.args.StandardSave(tree))
 
     def restore(self, like: Tree) -> Tree:
@@ -71,6 +76,12 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for what is under way."""
         self._manager.close()
+
+
+def _saveable(x: Any) -> Any:
+    """Orbax refuses an array that one process alone has; it takes its copy in NumPy."""
+    local = isinstance(x, jax.Array) and x.is_fully_addressable
+    return np.asarray(x) if local else x
 
 
 def restore_best(folder: Path, like: Tree, launcher: str) -> Tree:

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
@@ -78,9 +79,10 @@ def launch(
         if isinstance(sys.stdout, io.TextIOWrapper):
             # Names of files may hold bytes that the terminal's encoding lacks.
             sys.stdout.reconfigure(errors="backslashreplace")
-        print(work(argv[1:]))
-        if named_configs.variant() == SMOKE:
-            print(SMOKE_NOTE)
+        if text := work(argv[1:]):
+            print(text)
+            if named_configs.variant() == SMOKE:
+                print(SMOKE_NOTE)
 
     if any(a in HELP for a in sys.argv[1:]):
         print(usage(*([default] if default else []), *stages))
@@ -88,12 +90,21 @@ def launch(
     flags.mark_flags_as_required(required)
     try:
         app.run(main, flags_parser=_parse)
-    except (PreemptedError, Terminated) as e:
-        _leave(str(e), PREEMPTED)
+    except (PreemptedError, Terminated, KeyboardInterrupt) as e:
+        _leave(*ending(e))
     except (Error, OSError) as e:
-        sys.exit(f"error: {e}")
-    except KeyboardInterrupt as e:
-        _leave(str(e) or "interrupted", 1)
+        sys.exit(ending(e)[0])
+
+
+def ending(e: BaseException) -> tuple[str, int]:
+    """The last message of a program that ends with an error, and its exit status."""
+    if isinstance(e, (PreemptedError, Terminated)):
+        return str(e), PREEMPTED
+    if isinstance(e, KeyboardInterrupt):
+        return str(e) or "interrupted", 1
+    if isinstance(e, (Error, OSError)):
+        return f"error: {e}", 1
+    return "".join(traceback.format_exception(e)), 1
 
 
 def _leave(message: str, status: int) -> None:

@@ -1,5 +1,6 @@
 """Logs a run: JSON lines, TensorBoard, and a progress bar or lines."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import TypeAlias
 import tensorboardX
 import tqdm
 
+from mtl.host import processes
 from mtl.host import workdir as workdirs
 from mtl.host.errors import WorkdirError
 
@@ -72,6 +74,24 @@ class Log:
         self._bar.close()
         self._file.close()
         self._board.close()
+
+
+class _NoLog(contextlib.nullcontext["_NoLog"]):
+    """The log of a process that writes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(self)
+
+    def advance(self) -> None:
+        """One more epoch is done."""
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Writes nothing."""
+
+
+def open_log(workdir: Path, start: int, epochs: int) -> Log | _NoLog:
+    """The log of a training; see `Log`. Process 0 alone writes one."""
+    return Log(workdir, start, epochs) if processes.is_first() else _NoLog()
 
 
 def read_rows(workdir: Path) -> list[Row]:

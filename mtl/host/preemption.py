@@ -46,8 +46,9 @@ class Preemption:
         Raises:
           PreemptedError: always.
         """
+        name = self._noted or "a signal to another process"
         raise PreemptedError(
-            f"stopped by {self._noted} and saved after epoch {epoch} of {epochs}; the "
+            f"stopped by {name} and saved after epoch {epoch} of {epochs}; the "
             "same command continues from there"
         )
 

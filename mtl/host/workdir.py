@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -23,8 +24,10 @@ import filelock
 import numpy as np
 from ml_collections import ConfigDict
 
-from mtl.host import csv_text, environment
+from mtl.host import csv_text, environment, processes
 from mtl.host.errors import WorkdirError
+
+SHARED_S = 60.0  # Network file systems show a new file sooner than this.
 
 Description: TypeAlias = Mapping[str, object]  # Of data, or of how files were made.
 
@@ -32,9 +35,13 @@ Description: TypeAlias = Mapping[str, object]  # Of data, or of how files were m
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file atomically: a temporary file, then a rename.
 
+    Of the processes of a training, only the first one writes.
+
     Raises:
       WorkdirError: the file cannot be written.
     """
+    if not processes.is_first():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)
@@ -82,6 +89,8 @@ def cells(row: NamedTuple) -> dict[str, object]:
 def make(folder: Path, name: str) -> None:
     """Makes a folder, unless it is there; `name` is what a message calls it.
 
+    Of the processes of a training, only the first one does.
+
     Raises:
       WorkdirError: it cannot be made, or is an address such as gs://bucket/run.
     """
@@ -90,6 +99,8 @@ def make(folder: Path, name: str) -> None:
             f"{name} is no folder of this machine; mount the bucket and name its "
             "folder, or copy a local folder there (docs/scaling.md)"
         )
+    if not processes.is_first():
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -110,6 +121,7 @@ def check_apart(out: Path, source: Path, flag: str) -> None:
         )
 
 
+@processes.first_before_others()
 def prepare(
     workdir: Path,
     config: ConfigDict,
@@ -119,6 +131,8 @@ def prepare(
     devices: int = 1,
 ) -> None:
     """Makes the folder and leaves config, description of the data, environment in it.
+
+    With several processes, the first one does, and the others compare theirs with it.
 
     Args:
       workdir: the folder.
@@ -130,9 +144,12 @@ def prepare(
 
     Raises:
       WorkdirError: the folder holds a run with another config, other data (the
-        difference is in the message) or another JAX_ENABLE_X64, or cannot be made.
+        difference is in the message) or another JAX_ENABLE_X64, cannot be made, or is
+        not the folder that process 0 sees.
     """
     make(workdir, f"the workdir {workdir}")
+    if not processes.is_first():
+        _wait_for(workdir / "environment.json")
     check_same(workdir, "config", config, free, default)
     check_same(workdir, "data", data)
     path, now = workdir / "environment.json", environment.describe(devices)
@@ -196,7 +213,12 @@ def lock(
 
     Raises:
       WorkdirError: another process holds the lock.
+
+    Of the processes of a training, only the first one takes the lock.
     """
+    if not processes.is_first():
+        yield
+        return
     held = filelock.FileLock(folder / name)
     try:
         held.acquire(timeout=-1 if wait else 0)
@@ -237,6 +259,18 @@ def read_json(path: Path) -> Any:
         ) from e
     except ValueError as e:
         raise WorkdirError(f"{path} is not JSON: {e}") from e
+
+
+def _wait_for(path: Path) -> None:
+    """Waits for a file of process 0, which a network file system may show late."""
+    end = time.monotonic() + SHARED_S
+    while not path.exists():
+        if time.monotonic() > end:
+            raise WorkdirError(
+                f"this process does not see {path}, which process 0 has written; the "
+                "--workdir must be on a file system that all hosts share"
+            )
+        time.sleep(0.5)
 
 
 def _plain(new: ConfigDict | Description) -> Description:

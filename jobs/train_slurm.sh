@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Trains a run with Slurm, on one GPU, on all GPUs of a node, or on those of several nodes:
+#
+#     sbatch --gres=gpu:1 jobs/train_slurm.sh mtl.main FLAGS
+#     sbatch --gres=gpu:4 jobs/train_slurm.sh mtl.main FLAGS
+#     sbatch --gres=gpu:4 --nodes=2 jobs/train_slurm.sh mtl.main FLAGS
+#
+# FLAGS are those of mtl.main, structured.main or l3spot.main, such as --config=configs/mtl/mnist.py
+# --config.data.path=/data/mnist --workdir=/data/runs/mnist. Each node has one task, which has all
+# GPUs there; the number of all GPUs must divide the config's batch_size. The workdir is on a file
+# system that all nodes see. The same command resumes the run, and so does the job itself: two
+# minutes before its time is over it saves, and queues itself again.
+#
+# Expected, to fill in after your first run (none has been measured):
+#
+#     GPUs                time        number (such as test error)
+#     1 of one node       ________    ________
+#     4 of one node       ________    ________
+#     4 of two nodes      ________    ________
+#
+#SBATCH --job-name=train
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=32G
+#SBATCH --time=12:00:00
+#SBATCH --signal=USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -euo pipefail
+: "${2:?give a launcher and its flags: mtl.main --config=... --workdir=...}"
+
+# --kill-on-bad-exit: if a task dies, those that wait for it end as well.
+status=0
+srun --kill-on-bad-exit=1 python -m "$@" --hosts=auto || status=$?
+# 75: a signal ended the training, after it had saved.
+if [ "$status" -eq 75 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"

@@ -1,0 +1,128 @@
+"""A training in two processes: results, errors, signals, deaths, other numbers.
+
+The processes are real, and exchange their sums with gloo.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+from mtl.host import logs
+from mtl.host.checkpoint import Checkpoints
+from tests import hosts
+
+TINY = "tests.mtl.host.training_on_hosts"
+EPOCHS = 12  # Of TINY, which saves in every other one.
+LAUNCHERS = {
+    "mtl": ("mtl.main", "--config=configs/mtl/digits.py:smoke"),
+    "structured": ("structured.main", "--config=configs/structured/digits.py:smoke"),
+}
+
+
+def run(folder, count, *arguments, module=TINY, **options):
+    """Runs to the end in some processes; returns exit statuses and outputs."""
+    arguments = [f"--workdir={folder}", *arguments]
+    return hosts.finish(hosts.start(module, count, *arguments, **options))
+
+
+def trained(folder, count, *arguments, **options):
+    """The final arrays by name, and the outputs."""
+    statuses, said = run(folder, count, *arguments, **options)
+    assert statuses == [0] * count, "\n".join(said)
+    with np.load(folder / "final.npz") as stored:
+        return dict(stored), said
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, 1e-4, 1e-6, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The final arrays of a run in one process on one device."""
+    return trained(tmp_path_factory.mktemp("whole"), 1)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", LAUNCHERS)
+def test_two_processes_train_as_one(tmp_path, system):
+    module, config = LAUNCHERS[system]
+    folders = {n: tmp_path / str(n) for n in (1, 2)}
+    for count, folder in folders.items():
+        statuses, said = run(folder, count, config, module=module)
+        assert statuses == [0] * count, "\n".join(said)
+    assert "epoch" in said[0]
+    assert said[1] == "", "only the first process prints"
+    rows = [logs.read_rows(folder) for folder in folders.values()]
+    for one, two in zip(*rows, strict=True):
+        one, two = ({k: row[k] for k in row if k != "seconds"} for row in (one, two))
+        assert two == pytest.approx(one, rel=1e-3, abs=1e-4)
+    used = json.loads((folders[2] / "environment.json").read_text())
+    assert (used["devices"], used["devices_used"]) == (2, 2)
+    names = [sorted(p.name for p in folder.iterdir()) for folder in folders.values()]
+    assert names[0] == names[1]
+    # A finished run is read, or trained no further, by all.
+    assert run(folders[2], 2, config, module=module)[0] == [0, 0]
+
+
+@pytest.mark.slow
+def test_loss_weights_that_adapt_are_those_of_one_process(tmp_path):
+    one, _ = trained(tmp_path / "one", 1, "--plateau")
+    two, said = trained(tmp_path / "two", 2, "--plateau", devices=2)
+    assert_same(two, one)
+    assert f"{EPOCHS} epochs" in said[0]
+    assert said[1] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_a_run_continues_in_another_number_of_processes(tmp_path, whole, first, then):
+    stop = ("--act=SIGTERM", "--at=5", "--who=0", f"--used={first}")
+    statuses, said = run(tmp_path, first, *stop)
+    assert statuses == [75] * first, said
+    arrays, said = trained(tmp_path, then, "--used=4", devices=4 // then)
+    assert f"was trained on {first} device(s), and continues on 4" in said[0]
+    assert_same(arrays, whole)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_saves_the_same_epoch_and_ends_all(tmp_path, whole):
+    statuses, said = run(tmp_path, 2, "--act=SIGTERM", "--at=5", "--who=1")
+    assert statuses == [75, 75]
+    assert "stopped by SIGTERM and saved after epoch 5 of 12" in said[1]
+    assert "stopped by a signal to another process and saved after epoch 5" in said[0]
+    assert Checkpoints(tmp_path / "checkpoints" / "last", writes=False).epoch == 5
+    assert_same(trained(tmp_path, 2)[0], whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", [0, 1])
+def test_all_end_when_one_is_killed_and_the_run_continues(tmp_path, whole, who):
+    statuses, said = run(tmp_path, 2, "--act=SIGKILL", "--at=5", f"--who={who}")
+    assert statuses[who] == -9
+    assert statuses[1 - who] != 0
+    assert "another process" in said[1 - who] or "another task died" in said[1 - who]
+    assert_same(trained(tmp_path, 2)[0], whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("error", "who", "at"),
+    [
+        ("DataError", 0, 0),
+        ("DataError", 1, 0),
+        ("ZeroDivisionError", 1, 5),
+    ],
+)
+def test_an_error_of_one_process_ends_all(tmp_path, error, who, at):
+    act = f"--act={error}", f"--at={at}", f"--who={who}"
+    statuses, said = run(tmp_path, 2, *act)
+    assert statuses == [1, 1]
+    message = {"DataError": "error: there is no file data.npz"}.get(error, error)
+    assert message in said[who]
+    assert f"process {who}:" in said[1 - who]
+    assert message in said[1 - who]
+    assert ("Traceback" in said[who]) == (error == "ZeroDivisionError")

@@ -1,0 +1,74 @@
+"""Trains `tiny.training` as a launcher does, and lets one process act, for the tests.
+
+    python -m tests.mtl.host.training_on_hosts --workdir X --act SIGKILL --at 5 --who 1
+
+It leaves the final arrays in final.npz.
+"""
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from mtl.engine import adaptive, sharding
+from mtl.engine.fit import fit
+from mtl.engine.task import flatten
+from mtl.host import cluster, launch, workdir
+from mtl.host.errors import DataError
+from tests.mtl import tiny
+
+
+def act(what):
+    """A signal to the own process, an error of the user, or another one."""
+    if what == "DataError":
+        raise DataError("there is no file data.npz")
+    if what == "ZeroDivisionError":
+        raise ZeroDivisionError
+    os.kill(os.getpid(), signal.Signals[what])
+
+
+def training(plateau):
+    changes = {"mesh": sharding.data_mesh(0, 8), "save_every": 2}
+    if plateau:
+        changes["weighting"] = adaptive.plateau("valid/mse", 0.5, 1)
+        changes |= {"loss_weights": np.ones((12, 2)), "order": "joint"}
+    return tiny.training(**changes)
+
+
+def work(_):
+    args = flags.FLAGS
+    acts = jax.process_index() == args.who
+    if acts and args.at == 0:
+        act(args.act)
+    folder = Path(args.workdir)
+    t = training(args.plateau)
+    workdir.prepare(folder, ConfigDict({"seed": 0}), {"rows": 40}, devices=args.used)
+    evaluate, calls = t.evaluate, iter(range(99))
+
+    def evaluate_and_act(params):
+        # The first call has the initial parameters, unless the run continues.
+        if next(calls) == args.at and acts:
+            act(args.act)
+        return evaluate(params)
+
+    with workdir.lock(folder):
+        result = fit(dataclasses.replace(t, evaluate=evaluate_and_act), folder)
+    state = jax.tree.map(np.asarray, result.state)
+    arrays = tiny.arrays(state) | flatten(result.params)
+    workdir.write_npz(folder / "final.npz", **arrays)
+    return f"{result.summary['epochs']} epochs"
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "The run's folder.")
+    flags.DEFINE_bool("plateau", False, "Whether loss weights follow the evaluation.")
+    flags.DEFINE_integer("used", 1, "The number of devices.")
+    flags.DEFINE_string("act", "", "What one process does.")
+    flags.DEFINE_integer("at", -1, "The evaluation in which it does; 0: at the start.")
+    flags.DEFINE_integer("who", -1, "Which process.")
+    launch.launch(cluster.on_hosts(work), "workdir")
