@@ -87,7 +87,7 @@ class CompiledEpoch:
         self, engine: Engine, active: tuple[bool, ...], inputs: tuple[Any, ...]
     ) -> Any:
         spec, runs = engine.spec, inputs[-1].shape  # Of the keys: () or (runs,).
-        key = spec.max_rows_per_batch, spec.never_empty, active, runs
+        key = spec.max_rows_per_batch, spec.never_empty, runs, active
         if key not in self._programs:
             start = time.perf_counter()
             epoch = compiled(

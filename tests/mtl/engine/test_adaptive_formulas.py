@@ -370,7 +370,7 @@ def test_a_weight_that_falls_to_0_saves_the_task(tmp_path):
     assert first == [0.5, 0.5, 0.25] + [0] * 9
     assert ["loss/denoise" in row for row in rows] == [True] * 3 + [False] * 9
     assert rows[-1]["weight/regress"] == 1
-    active = {active for _, active in compiled._programs}
+    active = {active for *_, active in compiled._programs}
     assert active == {(True, True), (False, True)}
 
 
