@@ -236,7 +236,7 @@ def check(c: ConfigDict) -> None:
 
 
 def check_input_shape(c: ConfigDict, shape: Sequence[int]) -> None:
-    """Checks that the strides of convolutions divide the sides of x.
+    """Checks that convolutions get images, and that the strides divide their sides.
 
     Args:
       c: the config of the run.
@@ -246,8 +246,10 @@ def check_input_shape(c: ConfigDict, shape: Sequence[int]) -> None:
       ConfigError: names the field, its value and the allowed values.
     """
     if c.model.encoder == "cnn":
+        allowed = f"'mlp' for x of shape {tuple(shape)}: 'cnn' needs grey images [H, W]"
+        require(len(shape) == 2, c, "model.encoder", allowed)
         stride = math.prod(c.model.strides)
-        fits = len(shape) == 2 and all(side % stride == 0 for side in shape)
+        fits = all(side % stride == 0 for side in shape)
         allowed = f"such that their product divides the sides of images {tuple(shape)}"
         require(fits, c, "model.strides", allowed)
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from mtl.data import readers
 from mtl.host import checks
 from mtl.host.errors import ConfigError, DataError
-from structured import tasks
+from structured import arrays, tasks
 from structured.faces import augmentation, crops, sources
 from structured.faces.crops import Crop
 from structured.faces.face_dataset import Faces, Problem
@@ -130,33 +130,33 @@ def load(config: ConfigDict) -> Dataset:
 
 
 def make_examples(
-    x: np.ndarray, y: np.ndarray, where: str = "", partial_y: bool = False
+    x: np.ndarray,
+    y: np.ndarray,
+    names: tuple[str, str] = ("x", "y"),
+    partial_y: bool = False,
 ) -> Examples:
     """Makes examples of x [N, ...] and y [N, D]; a row of NaN is missing.
 
     Args:
       x: numbers; grey levels of type uint8 are divided by 255.
       y: numbers.
-      where: names the arrays in an error.
+      names: of x and y in an error.
       partial_y: whether some values of a row of y may be missing, NaN.
 
     Raises:
       DataError: the shapes or types do not fit, a row holds both finite values and
         others, or a row lacks both x and y.
     """
-    fits = x.ndim > 1 and y.ndim == 2 and len(x) == len(y) > 0
-    if not fits or x.dtype.kind not in "fiu":
-        raise DataError(
-            f"{where}: x must be numbers [N, ...] and y numbers [N, D] with the same "
-            f"N > 0; they are {x.dtype}{list(x.shape)} and {y.dtype}{list(y.shape)}"
-        )
-    if y.dtype.kind not in "fiu":
-        raise DataError(f"{where}: y must hold numbers, not {y.dtype}")
-    has_x = _present_rows(x, f"{where}: x")
-    has_y = _present_rows(y, f"{where}: y", partial_y)
+    arrays.check(x, y, *names)
+    whole = "fill the whole row with NaN if it is missing"
+    part = f"{whole}, or set data.partial_y=True if only some of its values are"
+    has_x = arrays.present_rows(x, names[0], whole)
+    has_y = arrays.present_rows(y, names[1], "" if partial_y else part)
     empty = np.flatnonzero(~(has_x | has_y))
     if len(empty):
-        raise DataError(f"{where}: row {empty[0]} lacks both x and y; leave it out")
+        raise DataError(
+            f"row {empty[0]} of {names[0]} and of {names[1]} is NaN; leave it out"
+        )
     max_level = 255 if x.dtype == np.uint8 else 1
     x, y = x.astype(np.float32), y.astype(np.float32)
     x[~has_x], y[~has_y] = 0, 0
@@ -185,25 +185,9 @@ def check_output_ranges(config: ConfigDict, train: Examples) -> None:
             field = f"model.{name}_activation"
             allowed = (
                 f"one that reaches {least:g} to {most:g}, the data's {name}, such as "
-                "'linear'"
+                f"'linear', unless you scale {name} to {low:g} to {high:g}"
             )
             checks.require(False, config, field, allowed)
-
-
-def _present_rows(array: np.ndarray, where: str, partial: bool = False) -> np.ndarray:
-    """The mask of rows that are not all NaN, bool [N]; `partial` allows some NaN."""
-    with np.errstate(over="ignore"):  # Infinite values are an error below.
-        rows = array.reshape(len(array), -1).astype(np.float32)
-    absent = np.isnan(rows)
-    missing = absent.all(axis=1)
-    allowed = np.isfinite(rows) | (absent & partial)
-    bad = np.flatnonzero(~missing & ~allowed.all(axis=1))
-    if len(bad):
-        fix = "fill the whole row with NaN if it is missing"
-        if where.endswith("y") and not partial:
-            fix += ", or set data.partial_y=True if only some of its values are"
-        raise DataError(f"{where}: row {bad[0]} has values that are not finite; {fix}")
-    return np.logical_not(missing)
 
 
 def split_validation(
@@ -221,11 +205,13 @@ def split_validation(
       DataError: one of the sets would have no pairs.
     """
     pairs = np.flatnonzero(train.pairs)
+    if not len(pairs):
+        raise DataError(f"{where}: no training example has both x and y; give some")
     count = round(share * len(pairs))
     if not 0 < count < len(pairs):
         raise DataError(
             f"data.valid={share:g} of {len(pairs)} pairs in {where} are {count}; both "
-            "training and validation need some"
+            "training and validation need some: change data.valid, or add pairs"
         )
     held_out = pairs[:count] if first else pairs[-count:]
     rest = np.setdiff1d(np.arange(len(train.x)), held_out)
@@ -247,7 +233,9 @@ def limit_pairs(train: Examples, pairs: int, seed: int) -> Examples:
     if pairs < 0:
         return train
     if pairs > len(available):
-        raise ConfigError(f"data.pairs={pairs}, but there are {len(available)}")
+        raise ConfigError(
+            f"data.pairs={pairs}, but there are {len(available)}; set fewer, or -1"
+        )
     shuffled = np.random.default_rng(seed).permutation(available)
     kept = np.union1d(shuffled[:pairs], np.flatnonzero(~train.pairs))
     others = np.sort(shuffled[pairs:])
@@ -316,24 +304,31 @@ def _load_digits() -> tuple[Examples, Examples]:
 
 def _load_npz(path: str, partial_y: bool) -> tuple[Examples, Examples, bool]:
     """Returns the training and test examples of an .npz file, and `grey_levels`."""
-    arrays = readers.load_npz(path, ("x_train", "y_train", "x_test", "y_test"))
-    types = [arrays[name].dtype for name in ("x_train", "x_test")]
+    content = readers.load_npz(path, ("x_train", "y_train", "x_test", "y_test"))
+    types = [content[name].dtype for name in ("x_train", "x_test")]
     if (types[0] == np.uint8) != (types[1] == np.uint8):
         raise DataError(
             f"{path}: x_train is {types[0]} and x_test {types[1]}; only uint8 is "
             "divided by 255, so both or neither must be uint8"
         )
-    train, test = (
-        make_examples(
-            arrays[f"x_{part}"], arrays[f"y_{part}"], f"{path}: {part}", partial_y
-        )
-        for part in ("train", "test")
-    )
+    sets = []
+    for part in ("train", "test"):
+        names = f"x_{part}", f"y_{part}"
+        x, y = (content[name] for name in names)
+        where = f"{path}: {names[0]}", f"{path}: {names[1]}"
+        sets.append(make_examples(x, y, where, partial_y))
+    train, test = sets
     if not test.pairs.all():
-        raise DataError(f"{path}: the test set must be pairs, without NaN")
+        row = int(np.logical_not(test.pairs).argmax())
+        raise DataError(
+            f"{path}: row {row} of x_test or y_test is NaN; the test set must be pairs"
+        )
     same_shape = [
         a.shape[1:] == b.shape[1:] for a, b in zip(train[:2], test[:2], strict=True)
     ]
     if not all(same_shape):
-        raise DataError(f"{path}: training and test rows have different shapes")
+        shapes = ", ".join(f"{name} {list(a.shape)}" for name, a in content.items())
+        raise DataError(
+            f"{path}: training and test rows have different shapes: {shapes}"
+        )
     return train, test, bool(types[0] == np.uint8)

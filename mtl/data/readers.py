@@ -9,7 +9,7 @@ import hashlib
 import math
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +102,9 @@ def npz(path: str, scaled: bool = False) -> Own:
         if f"x_{part}" not in arrays:
             continue
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        y = labels_of(y, len(x) if x.ndim else 0, f"{path}: y_{part}", part)
+        if x.ndim == 0:
+            raise DataError(f"{path}: x_{part} is a single value; give [N, ...]")
+        y = labels_of(y, len(x), f"{path}: y_{part}", part)
         sets[part] = Images(to_float(x, f"{path}: x_{part}"), y)
     if len({images.x.shape[1:] for images in sets.values()}) > 1:
         names = " and ".join(f"x_{part}" for part in sets)
@@ -155,6 +157,8 @@ def load_npz(
     Raises:
       DataError: no such file, no .npz, or an array is missing.
     """
+    if Path(path).is_dir():
+        raise DataError(f"{path} is a folder; give an .npz file of numpy.savez")
     try:
         # Opened here, for NumPy leaves a file that is no whole zip open.
         with open(path, "rb") as stream:
@@ -163,13 +167,18 @@ def load_npz(
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as file:
                 there = list(file)
-                arrays = {n: file[n] for n in (*names, *optional) if n in there}
+                arrays = {n: _plain(file, n) for n in (*names, *optional) if n in there}
         # NumPy returns the raw bytes of a member that is not an array.
         odd = [n for n, a in arrays.items() if not isinstance(a, np.ndarray)]
         if odd:
             raise ValueError(f"{odd[0]} is no array")
     except FileNotFoundError as e:
         raise DataError(f"{path}: no such file") from e
+    except _ObjectsError as e:
+        raise DataError(
+            f"{path}: {e} holds Python objects; make it numbers or strings, such as by "
+            "astype(int), astype(float) or astype(str)"
+        ) from e
     except Exception as e:  # NumPy and zipfile raise anything on a broken file.
         raise DataError(
             f"{path}: not a whole .npz of plain arrays ({e}); write it with numpy.savez"
@@ -181,6 +190,20 @@ def load_npz(
             f"it has {', '.join(there) or 'nothing'}"
         )
     return arrays
+
+
+class _ObjectsError(ValueError):
+    """An array holds Python objects; its name."""
+
+
+def _plain(file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """An array of an .npz, which may hold no objects: they could execute anything."""
+    try:
+        return file[name]
+    except ValueError as e:
+        if "allow_pickle" in str(e):
+            raise _ObjectsError(name) from e
+        raise
 
 
 def unit(x: np.ndarray, where: object) -> np.ndarray:
@@ -281,7 +304,8 @@ def labels_of(y: np.ndarray, rows: int, where: str, part: str) -> np.ndarray:
     if y.shape != (rows,) or y.dtype.kind not in "iuU":
         raise DataError(
             f"{where} must hold {rows} whole numbers or strings, one for each row of "
-            f"x; it is {y.dtype}{list(y.shape)}"
+            "x, for example by astype(int) or, of one-hot rows, argmax(1); it is "
+            f"{y.dtype}{list(y.shape)}"
         )
     if y.dtype.kind == "U":
         if len(y) == 0 or (part != "train" and (y == "").any()):

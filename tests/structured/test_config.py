@@ -287,6 +287,16 @@ def test_convolutions_need_strides_and_a_divisible_size():
     configs.check(with_values(model__strides=(2, 1)))
 
 
+@pytest.mark.parametrize("shape", [(6,), (4, 4, 3)])
+def test_convolutions_need_grey_images(shape):
+    c = with_values(model__encoder="cnn")
+    with pytest.raises(ConfigError, match=r"config.model.encoder='cnn' must be 'mlp'"):
+        configs.check_input_shape(c, shape)
+    configs.check_input_shape(c, (8, 16))
+    c.model.encoder = "mlp"
+    configs.check_input_shape(c, shape)
+
+
 def test_a_link_may_be_one_layer():
     configs.check(with_values(model__link=()))
 

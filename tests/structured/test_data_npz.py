@@ -144,47 +144,55 @@ def with_value(at, value):
 BAD = {
     "x without rows": (
         {"x_train": lambda a: a[:, 0, 0]},
-        ("x must be numbers [N, ...]", "float64[20]", "float64[20, 4]"),
+        ("x_train is [20]", "give [N, ...]"),
     ),
     "y of one dimension": (
         {"y_train": lambda a: a[:, 0]},
-        ("y numbers [N, D]", "float64[20]"),
+        ("y_train is [20]", "y[:, None] for one value"),
     ),
     "y of three dimensions": (
         {"y_train": lambda a: a[:, None]},
-        ("y numbers [N, D]", "float64[20, 1, 4]"),
+        ("y_train is [20, 1, 4]", "give [N, D]"),
     ),
     "other lengths": (
         {"x_train": lambda a: a[:-1]},
-        ("the same N", "float64[19, 3, 2]", "float64[20, 4]"),
+        ("x_train has 19 rows", "y_train has 20"),
     ),
     "x of strings": (
         {"x_train": lambda a: np.full(a.shape, "one")},
-        ("x must be numbers", "<U3"),
+        ("x_train is <U3", "make it numbers"),
     ),
     "x of booleans": (
         {"x_train": lambda a: np.ones(a.shape, bool)},
-        ("x must be numbers", "bool"),
+        ("x_train is bool", "astype(numpy.float32)"),
     ),
     "y of complex numbers": (
         {"y_train": lambda a: a * 1j},
-        ("y must hold numbers, not complex128",),
+        ("y_train is complex128", "make it numbers"),
+    ),
+    "y without values": (
+        {"y_train": lambda a: a[:, :0]},
+        ("y_train is [20, 0]", "without a 0"),
     ),
     "x partly NaN": (
         {"x_train": with_value((9, 1, 1), np.nan)},
-        (": x", "row 9", "not finite", "the whole row with NaN"),
+        (": x_train", "row 9", "not finite", "the whole row with NaN"),
     ),
     "y partly NaN": (
         {"y_train": with_value((11, 0), np.nan)},
-        (": y", "row 11", "not finite", "the whole row with NaN"),
+        (": y_train", "row 11", "not finite", "the whole row with NaN"),
     ),
     "an infinite x": (
         {"x_train": with_value((4,), np.inf)},
-        (": x", "row 4", "not finite"),
+        (": x_train", "row 4", "not finite", "such as inf"),
+    ),
+    "a value beyond float32": (
+        {"y_train": with_value((12, 2), -1e300)},
+        (": y_train", "row 12", "float32", "-1e+300", "scale"),
     ),
     "neither x nor y": (
         {"x_train": with_value((5,), np.nan)},
-        ("row 5 lacks both x and y", "leave it out"),
+        ("row 5 of", "x_train and of", "leave it out"),
     ),
 }
 
@@ -192,7 +200,7 @@ BAD = {
 @pytest.mark.parametrize(("changes", "message_parts"), BAD.values(), ids=BAD)
 def test_bad_rows_are_named(path, changes, message_parts):
     save(path, **changes)
-    assert_refused(lambda: load(path), f"{path}: train", *message_parts)
+    assert_refused(lambda: load(path), str(path), *message_parts)
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -206,9 +214,9 @@ def test_bad_rows_of_the_test_set_are_named(path, name):
     save(path, **{name: with_value((2, 0), np.nan)})
     if name == "x_test":
         # x[2, 0] is only a part of the row x[2].
-        assert_refused(lambda: load(path), f"{path}: test", "row 2")
+        assert_refused(lambda: load(path), f"{path}: x_test", "row 2")
     else:
-        assert_refused(lambda: load(path), f"{path}: test: y", "row 2")
+        assert_refused(lambda: load(path), f"{path}: y_test", "row 2")
     save(path, **{name: with_value((2,), np.nan)})
     assert_refused(lambda: load(path), str(path), "the test set must be pairs")
 
@@ -237,6 +245,13 @@ def test_a_missing_array_is_named(path, name):
 
 def test_a_missing_file_is_named(path):
     assert_refused(lambda: load(path), str(path), "no such file")
+
+
+def test_data_without_any_pair_are_refused(path):
+    save(path, y_train=lambda a: np.full(a.shape, np.nan), x_train=np.ones_like)
+    assert_refused(
+        lambda: load(path), str(path), "no training example has both x and y"
+    )
 
 
 def test_no_pairs_to_validate_are_refused(path):
