@@ -68,13 +68,18 @@ def train_and_evaluate(
     dataset = dataset or data.load(config)
     configs.check_input_shape(config, dataset.test.x.shape[1:])
     data.check_output_ranges(config, dataset.train)
+    training = None
+    if config.variant != "mean":
+        training = make_training(config, dataset)
+        params = checkpoint.warm_start(config.init_from, training.params, folder)
+        training = dataclasses.replace(training, params=params)
     described, default = describe_dataset(dataset), configs.default()
     workdir.prepare(folder, config, described, configs.FREE, default, devices)
     if (folder / "summary.json").exists():
         return _read(config, dataset, folder)
     face_dataset.write_problems(folder / "problems.csv", dataset.problems)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
-        run = _train(config, dataset, folder, programs)
+        run = _train(config, dataset, folder, training, programs)
     summary = run.summary | {
         "variant": config.variant,
         "seed": config.seed,
@@ -251,12 +256,12 @@ def _train(
     config: ConfigDict,
     dataset: Dataset,
     folder: Path,
+    training: Training | None,
     programs: Callable[[Training], CompiledEpoch],
 ) -> Run:
     """Trains, and predicts the test set; the variant "mean" trains nothing."""
-    if config.variant == "mean":
+    if training is None:
         return _mean(dataset)
-    training = make_training(config, dataset)
     result = fit(training, folder, programs(training))
     predict = make_predict(_network(config, dataset))
     predicted = np.asarray(predict(result.params, jnp.asarray(dataset.test.x)))

@@ -24,9 +24,10 @@ class Log:
       start: epochs done before; rows of later ones, left by a run that was killed
         after its last checkpoint, are dropped, for they come again.
       epochs: how many there will be.
+      quiet: whether to print nothing.
     """
 
-    def __init__(self, workdir: Path, start: int, epochs: int):
+    def __init__(self, workdir: Path, start: int, epochs: int, quiet: bool = False):
         self._path = workdir / "metrics.jsonl"
         rows = [r for r in read_rows(workdir) if r["epoch"] <= start]
         workdirs.write_text(self._path, "".join(map(_line, rows)))
@@ -36,9 +37,13 @@ class Log:
         )
         # Without a terminal there is no bar but a plain line for each row.
         self._bar = tqdm.tqdm(
-            total=epochs, initial=start, unit="epoch", disable=not sys.stderr.isatty()
+            total=epochs,
+            initial=start,
+            unit="epoch",
+            disable=quiet or not sys.stderr.isatty(),
         )
         self._epochs = epochs
+        self._prints_lines = self._bar.disable and not quiet
 
     def advance(self) -> None:
         """One more epoch is done."""
@@ -53,7 +58,7 @@ class Log:
         shown = {k: v for k, v in row.items() if k.startswith(("valid/", "loss/"))}
         text = "  ".join(f"{k} {v:.4g}" for k, v in shown.items())
         self._bar.set_postfix_str(text, refresh=False)
-        if self._bar.disable:
+        if self._prints_lines:
             print(f"epoch {row['epoch']:5d} of {self._epochs}  {text}", flush=True)
 
     def __enter__(self) -> "Log":
