@@ -1,9 +1,8 @@
 """The config of system 1: all fields, with the paper's values and our choices."""
 
-import optax
 from ml_collections import ConfigDict
 
-from mtl import methods
+from mtl import methods, metrics, optimizers
 from mtl.data import datasets, scaling
 from mtl.engine import spec
 from mtl.host import fields, named_configs
@@ -12,7 +11,6 @@ from mtl.tasks import corruption, losses, network, precision
 
 # A run continues with other values of these; data.json has a checksum of the data.
 FREE = ("data.path", "save_every", "save_minutes", "patience", "devices")
-OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
 
 def default() -> ConfigDict:
@@ -24,6 +22,9 @@ def default() -> ConfigDict:
     c = ConfigDict()
     # Seeds the initial parameters, the choice of labels, the order of rows and noise.
     c.seed = 0
+    # Ours: the folder of a finished run of the same network; this run starts from its
+    # best parameters. "" starts from random ones.
+    c.init_from = ""
     # One of methods.METHODS.
     c.method = "exponential"
     # Each takes all labelled and unlabelled images once; for the source "shards", see
@@ -144,12 +145,22 @@ def default() -> ConfigDict:
     c.weighting.wait = 2
 
     c.optim = ConfigDict()
-    # "sgd" without momentum, as in the paper; or "adam", with the usual betas.
+    # One of optimizers.NAMES; the paper has "sgd", without momentum.
     c.optim.name = "sgd"
+    # Ours: arguments of optax's function, such as "momentum=0.9, nesterov=True".
+    c.optim.arguments = ""
     # The learning rate of all tasks, the paper's.
     c.optim.learning_rate = 0.01
-    # Ours: over this number of last epochs, the learning rate falls linearly towards 0.
+    # Ours: the form of the learning rate's fall to 0, one of optimizers.SCHEDULES.
+    c.optim.schedule = "linear"
+    # Ours: the number of last epochs in which the learning rate falls.
     c.optim.decay_epochs = 500
+    # Ours: the number of first epochs in which the learning rate rises.
+    c.optim.warmup_epochs = 0
+    # Ours: the decoupled weight decay of kernels (Loshchilov and Hutter 2019).
+    c.optim.weight_decay = 0.0
+    # Ours: the largest norm of an update's gradient. 0 does not clip.
+    c.optim.clip = 0.0
 
     # In epochs.
     c.eval_every = 50
@@ -157,8 +168,14 @@ def default() -> ConfigDict:
     c.save_every = 500
     # The longest time between checkpoints, in minutes.
     c.save_minutes = 10.0
-    # The metric that is lowest in the best epoch: "valid/error" or "valid/loss".
+    # The metric of the validation set that chooses the best epoch: "valid/" and a name
+    # of metrics.METRICS, or that of a function in `metrics`.
     c.monitor = "valid/error"
+    # Ours: whether the best epoch has the lowest ("min") or highest ("max") value;
+    # "auto" knows which for metrics.METRICS.
+    c.monitor_mode = "auto"
+    # Ours: metrics of your own, such as ("package.module:function",); see extending.md.
+    c.metrics = ()
     # The number of epochs without a better one after which training stops. 0 trains for
     # all epochs.
     c.patience = 0
@@ -204,13 +221,12 @@ def check(c: ConfigDict) -> None:
     one_of(c, "model.activation", tuple(network.ACTIVATIONS))
     one_of(c, "model.norm", network.NORMS)
     one_of(c, "model.dtype", precision.DTYPES)
-    one_of(c, "optim.name", tuple(OPTIMIZERS))
     one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
     one_of(c, "reconstruct.hidden_loss", tuple(losses.RECONSTRUCTION))
     one_of(c, "reconstruct.noise", corruption.KINDS)
     one_of(c, "classify.reduction", ("mean", "sum"))
     one_of(c, "precision", PRECISIONS)
-    one_of(c, "monitor", ("valid/error", "valid/loss"))
+    _check_monitor(c)
     for name in ("epochs", "batch_size", "eval_every", "save_every"):
         at_least(c, name, 1)
     at_least(c, "vat.iterations", 1)
@@ -220,14 +236,13 @@ def check(c: ConfigDict) -> None:
     require(c.seed < 2**32, c, "seed", "below 2**32")
     for name in (
         *("seed", "data.valid_seed", "patience", "save_minutes", "devices"),
-        *("optim.decay_epochs", "schedule.cutoff"),
+        "schedule.cutoff",
     ):
         at_least(c, name, 0)
     _check_weighting(c)
     for name in ("classify.draws", "model.noise", "vat.entropy", "vat.xi"):
         at_least(c, name, 0)
     for name in (
-        "optim.learning_rate",
         "schedule.t1",
         "schedule.sigma",
         "reconstruct.scale",
@@ -242,8 +257,7 @@ def check(c: ConfigDict) -> None:
     most = 1.0 if c.reconstruct.noise in ("mask", "salt_pepper") else float("inf")
     fits = 0 <= c.reconstruct.level <= most
     require(fits, c, "reconstruct.level", f"from 0 to {most:g}")
-    fits = c.optim.decay_epochs <= c.epochs
-    require(fits, c, "optim.decay_epochs", f"at most epochs={c.epochs}")
+    optimizers.check(c)
     sizes = c.model.hidden
     fits = len(sizes) > 0 and all(isinstance(n, int) and n > 0 for n in sizes)
     require(fits, c, "model.hidden", "one whole number or more, each above 0")
@@ -260,6 +274,21 @@ def check(c: ConfigDict) -> None:
     require(fits, c, "reconstruct.loss", what)
     _check_normed(c)
     _check_start(c)
+
+
+def monitor_mode(c: ConfigDict) -> metrics.Mode:
+    """Whether the best epoch has the lowest or the highest value of the monitor."""
+    known = metrics.METRICS.get(c.monitor.removeprefix("valid/"))
+    return known.mode if known and c.monitor_mode == "auto" else c.monitor_mode
+
+
+def _check_monitor(c: ConfigDict) -> None:
+    names = [f"valid/{name}" for name, _ in metrics.functions(c.metrics)]
+    one_of(c, "monitor", names)
+    own = c.monitor.removeprefix("valid/") not in metrics.METRICS
+    one_of(c, "monitor_mode", ("min", "max") if own else ("auto", "min", "max"))
+    fits = c.method != "plateau" or monitor_mode(c) == "min"
+    require(fits, c, "monitor", "a metric to minimise, for method='plateau'")
 
 
 def _check_weighting(c: ConfigDict) -> None:

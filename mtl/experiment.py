@@ -16,17 +16,17 @@ import optax
 from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl import figures, methods
+from mtl import figures, methods, metrics, optimizers
 from mtl.data import datasets, label_choice, scaling, shard_stream
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
 from mtl.data.shard_stream import ShardStream
 from mtl.data.shards import Shards
-from mtl.engine import schedules, sharding
+from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, Training, compile_epoch, fit
 from mtl.engine.task import Data, Params
-from mtl.host import fields, workdir
+from mtl.host import checkpoint, fields, workdir
 from mtl.tasks.batch_norm import BatchNormMlp
 from mtl.tasks.ladder import Ladder, cost_weights
 from mtl.tasks.network import Mlp
@@ -37,6 +37,7 @@ def train_and_evaluate(
     folder: str | Path,
     dataset: Dataset | None = None,
     programs: Callable[[Training], CompiledEpoch] = compile_epoch,
+    callbacks: Sequence[Callable[[dict[str, float]], object]] = (),
 ) -> Result:
     """Trains or resumes the run in `folder`, and writes its figures and summary.
 
@@ -45,6 +46,7 @@ def train_and_evaluate(
       folder: see `workdir` for what it gets.
       dataset: the result of `datasets.load(config.data)`; None loads it.
       programs: returns the compiled epochs of a training, which runs can share.
+      callbacks: each is called with each new row of the log.
 
     Returns:
       The summary, the parameters of the best epoch, and the final state.
@@ -59,6 +61,8 @@ def train_and_evaluate(
     dataset = dataset or datasets.load(config.data)
     with jax.default_matmul_precision(config.precision):
         training = make_training(config, dataset)
+        params = checkpoint.warm_start(config.init_from, training.params, folder)
+        training = dataclasses.replace(training, params=params)
         workdir.prepare(
             *(folder, config, describe(dataset), free_fields(config, folder)),
             *(configs.default(), devices),
@@ -66,16 +70,18 @@ def train_and_evaluate(
         if dataset.scaling:
             scaling.save(folder, dataset.scaling)
         with workdir.lock(folder):
-            result = fit(training, folder, programs(training))
+            compiled = programs(training)
+            result = fit(training, folder, compiled, callbacks)
+    network = build_network(config, dataset.shape, dataset.classes)
     summary = result.summary | {
         "method": config.method,
         "seed": config.seed,
         **_amounts(training.data, result.summary["epochs"]),
+        "test": class_report(network, result.params, dataset),
         "device": jax.devices()[0].device_kind,
         "total_seconds": round(time.perf_counter() - start, 3),
     }
     workdir.write_json(folder / "summary.json", summary)
-    network = build_network(config, dataset.shape, dataset.classes)
     figures.draw(folder, config, dataset, network, training, result.params)
     return dataclasses.replace(result, summary=summary)
 
@@ -122,8 +128,11 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         data=data,
         params=network.init(init_key),
         key=train_key,
-        evaluate=make_evaluate(network, {"valid": d.validation, "test": d.test}),
+        evaluate=make_evaluate(
+            network, {"valid": d.validation, "test": d.test}, config.metrics
+        ),
         monitor=config.monitor,
+        monitor_mode=configs.monitor_mode(config),
         batch_size=config.batch_size,
         order=config.order,
         weighting=methods.weighting(config),
@@ -206,24 +215,30 @@ def build_network(config: ConfigDict, shape: Sequence[int], classes: int) -> Mlp
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
     """Makes updates for a learning rate of 1."""
-    return configs.OPTIMIZERS[config.optim.name](1.0)
+    return optimizers.make(config.optim)
 
 
 def learning_rates(config: ConfigDict) -> np.ndarray:
-    """[epochs] learning rates: constant, then linearly down over `decay_epochs`."""
-    c, epochs = config.optim, config.epochs
-    if c.decay_epochs == 0:
-        return schedules.constant(np.arange(epochs), c.learning_rate)
-    fall = [(epochs - c.decay_epochs, c.learning_rate), (epochs, 0.0)]
-    return schedules.piecewise(np.arange(epochs), fall)
+    """The learning rate of each epoch, [epochs]."""
+    return optimizers.learning_rates(config.optim, config.epochs)
 
 
 def make_evaluate(
-    network: Mlp, sets: dict[str, Images]
+    network: Mlp, sets: dict[str, Images], own: Sequence[str] = ()
 ) -> Callable[[Params], dict[str, jax.Array]]:
-    """`params -> measure(network, params, ...)`, compiled."""
-    run = jax.jit(partial(measure, network))
-    return partial(run, held=on_device(sets))
+    """`params -> measure(network, params, ...)`, compiled once for equal networks.
+
+    Args:
+      network: of the parameters.
+      sets: labelled images by name.
+      own: `config.metrics`.
+
+    Raises:
+      ConfigError: a metric of one's own is no such function.
+    """
+    named = metrics.functions(own)
+    metrics.check(named, network.classes)
+    return partial(_measure, network, held=on_device(sets), named=named)
 
 
 def on_device(sets: dict[str, Images]) -> dict[str, tuple[jax.Array, jax.Array]]:
@@ -232,13 +247,25 @@ def on_device(sets: dict[str, Images]) -> dict[str, tuple[jax.Array, jax.Array]]
 
 
 def measure(
-    network: Mlp, params: Params, held: dict[str, tuple[jax.Array, jax.Array]]
+    network: Mlp,
+    params: Params,
+    held: dict[str, tuple[jax.Array, jax.Array]],
+    named: metrics.Named = metrics.BASIC,
 ) -> dict[str, jax.Array]:
     """{"valid/error": share of wrong labels, "valid/loss": cross-entropy, ...}."""
-    row = {}
+    row: dict[str, jax.Array] = {}
     for name, (x, y) in held.items():
-        z = network.logits(params, x)
-        log_p = jax.nn.log_softmax(z)
-        row[f"{name}/error"] = jnp.mean(z.argmax(-1) != y)
-        row[f"{name}/loss"] = -jnp.take_along_axis(log_p, y[:, None], 1).mean()
+        logits = network.logits(params, x)
+        row |= {f"{name}/{metric}": f(logits, y) for metric, f in named}
     return row
+
+
+_measure = jax.jit(measure, static_argnames=("network", "named"))
+
+
+def class_report(network: Mlp, params: Params, dataset: Dataset) -> dict[str, Any]:
+    """The confusion matrix of the test set, and figures of each class."""
+    test = dataset.test
+    logits = jax.jit(network.logits)(params, jnp.asarray(test.x))
+    matrix = np.asarray(metrics.confusion(logits, jnp.asarray(test.y)))
+    return metrics.report(matrix, dataset.names or range(dataset.classes))

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from absl import flags
 
 from mtl import config as configs
-from mtl import experiment
-from mtl.host import cluster, launch, named_configs
+from mtl import experiment, metrics
+from mtl.host import cluster, launch, named_configs, tables
+
+MAX_CLASSES = 30  # In the table that is printed; summary.json has all.
 
 
 def train(arguments: Sequence[str]) -> str:
@@ -18,11 +20,16 @@ def train(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     s = experiment.train_and_evaluate(args.config, args.workdir).summary
     best, last = s["best"]["test/error"], s["last"]["test/error"]
+    classes = tables.markdown(*metrics.table(s["test"]))
+    few = len(s["test"]["classes"]) <= MAX_CLASSES
     grid = "This was one run; mtl.study trains config.study, the grid.\n"
     return (grid if "study" in args.config else "") + (
         f"{s['method']}, {s['labelled']} labelled and {s['unlabelled']} unlabelled: "
         f"test error {best:.2%} at the best epoch, {s['best_epoch']}, "
         f"and {last:.2%} at the last, {s['epochs']}.\n"
+        + (f"The test set at the best epoch:\n\n{classes}\n\n" if few else "")
+        + f"F1 {s['best']['test/f1']:.3f}, "
+        f"calibration error {s['best']['test/calibration_error']:.3f}. "
         f"{s['total_seconds']:.0f} s on {s['device']}; all of it is in {args.workdir}"
     )
 

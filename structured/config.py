@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from mtl import optimizers
 from mtl.engine import spec
 from mtl.host import fields, named_configs
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
@@ -26,6 +27,9 @@ def default() -> ConfigDict:
     c = ConfigDict()
     # Seeds the initial parameters, the order of examples, noise and augmentation.
     c.seed = 0
+    # Ours: the folder of a finished run of the same network; this run starts from its
+    # best parameters. "" starts from random ones.
+    c.init_from = ""
     # One of tasks.VARIANTS.
     c.variant = "mlp_in_out"
     # Each takes every example once.
@@ -152,16 +156,24 @@ def default() -> ConfigDict:
     c.schedule.output = (100.0, 700.0)
 
     c.optim = ConfigDict()
-    # "sgd", or "adam" (ours).
+    # One of mtl.optimizers.NAMES; the paper has "sgd".
     c.optim.name = "sgd"
+    # Ours: arguments of optax's function, such as "b2=0.99, nesterov=True".
+    c.optim.arguments = ""
     # The learning rate.
     c.optim.learning_rate = 1e-3
-    # Of "sgd".
+    # The momentum of "sgd", and b1 of "adam".
     c.optim.momentum = 0.9
+    # Ours: the decoupled weight decay of kernels (Loshchilov and Hutter 2019).
+    c.optim.weight_decay = 0.0
     # Ours: the largest norm of an update's gradient. 0 does not clip.
     c.optim.clip = 0.0
-    # Ours: over this number of last epochs, the learning rate falls to 0.
+    # Ours: the form of the learning rate's fall to 0, one of mtl.optimizers.SCHEDULES.
+    c.optim.schedule = "cosine"
+    # Ours: the number of last epochs in which the learning rate falls.
     c.optim.decay_epochs = 0
+    # Ours: the number of first epochs in which the learning rate rises.
+    c.optim.warmup_epochs = 0
 
     # In epochs.
     c.eval_every = 5
@@ -203,23 +215,18 @@ def check(c: ConfigDict) -> None:
     one_of(c, "variant", tasks.VARIANTS)
     one_of(c, "order", spec.ORDERS)
     one_of(c, "precision", PRECISIONS)
-    one_of(c, "optim.name", tuple(tasks.OPTIMIZERS))
     for name in ("epochs", "batch_size", "eval_every", "save_every"):
         at_least(c, name, 1)
     for name in (
         "seed",
         "patience",
         "save_minutes",
-        "optim.decay_epochs",
-        "optim.clip",
         "devices",
     ):
         at_least(c, name, 0)
     require(c.seed < 2**32, c, "seed", "below 2**32")
-    require(c.optim.learning_rate > 0, c, "optim.learning_rate", "above 0")
     require(0 <= c.optim.momentum < 1, c, "optim.momentum", "from 0 to below 1")
-    fits = c.optim.decay_epochs <= c.epochs
-    require(fits, c, "optim.decay_epochs", f"at most epochs={c.epochs}")
+    optimizers.check(c, **tasks.momentum(c.optim))
     for name in ("schedule.input", "schedule.output"):
         epochs = get(c, name)
         fits = len(epochs) == 2 and epochs[0] < epochs[1]

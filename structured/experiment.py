@@ -94,7 +94,7 @@ def train_at_once(
             for _, folder, _ in left:
                 stack.enter_context(workdir.lock(folder))
             stack.enter_context(jax.default_matmul_precision(left[0][0].precision))
-            trainings = [make_training(config, dataset) for config, _, dataset in left]
+            trainings = [_warm_training(c, dataset, f) for c, f, dataset in left]
             folders = [folder for _, folder, _ in left]
             results = fit_many(trainings, folders, programs(trainings[0]))
             for own, result in zip(left, results, strict=True):
@@ -115,6 +115,8 @@ def prepare(config: ConfigDict, folder: Path, dataset: Dataset) -> bool:
     devices = sharding.device_count(config.devices, config.batch_size)
     configs.check_input_shape(config, dataset.test.x.shape[1:])
     data.check_output_ranges(config, dataset.train)
+    if config.init_from and config.variant != "mean":
+        _warm_training(config, dataset, folder)  # Refuses another network.
     described, default = describe_dataset(dataset), configs.default()
     workdir.prepare(folder, config, described, configs.FREE, default, devices)
     if (folder / "summary.json").exists():
@@ -279,8 +281,19 @@ def _train(
     """Trains, and predicts the test set; the variant "mean" trains nothing."""
     if config.variant == "mean":
         return _mean(dataset)
-    training = make_training(config, dataset)
+    training = _warm_training(config, dataset, folder)
     return _predicted(config, dataset, fit(training, folder, programs(training)))
+
+
+def _warm_training(config: ConfigDict, dataset: Dataset, folder: Path) -> Training:
+    """Its training, from the parameters of the run `config.init_from` if there is one.
+
+    Raises:
+      mtl.host.errors.Error: that run has another network, or cannot be read.
+    """
+    training = make_training(config, dataset)
+    params = checkpoint.warm_start(config.init_from, training.params, folder)
+    return dataclasses.replace(training, params=params)
 
 
 def _predicted(config: ConfigDict, dataset: Dataset, result: Result) -> Run:

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from mtl import optimizers
 from mtl.engine import schedules
 from mtl.engine.task import Params, Task, flatten
 from mtl.tasks import corruption
@@ -36,10 +37,6 @@ VARIANT_TASKS = {
 VARIANTS = ("mean", *VARIANT_TASKS)
 
 ERROR_FUNCTIONS = {"squared": jnp.square, "absolute": jnp.abs}
-OPTIMIZERS: dict[str, Callable[[ConfigDict], optax.GradientTransformation]] = {
-    "sgd": lambda c: optax.sgd(1.0, momentum=c.momentum),
-    "adam": lambda c: optax.adam(1.0, b1=c.momentum),
-}
 
 
 def make_tasks(
@@ -100,11 +97,8 @@ def loss_weights(config: ConfigDict) -> np.ndarray:
 
 
 def learning_rates(config: ConfigDict) -> np.ndarray:
-    """Returns the learning rates, [epochs]: constant, then half a cosine down to 0."""
-    c, epoch = config.optim, np.arange(config.epochs)
-    start = config.epochs - c.decay_epochs
-    progress = np.clip((epoch - start) / max(c.decay_epochs, 1), 0, 1)
-    return c.learning_rate * (1 + np.cos(np.pi * progress)) / 2
+    """Returns the learning rate of each epoch, [epochs]."""
+    return optimizers.learning_rates(config.optim, config.epochs)
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
@@ -112,11 +106,13 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
     The engine keeps one optimizer state for each kind of update.
     """
-    c = config.optim
-    optimizer = OPTIMIZERS[c.name](c)
-    if c.clip:
-        optimizer = optax.chain(optax.clip_by_global_norm(c.clip), optimizer)
-    return optimizer
+    return optimizers.make(config.optim, **momentum(config.optim))
+
+
+def momentum(c: ConfigDict) -> dict[str, float]:
+    """The arguments of the optimizer that `config.optim.momentum` sets."""
+    names = {"sgd": "momentum", "momentum": "momentum", "adam": "b1"}
+    return {names[c.name]: c.momentum} if c.name in names else {}
 
 
 def errors_per_example(

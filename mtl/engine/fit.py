@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -45,7 +45,8 @@ class Training:
       params: the initial parameters.
       key: the PRNG key of the whole run.
       evaluate: `params -> {name: number}`; names like "valid/error".
-      monitor: the metric that is lowest in the best epoch.
+      monitor: the metric that chooses the best epoch.
+      monitor_mode: whether it is lowest ("min") or highest ("max") there.
       finalize_params: `params -> params`, from those that training changes to those
         that are evaluated and saved as the best. With batch normalisation, it sets the
         statistics of the training set. None: they are the same.
@@ -55,6 +56,7 @@ class Training:
       patience: stop after so many epochs without a better `monitor`; 0: never.
       mesh: the devices that share the rows of a mini-batch (`sharding.data_mesh`);
         None: one. `finalize_params` and `evaluate` run on one device.
+      quiet: whether to print nothing.
     """
 
     tasks: Sequence[Task]
@@ -66,6 +68,7 @@ class Training:
     evaluate: Callable[[Params], dict[str, Any]]
     monitor: str
     batch_size: int
+    monitor_mode: Literal["min", "max"] = "min"
     order: Order = "alternate"
     optimizer: optax.GradientTransformation | None = None
     weighting: Weighting | None = None
@@ -75,10 +78,14 @@ class Training:
     save_minutes: float = math.inf
     patience: int = 0
     mesh: Mesh | None = None
+    quiet: bool = False
 
 
 class Progress(NamedTuple):
-    """The progress of a run, which is all that a checkpoint holds."""
+    """The progress of a run, which is all that a checkpoint holds.
+
+    `best_value` is the monitor of the best epoch, negated if it is the highest.
+    """
 
     state: State
     best: Params
@@ -106,7 +113,10 @@ class Result:
 
 
 def fit(
-    training: Training, workdir: str | Path, compiled: CompiledEpoch | None = None
+    training: Training,
+    workdir: str | Path,
+    compiled: CompiledEpoch | None = None,
+    callbacks: Sequence[Callable[[dict[str, float]], object]] = (),
 ) -> Result:
     """Trains, or resumes the training in `workdir`.
 
@@ -115,6 +125,7 @@ def fit(
       workdir: gets the log and the checkpoints.
       compiled: of an earlier training with the same tasks and data shapes; None
         compiles a new one.
+      callbacks: each is called with each new row of the log, after it is written.
 
     Raises:
       ValueError: the training contradicts itself; the message names the field.
@@ -141,7 +152,7 @@ def fit(
     saved = time.monotonic()
     with (
         Preemption() as preempted,
-        open_log(workdir, p.epoch, epochs) as log,
+        open_log(workdir, p.epoch, epochs, t.quiet) as log,
         Chunks(t.data, train_epoch.engine, epochs) as chunks,
     ):
         while p.epoch < epochs and not _stalled(p, t.patience):
@@ -153,10 +164,12 @@ def fit(
                 numbers = processes.of_first(jax.device_get(t.evaluate(params)))
                 row = log_row(t, p, metrics, numbers)
                 log.write(row)
+                for callback in callbacks:
+                    callback(dict(row))
                 p = _observed(t, p, numbers)
-                if row[t.monitor] < p.best_value:
-                    p = p._replace(best=params, best_epoch=p.epoch)
-                    p = p._replace(best_value=row[t.monitor])
+                value = row[t.monitor] if t.monitor_mode == "min" else -row[t.monitor]
+                if value < p.best_value:
+                    p = p._replace(best=params, best_epoch=p.epoch, best_value=value)
                     best.save(p.epoch, p.best)
             late = time.monotonic() - saved >= 60 * t.save_minutes
             stop, late = processes.any_of_all(bool(preempted), late)

@@ -123,7 +123,7 @@ def _common(t: Training) -> tuple[object, ...]:
     names = [task.name for task in t.tasks]
     return (
         names, rows, shapes, params, table, t.batch_size, t.order, t.monitor,
-        t.eval_every, t.save_every, t.save_minutes,
+        t.monitor_mode, t.eval_every, t.save_every, t.save_minutes,
     )  # fmt: skip
 
 
@@ -152,7 +152,9 @@ def _fit(
     )
     with Preemption() as preempted, contextlib.ExitStack() as stack:
         logs = [
-            stack.enter_context(Log(Path(folder), epoch, epochs, shown=not i))
+            stack.enter_context(
+                Log(Path(folder), epoch, epochs, quiet=t.quiet or i > 0)
+            )
             for i, folder in enumerate(workdirs)
         ]
         while epoch < epochs:
@@ -224,7 +226,8 @@ def _evaluated(
     for i, t in enumerate(trainings):
         row = log_row(t, runs[i], metrics[i], jax.device_get(numbers[i]))
         logs[i].write(row)
-        after.append(_better(runs[i], row[t.monitor], params[i]))
+        value = row[t.monitor] if t.monitor_mode == "min" else -row[t.monitor]
+        after.append(_better(runs[i], value, params[i]))
     return after
 
 

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict
 
 from mtl.host import processes
-from mtl.host.errors import WorkdirError
+from mtl.host.errors import ConfigError, WorkdirError
 
 Tree = TypeVar("Tree")  # Of arrays, such as a NamedTuple or a dict.
 
@@ -73,6 +74,12 @@ class Checkpoints:
                 f"({type(e).__name__})"
             ) from e
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each array in the newest checkpoint, by a name as "a/b"."""
+        path = self._folder.absolute() / str(self.epoch) / "default"
+        tree = ocp.StandardCheckpointHandler().metadata(path).tree
+        return _shapes(tree)
+
     def close(self) -> None:
         """Waits for what is under way."""
         self._manager.close()
@@ -103,3 +110,46 @@ def restore_best(folder: Path, like: Tree, launcher: str) -> Tree:
         return best.restore(like)
     finally:
         best.close()
+
+
+def warm_start(source: str, params: Tree, folder: Path) -> Tree:
+    """The best parameters of a finished run, from which another run starts.
+
+    Args:
+      source: `config.init_from`; "" returns `params`.
+      params: the initial parameters of the new run, nested dicts.
+      folder: of the new run. Once it has a checkpoint, `source` is not read.
+
+    Raises:
+      ConfigError: `source` is no finished run, or has other parameters.
+    """
+    if not source or _has_checkpoint(folder / "checkpoints" / "last"):
+        return params
+    where, saved = f"config.init_from={source!r}", Path(source) / "checkpoints" / "best"
+    if not (Path(source) / "summary.json").is_file() or not saved.is_dir():
+        raise ConfigError(f"{where} must be the folder of a finished run")
+    best = Checkpoints(saved, writes=False)
+    try:
+        there, here = best.shapes(), _shapes(params)
+        for name in sorted(there.keys() | here.keys()):
+            old, new = (shapes.get(name, "absent") for shapes in (there, here))
+            if old != new:
+                raise ConfigError(
+                    f"{where} must be a run of the same network: there {name} is "
+                    f"{old}, and in the new run it is {new}"
+                )
+        return best.restore(params)
+    finally:
+        best.close()
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    checkpoints = Checkpoints(folder, writes=False)
+    checkpoints.close()
+    return checkpoints.epoch is not None
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(a.shape) for name, a in flatten_dict(tree, sep="/").items()}

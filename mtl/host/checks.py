@@ -1,6 +1,7 @@
 """Checks of config fields; an error names the field, its value and valid values."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -35,7 +36,15 @@ def require(holds: bool, c: ConfigDict, name: str, what: str) -> None:
 
 def one_of(c: ConfigDict, name: str, allowed: Sequence[str | int]) -> None:
     """The field must be one of these."""
-    require(get(c, name) in allowed, c, name, f"one of {', '.join(map(str, allowed))}")
+    hint = nearest(get(c, name), allowed)
+    what = f"one of {', '.join(map(str, allowed))}{hint}"
+    require(get(c, name) in allowed, c, name, what)
+
+
+def nearest(value: object, allowed: Iterable[str | int]) -> str:
+    """What to ask if a value is close to an allowed one, or ""."""
+    close = difflib.get_close_matches(str(value), map(str, allowed), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def at_least(c: ConfigDict, name: str, least: float) -> None:

@@ -26,10 +26,10 @@ class Log:
       start: epochs done before; rows of later ones, left by a run that was killed
         after its last checkpoint, are dropped, for they come again.
       epochs: how many there will be.
-      shown: whether rows are printed as well.
+      quiet: whether to print nothing.
     """
 
-    def __init__(self, workdir: Path, start: int, epochs: int, shown: bool = True):
+    def __init__(self, workdir: Path, start: int, epochs: int, quiet: bool = False):
         self._path = workdir / "metrics.jsonl"
         rows = [r for r in read_rows(workdir) if r["epoch"] <= start]
         workdirs.write_text(self._path, "".join(map(_line, rows)))
@@ -42,9 +42,10 @@ class Log:
             total=epochs,
             initial=start,
             unit="epoch",
-            disable=not (shown and sys.stderr.isatty()),
+            disable=quiet or not sys.stderr.isatty(),
         )
-        self._epochs, self._shown = epochs, shown
+        self._epochs = epochs
+        self._prints_lines = self._bar.disable and not quiet
 
     def advance(self) -> None:
         """One more epoch is done."""
@@ -59,7 +60,7 @@ class Log:
         shown = {k: v for k, v in row.items() if k.startswith(("valid/", "loss/"))}
         text = "  ".join(f"{k} {v:.4g}" for k, v in shown.items())
         self._bar.set_postfix_str(text, refresh=False)
-        if self._shown and self._bar.disable:
+        if self._prints_lines:
             print(f"epoch {row['epoch']:5d} of {self._epochs}  {text}", flush=True)
 
     def __enter__(self) -> "Log":
@@ -89,9 +90,11 @@ class _NoLog(contextlib.nullcontext["_NoLog"]):
         """Writes nothing."""
 
 
-def open_log(workdir: Path, start: int, epochs: int) -> Log | _NoLog:
+def open_log(
+    workdir: Path, start: int, epochs: int, quiet: bool = False
+) -> Log | _NoLog:
     """The log of a training; see `Log`. Process 0 alone writes one."""
-    return Log(workdir, start, epochs) if processes.is_first() else _NoLog()
+    return Log(workdir, start, epochs, quiet) if processes.is_first() else _NoLog()
 
 
 def read_rows(workdir: Path) -> list[Row]:

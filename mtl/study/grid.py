@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from mtl import config as configs
 from mtl import methods
 from mtl.host import fields
-from mtl.host.checks import at_least, get, require
+from mtl.host.checks import at_least, get, one_of, require
 from mtl.host.errors import ConfigError
 
 # What two runs in the same program may differ in: it enters as data.
@@ -108,6 +108,10 @@ def check(config: ConfigDict) -> None:
     require(config.patience == 0, config, "patience", "0 in a study")
     in_memory = config.data.source != "shards"
     require(in_memory, config, "data.source", "data that fit into memory, in a study")
+    one_of(config, "monitor", ("valid/error", "valid/loss"))
+    one_of(config, "monitor_mode", ("auto", "min"))
+    require(not config.metrics, config, "metrics", "() in a study")
+    require(not config.init_from, config, "init_from", "'' in a study")
     _check_set_by_grid(config)
     cells = {run._replace(seed=0) for run in runs(config, 2**31)}
     for run in cells:

@@ -6,7 +6,7 @@ import pytest
 
 from configs.mtl import best
 from mtl import config as configs
-from mtl import methods
+from mtl import methods, optimizers
 from mtl.data import datasets
 from mtl.engine import spec
 from mtl.host import checks
@@ -88,8 +88,19 @@ BAD = [
     ("optim.learning_rate", 0.0),
     ("optim.learning_rate", -0.1),
     ("optim.learning_rate", NAN),
+    ("optim.arguments", "no_such=1"),
+    ("optim.arguments", "0.9"),
+    ("optim.schedule", "no_such"),
     ("optim.decay_epochs", -1),
     ("optim.decay_epochs", 5001),
+    ("optim.warmup_epochs", -1),
+    ("optim.warmup_epochs", 5001),
+    ("optim.weight_decay", -1.0),
+    ("optim.weight_decay", NAN),
+    ("optim.clip", -1.0),
+    ("optim.clip", NAN),
+    ("monitor", "valid/no_such"),
+    ("monitor_mode", "no_such"),
     ("eval_every", 0),
     ("save_every", 0),
     ("save_minutes", -1.0),
@@ -104,6 +115,8 @@ UNCHECKED = {
     "data.balanced",
     "data.path",
     "data.valid",
+    "init_from",
+    "metrics",  # Functions are imported: test_metrics.
     "model.tied",
     "reconstruct.reaches_below",
 }
@@ -137,7 +150,7 @@ def test_every_field_has_a_bad_value_here_or_needs_none():
     [
         ("method", methods.METHODS),
         ("order", spec.ORDERS),
-        ("optim.name", tuple(configs.OPTIMIZERS)),
+        ("optim.name", optimizers.NAMES),
         ("model.activation", tuple(network.ACTIVATIONS)),
         ("reconstruct.loss", tuple(losses.RECONSTRUCTION)),
         ("reconstruct.noise", corruption.KINDS),

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from mtl import optimizers
 from mtl.engine import spec
 from mtl.host import checks
 from mtl.host.errors import ConfigError
@@ -107,8 +108,15 @@ BAD = [
     ("optim.momentum", NAN),
     ("optim.clip", -1.0),
     ("optim.clip", NAN),
+    ("optim.arguments", "no_such=1"),
+    ("optim.arguments", "0.9"),
+    ("optim.schedule", "no_such"),
     ("optim.decay_epochs", -1),
     ("optim.decay_epochs", 1001),
+    ("optim.warmup_epochs", -1),
+    ("optim.warmup_epochs", 5001),
+    ("optim.weight_decay", -1.0),
+    ("optim.weight_decay", NAN),
     ("eval_every", 0),
     ("save_every", 0),
     ("save_minutes", -1.0),
@@ -127,6 +135,7 @@ CROP = [
 TOGETHER = {"data.unlabelled", "augmentation.on", "augmentation.mirror"}
 # Every value of these fields is allowed, or can only be checked with the data.
 UNCHECKED = {
+    "init_from",
     "data.valid_first",
     "data.square",
     "data.partial_y",
@@ -190,7 +199,7 @@ def test_every_field_is_tested_or_needs_no_test():
         ("reconstruct_out.error", tuple(tasks.ERROR_FUNCTIONS)),
         ("reconstruct_out.dimensions", ("sum", "mean")),
         ("supervised.batch", ("sum", "mean")),
-        ("optim.name", tuple(tasks.OPTIMIZERS)),
+        ("optim.name", optimizers.NAMES),
         ("precision", checks.PRECISIONS),
     ],
     ids=lambda v: v if isinstance(v, str) else "",

@@ -156,6 +156,21 @@ def test_of_equal_epochs_the_first_is_the_best(tmp_path):
     assert train(tied, tmp_path).summary["best_epoch"] == 2
 
 
+def test_the_best_epoch_may_have_the_highest_value(tmp_path):
+    values = [1.0, 3.0, 2.0, 3.0, 0.0, 0.0]
+    highest = tiny.training(
+        epochs=4, evaluate=tiny.evaluations(values), monitor_mode="max"
+    )
+    assert train(highest, tmp_path).summary["best_epoch"] == 2
+
+
+def test_callbacks_get_each_row_that_is_logged(tmp_path):
+    rows = []
+    fit.fit(tiny.training(epochs=5, eval_every=2), tmp_path, callbacks=[rows.append])
+    assert rows == logs.read_rows(tmp_path)
+    assert [row["epoch"] for row in rows] == [2, 4, 5]
+
+
 def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
     weights = np.ones((4, 2))
     weights[:, 0] = [0, 0, 1, 0]

@@ -1,0 +1,40 @@
+"""Functions of the user's, which a config names by their paths."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from mtl.host.errors import ConfigError
+
+
+def is_path(text: str) -> bool:
+    """Whether a field's value names a function, as "package.module:function" does."""
+    return ":" in text
+
+
+def name(path: str) -> str:
+    """The name of the function."""
+    return path.split(":")[-1]
+
+
+def load(path: str, field: str) -> Callable[..., Any]:
+    """Imports a function, also from the current folder.
+
+    Args:
+      path: such as "package.module:function".
+      field: of the config, for the message.
+
+    Raises:
+      ConfigError: there is no such module or function.
+    """
+    module, _, function = path.partition(":")
+    must = f"config.{field}={path!r} must be like 'package.module:function'"
+    if not (module and function):
+        raise ConfigError(must)
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as e:
+        raise ConfigError(f"{must}: {e}") from e
+    if not callable(found):
+        raise ConfigError(f"{must}: {function} is no function")
+    return found
