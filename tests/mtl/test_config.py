@@ -39,6 +39,8 @@ BAD = [
     ("model.hidden", (50.5,)),
     ("model.hidden", (-1,)),
     ("model.activation", "no_such"),
+    ("model.dtype", "float16"),
+    ("data.chunk_rows", 1),
     ("model.norm", "no_such"),
     ("model.noise", -0.1),
     ("model.noise", NAN),

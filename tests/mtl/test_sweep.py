@@ -79,7 +79,7 @@ def test_a_report_of_another_grid_names_what_lacks(swept):
     ("flags", "message"),
     [
         (("--grid=learning_rate=1",), "did you mean optim.learning_rate?"),
-        (("--grid=optim.name=sgd,lion",), "config.optim.name='lion' must be one of"),
+        (("--grid=optim.name=sgd,lyon",), "config.optim.name='lyon' must be"),
         (("--config=configs/mtl/table1.py:smoke",), "mtl.study trains it"),
         (("--seeds=a",), "--seeds must be whole numbers, not a"),
         (("--seeds=1,1",), "--seeds must have each seed once"),
