@@ -131,3 +131,22 @@ def test_fields_that_contradict_shards_are_refused(folder):
     study = table1.get_config("smoke")
     study.data.source, study.data.path = "shards", str(folder)
     assert_refused(grid.check, study, "data.source", "shards")
+
+
+@pytest.mark.slow
+def test_ten_million_rows_train_within_two_gigabytes(tmp_path):
+    """7.8 GB of images; their file is sparse, so they take no space on the disk."""
+    (tmp_path / "train").mkdir()
+    rows = 10_000_000
+    kind = dict(mode="w+", dtype=np.uint8, shape=(rows, 784))
+    np.lib.format.open_memmap(tmp_path / "train" / "1.npy", **kind)
+    x, y = np.zeros((1000, 784), np.uint8), np.arange(1000) % 10
+    for name in ("train/0", "valid", "test"):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=y)
+    done = program.run(
+        "benchmarks.stream", "--only=pass", f"--folder={tmp_path}", "--chunks=30"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["rows"] == rows + 1000
+    assert 0 < found["peak MiB"] < 2048
