@@ -120,6 +120,15 @@ def make_examples(x: np.ndarray, y: np.ndarray, where: str = "") -> Examples:
     Raises:
       DataError: the shapes or types do not fit, a row holds both finite values and
         others, or a row lacks both x and y.
+
+    Examples:
+      >>> x = np.array([[1.0, 2.0], [3.0, 4.0], [np.nan, np.nan]])
+      >>> y = np.array([[0.5], [np.nan], [0.7]])
+      >>> examples = make_examples(x, y)
+      >>> examples.pairs
+      array([ True, False, False])
+      >>> examples.has_x
+      array([ True,  True, False])
     """
     fits = x.ndim > 1 and y.ndim == 2 and len(x) == len(y) > 0
     if not fits or x.dtype.kind not in "fiu":
