@@ -64,7 +64,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.project_vs_simpleitk
 
 # The pinned set of the Python at hand; made again when it or the package changes.
-$(READY): pyproject.toml $(wildcard requirements/*.txt)
+$(READY): pyproject.toml setup.py $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) does not run, or is older than 3.11;" \
 	    "try make PYTHON=python3.12"; exit 1; }

@@ -146,6 +146,15 @@ def make_examples(
     Raises:
       DataError: the shapes or types do not fit, a row holds both finite values and
         others, or a row lacks both x and y.
+
+    Examples:
+      >>> x = np.array([[1.0, 2.0], [3.0, 4.0], [np.nan, np.nan]])
+      >>> y = np.array([[0.5], [np.nan], [0.7]])
+      >>> examples = make_examples(x, y)
+      >>> examples.pairs
+      array([ True, False, False])
+      >>> examples.has_x
+      array([ True,  True, False])
     """
     arrays.check(x, y, *names)
     whole = "fill the whole row with NaN if it is missing"

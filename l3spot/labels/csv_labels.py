@@ -144,7 +144,7 @@ def check_within(label: Label, volume: Volume, where: str) -> Label:
 
 
 def read(path: Path, offset_mm: float = 0.0) -> dict[str, Row]:
-    """Reads the rows of a CSV of labels, by scan.
+    r"""Reads the rows of a CSV of labels, by scan.
 
     The header has `scan` and one of `POSITION_COLUMNS`; other columns are ignored. z is
     DICOM's; slice indices count from the feet, from 0; an empty value means that L3 is
@@ -157,6 +157,13 @@ def read(path: Path, offset_mm: float = 0.0) -> dict[str, Row]:
 
     Raises:
       DataError: the CSV cannot be read, or a row is invalid.
+
+    Examples:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
+      >>> _ = path.write_text("scan,z_mm\nA,-67.2\nB,\n")
+      >>> {scan: str(row) for scan, row in read(path).items()}
+      {'A': 'z_mm=-67.2', 'B': 'not in view'}
     """
     if not math.isfinite(offset_mm):
         raise DataError(f"--label_offset={offset_mm} is no length in mm")

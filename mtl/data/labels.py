@@ -33,6 +33,14 @@ def encode(y: np.ndarray, names: Names, where: str) -> np.ndarray:
 
     Raises:
       DataError: a class is not among the names.
+
+    Examples:
+      >>> y = np.array(["dog", "cat", "", "dog"])
+      >>> names = class_names(y, "animals.npz")
+      >>> names
+      ('cat', 'dog')
+      >>> encode(y, names, "animals.npz")
+      array([ 1,  0, -1,  1], dtype=int32)
     """
     known, labelled = np.array(names), has_label(y)
     others = np.setdiff1d(y[labelled], known)

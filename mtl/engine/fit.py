@@ -132,6 +132,30 @@ def fit(
       DivergedError: a loss or a parameter is not finite; checkpoints stay as they were.
       PreemptedError: SIGTERM or SIGUSR1 came; the last epoch is saved.
       WorkdirError: `workdir` cannot be made, or its checkpoint is damaged.
+
+    Examples:
+      >>> import tempfile
+      >>> import jax.numpy as jnp
+      >>> def square(params, batch, key):
+      ...     return (params["slope"] * batch["x"] - batch["y"]) ** 2
+      >>> x = jnp.arange(8.0)
+      >>> training = Training(
+      ...     tasks=[Task("square", square, params=("slope",))],
+      ...     loss_weights=np.ones((20, 1)),
+      ...     learning_rates=np.full(20, 0.01),
+      ...     data={"x": x, "y": 3 * x},
+      ...     params={"slope": jnp.zeros(())},
+      ...     key=jax.random.key(0),
+      ...     evaluate=lambda params: {"valid/error": abs(params["slope"] - 3)},
+      ...     monitor="valid/error",
+      ...     batch_size=4,
+      ...     eval_every=20,
+      ... )
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     result = fit(training, folder)  # doctest: +ELLIPSIS
+      epoch    20 of 20  loss/square ...
+      >>> round(float(result.params["slope"]), 2)
+      3.0
     """
     check(training)
     t = dataclasses.replace(training, params=processes.arrays_of_first(training.params))
