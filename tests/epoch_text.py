@@ -21,15 +21,8 @@ def epoch_text(training):
     return lowered.as_text()
 
 
-def texts_of(fields, config, make_training):
-    """Yields, for each field with another value, its name and the epoch's text.
-
-    Args:
-      fields: another value of each field.
-      config: of the trainings.
-      make_training: from a config to a training.
-    """
-    for name, value in fields.items():
-        changed = config.copy_and_resolve_references()
-        changed.update_from_flattened_dict({name: value})
-        yield name, epoch_text(make_training(changed))
+def changed(config, fields):
+    """Returns a copy of a config with other values of some fields, by their names."""
+    copy = config.copy_and_resolve_references()
+    copy.update_from_flattened_dict(fields)
+    return copy
