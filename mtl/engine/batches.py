@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import scipy.stats
 from jaxtyping import Array, Bool, Int, Key, Shaped
 
 from mtl.engine.task import Data, Task
@@ -125,6 +124,8 @@ def max_rows_per_batch(
     Raises:
       ValueError: no example takes part in a task.
     """
+    from scipy import stats  # Its import takes a third of a second.
+
     total, limits = length(data), []
     for task in tasks:
         rows = int(members(task, data).sum())
@@ -133,7 +134,7 @@ def max_rows_per_batch(
         if task.draws:
             limits.append(task.draws)
             continue
-        most = scipy.stats.hypergeom.isf(risk, total, rows, min(batch_size, total))
+        most = stats.hypergeom.isf(risk, total, rows, min(batch_size, total))
         limits.append(min(-(-int(most) // 8) * 8, batch_size))
     return tuple(limits)
 
