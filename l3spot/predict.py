@@ -41,7 +41,7 @@ from l3spot.report import dicom_sr, result, result_json
 from l3spot.report.predict_scan import METHODS, PAPER, VERTEBRAE, PredictOptions
 from l3spot.report.results_file import FAILED, TABLE, ResultRow
 from l3spot.vertebrae import levels
-from mtl.host import launch, shards, workdir
+from mtl.host import compile_cache, launch, shards, workdir
 from mtl.host.errors import ConfigError, DataError
 from mtl.host.wording import counted
 
@@ -79,7 +79,7 @@ def predict(
         method is to find another vertebra than L3.
       DataError: there are no scans, or the model is missing or broken.
       WorkdirError: `out` lies in `scans`, holds the user's own files, or cannot be
-        written; or another process works on this shard.
+        written; or another process works on some of these scans.
       KeyboardInterrupt: the user stopped the run. The tables and pages are written.
     """
     scans, out = Path(scans), Path(out)
@@ -96,8 +96,7 @@ def predict(
     cases = scan_list.find(scans, layout)
     scan_list.check_apart(cases, scans, out)
     workdir.make(out, f"--out={out}")
-    name = f".lock-{batch.shard.number}-of-{batch.shard.total}"
-    with workdir.lock(out, name, "finding vertebrae in"):
+    with shards.lock(out, batch.shard, "finding vertebrae"):
         return archive.predict_cases(cases, worker, batch)
 
 
@@ -108,6 +107,7 @@ def launcher(arguments: Sequence[str]) -> str:
       DataError: some scans failed; the results of the others are written.
     """
     launch.reject_extra_args(arguments)
+    compile_cache.enable()
     args = flags.FLAGS
     if args.list:
         cases = scan_list.find(Path(args.scans), args.layout)

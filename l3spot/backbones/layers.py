@@ -30,7 +30,10 @@ class Conv(nn.Module):
         """Returns [B, h, w, channels] of x [B, H, W, C]."""
         padding = self.size // 2 if self.padding is None else self.padding
         shape = self.size, self.size, x.shape[-1], self.channels
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        # Flax also traces the initialiser of a given kernel, to compare shapes.
+        random = nn.initializers.he_normal()
+        draw = random if self.is_initializing() else nn.initializers.zeros
+        kernel = self.param("kernel", draw, shape)
         y = convolution.conv(x, kernel, self.stride, padding)
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, (self.channels,))

@@ -1,6 +1,6 @@
 """Works on the scans of an archive, as far as they have no result that holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from l3spot.batch.run import ScanWorker
 from l3spot.projections.scan_folders import Case
 from l3spot.report import predict_scan, result_json
 from l3spot.report.predict_scan import Job
+from l3spot.report.result_json import Stored
 from l3spot.report.results_file import ResultRow, ScanRows
 from mtl.host import claims, workdir
 from mtl.host.shards import WHOLE, Shard
@@ -54,7 +55,8 @@ def predict_cases(
     out, common = worker.out, run.made_by(worker)
     jobs = [resume.job(case, common) for case in cases]
     mine = batch.shard.select(jobs)
-    results = _results_that_hold(mine, out, batch.retry_failed)
+    stored = {job.case.name: result_json.read(out, job.case.name) for job in mine}
+    results = _results_that_hold(mine, stored, out, batch.retry_failed)
     todo = [job for job in mine if job.case.name not in results]
     with workdir.lock(out, wait=True):
         names = [
@@ -67,7 +69,7 @@ def predict_cases(
         scan_list.write(out / scan_list.FILE, cases)
         if todo:
             collect.delete(out)
-    todo = resume.with_old_files(todo, out, before)
+    todo = resume.with_old_files(todo, stored, out, before)
     bar = tqdm(total=len(mine), initial=len(results), unit="scan", disable=None)
     try:
         with bar:
@@ -84,17 +86,20 @@ def predict_cases(
 
 
 def _results_that_hold(
-    jobs: Sequence[Job], out: Path, retry_failed: bool
+    jobs: Sequence[Job],
+    stored: Mapping[str, Stored | None],
+    out: Path,
+    retry_failed: bool,
 ) -> dict[str, list[ScanRows]]:
     """Returns the results of earlier runs by scan, and says how many there are."""
     results, corrected = {}, 0
     for job in jobs:
-        stored = result_json.read(out, job.case.name)
-        if stored is None:
+        found = stored[job.case.name]
+        if found is None:
             continue
-        corrected += stored.corrected
-        if resume.holds(job, stored, out, retry_failed):
-            results[job.case.name] = stored.results
+        corrected += found.corrected
+        if resume.holds(job, found, out, retry_failed):
+            results[job.case.name] = found.results
     if results:
         logging.warning("%d of %d scans have a result", len(results), len(jobs))
     if corrected:

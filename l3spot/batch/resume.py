@@ -49,18 +49,29 @@ def find_any_result(job: Job, out: Path) -> list[ScanRows] | None:
     return stored.results
 
 
-def with_old_files(jobs: Sequence[Job], out: Path, claimed: Iterable[str]) -> list[Job]:
+def with_old_files(
+    jobs: Sequence[Job],
+    stored: Mapping[str, Stored | None],
+    out: Path,
+    claimed: Iterable[str],
+) -> list[Job]:
     """Adds to each job the names of its files of earlier runs, of any options.
 
     NAME.json is not among them: it says that files of several results are a run's.
+
+    Args:
+      jobs: the scans.
+      stored: the result of an earlier run by scan, or None.
+      out: the folder of the results.
+      claimed: the names of all files of earlier runs.
     """
     there, claimed = set(os.listdir(out)), set(claimed)
     found = []
     for one in jobs:
         own = predict_scan.file_names(one.case.name, EVERY_FILE)[1:]
         old = [name for name in own if name in there and name in claimed]
-        stored = result_json.read(out, one.case.name)
-        for name in stored.names if stored else ():
+        result = stored[one.case.name]
+        for name in result.names if result else ():
             if name != one.case.name:  # One of several results.
                 several = predict_scan.file_names(name, EVERY_FILE)
                 old += [f for f in several if f in there]

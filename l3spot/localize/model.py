@@ -130,7 +130,7 @@ def _from_metadata(params: Params, stored: dict[str, Any]) -> Model:
 
 def _check(model: Model) -> None:
     network = model.network
-    expected = jax.eval_shape(network.init, jax.random.key(0))
+    expected = jax.eval_shape(lambda: network.init(jax.random.key(0)))
     if jax.tree.map(np.shape, model.params) != jax.tree.map(np.shape, expected):
         raise ValueError(f"its parameters do not fit {network.name}")
     if (

@@ -19,7 +19,6 @@ import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from l3spot.ct import dicom, source_file
@@ -228,6 +227,7 @@ def _report(
 ) -> "SOPClass":
     """Returns the report: z of each vertebra, the slice of the one searched."""
     from highdicom import sr
+    from pydicom.sr.codedict import codes
 
     algorithm = sr.AlgorithmIdentification(
         "l3spot", importlib.metadata.version(MANUFACTURER), [about]
@@ -265,6 +265,7 @@ def _report(
 def _observers(about: str, reader: str) -> "ObservationContext":
     """Returns the program, and the reader if he gave a name."""
     from highdicom import sr
+    from pydicom.sr.codedict import codes
 
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=generate_uid(entropy_srcs=[MANUFACTURER, about]), name="l3spot",

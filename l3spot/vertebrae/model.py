@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from scipy.special import expit
 
 from l3spot.backbones.pretrained import safetensors_file
@@ -94,14 +95,23 @@ def load(path: Path = PACKAGED_FILE) -> VertebraModel:
       DataError: the file is missing, is broken or holds no model of this version.
     """
     params, metadata = safetensors_file.load(path, KIND)
-    expected = jax.eval_shape(init, jax.random.key(0))
-    if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, expected):
-        raise DataError(f"{path} is no model of this version")
     try:
+        _check(params)
         calibration = confidence.from_json(json.loads(metadata["calibration"]))
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, FlaxError) as e:
         raise DataError(f"{path} is no model of this version ({e!r})") from e
     return VertebraModel(params, metadata.get("about", ""), calibration)
+
+
+def _check(params: Params) -> None:
+    """Raises an error if parameters do not fit the networks.
+
+    It traces the programs that `VertebraModel` calls, which JAX then has at hand.
+    """
+    tiles = jax.ShapeDtypeStruct((len(TILE_OFFSETS), ROWS, COLUMNS), np.float32)
+    crops = jax.ShapeDtypeStruct((2 * MAX_BODIES, ribs.SIZE, ribs.SIZE), np.float32)
+    jax.eval_shape(maps_of, params["bodies"], tiles)
+    jax.eval_shape(rib_logits, params["ribs"], crops)
 
 
 def init(key: jax.Array) -> Params:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import scipy.stats
 from jaxtyping import Array, Bool, Int, Key, Shaped
 
 from mtl.engine.task import Data, Task
@@ -138,7 +137,9 @@ def max_rows_per_batch(
 @functools.cache
 def _isf(risk: float, total: int, rows: int, batch_size: int) -> int:
     """Chunks of a stream often have as many rows of a task; this takes milliseconds."""
-    return int(scipy.stats.hypergeom.isf(risk, total, rows, batch_size))
+    from scipy import stats  # Its import takes a third of a second.
+
+    return int(stats.hypergeom.isf(risk, total, rows, batch_size))
 
 
 def never_empty(tasks: Sequence[Task], data: Data, batch_size: int) -> tuple[bool, ...]:

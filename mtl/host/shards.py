@@ -1,12 +1,15 @@
 """The part of a list of scans or runs that one of several machines works on."""
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from absl import flags
 
+from mtl.host import workdir
 from mtl.host.errors import ConfigError
 
 flags.disclaim_key_flags()  # --shard is a flag of the launcher that defines it.
@@ -18,6 +21,7 @@ T = TypeVar("T")
 SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
 KUBERNETES = "JOB_COMPLETION_INDEX"
 AUTO = "auto"
+LOCK = ".lock-{}-of-{}"  # The file that a shard's process locks.
 
 
 class Shard(NamedTuple):
@@ -71,6 +75,38 @@ def parse(text: str) -> Shard:
             f"--shard={text} must be a part of a whole, such as 1/8 to 8/8, or auto"
         )
     return Shard(int(number), int(count))
+
+
+@contextlib.contextmanager
+def lock(out: Path, shard: Shard, doing: str) -> Iterator[None]:
+    """Keeps other processes from the items of a shard.
+
+    Shards of another whole, such as 1/2 and 1/3, have items in common.
+
+    Args:
+      out: the folder of the results.
+      shard: of this process.
+      doing: what a process does, for the message, such as "finding vertebrae".
+
+    Raises:
+      WorkdirError: another process works on this shard, or on one of another whole.
+    """
+    with contextlib.ExitStack() as held:
+        with workdir.lock(out, wait=True):  # One process at a time tries these locks.
+            own = LOCK.format(*shard)
+            held.enter_context(_locked(out, own, doing))
+            for path in out.glob(LOCK.format("*", "*")):
+                if not path.name.endswith(f"-of-{shard.total}"):
+                    with _locked(out, path.name, doing):
+                        pass
+        yield
+
+
+def _locked(
+    out: Path, name: str, doing: str
+) -> contextlib.AbstractContextManager[None]:
+    number, total = re.findall("[0-9]+", name)
+    return workdir.lock(out, name, f"{doing} of the part {number}/{total} in")
 
 
 def _from_queue(count: str) -> Shard:

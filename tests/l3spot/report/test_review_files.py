@@ -91,3 +91,15 @@ def test_even_slices_are_three_numbers_in_the_page_and_others_all():
     even = review_page.slices([10.0, 12.5, 15.0])
     assert even == {"low_mm": 10.0, "step_mm": 2.5, "count": 3, "z_mm": None}
     assert review_page.slices([10.0, 12.0, 15.0])["z_mm"] == [10.0, 12.0, 15.0]
+
+
+def test_the_page_says_how_many_sure_answers_it_leaves_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(review_page, "MOST_SCANS", 2)
+    chances = {"sure": 0.95, "b": 0.6, "c": 0.8, "surest": 0.99}
+    answers = {name: reviewed.find(p) for name, p in chances.items()}
+    rows = reviewed.make(tmp_path, answers, failed=["no"])
+    page = review_page.render(rows, tmp_path)
+    data = page.partition('id="data">')[2].partition("</script>")[0]
+    assert [scan["scan"] for scan in json.loads(data)["scans"]] == ["b", "c"]
+    assert "The 2 surest results are not shown." in page
+    assert "1 failed or older results are not shown." in page
