@@ -127,7 +127,8 @@ def test_partial_rows_must_be_allowed(tmp_path):
     c = config(tmp_path / "own.npz", **{"data.partial_y": False})
     row = int(np.flatnonzero(np.isnan(arrays["y_train"]).sum(1) % 4)[0])
     assert_refused(
-        lambda: data.load(c), f"y: row {row} has", "data.partial_y=True", "whole row"
+        lambda: data.load(c),
+        *(f"y_train: row {row} has", "data.partial_y=True", "whole row"),
     )
     c.data.partial_y = True
     d = data.load(c)
