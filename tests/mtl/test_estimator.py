@@ -146,7 +146,6 @@ def test_errors_are_value_errors_that_name_the_parameter(digits, params, message
         {"method": "pretraining", "t1": 5},
         {"method": "gradnorm"},
         {"method": "ratio", "early_stopping": True},
-        {"order": "alternate", "optimizer": "sgd", "config": {"model.norm": "none"}},
     ],
 )
 def test_other_methods_and_tasks_learn(digits, params):
