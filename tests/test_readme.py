@@ -1,9 +1,14 @@
-"""The example in docs/extending.md runs as it stands, and links lead to files."""
+"""The examples in docs/extending.md run as they stand, and links lead to files."""
 
 import re
 
+import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
+from configs.mtl import digits
+from mtl import experiment, predict
+from mtl.data import datasets
 from tests.conftest import ROOT
 
 PAGES = sorted(
@@ -42,7 +47,7 @@ def test_the_readme_is_short():
 
 def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatch):
     page = (ROOT / "docs" / "extending.md").read_text()
-    tasks, stream = re.findall(r"```python\n(.*?)```", page, re.S)
+    tasks, stream = re.findall(r"```python\n(.*?)```", page, re.S)[:2]
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(tasks, names)
@@ -53,3 +58,33 @@ def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatc
     text, value = capsys.readouterr().out.rsplit("\n", 2)[1].rsplit(":", 1)
     assert text == "validation loss"
     assert 0 < float(value) < 0.2
+
+
+def test_the_example_in_scikit_learn(capsys):
+    page = (ROOT / "docs" / "extending.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", page, re.S)[2]
+    exec(code, {})
+    accuracy, best = capsys.readouterr().out.splitlines()
+    assert 0.7 < float(accuracy.split(":")[1]) < 1
+    assert best.startswith("best: {'sigma': ")
+
+
+def test_the_example_of_your_own_metric(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "extending.md").read_text()
+    (tmp_path / "kappa.py").write_text(
+        re.findall(r"```python\n(.*?)```", page, re.S)[3], encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    c = digits.get_config("smoke")
+    c.epochs, c.optim.decay_epochs, c.eval_every, c.schedule.t1 = 6, 0, 2, 1
+    c.metrics, c.monitor, c.monitor_mode = ("kappa:kappa",), "valid/kappa", "max"
+    rows = []
+    run = experiment.train_and_evaluate(c, tmp_path / "run", callbacks=[rows.append])
+    best = max(rows, key=lambda row: row["valid/kappa"])
+    assert run.summary["best_epoch"] == best["epoch"]
+    test = datasets.load(c.data).test
+    guess = predict.predict(tmp_path / "run", test.x).argmax(1)
+    expected = cohen_kappa_score(test.y, guess)
+    assert run.summary["best"]["test/kappa"] == pytest.approx(expected, abs=1e-5)
+    matrix = run.summary["test"]["confusion"]
+    np.testing.assert_array_equal(matrix, confusion_matrix(test.y, guess))

@@ -1,0 +1,179 @@
+"""Trains and predicts from arrays, for scikit-learn estimators."""
+
+import collections
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+
+from mtl.engine.compiled_epoch import CompiledEpoch
+from mtl.engine.fit import Result, Training, compile_epoch, fit
+from mtl.host import checkpoint, logs, workdir
+from mtl.host.errors import ConfigError, DataError
+
+BLOCK = 256  # Rows of a prediction, so that one program predicts any number of them.
+MAX_PROGRAMS = 32
+
+_programs: collections.OrderedDict[Any, CompiledEpoch] = collections.OrderedDict()
+
+
+class Folder(NamedTuple):
+    """What a run's folder says about the run.
+
+    path: None trains in a temporary folder.
+    config, default: of the run, and of its system.
+    data: describes the data, with a checksum.
+    free: the fields of the config that may change when the run is resumed.
+    """
+
+    path: str | Path | None
+    config: ConfigDict
+    default: ConfigDict
+    data: workdir.Description
+    free: tuple[str, ...]
+
+
+class Fitted(NamedTuple):
+    """The result of a training, and the rows of its log."""
+
+    result: Result
+    history: list[logs.Row]
+
+
+def train(
+    training: Training,
+    folder: Folder,
+    static: object,
+    keep: Callable[[Path], None] = lambda path: None,
+) -> Fitted:
+    """Trains in a folder, with the program of an earlier training if there is one.
+
+    Args:
+      training: what to train.
+      folder: of the run.
+      static: hashable; trainings with the same value, and data of the same shapes, have
+        the same tasks.
+      keep: writes more files of the run into its folder.
+
+    Raises:
+      WorkdirError: the folder holds another run.
+      DivergedError: a loss or a parameter is not finite.
+    """
+    with contextlib.ExitStack() as stack:
+        root = Path(folder.path or stack.enter_context(_temporary()))
+        params = checkpoint.warm_start(folder.config.init_from, training.params, root)
+        training = dataclasses.replace(training, params=params)
+        workdir.prepare(root, folder.config, folder.data, folder.free, folder.default)
+        keep(root)
+        stack.enter_context(workdir.lock(root))
+        result = fit(training, root, shared_program(training, static))
+        return Fitted(result, logs.read_rows(root))
+
+
+def shared_program(training: Training, static: object) -> CompiledEpoch:
+    """The program of an earlier training with the same static part, or a new one.
+
+    Loss weights, learning rates, keys and data are inputs of a program, so a grid
+    search over schedules compiles once.
+    """
+    new = compile_epoch(training)
+    arrays = training.data, training.params
+    shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), arrays)
+    spec = new.engine.spec
+    key = (
+        *(static, str(shapes), spec.max_rows_per_batch, spec.never_empty, spec.mesh),
+        *(jax.default_backend(), jnp.result_type(float)),
+    )
+    program = _programs.setdefault(key, new)
+    _programs.move_to_end(key)
+    if len(_programs) > MAX_PROGRAMS:
+        _programs.popitem(last=False)
+    return program
+
+
+def make_config(
+    default: ConfigDict, fields: Mapping[str, Any], more: Mapping[str, Any] | None
+) -> ConfigDict:
+    """A config with some fields changed, by dotted names.
+
+    Args:
+      default: of the system.
+      fields: of the estimator's parameters.
+      more: of its parameter `config`.
+
+    Raises:
+      ValueError: a field does not exist, or is also a parameter.
+    """
+    both = sorted(set(fields) & set(more or {}))
+    if both:
+        raise ValueError(f"config has {both[0]!r}, which is a parameter of its own")
+    with default.ignore_type():  # `configs.check` says what a field must be.
+        for name, value in {**fields, **(more or {})}.items():
+            *groups, last = name.split(".")
+            group = default
+            for part in groups:
+                group = group.get(part, ConfigDict())
+            if last not in group:
+                raise ValueError(f"config has {name!r}, but there is no such field")
+            group[last] = tuple(value) if isinstance(value, list) else value
+    return default
+
+
+def draw_seed(random_state: Any) -> int:
+    """A seed from scikit-learn's `random_state`."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+@contextlib.contextmanager
+def value_errors() -> Iterator[None]:
+    """Raises errors of configs and data as ValueError, as estimators do."""
+    try:
+        yield
+    except (ConfigError, DataError) as e:
+        raise ValueError(str(e)) from e
+
+
+def in_blocks(
+    apply: Callable[[Any], jax.Array], x: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Applies a function to rows x [N, ...], BLOCK at a time; the last is filled up.
+
+    So the outputs of a row do not depend on the other rows.
+    """
+    padded = np.pad(x, [(0, -len(x) % BLOCK)] + [(0, 0)] * (x.ndim - 1))
+    blocks = np.split(padded, len(padded) // BLOCK)
+    outputs = [np.asarray(apply(block), np.float64) for block in blocks]
+    return np.concatenate(outputs)[: len(x)]
+
+
+def hold_out(count: int, share: float, what: str) -> int:
+    """The number of rows that validate, of `count`; others are left to train.
+
+    Raises:
+      ValueError: there are too few rows for both.
+    """
+    held = round(share * count)
+    if not 0 < held < count:
+        raise ValueError(
+            f"validation_fraction={share} of {count} {what} is {held}; early_stopping "
+            "needs some to validate and some to train"
+        )
+    return held
+
+
+def to_numpy(params: ArrayLike | dict[str, Any]) -> Any:
+    """Parameters as NumPy arrays, which pickle without JAX's devices."""
+    return jax.tree.map(np.asarray, params)
+
+
+def _temporary() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="evolving-mtl-")
