@@ -179,7 +179,8 @@ class EvolvingMTLClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> NDArray:  # noqa: N803
         """The labels [N] of rows X [N, D]."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        places = self.predict_proba(X).argmax(axis=1)  # Refuses an unfitted estimator.
+        return self.classes_[places]
 
     def _encode(self, y: NDArray) -> NDArray[np.int32]:
         """The place of each label in `classes_`, which is set; -1 for "no label".
