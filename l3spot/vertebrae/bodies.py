@@ -22,9 +22,6 @@ VOTE_REACH = 0.4  # Of votes, in heights of a body.
 # averaged over this half width, in heights.
 MIN_EDGE, MAX_EDGE, EDGE_WIDTH, EDGE_STEP_MM = 0.4, 1.8, 0.35, 0.5
 PRESENCE = 1.5  # The score of a body with probability one half.
-# A chain can contain a body without a peak, such as one with metal, between two that
-# are at least so many heights apart. It costs this score.
-ABSENT_PEAK, ABSENT_DISTANCE = 2.0, 2.2
 
 
 class Body(NamedTuple):
@@ -164,15 +161,14 @@ def best_chain(bodies: Sequence[Body]) -> Chain:
     """Returns the chain with the highest score, by dynamic programming.
 
     A chain's score is the sum of the log odds of its bodies, less a penalty for each
-    pair that is unlike neighbours. S1 can only be its last body. A body without a peak
-    is put between two others if this joins them at a lower penalty.
+    pair that is unlike neighbours. S1 can only be its last body.
     """
     bodies = sorted(bodies, key=lambda b: -b.z_mm)
     scores: list[float] = []
     before: list[int] = []
     for j, body in enumerate(bodies):
         odds = np.log(body.probability / (1 - body.probability + 1e-3))
-        joined = [scores[i] - join(bodies[i], body)[0] for i in range(j)]
+        joined = [scores[i] - penalty(bodies[i], body) for i in range(j)]
         best = int(np.argmax(joined)) if joined else -1
         before.append(best if joined and joined[best] > 0 else -1)
         scores.append(odds + PRESENCE + (joined[best] if before[-1] >= 0 else 0.0))
@@ -180,22 +176,8 @@ def best_chain(bodies: Sequence[Body]) -> Chain:
     chain, score = [], scores[at] if scores else 0.0
     while at >= 0:
         chain.append(bodies[at])
-        if before[at] >= 0:
-            chain += join(bodies[before[at]], bodies[at])[1]
         at = before[at]
     return Chain(chain[::-1], score)
-
-
-def join(upper: Body, lower: Body) -> tuple[float, list[Body]]:
-    """Returns the penalty of two bodies, and the body that is put between them."""
-    height = (upper.height_mm + lower.height_mm) / 2
-    distance = np.hypot(*(upper.middle - lower.middle))
-    if upper.is_s1 or distance < ABSENT_DISTANCE * height:
-        return penalty(upper, lower), []
-    plates = (upper.upper + lower.upper) / 2, (upper.lower + lower.lower) / 2
-    between = Body(*plates, MIN_PEAK)
-    both = penalty(upper, between) + penalty(between, lower) + ABSENT_PEAK
-    return both, [between]
 
 
 def penalty(upper: Body, lower: Body) -> float:
