@@ -32,9 +32,9 @@ from mtl.data import datasets
 from mtl.engine import sharding
 from mtl.engine.fit import Training, compile_epoch
 from mtl.host import launch, tables
+from structured import assemble
 from structured import config as structured_config
 from structured import data as structured_data
-from structured import experiment as structured_experiment
 
 DEVICES = (1, 2, 4, 8)
 REPEATS = 5  # Epochs that are timed, after one that is not.
@@ -62,7 +62,7 @@ def structured(devices: int) -> Training:
     c.data.source, c.data.pairs, c.batch_size = "digits", 200, 64
     c.model.input, c.model.link, c.model.output = (128,), (64,), (32,)
     c.devices = devices
-    return structured_experiment.make_training(c, structured_data.load(c))
+    return assemble.make_training(c, structured_data.load(c))
 
 
 def l3spot(devices: int) -> Training:

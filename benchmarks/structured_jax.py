@@ -23,13 +23,13 @@ class Ours:
         jax, jnp = load_jax(device)
         from mtl.engine import engine, task
         from mtl.engine.cpu import compiling
-        from structured import config, experiment, tasks
+        from structured import assemble, config, tasks
 
         s, c = problem.sizes, config.default()
         c.model.input, c.model.link = (s.code,), (s.link,)
         c.model.output = (s.code_out,)
         c.reconstruct_in.level = LEVEL if problem.noisy else 0.0
-        net = experiment.build_network(c, (s.side, s.side), s.outputs)
+        net = assemble.build_network(c, (s.side, s.side), s.outputs)
         made = tasks.make_tasks(c, net)
         every = jnp.ones(len(problem.x), bool)
         x = jnp.asarray(problem.x.reshape(-1, s.side, s.side))

@@ -5,7 +5,6 @@ import dataclasses
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,11 @@ from mtl.engine.fit import Result, Training, compile_epoch, fit
 from mtl.engine.fit_many import compile_epoch_of_runs, fit_many
 from mtl.engine.task import Params
 from mtl.host import checkpoint, workdir
+from structured import assemble, data, scoring
 from structured import config as configs
-from structured import data, partial_outputs, scoring, tasks
-from structured.autoencoder import AutoEncoder, ConvAutoEncoder, DenseAutoEncoder, Half
 from structured.data import Dataset, Examples
-from structured.faces import augmentation, face_dataset, sources
+from structured.faces import face_dataset
 from structured.network import Network
-
-EVALUATION_BATCH_SIZE = 100  # Bounds the memory that the patches of convolutions take.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,113 +121,6 @@ def prepare(config: ConfigDict, folder: Path, dataset: Dataset) -> bool:
     return False
 
 
-def make_training(config: ConfigDict, dataset: Dataset) -> Training:
-    """Makes the data and pure functions of a run, without running them."""
-    init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    train, net = dataset.train, _network(config, dataset)
-    fields = {"x": train.x, "y": train.y, "has_x": train.has_x, "has_y": train.has_y}
-    if config.augmentation.on:
-        fields["frame"] = train.frame
-    return Training(
-        tasks=tasks.make_tasks(config, net, augment(config), _fill(train)),
-        loss_weights=tasks.loss_weights(config),
-        learning_rates=tasks.learning_rates(config),
-        data={k: jnp.asarray(v) for k, v in fields.items()},
-        params=net.init(init_key),
-        key=train_key,
-        evaluate=make_evaluate(config, dataset, net),
-        monitor="valid/mse",
-        batch_size=config.batch_size,
-        order=config.order,
-        optimizer=tasks.make_optimizer(config),
-        eval_every=config.eval_every,
-        save_every=config.save_every,
-        save_minutes=config.save_minutes,
-        patience=config.patience,
-        mesh=sharding.data_mesh(config.devices, config.batch_size),
-    )
-
-
-def build_network(config: ConfigDict, shape: Sequence[int], outputs: int) -> Network:
-    """Builds the network of `config.model`.
-
-    Args:
-      config: of the run.
-      shape: of one x.
-      outputs: the size of one y.
-    """
-    c = config.model
-    half_in: Half | None = "encoder" if c.tied_input else None
-    half_out: Half | None = "decoder" if c.tied_output else None
-    fields = tuple(shape), c.input_activation, c.x_activation, half_in
-    auto_in: AutoEncoder = DenseAutoEncoder(*fields, tuple(c.input), dtype=c.dtype)
-    if c.encoder == "cnn":
-        convolutions = tuple(c.channels), tuple(c.strides)
-        auto_in = ConvAutoEncoder(*fields, *convolutions, dtype=c.dtype)
-    fields_out = (outputs,), c.output_activation, c.y_activation, half_out
-    auto_out = DenseAutoEncoder(*fields_out, tuple(c.output), dtype=c.dtype)
-    return Network(auto_in, auto_out, tuple(c.link), c.link_activation, c.dtype)
-
-
-def augment(config: ConfigDict) -> tasks.Augment | None:
-    """Returns the augmentation, `(batch, key) -> batch`; None if it is off."""
-    if not config.augmentation.on:
-        return None
-    crop, scheme = data.crop_from_config(config), sources.scheme(config.data)
-
-    def augment_batch(batch: tasks.Batch, key: jax.Array) -> tasks.Batch:
-        frame = batch["frame"]
-        transforms = augmentation.draw_transforms(key, frame, config.augmentation)
-        x = augmentation.transform_images(transforms, batch["x"], crop)
-        y = augmentation.transform_points(transforms, batch["y"], scheme)
-        return batch | {"x": x, "y": y}
-
-    return augment_batch
-
-
-def make_predict(net: Network) -> Callable[[Params, jax.Array], jax.Array]:
-    """Returns the compiled main network, `(params, x [N, ...]) -> [N, D]`."""
-    return partial(_predict, net)
-
-
-# Runs of equal networks share these compiled programs.
-@partial(jax.jit, static_argnums=0)
-def _predict(net: Network, params: Params, x: jax.Array) -> jax.Array:
-    main = lambda x: net.main(params, x[None])[0]  # noqa: E731
-    return jax.lax.map(main, x, batch_size=EVALUATION_BATCH_SIZE)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _mse(
-    net: Network,
-    measures: tuple[tuple[str, Callable], ...],
-    params: Params,
-    arrays: dict[str, tuple[jax.Array, jax.Array]],
-) -> dict[str, jax.Array]:
-    return {
-        f"{name}/mse": measure(_predict(net, params, arrays[name][0]), arrays[name][1])
-        for name, measure in measures
-    }
-
-
-def make_evaluate(
-    config: ConfigDict, dataset: Dataset, net: Network
-) -> Callable[[Params], dict[str, jax.Array]]:
-    """Returns `params -> {"train/mse": ..., "valid/mse": ...}` over the pairs."""
-    train = dataset.train.select(dataset.train.pairs)
-    if config.augmentation.on:
-        crop = data.crop_from_config(config)
-        train = train._replace(x=data.network_input(train.x, crop))
-    arrays = {
-        name: (jnp.asarray(e.x), jnp.asarray(e.y))
-        for name, e in {"train": train, "valid": dataset.validation}.items()
-    }
-    measures = tuple(
-        (k, scoring.choose_mse(np.asarray(y))) for k, (_, y) in arrays.items()
-    )
-    return lambda params: _mse(net, measures, params, arrays)
-
-
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Returns the content of data.json: shapes, numbers of rows, a checksum."""
     parts: dict[str, Examples] = {
@@ -260,18 +149,6 @@ def restore(folder: Path, net: Network) -> Params:
     return checkpoint.restore_best(folder, start, "structured.main")
 
 
-def _network(config: ConfigDict, dataset: Dataset) -> Network:
-    test = dataset.test
-    return build_network(config, test.x.shape[1:], test.y.shape[1])
-
-
-def _fill(train: Examples) -> np.ndarray | None:
-    """What P_out gets in place of missing values of y: their mean; None without any."""
-    if not partial_outputs.partial_rows(train.y).any():
-        return None
-    return partial_outputs.mean_known(train.y[train.has_y])
-
-
 def _train(
     config: ConfigDict,
     dataset: Dataset,
@@ -291,14 +168,14 @@ def _warm_training(config: ConfigDict, dataset: Dataset, folder: Path) -> Traini
     Raises:
       mtl.host.errors.Error: that run has another network, or cannot be read.
     """
-    training = make_training(config, dataset)
+    training = assemble.make_training(config, dataset)
     params = checkpoint.warm_start(config.init_from, training.params, folder)
     return dataclasses.replace(training, params=params)
 
 
 def _predicted(config: ConfigDict, dataset: Dataset, result: Result) -> Run:
     """Adds the predictions for the test set."""
-    predict = make_predict(_network(config, dataset))
+    predict = assemble.make_predict(assemble.network(config, dataset))
     predicted = np.asarray(predict(result.params, jnp.asarray(dataset.test.x)))
     return Run(result.summary, result.params, result.state, predicted=predicted)
 
@@ -327,7 +204,7 @@ def _finish(
 def _mean(dataset: Dataset) -> Run:
     """Predicts the mean y; the parameters are this mean [D]."""
     train, validation = dataset.train, dataset.validation
-    mean = _fill(train)
+    mean = assemble.fill(train)
     if mean is None:
         mean = train.y[train.has_y].mean(axis=0)
     best = {
@@ -344,5 +221,5 @@ def _read(config: ConfigDict, dataset: Dataset, folder: Path) -> Run:
     predicted = load_npz(folder / "predictions.npz", ("predicted",))["predicted"]
     if config.variant == "mean":
         return Run(summary, _mean(dataset).params, predicted=predicted)
-    params = restore(folder, _network(config, dataset))
+    params = restore(folder, assemble.network(config, dataset))
     return Run(summary, params, predicted=predicted)

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from mtl.data import readers
 from mtl.host import fields, workdir
 from mtl.host.errors import DataError, WorkdirError
+from structured import assemble, experiment
 from structured import config as configs
-from structured import experiment
 
 ARRAY_SOURCES = ("npz", "digits")
 
@@ -70,8 +70,8 @@ def load(folder: Path, sources: Sequence[str], needs: str) -> Trained:
         )
     described = workdir.read_json(folder / "data.json")
     shape, outputs = tuple(described["shape"]), described["outputs"]
-    net = experiment.build_network(config, shape, outputs)
-    params, main = experiment.restore(folder, net), experiment.make_predict(net)
+    net = assemble.build_network(config, shape, outputs)
+    params, main = experiment.restore(folder, net), assemble.make_predict(net)
 
     def predict(x: np.ndarray | jax.Array) -> np.ndarray:
         with jax.default_matmul_precision(config.precision):

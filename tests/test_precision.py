@@ -13,8 +13,8 @@ from mtl import experiment
 from mtl.data import datasets
 from mtl.engine.fit import compile_epoch
 from mtl.host.errors import ConfigError
+from structured import assemble
 from structured import data as structured_data
-from structured import experiment as structured_experiment
 from tests.epoch_text import epoch_text
 
 PRODUCT = re.compile(r"stablehlo\.(?:dot_general|convolution).*?: \((.*?)\) ->")
@@ -40,7 +40,7 @@ def system_2(dtype, **changes):
     c = structured_digits.get_config("smoke")
     c.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     c.model.dtype = dtype
-    return structured_experiment.make_training(c, structured_data.load(c))
+    return assemble.make_training(c, structured_data.load(c))
 
 
 def convolutions(dtype):

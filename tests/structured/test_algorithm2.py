@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from mtl.engine import batches, engine, spec
 from mtl.engine.task import flatten
 from mtl.tasks import corruption
+from structured import assemble, tasks
 from structured import config as configs
-from structured import experiment, tasks
 from tests.structured import reference
 from tests.structured.reference import Cost, Side
 
@@ -54,7 +54,7 @@ def problem(c):
     y = rng.uniform(-0.5, 0.5, size=(ROWS, OUTPUTS))
     has_x, has_y = np.arange(ROWS) >= 5, (np.arange(ROWS) < 5) | (np.arange(ROWS) > 12)
     x[~has_x], y[~has_y] = np.nan, np.nan
-    net = experiment.build_network(c, shape_of(c), OUTPUTS)
+    net = assemble.build_network(c, shape_of(c), OUTPUTS)
     # Random values, because initial biases of 0 would hide a missing one.
     shapes = jax.eval_shape(net.init, jax.random.key(0))
     params = jax.tree.map(lambda a: rng.uniform(-0.9, 0.9, a.shape), shapes)

@@ -7,7 +7,7 @@ import pytest
 
 from configs.structured import digits
 from mtl.host.errors import WorkdirError
-from structured import compare, experiment, tasks
+from structured import assemble, compare, experiment, tasks
 from structured.report import comparison
 from tests import program
 
@@ -55,7 +55,7 @@ def test_variants_start_from_the_same_parameters_and_end_with_others(done):
     initial = {}
     for variant in ("mlp", "mlp_in_out"):
         config = compare.run_config(digits.get_config("smoke"), variant, 1)
-        initial[variant] = experiment.make_training(
+        initial[variant] = assemble.make_training(
             config, experiment.data.load(config)
         ).params
     mlp, both = initial["mlp"], initial["mlp_in_out"]

@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from mtl.engine.task import flatten
 from mtl.host import exporting
+from structured import assemble
 from structured import config as configs
-from structured import experiment
 from structured.autoencoder import ConvAutoEncoder
 from tests.structured import reference
 from tests.structured.reference import Side
@@ -50,7 +50,7 @@ def initial(net, seed=0):
 
 
 def make(c, shape=SHAPE, outputs=OUTPUTS):
-    return experiment.build_network(ConfigDict({"model": c}), shape, outputs)
+    return assemble.build_network(ConfigDict({"model": c}), shape, outputs)
 
 
 def examples(rows=3):

@@ -9,7 +9,7 @@ import pytest
 
 from configs.structured import digits
 from mtl.host.errors import ConfigError
-from structured import data, experiment, partial_outputs, tasks
+from structured import assemble, data, experiment, partial_outputs, tasks
 from tests import program
 from tests.mtl.images import assert_refused
 from tests.structured.datasets import same
@@ -28,7 +28,7 @@ def holed(y):
 
 def losses(c, y, fill, extra=()):
     """The losses and gradients of "out" and "supervised" for the batch with this y."""
-    net = experiment.build_network(c, SHAPE, OUTPUTS)
+    net = assemble.build_network(c, SHAPE, OUTPUTS)
     params, key = initial(net), jax.random.key(1)
     results = {}
     for task in tasks.make_tasks(c, net, None, fill)[1:]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from configs.structured import helen
 from mtl.host.errors import WorkdirError
-from structured import data, experiment, predict
+from structured import assemble, data, experiment, predict
 from structured.faces import crops, landmarks, overlays
 from structured.faces.points import read_pts, write_pts
 from tests import program
@@ -195,13 +195,13 @@ def test_predictions_and_errors_equal_those_of_the_run(run, images, expected, tm
 
 def test_many_chunks_share_one_program(run, images, tmp_path, monkeypatch):
     predict.predict(run, images, tmp_path / "one", pictures=False)
-    shapes, make = [], experiment.make_predict
+    shapes, make = [], assemble.make_predict
 
     def remember(net):
         predict = make(net)
         return lambda params, x: shapes.append(x.shape) or predict(params, x)
 
-    monkeypatch.setattr(experiment, "make_predict", remember)
+    monkeypatch.setattr(assemble, "make_predict", remember)
     monkeypatch.setattr(landmarks, "IMAGES_PER_CHUNK", 3)
     (images / "b_1.jpg").write_text("")
     assert predict.predict(run, images, tmp_path / "many", pictures=False) == (
@@ -291,7 +291,7 @@ def test_points_that_are_not_finite_fail(run, images, tmp_path, monkeypatch):
     def bad(net):
         return lambda params, x: np.full((len(x), 136), np.nan, np.float32)
 
-    monkeypatch.setattr(experiment, "make_predict", bad)
+    monkeypatch.setattr(assemble, "make_predict", bad)
     assert predict.predict(run, images, tmp_path / "out") == (
         NUM_TEST_FACES,
         NUM_TEST_FACES,

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 
 from configs.structured import digits
-from structured import data, experiment, sweep
+from structured import assemble, data, experiment, sweep
 from tests import program
 from tests.epoch_text import changed, epoch_text
 
@@ -35,7 +35,7 @@ def test_fields_that_share_programs_change_no_program():
     dataset = data.load(config)
 
     def make(c):
-        return experiment.make_training(c, dataset)
+        return assemble.make_training(c, dataset)
 
     other = {
         "seed": 3, "variant": "mlp", "epochs": 9, "optim.learning_rate": 0.5,

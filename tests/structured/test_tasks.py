@@ -8,8 +8,8 @@ import pytest
 from configs.structured import digits
 from mtl.engine.task import flatten
 from mtl.host.errors import ConfigError
+from structured import assemble, data, experiment, tasks
 from structured import config as configs
-from structured import data, experiment, tasks
 
 SHAPE, OUTPUTS, BATCH = (2, 3), 4, 5
 
@@ -36,12 +36,12 @@ def initial(net):
 
 
 def setup(c, augment=None):
-    net = experiment.build_network(c, SHAPE, OUTPUTS)
+    net = assemble.build_network(c, SHAPE, OUTPUTS)
     return tasks.make_tasks(c, net, augment), initial(net)
 
 
 def test_names_and_order():
-    net = experiment.build_network(small(), SHAPE, OUTPUTS)
+    net = assemble.build_network(small(), SHAPE, OUTPUTS)
     assert [t.name for t in tasks.make_tasks(small(), net)] == list(tasks.TASK_NAMES)
     assert tasks.TASK_NAMES == ("in", "out", "supervised")
     assert tasks.VARIANTS == ("mean", "mlp", "mlp_in", "mlp_out", "mlp_in_out")
@@ -115,7 +115,7 @@ def test_each_variant_starts_from_the_same_parameters():
     trainings = []
     for variant in tasks.VARIANT_TASKS:
         c.variant = variant
-        trainings.append(experiment.make_training(c, d))
+        trainings.append(assemble.make_training(c, d))
     first = flatten(trainings[0].params)
     for training in trainings[1:]:
         assert flatten(training.params).keys() == first.keys()

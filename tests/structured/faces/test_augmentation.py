@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from structured import assemble
 from structured import config as configs
-from structured import experiment
 from structured.faces import augmentation
 from structured.faces.augmentation import FaceTransforms
 from structured.faces.crops import Crop
@@ -229,7 +229,7 @@ def test_x_and_y_of_a_batch_are_transformed_alike():
         "frame": frames(2, 50, 70),
         "valid": jnp.ones(2, bool),
     }
-    augment = experiment.augment(c)
+    augment = assemble.augment(c)
     for seed in range(4):
         augmented = augment(rows, jax.random.key(seed))
         assert augmented["x"].shape == (2, 30, 30)
@@ -240,7 +240,7 @@ def test_x_and_y_of_a_batch_are_transformed_alike():
 
 
 def test_augmentation_is_off_by_default():
-    assert experiment.augment(configs.default()) is None
+    assert assemble.augment(configs.default()) is None
 
 
 @pytest.mark.parametrize("crop", CROPS, ids=str)
