@@ -60,6 +60,7 @@ def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatc
     assert 0 < float(value) < 0.2
 
 
+@pytest.mark.slow
 def test_the_example_in_scikit_learn(capsys):
     page = (ROOT / "docs" / "extending.md").read_text()
     code = re.findall(r"```python\n(.*?)```", page, re.S)[2]
@@ -69,6 +70,7 @@ def test_the_example_in_scikit_learn(capsys):
     assert best.startswith("best: {'sigma': ")
 
 
+@pytest.mark.slow
 def test_the_example_of_your_own_metric(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "extending.md").read_text()
     (tmp_path / "kappa.py").write_text(

@@ -52,6 +52,7 @@ def test_a_run_starts_from_the_best_parameters(source, tmp_path, monkeypatch):
     assert saved["init_from"] == str(folder)
 
 
+@pytest.mark.slow
 def test_a_started_run_does_not_need_its_source_any_more(source, tmp_path):
     system, folder, _ = source
     copy = shutil.copytree(folder, tmp_path / "source")

@@ -81,6 +81,7 @@ def test_a_pickle_predicts_the_same_and_holds_no_jax_arrays(digits):
     np.testing.assert_array_equal(same.predict_proba(x), model.predict_proba(x))
 
 
+@pytest.mark.slow
 def test_a_grid_search_over_schedules_compiles_once(digits):
     x, y = digits[0][:300], few(digits[1][:300], 150)
     before = len(fitting._programs)

@@ -213,7 +213,9 @@ def test_predictions_have_the_error_of_the_summary(run, digits_test):
     )
 
 
-@pytest.mark.parametrize("kind", ["minmax", "standardise"])
+@pytest.mark.parametrize(
+    "kind", ["minmax", pytest.param("standardise", marks=pytest.mark.slow)]
+)
 def test_own_numbers_and_names_come_back(tmp_path, digits_test, kind):
     """Digits as numbers around 1000 and by name are learned as well as digits."""
     x, y = sklearn.datasets.load_digits(return_X_y=True)
@@ -241,6 +243,7 @@ def test_own_numbers_and_names_come_back(tmp_path, digits_test, kind):
         assert [row["label"] for row in csv.DictReader(file)] == label.tolist()
 
 
+@pytest.mark.slow
 def test_a_normalised_run_predicts_with_the_statistics_of_its_training(
     tmp_path, digits_test
 ):
@@ -444,6 +447,7 @@ def test_predict_tells_of_a_missing_run_in_one_line(tmp_path, digits_test):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_more_epochs_give_what_a_longer_run_gives(tmp_path):
     plain = {"optim__decay_epochs": 0, "method": "exponential"}
     experiment.train_and_evaluate(tiny(epochs=4, **plain), tmp_path / "run")

@@ -80,6 +80,7 @@ def test_a_run_resumes_with_the_same_bits(folder, tmp_path, monkeypatch):
     assert_same_bits(train(c, tmp_path / "parts"), whole)
 
 
+@pytest.mark.slow
 def test_the_command_trains_on_shards_and_predicts(folder, tmp_path):
     run = tmp_path / "run"
     command = [

@@ -75,6 +75,7 @@ def test_a_run_of_a_comparison_equals_the_run_alone(done, tmp_path):
     np.testing.assert_array_equal(alone.predicted, groups["mlp_out"].runs[1].predicted)
 
 
+@pytest.mark.slow
 def test_seeds_that_train_at_once_give_the_runs_of_seeds_in_turn(done, tmp_path):
     _, groups = done
     config, variants = digits.get_config("smoke"), ("mean", "mlp", "mlp_out")

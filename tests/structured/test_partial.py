@@ -191,6 +191,7 @@ def test_a_run_measures_known_values_and_counts_rows(tmp_path, variant):
         np.testing.assert_allclose(run.predicted[0], mean, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_that_lack_values_still_train(tmp_path):
     """With enough epochs the error is far below that of the mean."""
     arrays = write(tmp_path / "own.npz")
@@ -203,6 +204,7 @@ def test_rows_that_lack_values_still_train(tmp_path):
     assert run.summary["test"]["mse"] < spread / 5
 
 
+@pytest.mark.slow
 def test_the_launcher_counts_the_rows(tmp_path):
     write(tmp_path / "own.npz")
     flags = ["--config=configs/structured/digits.py:smoke"]

@@ -374,6 +374,7 @@ def test_a_weight_that_falls_to_0_saves_the_task(tmp_path):
     assert active == {(True, True), (False, True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", methods.ADAPTIVE)
 def test_each_method_trains_on_digits(tmp_path, method):
     c = digits.get_config("smoke")

@@ -122,6 +122,7 @@ def test_a_cache_knows_the_points_of_the_lines(root, tmp_path):
     np.testing.assert_allclose(faces.points[0], points_of(9), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_launchers_train_on_and_predict_98_points(tmp_path):
     """Some points are missing: also both eyes of a test face."""
     root = tmp_path / "a folder"

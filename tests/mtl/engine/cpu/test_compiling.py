@@ -10,6 +10,8 @@ from mtl.engine.engine import make_engine
 from tests.mtl import tiny
 
 
+# Slow, because `make test` compiles with less optimization.
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [8, compiling.LARGE_BATCH])
 @pytest.mark.parametrize(("wide", "tolerance"), [(True, 1e-12), (False, 1e-5)])
 def test_an_epoch_is_the_same_with_and_without_options(batch_size, wide, tolerance):
