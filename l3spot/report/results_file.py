@@ -20,7 +20,7 @@ class ResultRow(NamedTuple):
       status: "found", "not in view" or "failed".
       level: the vertebra that was searched, usually L3.
       confidence: if found, the probability that the vertebra is the right one; if the
-        position is the frontal one, that it is within 10 mm. If not in view, the
+        position is the frontal one, that of an error below 10 mm. If not in view, the
         probability that L3 is in view after all, so low is sure.
       numbering: what the name rests on, see `vertebrae.levels`; "" with the paper's
         method, or if no vertebrae are seen.
