@@ -3,8 +3,9 @@
 #
 #     sbatch --array=1-16 --export=ALL,SCANS=/data/scans,RESULTS=/data/l3 jobs/l3spot_slurm.sh
 #
-# RESULTS lies on a file system that all tasks see. The same command resumes the array, and
-# finds again only what is lacking. The last task writes the table of all; while some run,
+# RESULTS lies on a file system that all tasks see. The same command resumes the array: scans
+# that have a result keep it. A task ends as FAILED if one of its scans failed; the results of
+# the others are written. The last task writes the table of all; while some run,
 # `python -m l3spot.merge --results RESULTS` writes that of the results so far.
 #SBATCH --job-name=l3spot
 #SBATCH --cpus-per-task=8

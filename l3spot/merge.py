@@ -3,9 +3,10 @@
 python -m l3spot.merge --results RESULTS1 --results RESULTS2 --out RESULTS
 
 RESULTS gets the files of all scans, and the tables and pages of all of them. Scans
-without a result are counted and named, as are those in several folders and those that a
-person corrected; two results of a scan that differ are an error. With one folder and no
---out, its tables and pages are made again, also while l3spot.predict is working in it.
+without a result are counted and named, as are those in several folders, those with
+another path in each folder and those that a person corrected; two results of a scan
+that differ are an error. With one folder and no --out, its tables and pages are made
+again, also while l3spot.predict is working in it.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,13 @@ def launcher(arguments: Sequence[str]) -> str:
     if joined.doubled:
         number = counted(len(joined.doubled), "scan", "is", "are")
         lines.append(f"{number} in several folders: {some(joined.doubled)}")
+    if joined.apart:
+        number = counted(len(joined.apart), "name", "has", "have")
+        lines.append(
+            f"{number} another path in each folder: {some(joined.apart)}; one result "
+            "of each is kept. If the scans are not the same, give them other names in "
+            "a list of scans, and find them again"
+        )
     if joined.corrected:
         number = counted(len(joined.corrected), "scan", "was", "were")
         lines.append(

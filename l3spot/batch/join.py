@@ -24,12 +24,14 @@ class Joined(NamedTuple):
       lacking: names of scans without a result.
       doubled: names of scans with equal results in several folders.
       corrected: names of scans with a person's answer, which is not in the tables.
+      apart: names of scans that have another path in another folder.
     """
 
     rows: list[ResultRow]
     lacking: list[str]
     doubled: list[str]
     corrected: list[str]
+    apart: list[str]
 
 
 class _Found(NamedTuple):
@@ -54,10 +56,11 @@ def join(folders: Sequence[Path], out: Path) -> Joined:
     """
     cases: dict[str, Case] = {}  # In order.
     found: dict[str, _Found] = {}
-    doubled = []
+    doubled, apart = [], []
     for folder in folders:
         for case in scan_list.read_folder(folder):
-            cases.setdefault(case.name, case)
+            if cases.setdefault(case.name, case).path != case.path:
+                apart.append(case.name)
             stored = result_json.read(folder, case.name)
             if stored is None or not stored.made_by:
                 continue
@@ -67,7 +70,7 @@ def join(folders: Sequence[Path], out: Path) -> Joined:
                 _check_equal(case.name, found[case.name], each)
                 doubled.append(case.name)
             else:
-                found[case.name] = each
+                found[case.name], cases[case.name] = each, case
     if not found:
         raise DataError(f"{folders[0]} holds no result; l3spot.predict writes them")
     common = next(iter(found.values())).common
@@ -80,7 +83,7 @@ def join(folders: Sequence[Path], out: Path) -> Joined:
         rows = collect.write(out, list(cases), results, common)
     lacking = [name for name in cases if name not in found]
     corrected = [name for name, each in found.items() if each.stored.corrected]
-    return Joined(rows, lacking, doubled, corrected)
+    return Joined(rows, lacking, doubled, corrected, list(dict.fromkeys(apart)))
 
 
 def _check_common(name: str, one: _Found, other: _Found) -> None:

@@ -16,7 +16,7 @@ from mtl.host.errors import DataError
 
 def job(case: Case, common: MadeBy) -> Job:
     """Returns the work on a scan; `common` is what all results are made from."""
-    return Job(case, {**common, "path": str(case.path)})
+    return Job(case, {**common, "path": os.path.abspath(case.path)})
 
 
 def holds(job: Job, stored: Stored, out: Path, retry_failed: bool = False) -> bool:

@@ -2,8 +2,10 @@
 
 The slices of a stack share series, frame of reference and nearly the orientation. They
 continue each other along z, or lie between each other. Matrix and pixel spacing may
-change within a stack. Images at equal positions, of another thickness or another
-acquisition are separate stacks.
+change within a stack. Images between the others, of another thickness or another
+acquisition, are separate stacks. So are images of another geometry at equal positions.
+Images of equal geometry at equal positions, such as phases, stay in one stack;
+`duplicates.one_per_position` selects one of them.
 """
 
 from collections.abc import Sequence

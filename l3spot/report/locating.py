@@ -44,9 +44,11 @@ class Location(NamedTuple):
       z_mm: of the middle of its body; LPS, or for an array from its first slice on.
       slice_index: the nearest slice: counted from the feet, or the index in an array.
       file: of this slice; "" for an array.
-      confidence: of the right vertebra, as a probability.
-      within_5_mm: the probability that z_mm is within 5 mm of its middle; None if no
-        vertebrae are seen.
+      confidence: if found, the probability that the vertebra is the right one; if the
+        position is the frontal one, that of an error below 10 mm. If not in view, the
+        probability that L3 is in view after all, so low is sure.
+      within_5_mm: the probability that z_mm is within 5 mm of its middle; None if it
+        is not in view.
       levels: all vertebrae in view, from the head down.
       warnings: messages for the user.
     """

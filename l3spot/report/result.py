@@ -31,7 +31,7 @@ class L3Result(NamedTuple):
       z_mm: of the middle of the vertebra's body, LPS.
       row_mm: this middle, below the top of the projection.
       slice_index: the slice nearest to it, counted from the feet, from 0.
-      confidence: the probability that the vertebra is the right one.
+      confidence: a probability, see `results_file.ResultRow`.
       offsets: the window offsets in the frontal projection.
       estimate: L3 from these offsets.
       level: the vertebra's name.

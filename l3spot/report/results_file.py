@@ -19,7 +19,9 @@ class ResultRow(NamedTuple):
       scan: the scan's name.
       status: "found", "not in view" or "failed".
       level: the vertebra that was searched, usually L3.
-      confidence: the probability that the vertebra is the right one.
+      confidence: if found, the probability that the vertebra is the right one; if the
+        position is the frontal one, that of an error below 10 mm. If not in view, the
+        probability that L3 is in view after all, so low is sure.
       numbering: what the name rests on, see `vertebrae.levels`; "" with the paper's
         method, or if no vertebrae are seen.
       z_mm: of the middle of the vertebra's body, LPS.
@@ -33,7 +35,7 @@ class ResultRow(NamedTuple):
       frontal_z_mm: of L3 from the frontal projection alone.
       other_z_mm: of the second candidate if the vertebra is not sure.
       within_5_mm: the probability that z_mm is within 5 mm of the middle of the right
-        vertebra; None with the paper's method.
+        vertebra; None with the paper's method, or if it is not in view.
       levels: the named vertebrae in view, from the head down.
       fallback: the vertebra in view that can replace an L3 out of view.
       series: the SeriesInstanceUID.
@@ -77,7 +79,7 @@ class LevelRow(NamedTuple):
       z_mm: of the middle of its body, LPS.
       upper_mm: z of the middle of its upper end plate.
       lower_mm: z of the middle of its lower end plate.
-      probability: that there is a body.
+      probability: that there is a body, not that its name is right.
     """
 
     scan: str

@@ -52,18 +52,19 @@ def define_flag(items: str) -> None:
         "shard",
         "",
         f"The part of the {items}, such as 2/8; auto asks the queue (Slurm array), as "
-        "auto/8 does (indexed job of Kubernetes).",
+        "auto/8 does (indexed job of Kubernetes, or Slurm array of 8 tasks).",
     )
 
 
 def parse(text: str) -> Shard:
     """Reads a shard, such as 2/8; "" is the whole, "auto" asks the queue.
 
-    With "auto/8", the queue gives the number alone: of a Slurm array or an indexed job
-    of Kubernetes.
+    With "auto/8", the queue gives the number alone: of an indexed job of Kubernetes, or
+    of a Slurm array of 8 tasks.
 
     Raises:
-      ConfigError: it is none, or no queue says which.
+      ConfigError: it is none, or no queue says which; or the Slurm array has another
+        number of tasks.
     """
     if not text:
         return WHOLE
@@ -110,15 +111,20 @@ def _locked(
 
 
 def _from_queue(count: str) -> Shard:
-    numbers = [os.environ.get(name, "") for name in SLURM]
-    if numbers[0]:
-        task, first, total = numbers[0], numbers[1] or "0", count or numbers[2]
-    else:
+    task, first, total = (os.environ.get(name, "") for name in SLURM)
+    if not task:
         task, first, total = os.environ.get(KUBERNETES, ""), "0", count
     if not all(part.isdecimal() for part in (task, first, total)):
         raise ConfigError(
             f"--shard=auto needs {SLURM[0]} and {SLURM[2]}, or {KUBERNETES} and the "
             "number of shards, such as --shard=auto/8; or give the shard, such as 1/8"
+        )
+    if count and count != total:
+        # The first task of a part of an array, such as --array=5,9, is not part 1.
+        raise ConfigError(
+            f"--shard=auto/{count} needs a Slurm array of {count} tasks, and this one "
+            f"has {total}; submit the whole array, or name the part, such as "
+            f"--shard=1/{count}"
         )
     shard = Shard(int(task) - int(first) + 1, int(total))
     if not 1 <= shard.number <= shard.total:

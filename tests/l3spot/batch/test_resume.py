@@ -90,6 +90,21 @@ def test_only_what_changed_is_worked_on(scans, tmp_path, worked_on):
     assert worked_on == ["a"]
 
 
+def test_a_relative_path_and_a_list_are_the_same_scans(
+    scans, tmp_path, worked_on, monkeypatch
+):
+    out = tmp_path / "out"
+    find(scans, out)
+    worked_on.clear()
+    monkeypatch.chdir(tmp_path)
+    find(scans.name, out)
+    find(shutil.copy(out / "scans.csv", "listed.csv"), out)
+    assert worked_on == []
+    scans.rename("elsewhere")  # Names, sizes and times stay, but may be of others.
+    find("elsewhere", out)
+    assert worked_on == ["a", "b", "few"]
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -190,6 +205,21 @@ def test_folders_of_shards_are_joined(scans, tmp_path):
     assert made == {name for name in whole if not name.startswith(".")}
     done = merge(*folders, "--results", tmp_path / "whole", "--out", out)
     assert "3 scans are in several folders: a, b, few" in done.stdout
+
+
+def test_equal_names_of_other_paths_are_named(scans, tmp_path):
+    other = tmp_path / "other"
+    runs.scan(other / "b")
+    runs.scan(other / "c")
+    find(scans, tmp_path / "one", shard=Shard(1, 2))  # Without b.
+    find(other, tmp_path / "two")
+    folders = "--results", tmp_path / "one", "--results", tmp_path / "two"
+    done = merge(*folders, "--out", tmp_path / "out")
+    assert "1 name has another path in each folder: b; one result" in done.stdout
+    rows = csv.DictReader((tmp_path / "out" / "scans.csv").read_text().splitlines())
+    paths = {row["scan"]: row["path"] for row in rows}
+    assert paths["a"] == str(scans / "a")
+    assert paths["b"] == str(other / "b")  # That of the result.
 
 
 def test_results_that_differ_are_not_joined(scans, tmp_path):

@@ -27,7 +27,7 @@ def test_what_is_no_part_is_refused(text):
     [
         ("auto", {"ID": "3", "MIN": "1", "COUNT": "4"}, Shard(3, 4)),
         ("auto", {"ID": "0", "MIN": "0", "COUNT": "4"}, Shard(1, 4)),
-        ("auto/9", {"ID": "3", "MIN": "1", "COUNT": "4"}, Shard(3, 9)),
+        ("auto/4", {"ID": "3", "MIN": "0", "COUNT": "4"}, Shard(4, 4)),
         ("auto/5", {"JOB": "4"}, Shard(5, 5)),
     ],
 )
@@ -44,6 +44,9 @@ def test_a_queue_gives_the_part(monkeypatch, text, environment, shard):
         ("auto/x", {"JOB": "1"}, "the number of shards"),
         ("auto/2", {"JOB": "2"}, "task 2 is not one of 2"),
         ("auto", {"ID": "9", "MIN": "1", "COUNT": "4"}, "task 9 is not one of 4"),
+        ("auto/16", {"ID": "5", "MIN": "5", "COUNT": "2"}, "array of 16 .* has 2"),
+        ("auto/16", {"ID": "9", "MIN": "5", "COUNT": "2"}, "array of 16 .* has 2"),
+        ("auto/4", {"ID": "3", "MIN": "1"}, "needs SLURM_ARRAY_TASK_ID"),
     ],
 )
 def test_a_queue_without_a_part_is_refused(monkeypatch, text, environment, message):
