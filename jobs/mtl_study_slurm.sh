@@ -4,7 +4,7 @@
 #     sbatch --array=1-8 --export=ALL,CONFIG=configs/mtl/table1.py,WORKDIR=/data/table1 \
 #         jobs/mtl_study_slurm.sh --config.data.path=/data/mnist
 #
-# WORKDIR lies on a file system that all tasks see. Flags at the end go to mtl.study. All tasks
+# Activate the environment first: the job calls plain `python`. WORKDIR lies on a file system that all tasks see. Flags at the end go to mtl.study. All tasks
 # need the same kind of device; for GPUs, add --gpus-per-task=1 to sbatch. The same command resumes
 # the array, and trains no finished run again. Each task ends with the table of all runs so far.
 #SBATCH --job-name=mtl_study

@@ -6,10 +6,14 @@
 #     sbatch --gres=gpu:4 --nodes=2 jobs/train_slurm.sh mtl.main FLAGS
 #
 # FLAGS are those of mtl.main, structured.main or l3spot.main, such as --config=configs/mtl/mnist.py
-# --config.data.path=/data/mnist --workdir=/data/runs/mnist. Each node has one task, which has all
-# GPUs there; the number of all GPUs must divide the config's batch_size. The workdir is on a file
-# system that all nodes see. The same command resumes the run, and so does the job itself: two
-# minutes before its time is over it saves, and queues itself again.
+# --config.data.path=/data/mnist --workdir=/data/runs/mnist. Activate the environment first: the job
+# calls plain `python`. Each node has one task, which has all GPUs there. If the number of all GPUs
+# does not divide the config's batch_size, each node uses one GPU; the number of nodes must divide it.
+# The workdir is on a file system that all nodes see. The same command resumes the run, and so does
+# the job itself: two minutes before its time is over, it saves after the epoch at hand, and queues
+# itself again. If that epoch takes longer, the job is killed and stays out of the queue; the same
+# command then resumes from the last checkpoint. Raise --signal=USR1@SECONDS, or lower
+# config.data.chunk_rows of a run on shards.
 #
 # Expected, to fill in after your first run (none has been measured):
 #

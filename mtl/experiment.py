@@ -46,7 +46,7 @@ def train_and_evaluate(
       folder: see `workdir` for what it gets.
       dataset: the result of `datasets.load(config.data)`; None loads it.
       programs: returns the compiled epochs of a training, which runs can share.
-      callbacks: each is called with each new row of the log.
+      callbacks: each is called with each new row of the log, in process 0 alone.
 
     Returns:
       The summary, the parameters of the best epoch, and the final state.

@@ -1,5 +1,6 @@
 """The examples in docs/extending.md run as they stand, and links lead to files."""
 
+import ast
 import re
 
 import numpy as np
@@ -47,7 +48,8 @@ def test_the_readme_is_short():
 
 def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatch):
     page = (ROOT / "docs" / "extending.md").read_text()
-    tasks, stream = re.findall(r"```python\n(.*?)```", page, re.S)[:2]
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    tasks, stream, flax = blocks[0], blocks[1], blocks[5]
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(tasks, names)
@@ -58,6 +60,10 @@ def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatc
     text, value = capsys.readouterr().out.rsplit("\n", 2)[1].rsplit(":", 1)
     assert text == "validation loss"
     assert 0 < float(value) < 0.2
+    exec(flax, names)
+    row = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
+    assert row["epoch"] == 100
+    assert 0 < row["valid/loss"] < 0.2
 
 
 @pytest.mark.slow

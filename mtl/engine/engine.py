@@ -69,8 +69,13 @@ class Engine(NamedTuple):
     spec: Spec
 
     def init(self, params: Params) -> State:
-        """The state before the first epoch."""
+        """The state before the first epoch.
+
+        Raises:
+          ValueError: a task or the weighting names a parameter that is not there.
+        """
         spec = self.spec
+        _check_layer(spec.weighting, params)
         trained = [
             trainable_params([spec.tasks[i] for i in update], params)
             for update in spec.updates
@@ -163,6 +168,15 @@ def make_engine(
         if rows == 0:
             raise ValueError(f"no example takes part in task {task.name!r}")
     return engine
+
+
+def _check_layer(weighting: Weighting | None, params: Params) -> None:
+    layer, names = weighting.layer if weighting else None, flatten(params)
+    if layer is not None and layer not in names:
+        raise ValueError(
+            f"the weighting's layer is {layer!r}, but the parameters are "
+            + ", ".join(names)
+        )
 
 
 def _all_rows(tasks: Sequence[Task], batch_size: int) -> tuple[int, ...]:

@@ -125,7 +125,8 @@ def fit(
       workdir: gets the log and the checkpoints.
       compiled: of an earlier training with the same tasks and data shapes; None
         compiles a new one.
-      callbacks: each is called with each new row of the log, after it is written.
+      callbacks: each is called with each new row of the log, after it is written;
+        of several processes, process 0 alone calls them.
 
     Raises:
       ValueError: the training contradicts itself; the message names the field.
@@ -188,8 +189,9 @@ def fit(
                 numbers = processes.of_first(jax.device_get(t.evaluate(params)))
                 row = log_row(t, p, metrics, numbers)
                 log.write(row)
-                for callback in callbacks:
-                    callback(dict(row))
+                if processes.is_first():
+                    for callback in callbacks:
+                        callback(dict(row))
                 p = _observed(t, p, numbers)
                 value = row[t.monitor] if t.monitor_mode == "min" else -row[t.monitor]
                 if value < p.best_value:

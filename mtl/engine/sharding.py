@@ -6,14 +6,17 @@ mini-batch are split evenly. XLA's partitioner adds the sums over devices.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from absl import logging
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from mtl.host import processes
 from mtl.host.errors import ConfigError
 
 DATA_AXIS = "data"
@@ -22,6 +25,8 @@ Tree = TypeVar("Tree")
 
 def device_count(wanted: int, batch_size: int) -> int:
     """The number of devices that a run uses, of all its processes together.
+
+    Process 0 warns, once a program, if `wanted` is 0 and devices stay idle.
 
     Args:
       wanted: config.devices; 0 takes all devices if they divide `batch_size`, and one
@@ -32,25 +37,27 @@ def device_count(wanted: int, batch_size: int) -> int:
       ConfigError: there are fewer devices, or they do not divide `batch_size`, or the
         processes do not divide them.
     """
-    local, processes = jax.local_device_count(), jax.process_count()
-    total = local * processes
+    local, hosts = jax.local_device_count(), jax.process_count()
+    total = local * hosts
     if wanted == 0:
-        wanted = processes if batch_size % total else total
+        wanted = hosts if batch_size % total else total
+        if wanted < total and batch_size % wanted == 0 and processes.is_first():
+            _warn_of_idle(wanted, total, batch_size)
     if not 0 < wanted <= total:
-        where = "local devices" if processes == 1 else "devices of all processes"
+        where = "local devices" if hosts == 1 else "devices of all processes"
         raise ConfigError(
             f"config.devices={wanted} must be 0, or from 1 to {total}, the number of "
             f"{where} ({jax.default_backend()})"
         )
-    if wanted % processes:
+    if wanted % hosts:
         raise ConfigError(
-            f"config.devices={wanted} must be a multiple of {processes}, the number of "
+            f"config.devices={wanted} must be a multiple of {hosts}, the number of "
             "processes; 0 takes all devices"
         )
     if batch_size % wanted:
         fix = "1 trains on one device"
-        if processes > 1:
-            fix = f"change it, or take other devices of the {processes} processes"
+        if hosts > 1:
+            fix = f"change it, or take other devices of the {hosts} processes"
         raise ConfigError(
             f"config.devices={wanted} must divide the batch size, {batch_size}; {fix}"
         )
@@ -122,6 +129,15 @@ def splitting_rows(mesh: Mesh | None) -> Iterator[None]:
 def rows_are_split() -> bool:
     """Whether the traced function computes mini-batches that devices share."""
     return DATA_AXIS in jax.sharding.get_abstract_mesh().axis_names
+
+
+@functools.cache
+def _warn_of_idle(used: int, total: int, batch_size: int) -> None:
+    logging.warning(
+        "the run uses %s of %s devices, because %s do not divide batch_size=%s; take a "
+        "multiple of %s, or set config.devices",
+        *(used, total, total, batch_size, total),
+    )
 
 
 def _replicate_own(x: Any, everywhere: NamedSharding) -> jax.Array:

@@ -10,6 +10,15 @@ from mtl.engine.weighting import Weighting
 from tests.mtl.engine.test_adaptive_formulas import TASKS, problem
 
 
+def test_an_unknown_layer_of_gradnorm_is_refused():
+    params = {"encoder": {"kernel": jnp.ones((2, 2))}, "head": jnp.ones(2)}
+    weighting = adaptive.gradnorm(2, "encoder")
+    e = engine.make_engine(TASKS, batch_size=4, weighting=weighting)
+    message = "layer is 'encoder', but the parameters are encoder/kernel, head"
+    with pytest.raises(ValueError, match=message):
+        e.init(params)
+
+
 def test_dwa_keeps_the_loss_of_a_task_without_examples(x64):
     w = adaptive.dwa(2)
     state = w.init()

@@ -171,6 +171,15 @@ def test_callbacks_get_each_row_that_is_logged(tmp_path):
     assert [row["epoch"] for row in rows] == [2, 4, 5]
 
 
+def test_process_0_alone_calls_callbacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit.processes, "is_first", lambda: False)
+    monkeypatch.setattr(fit.workdirs, "make", lambda folder, name: folder.mkdir())
+    rows = []
+    t = tiny.training(epochs=1)
+    fit.fit(t, tmp_path / "run", callbacks=[rows.append])
+    assert rows == []
+
+
 def test_an_epoch_has_its_own_loss_weights_and_rate(tmp_path):
     weights = np.ones((4, 2))
     weights[:, 0] = [0, 0, 1, 0]

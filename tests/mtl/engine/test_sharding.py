@@ -89,6 +89,19 @@ def test_the_default_is_all_devices_that_divide_the_batch(monkeypatch):
     assert sharding.device_count(2, 6) == 2
 
 
+def test_idle_devices_get_one_warning(monkeypatch, caplog):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    with caplog.at_level("WARNING"):
+        for wanted, batch_size in [(0, 8), (1, 10), (2, 10)]:
+            sharding.device_count(wanted, batch_size)
+        assert caplog.messages == []
+        sharding.device_count(0, 10)
+        sharding.device_count(0, 10)
+    (said,) = caplog.messages
+    assert "the run uses 1 of 4 devices" in said
+    assert "batch_size=10; take a multiple of 4" in said
+
+
 def test_one_device_is_no_mesh():
     assert jax.local_device_count() == 1
     assert sharding.data_mesh(0, 8) is None
