@@ -1,4 +1,4 @@
-"""Runs of processes that are killed at any moment."""
+"""Runs of processes that are killed at any moment, or that work at once."""
 
 import functools
 import os
@@ -33,6 +33,22 @@ def slow_replace(*arguments):
 
 os.replace = slow_replace
 """
+# Runs a launcher that waits after its first scan, until there is the file argv[1].
+WAITS = """
+import os, runpy, sys, time
+from l3spot.report import predict_scan
+
+go, whole = sys.argv.pop(1), predict_scan.predict_scan
+
+def wait(*arguments):
+    results = whole(*arguments)
+    while not os.path.exists(go):
+        time.sleep(0.05)
+    return results
+
+predict_scan.predict_scan = wait
+runpy.run_module("l3spot.predict", run_name="__main__", alter_sys=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +80,8 @@ def start(scans, tmp_path):
     (slow / "sitecustomize.py").write_text(SLOW)
     paths = {"PYTHONPATH": f"{slow}{os.pathsep}{ROOT}", "JAX_PLATFORMS": "cpu"}
 
-    def start(*flags):
-        command = [sys.executable, "-m", "l3spot.predict"]
+    def start(*flags, code=()):
+        command = [sys.executable, *(code or ("-m", "l3spot.predict"))]
         command += [f"--scans={scans}", f"--out={tmp_path / 'out'}", "--method=paper"]
         command += [f"--checkpoint={runs.model('found')}", *flags]
         process = subprocess.Popen(
@@ -77,7 +93,8 @@ def start(scans, tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stderr.close()
 
 
 def finish(process):
@@ -132,4 +149,41 @@ def test_processes_that_are_killed_leave_results_that_hold(start, expected, tmp_
     status, said = finish(start(*flags))
     assert status == 1  # One scan is broken.
     assert "1 scan failed" in said
+    assert table(out) == expected
+
+
+def test_shards_work_in_a_folder_at_once_and_none_twice(start, expected, tmp_path):
+    go, out = tmp_path / "go", tmp_path / "out"
+    first = start("--shard=1/2", code=("-c", WAITS, str(go)))
+    wait_for_results(first, out, 1)
+    for same in ("--shard=1/2", "--shard=2/3", "--workers=1"):
+        status, said = finish(start(same))
+        assert status == 1
+        assert "another process is finding vertebrae of the part 1/2 in" in said
+    other = start("--shard=2/2")
+    wait_for_results(other, out, 3)
+    kill(other.pid)
+    other.communicate()
+    finish(start("--shard=2/2"))
+    go.touch()
+    status, _ = finish(first)
+    assert status == 1  # The table has the broken scan of the other shard.
+    assert table(out) == expected
+
+
+@pytest.mark.parametrize("victim", ["ray::result", "raylet/raylet", "gcs_server"])
+def test_ray_processes_that_are_killed_leave_results_that_hold(
+    start, expected, tmp_path, victim
+):
+    """Kills a worker, which Ray replaces, or the head; then the run is repeated."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    out = tmp_path / "out"
+    run = start("--engine=ray", "--workers=2")
+    wait_for_results(run, out, 1)
+    (first, *_) = family(run.pid, victim)
+    kill(first)
+    run.communicate(timeout=TIMEOUT_S)
+    if victim == "ray::result":
+        assert table(out) == expected
+    finish(start("--engine=ray", "--workers=2", "--retry_failed"))
     assert table(out) == expected
