@@ -30,7 +30,8 @@ from mtl import config as mtl_config
 from mtl import experiment as mtl_experiment
 from mtl.data import datasets
 from mtl.engine import sharding
-from mtl.engine.fit import Training, compile_epoch
+from mtl.engine.fit import compile_epoch
+from mtl.engine.training import Training
 from mtl.host import launch, tables
 from structured import assemble
 from structured import config as structured_config

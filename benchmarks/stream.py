@@ -30,8 +30,9 @@ from mtl import experiment
 from mtl.data import datasets
 from mtl.data.shard_stream import ShardStream
 from mtl.engine.compiled_epoch import CompiledEpoch
-from mtl.engine.fit import Training, compile_epoch
+from mtl.engine.fit import compile_epoch
 from mtl.engine.streams import Chunks
+from mtl.engine.training import Training
 from mtl.host import launch
 from mtl.host.errors import DataError
 

@@ -22,8 +22,8 @@ from mtl import experiment, fitting, methods, metrics
 from mtl.data import labels, scaling
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
-from mtl.engine.fit import Training
 from mtl.engine.task import Params
+from mtl.engine.training import Training
 from mtl.tasks.network import Mlp
 
 # These need a validation set during training.

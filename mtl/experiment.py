@@ -24,8 +24,9 @@ from mtl.data.shard_stream import ShardStream
 from mtl.data.shards import Shards
 from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
-from mtl.engine.fit import Result, Training, compile_epoch, fit
+from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.task import Data, Params
+from mtl.engine.training import Training
 from mtl.host import checkpoint, fields, workdir
 from mtl.tasks.batch_norm import BatchNormMlp
 from mtl.tasks.ladder import Ladder, cost_weights

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from mtl.data.datasets import Dataset
-from mtl.engine.fit import Training
 from mtl.engine.task import Params
+from mtl.engine.training import Training
 from mtl.host import logs, workdir
 from mtl.tasks import corruption, losses
 from mtl.tasks.network import Mlp

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from mtl.engine.compiled_epoch import CompiledEpoch
-from mtl.engine.fit import Result, Training, compile_epoch, fit
+from mtl.engine.fit import Result, compile_epoch, fit
+from mtl.engine.training import Training
 from mtl.host import checkpoint, logs, workdir
 from mtl.host.errors import ConfigError, DataError
 

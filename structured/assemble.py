@@ -9,8 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mtl.engine import sharding
-from mtl.engine.fit import Training
 from mtl.engine.task import Params
+from mtl.engine.training import Training
 from structured import data, partial_outputs, scoring, tasks
 from structured.autoencoder import AutoEncoder, ConvAutoEncoder, DenseAutoEncoder, Half
 from structured.data import Dataset, Examples

@@ -21,8 +21,9 @@ from ml_collections import ConfigDict
 
 from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
-from mtl.engine.fit import Training, compile_epoch
+from mtl.engine.fit import compile_epoch
 from mtl.engine.fit_many import compile_epoch_of_runs
+from mtl.engine.training import Training
 from mtl.host import launch, named_configs, tables, workdir
 from mtl.host.errors import ConfigError
 from structured import config as configs

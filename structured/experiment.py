@@ -16,9 +16,10 @@ from ml_collections import ConfigDict
 from mtl.data.readers import load_npz
 from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
-from mtl.engine.fit import Result, Training, compile_epoch, fit
+from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.fit_many import compile_epoch_of_runs, fit_many
 from mtl.engine.task import Params
+from mtl.engine.training import Training
 from mtl.host import checkpoint, workdir
 from structured import assemble, data, scoring
 from structured import config as configs

@@ -16,8 +16,8 @@ from l3spot.vertebrae.bodies import Body
 from l3spot.vertebrae.slab import Tile
 from l3spot.vertebrae.targets import Picture
 from mtl.engine import schedules, sharding
-from mtl.engine.fit import Training
 from mtl.engine.task import Params, Task
+from mtl.engine.training import Training
 
 RENDER_BATCH = 64  # Phantoms at once.
 MAX_ERROR_MM = 7.0  # A body that is farther away is another one.

@@ -24,8 +24,9 @@ from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
 from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
-from mtl.engine.fit import Result, Training, compile_epoch, fit
+from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
+from mtl.engine.training import Training
 from mtl.host import processes, workdir
 from mtl.host.errors import ConfigError
 

@@ -17,8 +17,8 @@ from l3spot.phantom.draw import PhantomRanges
 from l3spot.phantom.spine import L1, T1
 from l3spot.vertebrae import model, ribs
 from mtl.engine import schedules, sharding
-from mtl.engine.fit import Training
 from mtl.engine.task import Params, Task
+from mtl.engine.training import Training
 
 ROWS_MM, COLUMNS_MM = 700, 300  # Of a projection, with 1 mm pixels.
 LEVELS = range(T1 + 8, L1 + 4)  # T9 to L4.

@@ -6,6 +6,8 @@ without interruption. A slope, learned from eight rows:
 
     >>> import tempfile
     >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from mtl.engine.task import Task
     >>> def square(params, batch, key):
     ...     return (params["slope"] * batch["x"] - batch["y"]) ** 2
     >>> x = jnp.arange(8.0)
@@ -29,94 +31,33 @@ without interruption. A slope, learned from eight rows:
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
-import optax
-from jax.sharding import Mesh
 
 from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.engine import Engine, Metrics, State, make_engine
-from mtl.engine.spec import Order
-from mtl.engine.streams import Chunks, Stream, check_fields
-from mtl.engine.task import Data, Params, Task
-from mtl.engine.weighting import Weighting
+from mtl.engine.progress import (
+    Progress,
+    advanced,
+    check_finite,
+    log_row,
+    stalled,
+    summarize,
+    with_best,
+)
+from mtl.engine.streams import Chunks, Stream
+from mtl.engine.task import Params
+from mtl.engine.training import Training, check, check_monitor, finalized
 from mtl.host import processes
 from mtl.host import workdir as workdirs
 from mtl.host.checkpoint import Checkpoints
-from mtl.host.errors import DivergedError
 from mtl.host.logs import open_log
 from mtl.host.preemption import Preemption
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """A training, before any of it is computed.
-
-    Attributes:
-      tasks, order, optimizer, batch_size, weighting: see `engine.make_engine`.
-      loss_weights: [epochs, tasks]; 1 where a weighting sets them.
-      learning_rates: [epochs].
-      data: fields [N, ...], on the device; or a stream; each epoch trains one
-        chunk of it.
-      params: the initial parameters.
-      key: the PRNG key of the whole run.
-      evaluate: `params -> {name: number}`; names like "valid/error".
-      monitor: the metric that chooses the best epoch.
-      monitor_mode: whether it is lowest ("min") or highest ("max") there.
-      finalize_params: `params -> params`, from those that training changes to those
-        that are evaluated and saved as the best. With batch normalisation, it sets the
-        statistics of the training set. None: they are the same.
-      eval_every: epochs between two evaluations. The last epoch is always evaluated.
-      save_every: epochs between two checkpoints. The last epoch is always saved.
-      save_minutes: the longest time between two checkpoints, in minutes.
-      patience: stop after so many epochs without a better `monitor`; 0: never.
-      mesh: the devices that share the rows of a mini-batch (`sharding.data_mesh`);
-        None: one. `finalize_params` and `evaluate` run on one device.
-      quiet: whether to print nothing.
-    """
-
-    tasks: Sequence[Task]
-    loss_weights: np.ndarray
-    learning_rates: np.ndarray
-    data: Data | Stream
-    params: Params
-    key: jax.Array
-    evaluate: Callable[[Params], dict[str, Any]]
-    monitor: str
-    batch_size: int
-    monitor_mode: Literal["min", "max"] = "min"
-    order: Order = "alternate"
-    optimizer: optax.GradientTransformation | None = None
-    weighting: Weighting | None = None
-    finalize_params: Callable[[Params], Params] | None = None
-    eval_every: int = 1
-    save_every: int = 1
-    save_minutes: float = math.inf
-    patience: int = 0
-    mesh: Mesh | None = None
-    quiet: bool = False
-
-
-class Progress(NamedTuple):
-    """The progress of a run, which is all that a checkpoint holds.
-
-    `best_value` is the monitor of the best epoch, negated if it is the highest.
-    """
-
-    state: State
-    best: Params
-    epoch: int = 0
-    best_epoch: int = 0
-    best_value: float = math.inf
-    seconds: float = 0.0
-    examples: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,10 +112,10 @@ def fit(
         open_log(workdir, p.epoch, epochs, t.quiet) as log,
         Chunks(t.data, train_epoch.engine, epochs) as chunks,
     ):
-        while p.epoch < epochs and not _stalled(p, t.patience):
+        while p.epoch < epochs and not stalled(p, t.patience):
             p, metrics = _train_epoch(train_epoch, t, p, last.epoch, chunks)
             log.advance()
-            due = p.epoch == epochs or _stalled(p, t.patience)
+            due = p.epoch == epochs or stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
                 p, row = _evaluated(t, p, metrics)
                 log.write(row)
@@ -211,36 +152,6 @@ def compile_epoch(t: Training) -> CompiledEpoch:
     return CompiledEpoch(engine)
 
 
-def check(t: Training) -> None:
-    """Refuses a training that contradicts itself, before anything is computed.
-
-    Raises:
-      ValueError: names the field, its value and the fix.
-    """
-    shape, tasks = np.shape(t.loss_weights), len(t.tasks)
-    if len(shape) != 2 or shape[1] != tasks:
-        raise ValueError(
-            f"loss_weights has shape {shape}, but must be [epochs, tasks] for {tasks} "
-            "tasks; see schedules.table"
-        )
-    if np.shape(t.learning_rates) != shape[:1]:
-        raise ValueError(
-            f"learning_rates has shape {np.shape(t.learning_rates)}, but must have one "
-            f"value for each of the {shape[0]} epochs of loss_weights"
-        )
-    if not isinstance(t.data, Stream):
-        check_fields(t.data)
-
-
-def check_monitor(t: Training) -> None:
-    """Evaluates the initial parameters, to see whether `monitor` is there."""
-    names = sorted(t.evaluate(finalized(t, t.params)))
-    if t.monitor not in names:
-        raise ValueError(
-            f"monitor={t.monitor!r}, but `evaluate` returns {', '.join(names)}"
-        )
-
-
 def _train_epoch(
     train_epoch: CompiledEpoch,
     t: Training,
@@ -261,13 +172,7 @@ def _train_epoch(
     )
     seconds = time.perf_counter() - start - (train_epoch.seconds - compiled_before)
     check_finite(t.tasks, metrics, p.epoch + 1, saved)
-    p = p._replace(
-        state=state,
-        epoch=p.epoch + 1,
-        seconds=p.seconds + seconds,
-        examples=p.examples + int(metrics.rows.max()),
-    )
-    return p, metrics
+    return advanced(p._replace(state=state), metrics, seconds), metrics
 
 
 def _on_devices(t: Training) -> Training:
@@ -294,10 +199,7 @@ def _evaluated(
     params = finalized(t, p.state.params)
     numbers = processes.of_first(jax.device_get(t.evaluate(params)))
     row = log_row(t, p, metrics, numbers)
-    value = row[t.monitor] if t.monitor_mode == "min" else -row[t.monitor]
-    if value < p.best_value:
-        p = p._replace(best=params, best_epoch=p.epoch, best_value=value)
-    return _observed(t, p, numbers), row
+    return _observed(t, with_best(t, p, row, params), numbers), row
 
 
 def _observed(t: Training, p: Progress, numbers: dict[str, Any]) -> Progress:
@@ -306,64 +208,3 @@ def _observed(t: Training, p: Progress, numbers: dict[str, Any]) -> Progress:
         return p
     weighting_state = t.weighting.observe(p.state.weighting_state, numbers)
     return p._replace(state=p.state._replace(weighting_state=weighting_state))
-
-
-def check_finite(
-    tasks: Sequence[Task], metrics: Metrics, epoch: int, saved: int | None
-) -> None:
-    """Raises DivergedError if a loss or a parameter is not finite after an epoch."""
-    bad = [
-        f"the loss of task {t.name!r}"
-        for t, loss in zip(tasks, metrics.loss, strict=True)
-        if not np.isfinite(loss)
-    ]
-    if not metrics.finite:
-        bad.append("a parameter")
-    if bad:
-        where = f"of epoch {saved}" if saved else "(there is none yet)"
-        raise DivergedError(
-            f"{bad[0]} is not finite in epoch {epoch}. Lower the learning rate, or "
-            "look for extreme values in the data. The last good checkpoint "
-            f"{where} is kept."
-        )
-
-
-def _stalled(p: Progress, patience: int) -> bool:
-    return 0 < patience <= p.epoch - p.best_epoch
-
-
-def finalized(t: Training, params: Params) -> Params:
-    """The parameters that are evaluated, on one device."""
-    params = sharding.on_one_device(params, t.mesh)
-    return t.finalize_params(params) if t.finalize_params else params
-
-
-def log_row(
-    t: Training, p: Progress, metrics: Metrics, numbers: dict[str, Any]
-) -> dict[str, float]:
-    """A row of the log: mean losses, loss weights, learning rate, evaluation, time."""
-    row: dict[str, float] = {"epoch": p.epoch}
-    weights = metrics.loss_weights if t.weighting else t.loss_weights[p.epoch - 1]
-    for i, task in enumerate(t.tasks):
-        if metrics.rows[i]:
-            row[f"loss/{task.name}"] = float(metrics.loss[i] / metrics.rows[i])
-        row[f"weight/{task.name}"] = float(weights[i])
-    row["rate"] = float(t.learning_rates[p.epoch - 1])
-    row |= {k: float(v) for k, v in numbers.items()}
-    return row | {"seconds": round(p.seconds, 3)}
-
-
-def summarize(t: Training, p: Progress) -> dict[str, Any]:
-    """Metrics of the last and of the best epoch, and the speed."""
-    return {
-        "epochs": p.epoch,
-        "best_epoch": p.best_epoch,
-        "monitor": t.monitor,
-        "last": {
-            k: float(v) for k, v in t.evaluate(finalized(t, p.state.params)).items()
-        },
-        "best": {k: float(v) for k, v in t.evaluate(p.best).items()},
-        "devices": t.mesh.size if t.mesh else 1,
-        "seconds": round(p.seconds, 3),
-        "examples_per_second": round(p.examples / p.seconds) if p.seconds else None,
-    }

@@ -18,21 +18,18 @@ import numpy as np
 from mtl.engine import batches
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.engine import Metrics, State
-from mtl.engine.fit import (
+from mtl.engine.fit import Result, compile_epoch, fit
+from mtl.engine.progress import (
     Progress,
-    Result,
-    Training,
-    check,
+    advanced,
     check_finite,
-    check_monitor,
-    compile_epoch,
-    finalized,
-    fit,
     log_row,
     summarize,
+    with_best,
 )
 from mtl.engine.streams import Stream
-from mtl.engine.task import Data, Params
+from mtl.engine.task import Data
+from mtl.engine.training import Training, check, check_monitor, finalized
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.logs import Log
 from mtl.host.preemption import Preemption
@@ -86,15 +83,15 @@ def check_alike(trainings: Sequence[Training]) -> None:
     """
     if not trainings:
         raise ValueError("trainings must be one or more")
-    first = trainings[0]
     for t in trainings:
         check(t)
         _check_fields(t)
-        if _common(t) != _common(first):
-            raise ValueError(
-                "the trainings must agree in tasks, loss weights, learning rates, "
-                "batches, order, epochs between evaluations, and the number of examples"
-            )
+    first = _common(trainings[0])
+    if any(_common(t) != first for t in trainings[1:]):
+        raise ValueError(
+            "the trainings must agree in tasks, loss weights, learning rates, "
+            "batches, order, epochs between evaluations, and the number of examples"
+        )
 
 
 def _check_fields(t: Training) -> None:
@@ -145,11 +142,8 @@ def _fit(
         runs = [c.restore(p) for c, p in zip(last, runs, strict=True)]
     data = _stack([_arrays(own) for own in trainings])
     keys = jnp.stack([own.key for own in trainings])
-    state, epoch, saved = (
-        _stack([p.state for p in runs]),
-        runs[0].epoch,
-        time.monotonic(),
-    )
+    state = _stack([p.state for p in runs])
+    epoch, saved = runs[0].epoch, time.monotonic()
     with Preemption() as preempted, contextlib.ExitStack() as stack:
         logs = [
             stack.enter_context(
@@ -163,7 +157,7 @@ def _fit(
                 check_finite(t.tasks, m, epoch + 1, last[0].epoch)
             epoch += 1
             logs[0].advance()
-            runs = [_counted(p, m, seconds) for p, m in zip(runs, metrics, strict=True)]
+            runs = [advanced(p, m, seconds) for p, m in zip(runs, metrics, strict=True)]
             due = epoch == epochs
             if due or epoch % t.eval_every == 0:
                 runs = _evaluated(trainings, runs, state, metrics, logs)
@@ -202,15 +196,6 @@ def _advance(
     return state, [_of_run(metrics, i) for i in range(len(keys))], seconds / len(keys)
 
 
-def _counted(p: Progress, metrics: Metrics, seconds: float) -> Progress:
-    """Its progress after one more epoch, without the state."""
-    return p._replace(
-        epoch=p.epoch + 1,
-        seconds=p.seconds + seconds,
-        examples=p.examples + int(metrics.rows.max()),
-    )
-
-
 def _evaluated(
     trainings: Sequence[Training],
     runs: Sequence[Progress],
@@ -226,15 +211,8 @@ def _evaluated(
     for i, t in enumerate(trainings):
         row = log_row(t, runs[i], metrics[i], jax.device_get(numbers[i]))
         logs[i].write(row)
-        value = row[t.monitor] if t.monitor_mode == "min" else -row[t.monitor]
-        after.append(_better(runs[i], value, params[i]))
+        after.append(with_best(t, runs[i], row, params[i]))
     return after
-
-
-def _better(p: Progress, value: float, params: Params) -> Progress:
-    if not value < p.best_value:
-        return p
-    return p._replace(best=params, best_epoch=p.epoch, best_value=value)
 
 
 def _open(stack: contextlib.ExitStack, folder: Path) -> Checkpoints:

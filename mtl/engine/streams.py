@@ -20,7 +20,7 @@ from mtl.engine.task import Data
 
 @runtime_checkable
 class Stream(Protocol):
-    """Training data in place of arrays; see `fit.Training.data`."""
+    """Training data in place of arrays; see `training.Training.data`."""
 
     def chunk(self, epoch: int) -> Data:
         """The rows of an epoch: fields [rows, ...], as NumPy or JAX arrays.

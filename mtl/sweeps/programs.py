@@ -7,8 +7,9 @@ from ml_collections import ConfigDict
 
 from mtl.engine import batches
 from mtl.engine.compiled_epoch import CompiledEpoch
-from mtl.engine.fit import Training, compile_epoch
+from mtl.engine.fit import compile_epoch
 from mtl.engine.streams import Stream
+from mtl.engine.training import Training
 
 # On a CPU, each compiled program takes hundreds of the 65,530 pieces of memory that
 # Linux lets a process map.

@@ -11,8 +11,9 @@ import numpy as np
 import optax
 
 from mtl.engine import schedules
-from mtl.engine.fit import Training, fit
+from mtl.engine.fit import fit
 from mtl.engine.task import Task, flatten
+from mtl.engine.training import Training
 from mtl.tasks import corruption
 
 
