@@ -17,7 +17,7 @@ from absl import flags
 from l3spot.batch import collect, join
 from mtl.host import launch
 from mtl.host.errors import ConfigError
-from mtl.host.wording import counted, some
+from mtl.host.wording import counted, named
 
 
 def launcher(arguments: Sequence[str]) -> str:
@@ -31,22 +31,20 @@ def launcher(arguments: Sequence[str]) -> str:
     joined = join.join(folders, out)
     lines = [f"{counted(len(joined.rows), 'result')}; see {out / collect.PAGE}"]
     if joined.lacking:
-        number = counted(len(joined.lacking), "scan", "has", "have")
-        lines.append(f"{number} no result: {some(joined.lacking)}")
+        lines.append(named(joined.lacking, "scan", "has", "have", "no result"))
     if joined.doubled:
-        number = counted(len(joined.doubled), "scan", "is", "are")
-        lines.append(f"{number} in several folders: {some(joined.doubled)}")
+        lines.append(named(joined.doubled, "scan", "is", "are", "in several folders"))
     if joined.apart:
-        number = counted(len(joined.apart), "name", "has", "have")
+        what = "another path in each folder"
         lines.append(
-            f"{number} another path in each folder: {some(joined.apart)}; one result "
+            f"{named(joined.apart, 'name', 'has', 'have', what)}; one result "
             "of each is kept. If the scans are not the same, give them other names in "
             "a list of scans, and find them again"
         )
     if joined.corrected:
-        number = counted(len(joined.corrected), "scan", "was", "were")
+        what = "corrected by a person"
         lines.append(
-            f"{number} corrected by a person: {some(joined.corrected)}; run "
+            f"{named(joined.corrected, 'scan', 'was', 'were', what)}; run "
             "l3spot.correct again, so that the tables have their answers"
         )
     return "\n".join(lines)

@@ -20,8 +20,9 @@ from ml_collections import ConfigDict
 
 from mtl.engine import schedules
 from mtl.engine.task import Flat
-from mtl.host.checks import at_least, nearest, one_of, require
+from mtl.host.checks import at_least, one_of, require
 from mtl.host.errors import ConfigError
+from mtl.host.wording import nearest
 
 NAMES = (
     *("sgd", "momentum", "adam", "adamw", "nadam", "nadamw", "radam", "amsgrad"),

@@ -2,8 +2,8 @@
 
 Three logistic regressions give the probabilities that the level is right, that a
 position at the right level is within `TOLERANCE_MM` of the body's middle, and that the
-frontal position is. They are fitted on
-phantoms that are unlike those of training (`l3spot.training.calibration`).
+frontal position is. They are fitted on phantoms that are unlike those of training
+(`l3spot.training.calibration`).
 """
 
 from typing import Any, NamedTuple

@@ -1,12 +1,12 @@
 """Checks of config fields; an error names the field, its value and valid values."""
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mtl.host.errors import ConfigError
+from mtl.host.wording import nearest
 
 PRECISIONS = ("default", "high", "highest")
 
@@ -39,12 +39,6 @@ def one_of(c: ConfigDict, name: str, allowed: Sequence[str | int]) -> None:
     hint = nearest(get(c, name), allowed)
     what = f"one of {', '.join(map(str, allowed))}{hint}"
     require(get(c, name) in allowed, c, name, what)
-
-
-def nearest(value: object, allowed: Iterable[str | int]) -> str:
-    """What to ask if a value is close to an allowed one, or ""."""
-    close = difflib.get_close_matches(str(value), map(str, allowed), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def at_least(c: ConfigDict, name: str, least: float) -> None:

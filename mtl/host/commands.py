@@ -1,13 +1,14 @@
 """The programs that `pip install` makes: one for each system, with commands."""
 
 import ast
-import difflib
 import importlib.metadata
 import importlib.util
 import runpy
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from mtl.host.wording import nearest
 
 HELP = ("-h", "-help", "--help", "help")
 DISTRIBUTION = "evolving-mtl"
@@ -33,9 +34,8 @@ def run(program: str, about: str, commands: Mapping[str, str]) -> None:
         print(usage(program, about, commands), file=sys.stderr)
         sys.exit(2)
     else:
-        near = difflib.get_close_matches(name, commands, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"see {program} --help"
-        print(f"error: {program} has no command {name!r}; {hint}", file=sys.stderr)
+        hint = nearest(name, commands) or f"; see {program} --help"
+        print(f"error: {program} has no command {name!r}{hint}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -1,6 +1,5 @@
 """The configs of the repository, by name from any folder: `--config helen:quick`."""
 
-import difflib
 import importlib.util
 import runpy
 from pathlib import Path
@@ -10,6 +9,7 @@ from ml_collections import ConfigDict, config_flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from mtl.host.errors import ConfigError
+from mtl.host.wording import nearest
 
 flags.disclaim_key_flags()  # `--config` belongs to the launcher that defines it.
 
@@ -52,10 +52,9 @@ def find(package: str, config: str) -> str:
         path = folder(package) / f"{name}.py"
     if not path.is_file():
         known = names(package)
-        near = difflib.get_close_matches(path.stem, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = nearest(path.stem, known) or ";"
         raise ConfigError(
-            f"--config={config} is neither a file nor the name of a config; {hint}"
+            f"--config={config} is neither a file nor the name of a config{hint} "
             f"The names are {', '.join(known)}; a file ends in .py"
         )
     return f"{path}{colon}{variant}"

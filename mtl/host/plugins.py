@@ -7,11 +7,6 @@ from typing import Any
 from mtl.host.errors import ConfigError
 
 
-def is_path(text: str) -> bool:
-    """Whether a field's value names a function, as "package.module:function" does."""
-    return ":" in text
-
-
 def name(path: str) -> str:
     """The name of the function."""
     return path.split(":")[-1]

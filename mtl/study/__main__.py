@@ -34,7 +34,7 @@ from ml_collections import ConfigDict
 from mtl import config as configs
 from mtl.host import launch, named_configs, shards
 from mtl.host.errors import ConfigError
-from mtl.host.wording import counted, some
+from mtl.host.wording import named
 from mtl.study import grid, join, run
 
 
@@ -63,12 +63,11 @@ def _merge(config: ConfigDict, folder: Path, sources: Sequence[Path]) -> str:
         raise ConfigError("--merge needs the folders to join: --merge PART1 PART2")
     joined = join.merge(config, folder, sources)
     lines = [run.make_report(config, folder)]
-    if joined.lacking:
-        number = counted(len(joined.lacking), "run", "has", "have")
-        lines.append(f"{number} no result: {some(list(map(str, joined.lacking)))}")
-    if joined.doubled:
-        number = counted(len(joined.doubled), "run", "is", "are")
-        lines.append(f"{number} in several: {some(list(map(str, joined.doubled)))}")
+    lacking, doubled = (list(map(str, runs)) for runs in joined)
+    if lacking:
+        lines.append(named(lacking, "run", "has", "have", "no result"))
+    if doubled:
+        lines.append(named(doubled, "run", "is", "are", "in several"))
     return "\n".join(lines)
 
 

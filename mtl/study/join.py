@@ -59,14 +59,19 @@ def read(*folders: Path) -> dict[Run, Row]:
     return found
 
 
-def write(folder: Path, wanted: Iterable[Run]) -> None:
+def write(folder: Path, wanted: Iterable[Run]) -> dict[Run, Row]:
     """Writes results.csv with the results of all shards, in the order of the grid.
+
+    Returns:
+      These results.
 
     Raises:
       WorkdirError: see `read`.
     """
     with workdir.lock(folder, wait=True):
-        _write(folder, wanted, read(folder))
+        rows = read(folder)
+        _write(folder, wanted, rows)
+    return rows
 
 
 def merge(config: ConfigDict, folder: Path, sources: Sequence[Path]) -> Joined:

@@ -65,8 +65,7 @@ def study(
                 rows += _train(sweep, group, place / "checkpoints", bar)
                 results.write(place / join.FILE, rows)
                 shutil.rmtree(place / "checkpoints", ignore_errors=True)
-    join.write(folder, wanted)
-    done = join.read(folder)
+    done = join.write(folder, wanted)
     return [done[run] for run in own]
 
 
