@@ -1,22 +1,20 @@
 """Trains and predicts from arrays, for scikit-learn estimators."""
 
-import collections
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from mtl.engine.compiled_epoch import CompiledEpoch
-from mtl.engine.fit import Result, compile_epoch, fit
+from mtl.engine.fit import Result, fit
+from mtl.engine.program_cache import ProgramCache
 from mtl.engine.training import Training
 from mtl.host import checkpoint, logs, workdir
 from mtl.host.errors import ConfigError, DataError
@@ -24,7 +22,7 @@ from mtl.host.errors import ConfigError, DataError
 BLOCK = 256  # Rows of a prediction, so that one program predicts any number of them.
 MAX_PROGRAMS = 32
 
-_programs: collections.OrderedDict[Any, CompiledEpoch] = collections.OrderedDict()
+_programs = ProgramCache(MAX_PROGRAMS)
 
 
 class Folder(NamedTuple):
@@ -53,7 +51,7 @@ class Fitted(NamedTuple):
 def train(
     training: Training,
     folder: Folder,
-    static: object,
+    static: Hashable,
     keep: Callable[[Path], None] = lambda path: None,
 ) -> Fitted:
     """Trains in a folder, with the program of an earlier training if there is one.
@@ -61,8 +59,7 @@ def train(
     Args:
       training: what to train.
       folder: of the run.
-      static: hashable; trainings with the same value, and data of the same shapes, have
-        the same tasks.
+      static: trainings with the same value have the same tasks and optimizer.
       keep: writes more files of the run into its folder.
 
     Raises:
@@ -76,29 +73,8 @@ def train(
         workdir.prepare(root, folder.config, folder.data, folder.free, folder.default)
         keep(root)
         stack.enter_context(workdir.lock(root))
-        result = fit(training, root, shared_program(training, static))
+        result = fit(training, root, _programs.get(training, static))
         return Fitted(result, logs.read_rows(root))
-
-
-def shared_program(training: Training, static: object) -> CompiledEpoch:
-    """The program of an earlier training with the same static part, or a new one.
-
-    Loss weights, learning rates, keys and data are inputs of a program, so a grid
-    search over schedules compiles once.
-    """
-    new = compile_epoch(training)
-    arrays = training.data, training.params
-    shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), arrays)
-    spec = new.engine.spec
-    key = (
-        *(static, str(shapes), spec.max_rows_per_batch, spec.never_empty, spec.mesh),
-        *(jax.default_backend(), jnp.result_type(float)),
-    )
-    program = _programs.setdefault(key, new)
-    _programs.move_to_end(key)
-    if len(_programs) > MAX_PROGRAMS:
-        _programs.popitem(last=False)
-    return program
 
 
 def make_config(

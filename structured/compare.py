@@ -103,8 +103,7 @@ def can_train_at_once(config: ConfigDict) -> bool:
 
 def _dataset(config: ConfigDict, datasets: dict[int, Dataset]) -> Dataset:
     """Loads the dataset of a run, or returns that of an earlier run."""
-    # The seed also draws the pairs that are kept, if their number is limited.
-    seed = config.seed if config.data.pairs >= 0 else 0
+    seed = data.seed_of(config)
     if seed not in datasets:
         datasets[seed] = data.load(config)
     return datasets[seed]

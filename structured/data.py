@@ -95,6 +95,14 @@ def crop_from_config(config: ConfigDict) -> Crop:
     return Crop(c.size, c.margin, c.context, c.square)
 
 
+def seed_of(config: ConfigDict) -> int:
+    """Returns the seed that the dataset of a config depends on; 0 if on none.
+
+    It draws the pairs that are kept, if their number is limited.
+    """
+    return config.seed if config.data.pairs >= 0 else 0
+
+
 def load(config: ConfigDict) -> Dataset:
     """Loads the dataset of `config.data`.
 

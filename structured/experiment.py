@@ -60,12 +60,15 @@ def train_and_evaluate(
       mtl.host.errors.Error: the user can fix the error; the message says how.
     """
     start = time.perf_counter()
+    configs.check(config)
     folder = Path(folder)
     dataset = dataset or data.load(config)
-    if prepare(config, folder, dataset):
-        return _read(config, dataset, folder)
-    with workdir.lock(folder), jax.default_matmul_precision(config.precision):
-        run = _train(config, dataset, folder, programs)
+    with jax.default_matmul_precision(config.precision):
+        training = _prepare(config, folder, dataset)
+        if (folder / "summary.json").exists():
+            return _read(config, dataset, folder)
+        with workdir.lock(folder):
+            run = _train(config, dataset, folder, training, programs)
     return _finish(config, folder, dataset, run, time.perf_counter() - start)
 
 
@@ -85,41 +88,53 @@ def train_at_once(
       mtl.host.errors.Error: the user can fix the error; the message says how.
     """
     start = time.perf_counter()
-    left = [run for run in runs if not prepare(*run)]
-    if left:
-        with contextlib.ExitStack() as stack:
-            for _, folder, _ in left:
-                stack.enter_context(workdir.lock(folder))
-            stack.enter_context(jax.default_matmul_precision(left[0][0].precision))
-            trainings = [_warm_training(c, dataset, f) for c, f, dataset in left]
-            folders = [folder for _, folder, _ in left]
-            results = fit_many(trainings, folders, programs(trainings[0]))
-            for own, result in zip(left, results, strict=True):
-                config, folder, dataset = own
-                seconds = (time.perf_counter() - start) / len(left)
-                run = _predicted(config, dataset, result)
-                _finish(config, folder, dataset, run, seconds)
-    return [_read(config, dataset, folder) for config, folder, dataset in runs]
+    for config, _, _ in runs:
+        configs.check(config)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.default_matmul_precision(runs[0][0].precision))
+        prepared = {folder: _prepare(c, folder, d) for c, folder, d in runs}
+        left = {folder: t for folder, t in prepared.items() if t is not None}
+        for folder in left:
+            stack.enter_context(workdir.lock(folder))
+        trained: dict[Path, Result] = {}
+        if left:
+            trainings = list(left.values())
+            results = fit_many(trainings, list(left), programs(trainings[0]))
+            trained = dict(zip(left, results, strict=True))
+
+        def finish(config: ConfigDict, folder: Path, dataset: Dataset) -> Run:
+            if folder not in trained:
+                return _read(config, dataset, folder)
+            run = _predicted(config, dataset, trained[folder])
+            seconds = (time.perf_counter() - start) / len(trained)
+            return _finish(config, folder, dataset, run, seconds)
+
+        return [finish(*run) for run in runs]
 
 
-def prepare(config: ConfigDict, folder: Path, dataset: Dataset) -> bool:
-    """Checks a run and prepares its folder; returns whether it is finished.
+def _prepare(config: ConfigDict, folder: Path, dataset: Dataset) -> Training | None:
+    """Checks a run with its data, and prepares its folder.
+
+    Returns:
+      Its training, from the parameters of the run `config.init_from` if there is one;
+      None if it is finished or trains nothing.
 
     Raises:
       mtl.host.errors.Error: the user can fix the error; the message says how.
     """
-    configs.check(config)
     devices = sharding.device_count(config.devices, config.batch_size)
     configs.check_input_shape(config, dataset.test.x.shape[1:])
     data.check_output_ranges(config, dataset.train)
-    if config.init_from and config.variant != "mean":
-        _warm_training(config, dataset, folder)  # Refuses another network.
+    training, finished = None, (folder / "summary.json").exists()
+    if config.variant != "mean" and not finished:
+        training = assemble.make_training(config, dataset)
+        params = checkpoint.warm_start(config.init_from, training.params, folder)
+        training = dataclasses.replace(training, params=params)
     described, default = describe_dataset(dataset), configs.default()
     workdir.prepare(folder, config, described, configs.FREE, default, devices)
-    if (folder / "summary.json").exists():
-        return True
-    face_dataset.write_problems(folder / "problems.csv", dataset.problems)
-    return False
+    if not finished:
+        face_dataset.write_problems(folder / "problems.csv", dataset.problems)
+    return training
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -154,24 +169,13 @@ def _train(
     config: ConfigDict,
     dataset: Dataset,
     folder: Path,
+    training: Training | None,
     programs: Callable[[Training], CompiledEpoch],
 ) -> Run:
     """Trains, and predicts the test set; the variant "mean" trains nothing."""
-    if config.variant == "mean":
+    if training is None:
         return _mean(dataset)
-    training = _warm_training(config, dataset, folder)
     return _predicted(config, dataset, fit(training, folder, programs(training)))
-
-
-def _warm_training(config: ConfigDict, dataset: Dataset, folder: Path) -> Training:
-    """Its training, from the parameters of the run `config.init_from` if there is one.
-
-    Raises:
-      mtl.host.errors.Error: that run has another network, or cannot be read.
-    """
-    training = assemble.make_training(config, dataset)
-    params = checkpoint.warm_start(config.init_from, training.params, folder)
-    return dataclasses.replace(training, params=params)
 
 
 def _predicted(config: ConfigDict, dataset: Dataset, result: Result) -> Run:

@@ -46,8 +46,7 @@ def system() -> System:
         return data.load(ConfigDict(parts))
 
     def train(config: ConfigDict, folder: Path) -> None:
-        # The seed draws the pairs that are kept, if their number is limited.
-        seed = config.seed if config.data.pairs >= 0 else 0
+        seed = data.seed_of(config)
         parts = {"data": config.data, "augmentation": config.augmentation, "seed": seed}
         dataset = load(FrozenConfigDict(parts))
         experiment.train_and_evaluate(config, folder, dataset, programs.of(config))

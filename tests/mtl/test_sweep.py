@@ -9,6 +9,7 @@ import pytest
 from configs.mtl import digits
 from mtl import experiment, sweep
 from mtl.data import datasets
+from mtl.engine import program_cache
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.host import checkpoint
 from mtl.sweeps import programs
@@ -34,9 +35,9 @@ def swept(tmp_path_factory):
         made.append(CompiledEpoch)
         return compile_epoch(training)
 
-    compile_epoch = programs.compile_epoch
+    compile_epoch = program_cache.compile_epoch
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(programs, "compile_epoch", keep)
+        patch.setattr(program_cache, "compile_epoch", keep)
         done = program.call(
             "mtl.sweep", *CONFIG, *SHORT, *GRID, "--seeds=1", "--workdir", folder
         )
