@@ -13,7 +13,8 @@ from mtl.engine.task import Params
 from mtl.engine.training import Training
 from structured import data, partial_outputs, scoring, tasks
 from structured.autoencoder import AutoEncoder, ConvAutoEncoder, DenseAutoEncoder, Half
-from structured.data import Dataset, Examples
+from structured.data import Dataset
+from structured.examples import Examples
 from structured.faces import augmentation, sources
 from structured.network import Network
 

@@ -1,11 +1,6 @@
-"""Loads system 2's data: faces, digits or arrays; examples may lack x or y.
-
-A training set holds pairs, examples of x alone and examples of y alone. Validation and
-test sets hold pairs only.
-"""
+"""Loads system 2's data: faces, digits or arrays."""
 
 import dataclasses
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +9,9 @@ from ml_collections import ConfigDict
 
 from mtl.data import readers
 from mtl.host import checks
-from mtl.host.errors import ConfigError, DataError
-from structured import arrays, tasks
+from mtl.host.errors import DataError
+from structured import examples, tasks
+from structured.examples import Examples, make_examples
 from structured.faces import augmentation, crops, sources
 from structured.faces.crops import Crop
 from structured.faces.face_dataset import Faces, Problem
@@ -31,33 +27,6 @@ OUTPUT_RANGES = {
     "relu": (0, np.inf),
     "linear": (-np.inf, np.inf),
 }
-
-
-class Examples(NamedTuple):
-    """N examples. A missing row of x or y is 0, and its mask is False.
-
-    Attributes:
-      x: float32 [N, ...]; for faces that are augmented, canvases uint8 [N, C, C].
-      y: float32 [N, D]. If `data.partial_y`, missing values of a row are NaN.
-      has_x: bool [N].
-      has_y: bool [N].
-      frame: float32 [N, 4], the frames of faces (`crops`).
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    has_x: np.ndarray
-    has_y: np.ndarray
-    frame: np.ndarray
-
-    @property
-    def pairs(self) -> np.ndarray:
-        """The mask of examples with both x and y, bool [N]."""
-        return self.has_x & self.has_y
-
-    def select(self, rows: np.ndarray) -> "Examples":
-        """Returns the examples of a mask or of indices."""
-        return Examples(*(field[rows] for field in self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,55 +100,10 @@ def load(config: ConfigDict) -> Dataset:
     else:
         train, test, grey_levels = _load_npz(c.path, c.partial_y)
     where = c.path or c.source
-    train, validation = split_validation(train, c.valid, c.valid_first, where)
+    train, validation = examples.split_validation(train, c.valid, c.valid_first, where)
     check_known(train.y[train.has_y], where)
-    train = limit_pairs(train, c.pairs, config.seed)
+    train = examples.limit_pairs(train, c.pairs, config.seed)
     return Dataset(train, validation, test, grey_levels=grey_levels)
-
-
-def make_examples(
-    x: np.ndarray,
-    y: np.ndarray,
-    names: tuple[str, str] = ("x", "y"),
-    partial_y: bool = False,
-) -> Examples:
-    """Makes examples of x [N, ...] and y [N, D]; a row of NaN is missing.
-
-    Args:
-      x: numbers; grey levels of type uint8 are divided by 255.
-      y: numbers.
-      names: of x and y in an error.
-      partial_y: whether some values of a row of y may be missing, NaN.
-
-    Raises:
-      DataError: the shapes or types do not fit, a row holds both finite values and
-        others, or a row lacks both x and y.
-
-    Examples:
-      >>> x = np.array([[1.0, 2.0], [3.0, 4.0], [np.nan, np.nan]])
-      >>> y = np.array([[0.5], [np.nan], [0.7]])
-      >>> examples = make_examples(x, y)
-      >>> examples.pairs
-      array([ True, False, False])
-      >>> examples.has_x
-      array([ True,  True, False])
-    """
-    arrays.check(x, y, *names)
-    whole = "fill the whole row with NaN if it is missing"
-    part = f"{whole}, or set data.partial_y=True if only some of its values are"
-    has_x = arrays.present_rows(x, names[0], whole)
-    has_y = arrays.present_rows(y, names[1], "" if partial_y else part)
-    empty = np.flatnonzero(~(has_x | has_y))
-    if len(empty):
-        raise DataError(
-            f"row {empty[0]} of {names[0]} and of {names[1]} is NaN; leave it out"
-        )
-    max_level = 255 if x.dtype == np.uint8 else 1
-    x, y = x.astype(np.float32), y.astype(np.float32)
-    x[~has_x], y[~has_y] = 0, 0
-    x /= np.float32(max_level)
-    frame = np.tile(np.array([0, 0, 1, 1], np.float32), (len(x), 1))
-    return Examples(x, y, has_x, has_y, frame)
 
 
 def check_output_ranges(config: ConfigDict, train: Examples) -> None:
@@ -207,71 +131,6 @@ def check_output_ranges(config: ConfigDict, train: Examples) -> None:
             checks.require(False, config, field, allowed)
 
 
-def split_validation(
-    train: Examples, share: float, first: bool, where: str
-) -> tuple[Examples, Examples]:
-    """Splits examples into training and validation sets.
-
-    Args:
-      train: all examples.
-      share: the share of the pairs that validates.
-      first: whether the first or the last pairs validate.
-      where: names the data in an error.
-
-    Raises:
-      DataError: one of the sets would have no pairs.
-    """
-    pairs = np.flatnonzero(train.pairs)
-    if not len(pairs):
-        raise DataError(f"{where}: no training example has both x and y; give some")
-    count = round(share * len(pairs))
-    if not 0 < count < len(pairs):
-        raise DataError(
-            f"data.valid={share:g} of {len(pairs)} pairs in {where} are {count}; both "
-            "training and validation need some: change data.valid, or add pairs"
-        )
-    held_out = pairs[:count] if first else pairs[-count:]
-    rest = np.setdiff1d(np.arange(len(train.x)), held_out)
-    return train.select(rest), train.select(held_out)
-
-
-def limit_pairs(train: Examples, pairs: int, seed: int) -> Examples:
-    """Keeps some random pairs; the other pairs become x alone and y alone.
-
-    Args:
-      train: all examples.
-      pairs: the number of pairs to keep; negative keeps all.
-      seed: seeds the draw.
-
-    Raises:
-      ConfigError: there are fewer pairs.
-    """
-    available = np.flatnonzero(train.pairs)
-    if pairs < 0:
-        return train
-    if pairs > len(available):
-        raise ConfigError(
-            f"data.pairs={pairs}, but there are {len(available)}; set fewer, or -1"
-        )
-    shuffled = np.random.default_rng(seed).permutation(available)
-    kept = np.union1d(shuffled[:pairs], np.flatnonzero(~train.pairs))
-    others = np.sort(shuffled[pairs:])
-    return concatenate(train.select(kept), separate_pairs(train.select(others)))
-
-
-def separate_pairs(e: Examples) -> Examples:
-    """Turns each pair into two examples: x alone and y alone."""
-    none = np.zeros(len(e.x), bool)
-    only_x = e._replace(y=np.zeros_like(e.y), has_y=none)
-    only_y = e._replace(x=np.zeros_like(e.x), has_x=none)
-    return concatenate(only_x, only_y)
-
-
-def concatenate(*parts: Examples) -> Examples:
-    """Joins several sets of examples."""
-    return Examples(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
-
-
 def network_input(canvas: np.ndarray, crop: Crop) -> np.ndarray:
     """Applies `augmentation.network_input` to NumPy canvases [N, C, C]."""
     return np.asarray(augmentation.network_input(jnp.asarray(canvas), crop))
@@ -288,11 +147,12 @@ def _load_faces(config: ConfigDict) -> Dataset:
 
     train, _ = read(tuple(c.train))
     test, test_faces = read(tuple(c.test))
-    train, validation = split_validation(train, c.valid, c.valid_first, c.path)
+    train, validation = examples.split_validation(train, c.valid, c.valid_first, c.path)
     check_known(train.y[train.has_y], c.path)
-    train = limit_pairs(train, c.pairs, config.seed)
+    train = examples.limit_pairs(train, c.pairs, config.seed)
     if c.unlabelled:
-        train = concatenate(train, separate_pairs(read(tuple(c.unlabelled))[0]))
+        unlabelled, _ = read(tuple(c.unlabelled))
+        train = examples.concatenate(train, examples.separate_pairs(unlabelled))
     if config.augmentation.on:
         validation, test = (
             e._replace(x=network_input(e.x, crop)) for e in (validation, test)

@@ -23,7 +23,8 @@ from mtl.engine.training import Training
 from mtl.host import checkpoint, workdir
 from structured import assemble, data, scoring
 from structured import config as configs
-from structured.data import Dataset, Examples
+from structured.data import Dataset
+from structured.examples import Examples
 from structured.faces import face_dataset
 from structured.network import Network
 

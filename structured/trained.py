@@ -98,7 +98,7 @@ def predict_arrays(folder: Path, x: np.ndarray, where: str = "x") -> np.ndarray:
 
 
 def _prepare(trained: Trained, x: np.ndarray, where: str) -> np.ndarray:
-    """Checks and scales x as in training (`data.make_examples`)."""
+    """Checks and scales x as in training (`examples.make_examples`)."""
     if x.shape[1:] != trained.shape or not len(x):
         raise DataError(
             f"{where} is {list(x.shape)}, but the run was trained on rows of "

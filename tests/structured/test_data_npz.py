@@ -3,7 +3,7 @@ import pytest
 
 from mtl.host.errors import ConfigError
 from structured import config as configs
-from structured import data
+from structured import data, examples
 from tests.mtl.images import assert_refused
 from tests.structured.datasets import check_missing, config
 
@@ -119,7 +119,7 @@ def test_outputs_reach_the_bounds_of_their_activations():
     c = configs.default()
     c.data.source = "npz"
     c.model.x_activation, c.model.y_activation = "sigmoid", "tanh"
-    train = data.make_examples(np.array([[0.0], [1.0]]), np.array([[-1.0], [1.0]]))
+    train = examples.make_examples(np.array([[0.0], [1.0]]), np.array([[-1.0], [1.0]]))
     data.check_output_ranges(c, train)
 
 
