@@ -7,7 +7,7 @@ import sklearn.datasets
 from absl import logging
 from ml_collections import ConfigDict
 
-from mtl.data import labels, readers, scaling, shards
+from mtl.data import idx, labels, readers, scaling, shards
 from mtl.data.readers import Images, Own
 from mtl.data.scaling import Scaling
 from mtl.data.shards import Shards
@@ -80,8 +80,8 @@ def _read(config: ConfigDict) -> Own:
     elif config.source == "tfds":
         train, test = readers.tfds_folder(config.path)
     else:
-        published = config.source if config.source in readers.CHECKSUMS else None
-        train, test = readers.idx_folder(config.path, published)
+        published = config.source if config.source in idx.CHECKSUMS else None
+        train, test = idx.load(config.path, published)
     return Own(train, test, None)
 
 
@@ -92,7 +92,7 @@ def _validation_rows(config: ConfigDict, y: np.ndarray, where: str) -> np.ndarra
             f"data.valid={config.valid}, but {where} has {len(known)} labelled "
             "training images to take them from"
         )
-    if config.source in ("digits", *readers.CHECKSUMS):
+    if config.source in ("digits", *idx.CHECKSUMS):
         return known[-config.valid :]
     return labels.draw_validation(y, config.valid, config.valid_seed)
 

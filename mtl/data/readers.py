@@ -1,14 +1,10 @@
-"""Reads labelled images from where users have them.
+"""Reads labelled images from .npz files and tensorflow-datasets.
 
 Each reader returns `Images` with x as float32 in [0, 1], and raises DataError with the
 file and the fix when something is wrong.
 """
 
-import gzip
-import hashlib
-import math
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,22 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from mtl.host.errors import DataError
-
-# MD5 of the uncompressed files, as published with the data sets.
-CHECKSUMS = {
-    "mnist": {
-        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-    },
-    "fashion_mnist": {
-        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
-        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
-        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
-    },
-}
 
 
 class Images(NamedTuple):
@@ -50,33 +30,6 @@ class Own(NamedTuple):
     train: Images
     test: Images
     validation: Images | None
-
-
-def idx_folder(folder: str, name: str | None = None) -> tuple[Images, Images]:
-    """(train, test) from the four IDX files of MNIST's layout, gzipped or not.
-
-    Args:
-      folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-..., each
-        with or without ".gz".
-      name: "mnist" or "fashion_mnist" checks them against the published checksums.
-
-    Raises:
-      DataError: a file is missing, cut short, not IDX, or not the published one.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise DataError(f"data.path={folder!r} is no folder; it should hold IDX files")
-    sets = []
-    for part in ("train", "t10k"):
-        x = _idx(root, f"{part}-images-idx3-ubyte", 3, name)
-        y = _idx(root, f"{part}-labels-idx1-ubyte", 1, name)
-        if len(x) != len(y):
-            raise DataError(
-                f"{root}: {len(x)} {part} images but {len(y)} labels; these files do "
-                "not belong together"
-            )
-        sets.append(Images(unit(x, root / part), y.astype(np.int32)))
-    return sets[0], sets[1]
 
 
 def npz(path: str, scaled: bool = False) -> Own:
@@ -248,37 +201,6 @@ def numbers(x: np.ndarray, where: object) -> np.ndarray:
 def _check_rows(x: np.ndarray, where: object) -> None:
     if x.ndim < 2 or x.size == 0:
         raise DataError(f"{where} must have the shape [N, ...], not {list(x.shape)}")
-
-
-def _idx(root: Path, stem: str, dims: int, name: str | None) -> np.ndarray:
-    """One IDX file of unsigned bytes: a magic number, the sizes, the values."""
-    path = next((p for p in (root / stem, root / f"{stem}.gz") if p.is_file()), None)
-    if path is None:
-        raise DataError(f"{root} has neither {stem} nor {stem}.gz; get both sets there")
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as e:
-            raise DataError(f"{path}: broken gzip ({e}); get it again") from e
-    head = 4 + 4 * dims
-    if content[:4] != bytes([0, 0, 8, dims]) or len(content) < head:
-        raise DataError(
-            f"{path}: not an IDX file of {dims}-dimensional unsigned bytes (it starts "
-            f"with {content[:4].hex() or 'nothing'}, not 00000803 or 00000801)"
-        )
-    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", dims, offset=4))
-    if len(content) != head + math.prod(shape):
-        raise DataError(
-            f"{path}: the header says {shape}, but {len(content) - head} bytes follow; "
-            "the file is cut short or damaged: get it again"
-        )
-    if name is not None and hashlib.md5(content).hexdigest() != CHECKSUMS[name][stem]:
-        raise DataError(
-            f"{path} is not {name}'s published file (its MD5 differs); get it again, "
-            "or set data.source='idx' if it is meant to be another data set"
-        )
-    return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
 def _from_tfds(source: Sequence, folder: str, part: str) -> Images:

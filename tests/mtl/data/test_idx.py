@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl.data import readers
+from mtl.data import idx
 from mtl.host.errors import DataError
 from tests.mtl.images import (
     assert_refused,
@@ -26,7 +26,7 @@ STEMS = (
 )
 
 
-def idx(values, sizes=None):
+def idx_bytes(values, sizes=None):
     """An IDX file's bytes; `sizes` lies in the header about the shape of `values`."""
     sizes = values.shape if sizes is None else sizes
     head = bytes([0, 0, 8, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes)
@@ -35,7 +35,7 @@ def idx(values, sizes=None):
 
 def idx_contents(train=5, test=3, shape=(28, 28)):
     sets = random_images(train, 0, shape) + random_images(test, 1, shape)
-    return {stem: idx(values) for stem, values in zip(STEMS, sets, strict=True)}
+    return {stem: idx_bytes(values) for stem, values in zip(STEMS, sets, strict=True)}
 
 
 def write_idx(folder, contents, zipped=False):
@@ -47,7 +47,7 @@ def write_idx(folder, contents, zipped=False):
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_idx_round_trip(tmp_path, zipped):
-    train, test = readers.idx_folder(write_idx(tmp_path, idx_contents(), zipped))
+    train, test = idx.load(write_idx(tmp_path, idx_contents(), zipped))
     assert_same(train, *random_images(5, 0))
     assert_same(test, *random_images(3, 1))
     assert train.x.shape == (5, 28, 28)
@@ -55,9 +55,7 @@ def test_idx_round_trip(tmp_path, zipped):
 
 def test_idx_missing_folder(tmp_path):
     folder = str(tmp_path / "absent")
-    assert_refused(
-        lambda: readers.idx_folder(folder), f"data.path={folder!r}", "should hold IDX"
-    )
+    assert_refused(lambda: idx.load(folder), f"data.path={folder!r}", "should hold IDX")
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -65,7 +63,7 @@ def test_idx_missing_file(tmp_path, stem):
     contents = idx_contents()
     del contents[stem]
     folder = write_idx(tmp_path, contents)
-    assert_refused(lambda: readers.idx_folder(folder), folder, f"{stem}.gz", "get both")
+    assert_refused(lambda: idx.load(folder), folder, f"{stem}.gz", "get both")
 
 
 @pytest.mark.parametrize(
@@ -86,11 +84,9 @@ def test_idx_broken_gzip(tmp_path, damage):
     path = tmp_path / f"{STEMS[2]}.gz"
     path.write_bytes(damage(path.read_bytes()))
     # An empty file is an empty gzip: it is the IDX header that is missing then.
-    assert_refused(lambda: readers.idx_folder(folder), str(path))
+    assert_refused(lambda: idx.load(folder), str(path))
     if path.stat().st_size:
-        assert_refused(
-            lambda: readers.idx_folder(folder), "broken gzip", "get it again"
-        )
+        assert_refused(lambda: idx.load(folder), "broken gzip", "get it again")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +97,7 @@ def test_idx_broken_gzip(tmp_path, damage):
 def test_idx_wrong_magic(tmp_path, content):
     folder = write_idx(tmp_path, idx_contents() | {STEMS[0]: content})
     assert_refused(
-        lambda: readers.idx_folder(folder), str(tmp_path / STEMS[0]), "not an IDX file"
+        lambda: idx.load(folder), str(tmp_path / STEMS[0]), "not an IDX file"
     )
 
 
@@ -119,9 +115,9 @@ def test_idx_wrong_magic(tmp_path, content):
 )
 def test_idx_header_does_not_match_byte_count(tmp_path, sizes):
     x, _ = random_images(5)
-    folder = write_idx(tmp_path, idx_contents() | {STEMS[0]: idx(x, sizes)})
+    folder = write_idx(tmp_path, idx_contents() | {STEMS[0]: idx_bytes(x, sizes)})
     assert_refused(
-        lambda: readers.idx_folder(folder),
+        lambda: idx.load(folder),
         str(tmp_path / STEMS[0]),
         "header says",
         "get it again",
@@ -132,29 +128,27 @@ def test_idx_sizes_whose_product_overflows_are_refused(tmp_path):
     """2^31 * 2^31 * 4 is 0 in 64 bits, which is how many bytes follow."""
     sizes = (2**31, 2**31, 4)
     assert math.prod(sizes) % 2**64 == 0
-    none = idx(np.zeros(0, np.uint8), sizes)
+    none = idx_bytes(np.zeros(0, np.uint8), sizes)
     folder = write_idx(tmp_path, idx_contents() | {STEMS[0]: none})
-    assert_refused(lambda: readers.idx_folder(folder), str(tmp_path / STEMS[0]))
+    assert_refused(lambda: idx.load(folder), str(tmp_path / STEMS[0]))
 
 
 @pytest.mark.parametrize("shape", [(0, 28), (28, 0), (0, 0)])
 def test_idx_images_without_pixels_are_refused(tmp_path, shape):
     folder = write_idx(tmp_path, idx_contents(shape=shape))
-    assert_refused(lambda: readers.idx_folder(folder), folder, "must have the shape")
+    assert_refused(lambda: idx.load(folder), folder, "must have the shape")
 
 
 def test_idx_without_rows_is_refused(tmp_path):
     folder = write_idx(tmp_path, idx_contents(train=0))
-    assert_refused(lambda: readers.idx_folder(folder), folder, "must have the shape")
+    assert_refused(lambda: idx.load(folder), folder, "must have the shape")
 
 
 @pytest.mark.parametrize(("stem", "part"), [(STEMS[1], "train"), (STEMS[3], "t10k")])
 def test_idx_counts_that_differ(tmp_path, stem, part):
     _, y = random_images(7)
-    folder = write_idx(tmp_path, idx_contents() | {stem: idx(y)})
-    assert_refused(
-        lambda: readers.idx_folder(folder), folder, f"{part} images but 7 labels"
-    )
+    folder = write_idx(tmp_path, idx_contents() | {stem: idx_bytes(y)})
+    assert_refused(lambda: idx.load(folder), folder, f"{part} images but 7 labels")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
@@ -162,7 +156,7 @@ def test_idx_counts_that_differ(tmp_path, stem, part):
 def test_idx_wrong_checksum(tmp_path, name, zipped):
     folder = write_idx(tmp_path, idx_contents(), zipped)
     assert_refused(
-        lambda: readers.idx_folder(folder, name),
+        lambda: idx.load(folder, name),
         str(tmp_path / STEMS[0]),
         f"not {name}'s published file",
         "data.source='idx'",
@@ -173,7 +167,7 @@ def test_real_mnist_passes_its_checksums(real_data):
     folder = str(real_data / "mnist")
     if not Path(folder).is_dir():
         pytest.skip(f"there is no mnist/ in {real_data.name}/")
-    train, test = readers.idx_folder(folder, "mnist")
+    train, test = idx.load(folder, "mnist")
     assert train.x.shape == (60_000, 28, 28)
     assert test.x.shape == (10_000, 28, 28)
     assert train.x.min() == 0
@@ -182,7 +176,7 @@ def test_real_mnist_passes_its_checksums(real_data):
         5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949
     ]  # fmt: skip
     assert_refused(
-        lambda: readers.idx_folder(folder, "fashion_mnist"),
+        lambda: idx.load(folder, "fashion_mnist"),
         "not fashion_mnist's published file",
     )
 
@@ -201,7 +195,7 @@ def test_mutated_idx_loads_or_is_refused(tmp_path, stem, mutate, zipped):
     path = tmp_path / (f"{stem}.gz" if zipped else stem)
     path.write_bytes(mutate(path.read_bytes()))
     try:
-        sets = readers.idx_folder(folder)
+        sets = idx.load(folder)
     except DataError as e:
         assert folder in str(e)  # noqa: PT017
     else:
