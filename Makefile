@@ -29,8 +29,8 @@ demo: $(READY)
 	$(BIN)/python -m l3spot.evaluate --results $(DEMO)/l3/results.csv \
 	  --labels $(DEMO)/phantoms/labels.csv
 
-# Without the tests marked as slow. JAX compiles with less optimization, which saves a
-# quarter of the time; slow tests are compiled as users' programs are.
+# Without the tests marked as slow. JAX compiles with less optimization, which saves time
+# (tests/conftest.py); slow tests are compiled as users' programs are.
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 test: $(READY)
 	$(PYTEST) -m "not slow"

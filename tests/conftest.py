@@ -1,6 +1,7 @@
 """Fixtures of all tests, and the choice of the tests that run."""
 
 import atexit
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -16,6 +17,13 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(4 << 30)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+
+    # Without its emitters of fusions, XLA compiles in less than half of the time. Later
+    # versions have no such flag, and end the process where one is given.
+    fast = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS")
+    if fast and importlib.metadata.version("jaxlib").startswith("0.10."):
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest

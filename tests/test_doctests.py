@@ -7,7 +7,7 @@ import pytest
 
 MODULES = (
     *("mtl.engine.schedules", "mtl.engine.fit", "mtl.data.labels", "mtl.config"),
-    *("structured.data", "structured.config"),
+    *("structured.examples", "structured.config"),
     *("l3spot.labels.csv_labels", "l3spot.training.config"),
 )
 

@@ -46,6 +46,7 @@ def test_the_readme_is_short():
     assert len(lines) <= README_LINES
 
 
+@pytest.mark.slow
 def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatch):
     page = (ROOT / "docs" / "extending.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)

@@ -45,6 +45,7 @@ def test_no_module_imports_an_optional_package_at_its_top(folder):
         assert not names & OPTIONAL, path.name
 
 
+@pytest.mark.slow
 def test_unknown_flags_and_arguments_are_refused():
     done = launched("experiments.pages", "--nope")
     assert done.returncode == 1

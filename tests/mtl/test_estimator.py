@@ -40,6 +40,7 @@ def test_scikit_learn_accepts_the_estimator():
     assert {r["status"] for r in results} <= {"passed", "skipped"}
 
 
+@pytest.mark.slow
 def test_rows_without_a_label_help(digits):
     x, y = digits
     vat = dict(unsupervised="vat", config={"vat.epsilon": 1.0}, epochs=50)

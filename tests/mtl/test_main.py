@@ -357,6 +357,7 @@ def test_images_of_another_kind(run, x, said):
 # The programs
 
 
+@pytest.mark.slow
 def test_train_and_predict_as_programs(tmp_path, digits_test):
     images, y = digits_test
     folder, output = tmp_path / "run", tmp_path / "labels"

@@ -11,6 +11,7 @@ from tests import program
 from tests.structured.face_folders import write_face
 
 
+@pytest.mark.slow
 def test_faces_are_trained_once_and_all_figures_are_written(tmp_path):
     for part, count in (("trainset", 20), ("testset", 12)):
         for i in range(count):

@@ -174,6 +174,7 @@ def test_the_range_is_that_of_known_values(tmp_path):
     data.check_output_ranges(c, data.load(c).train)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["mlp_in_out", "mean"])
 def test_a_run_measures_known_values_and_counts_rows(tmp_path, variant):
     arrays = write(tmp_path / "own.npz")

@@ -45,6 +45,7 @@ def test_an_exception_does_not_stop_the_other_items(workers):
     assert (result[0], result[2]) == (2, 4)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_only_its_own_item():
     result = results([1, "die", 2, "die", 3, 4], 2)
     died = [
@@ -110,6 +111,7 @@ def ended(group):
     return False
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes_and_leaves_no_partial_file(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(INTERRUPTED)

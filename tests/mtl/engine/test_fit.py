@@ -273,6 +273,7 @@ def test_the_log_has_losses_weights_rate_and_speed(tmp_path):
     assert any((tmp_path / "tensorboard").iterdir())
 
 
+@pytest.mark.slow
 def test_training_learns(tmp_path):
     rows = train(tiny.training(epochs=60), tmp_path).summary
     assert rows["best"]["valid/mse"] < 0.5

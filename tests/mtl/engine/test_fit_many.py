@@ -70,14 +70,8 @@ def stopping(made, calls):
     return [dataclasses.replace(made[0], evaluate=stop), *made[1:]]
 
 
-@pytest.mark.parametrize(
-    "resume",
-    [
-        "at once",
-        pytest.param("one alone before", marks=pytest.mark.slow),
-        pytest.param("each alone", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("resume", ["at once", "one alone before", "each alone"])
 def test_stopped_runs_are_resumed_by_either_function(alone, resume, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit_many.fit_many(stopping(trainings(), 7), folders(tmp_path))

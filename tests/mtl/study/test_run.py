@@ -41,6 +41,7 @@ def test_what_is_done_is_not_done_again(whole, monkeypatch):
     assert (whole / "results.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_ends_with_the_same_table(whole, tmp_path, monkeypatch):
     """It is interrupted within its second group, which has a checkpoint."""
     advance, calls = Sweep._advance, itertools.count(1)
@@ -64,6 +65,7 @@ def test_an_interrupted_study_ends_with_the_same_table(whole, tmp_path, monkeypa
     )
 
 
+@pytest.mark.slow
 def test_shards_of_a_folder_end_with_the_table_of_the_whole(
     whole, tmp_path, monkeypatch
 ):

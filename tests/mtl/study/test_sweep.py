@@ -52,6 +52,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(vmapped, alone, tmp_path, monkeypatch
         assert len(sweep._programs) == 1, "those before would fill the memory's map"
 
 
+@pytest.mark.slow
 def test_examples_that_do_not_fit_are_trained_on_all_the_same(
     alone, tmp_path, monkeypatch
 ):
@@ -63,6 +64,7 @@ def test_examples_that_do_not_fit_are_trained_on_all_the_same(
     assert p.last["test/error"][0] == expected[run].summary["last"]["test/error"]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_told_and_harms_no_other(alone, tmp_path, monkeypatch):
     dataset, expected = alone
     c = tiny.config()
@@ -79,6 +81,7 @@ def test_a_run_that_diverges_is_told_and_harms_no_other(alone, tmp_path, monkeyp
     assert p.last["test/error"][0] == expected[run].summary["last"]["test/error"]
 
 
+@pytest.mark.slow
 def test_a_bundle_is_cut_until_it_fits(alone, monkeypatch):
     dataset, expected = alone
     sweep = Sweep(tiny.config(), dataset)
