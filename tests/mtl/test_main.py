@@ -213,9 +213,8 @@ def test_predictions_have_the_error_of_the_summary(run, digits_test):
     )
 
 
-@pytest.mark.parametrize(
-    "kind", ["minmax", pytest.param("standardise", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["minmax", "standardise"])
 def test_own_numbers_and_names_come_back(tmp_path, digits_test, kind):
     """Digits as numbers around 1000 and by name are learned as well as digits."""
     x, y = sklearn.datasets.load_digits(return_X_y=True)

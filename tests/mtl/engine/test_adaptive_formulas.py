@@ -333,7 +333,10 @@ LEARNS = {
 }
 
 
-@pytest.mark.parametrize("when", LEARNS)
+@pytest.mark.parametrize(
+    "when",
+    ["in a batch", pytest.param("after an evaluation", marks=pytest.mark.slow)],
+)
 def test_a_run_that_stopped_goes_on_as_if_it_had_not(tmp_path, when):
     training, count = changed(LEARNS[when]), iter(range(99))
     # Every other epoch is better than the one before.

@@ -46,6 +46,7 @@ def assert_close(results, alone):
         assert own.summary["best"] == pytest.approx(other.summary["best"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_each_run_equals_its_run_alone_to_rounding(alone, tmp_path):
     results = fit_many.fit_many(trainings(), folders(tmp_path))
     assert_close(results, alone[0])

@@ -260,7 +260,7 @@ errors_of_any_size = st.sampled_from([1, 20]).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(errors_of_any_size, st.floats(0.01, 1))
 def test_auc_is_the_limit_of_the_trapezoid_rule(errors, cut):
     e = np.array(errors)
