@@ -133,9 +133,10 @@ def _result(name: str, rng: np.random.Generator) -> ScanRows:
         LevelRow(name, level, z_mm + 100 - 35 * i, z_mm + 114 - 35 * i, z_mm, 0.9)
         for i, level in enumerate(NAMES)
     ]
+    within_5_mm = round(float(rng.uniform(0, 1)), 4)
     row = ResultRow(
         name, "found", "L3", round(float(rng.uniform(0.5, 1)), 4), "both", z_mm,
-        levels=" ".join(NAMES), within_5_mm=round(float(rng.uniform(0, 1)), 4),
+        levels=" ".join(NAMES), within_5_mm=within_5_mm, trust=within_5_mm,
         series="1.2.840.113619.2.55.3.604688119.868.1234567890.123",
         seconds=1.0,
     )  # fmt: skip

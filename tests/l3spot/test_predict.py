@@ -156,8 +156,8 @@ def test_the_launcher_reports_failed_scans(scans, checkpoints, tmp_path):
 def test_the_page_lists_low_confidence_first_and_escapes_names():
     html = html_page.render(
         [
-            ResultRow("sure", "found", "L3", 0.9),
-            ResultRow("<b>", "found", "L3", 0.2),
+            ResultRow("sure", "found", "L3", 0.9, trust=0.9),
+            ResultRow("<b>", "found", "L3", 0.2, trust=0.2),
             ResultRow("bad", "failed", why="a & b"),
         ],
         "x < y",
