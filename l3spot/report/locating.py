@@ -128,14 +128,16 @@ def _location(l3_result: L3Result, volume: Volume) -> Location:
     )
 
 
-def project(volume: Volume, mend_hu: bool = False) -> tuple[Volume, Projection]:
+def project(
+    volume: Volume, mend_hu: bool = False, threads: int | None = None
+) -> tuple[Volume, Projection]:
     """Projects a volume; adds warnings about its values, and corrects their offset."""
-    projection = mip.project(volume)
+    projection = mip.project(volume, workers=threads)
     if mend_hu:
         offset = hu_values.plain_offset(projection.hu_sample)
         if offset:
             volume = hu_values.without_offset(volume, offset)
-            projection = mip.project(volume)
+            projection = mip.project(volume, workers=threads)
     warnings = hu_values.check(projection)
     return volume._replace(warnings=(*volume.warnings, *warnings)), projection
 
