@@ -114,7 +114,7 @@ def load(path: Path = PACKAGED_FILE) -> Model:
     params, metadata = safetensors_file.load(path, KIND)
     try:
         model = _from_metadata(params, json.loads(metadata["model"]))
-        if path != PACKAGED_FILE:  # Tests check that one; the check takes 0.2 s.
+        if path != PACKAGED_FILE:  # A test checks that one.
             _check(model)
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(f"{path} is no model of this version ({e})") from e
