@@ -17,6 +17,7 @@ from l3spot.report.result_json import MadeBy
 from l3spot.report.results_file import ScanRows
 from l3spot.vertebrae import model as vertebra_model
 from mtl.host import errors, launch
+from mtl.host.errors import DataError
 
 # A process starts in seconds and finds L3 in a scan in about one; so few scans of each
 # do not pay.
@@ -60,15 +61,18 @@ def make_worker(out: Path, checkpoint: Path, options: PredictOptions) -> ScanWor
     """
     files = [checkpoint]
     files += [vertebra_model.PACKAGED_FILE] if options.method == VERTEBRAE else []
-    about = model.load(checkpoint).about
-    content = b"".join(path.read_bytes() for path in files)
+    try:
+        content = b"".join(path.read_bytes() for path in files)
+    except OSError as e:
+        raise DataError(f"the model {e.filename} cannot be read ({e.strerror})") from e
     digest = hashlib.sha256(content).hexdigest()
-    return ScanWorker(out, checkpoint, options, digest, about)
+    models = load_models(checkpoint, options.method, digest)
+    return ScanWorker(out, checkpoint, options, digest, models.l3.about)
 
 
 @functools.lru_cache(maxsize=1)
 def load_models(checkpoint: Path, method: str, models_hash: str) -> Models:
-    """Loads the models of a method; the hash says which."""
+    """Loads the models of a method once in a process; the hash says which."""
     del models_hash
     vertebrae = vertebra_model.load() if method == VERTEBRAE else None
     return Models(model.load(checkpoint), vertebrae)

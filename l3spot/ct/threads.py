@@ -21,8 +21,10 @@ def map_ordered(
     Args:
       work: the function, applied to one item.
       items: its arguments.
-      workers: number of threads; None lets Python choose.
+      workers: number of threads; None lets Python choose, 1 works in the caller's.
     """
+    if workers == 1:
+        return [work(item) for item in items]
     chunks = [items[i : i + CHUNK_SIZE] for i in range(0, len(items), CHUNK_SIZE)]
 
     def work_on_chunk(chunk: Sequence[Item]) -> list[Result]:

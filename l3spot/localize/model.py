@@ -114,7 +114,8 @@ def load(path: Path = PACKAGED_FILE) -> Model:
     params, metadata = safetensors_file.load(path, KIND)
     try:
         model = _from_metadata(params, json.loads(metadata["model"]))
-        _check(model)
+        if path != PACKAGED_FILE:  # A test checks that one.
+            _check(model)
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(f"{path} is no model of this version ({e})") from e
     return model

@@ -110,7 +110,7 @@ class Network:
         self, head: Params, y: Float[Array, "batch rows columns channels"]
     ) -> Float[Array, "batch windows"]:
         """Returns the offsets of features."""
-        size = self.window_features[0]
+        size = len(head["kernel"])
         # [B, h, rows]: the contribution of each feature row as each row of a window.
         rows = y.reshape(*y.shape[:2], -1) @ head["kernel"].T
         count = y.shape[1] - size + 1

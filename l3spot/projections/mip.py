@@ -176,7 +176,7 @@ def segment_body(
     """
     radius_px = [max(1, round(MAX_TABLE_MM / mm)) - 1 for mm in pixel_mm]
     box = _bounding_box(tissue)
-    pieces = np.empty(tissue[box].shape, np.intp)
+    pieces = np.empty(tissue[box].shape, np.int32)
     opened = _dilate(_erode(tissue[box], radius_px), radius_px)
     ndimage.label(opened, output=pieces)
     area = np.bincount(pieces.ravel())
@@ -200,11 +200,13 @@ def _dilate(mask: np.ndarray, radius_px: Sequence[int]) -> np.ndarray:
     """Dilates a mask by a rectangle with this radius in rows and columns."""
     for axis, radius in enumerate(radius_px):
         for _ in range(radius):
-            before = mask.swapaxes(0, axis)
-            mask = before.copy()
-            mask[1:] |= before[:-1]
-            mask[:-1] |= before[1:]
-            mask = mask.swapaxes(0, axis)
+            before, mask = mask, mask.copy()
+            if axis == 0:
+                mask[1:] |= before[:-1]
+                mask[:-1] |= before[1:]
+            else:  # Not by transposing: the copies would take twice the time.
+                mask[:, 1:] |= before[:, :-1]
+                mask[:, :-1] |= before[:, 1:]
     return mask
 
 

@@ -8,7 +8,6 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from l3spot.projections import names
-from l3spot.report.result import NOT_IN_VIEW
 from l3spot.report.results_file import ResultRow
 from mtl.host import html, workdir
 from mtl.host.wording import counted
@@ -18,6 +17,7 @@ PAGE_ROWS = 200  # Of a page of the table.
 COLUMN_CLASSES = {
     "scan": "",
     "status": "",
+    "trust": "number",
     "confidence": "number",
     "within_5_mm": "number",
     "numbering": "",
@@ -36,25 +36,23 @@ def render(rows: Sequence[ResultRow], about: str, lacking: int = 0) -> str:
     as data, which its script filters, sorts and shows.
 
     Args:
-      rows: of all scans; those that failed have no confidence. The page links to the
+      rows: of all scans; those that failed have no trust. The page links to the
         picture NAME.png of each other scan, in the page's folder.
       about: describes the model in one line.
       lacking: number of scans without a result.
     """
-    worst_first = sorted(rows, key=trust)
+    ordered = worst_first(rows)
     statuses = Counter(row.status for row in rows)
     counts = [f"{n} {status}" for status, n in sorted(statuses.items())]
     counts += [f"{lacking} without a result yet"] if lacking else []
-    data = [
-        [*map(str, _shown(row).values()), *_places(row.scan)] for row in worst_first
-    ]
+    data = [[*map(str, _shown(row).values()), *_places(row.scan)] for row in ordered]
     return html.render(
         "l3spot/report/index.html",
         title=f"L3 in {counted(len(rows), 'scan')}",
         counts=", ".join(counts),
         about=about,
         columns=[dict(name=k, css_class=v) for k, v in COLUMN_CLASSES.items()],
-        rows=[(_shown(row), _places(row.scan)) for row in worst_first[:PAGE_ROWS]],
+        rows=[(_shown(row), _places(row.scan)) for row in ordered[:PAGE_ROWS]],
         statuses=sorted(statuses),
         page_rows=PAGE_ROWS,
         # A name that holds "</script>" must not end the script.
@@ -62,16 +60,9 @@ def render(rows: Sequence[ResultRow], about: str, lacking: int = 0) -> str:
     )
 
 
-def trust(row: ResultRow) -> float:
-    """Returns the probability that an answer is right; failed scans come first.
-
-    A position is right within 5 mm, and "not in view" if the vertebra is not there.
-    """
-    if row.confidence is None:
-        return -1.0
-    if row.status == NOT_IN_VIEW:
-        return 1 - row.confidence
-    return row.confidence if row.within_5_mm is None else row.within_5_mm
+def worst_first(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Returns rows in the order of their trust; failed scans come first."""
+    return sorted(rows, key=lambda row: -1.0 if row.trust is None else row.trust)
 
 
 def _shown(row: ResultRow) -> dict[str, object]:

@@ -46,9 +46,10 @@ class Location(NamedTuple):
       file: of this slice; "" for an array.
       confidence: if found, the probability that the vertebra is the right one; if the
         position is the frontal one, that of an error below 10 mm. If not in view, the
-        probability that L3 is in view after all, so low is sure.
+        probability that the vertebra is in view after all, so low is sure.
       within_5_mm: the probability that z_mm is within 5 mm of its middle; None if it
         is not in view.
+      trust: the probability that the answer is right, see `results_file.ResultRow`.
       levels: all vertebrae in view, from the head down.
       warnings: messages for the user.
     """
@@ -60,6 +61,7 @@ class Location(NamedTuple):
     file: str
     confidence: float
     within_5_mm: float | None
+    trust: float
     levels: list[LevelRow]
     warnings: tuple[str, ...]
 
@@ -120,19 +122,22 @@ def _location(l3_result: L3Result, volume: Volume) -> Location:
         str(nearest.file) if found and nearest.file.name else "",
         l3_result.confidence,
         l3_result.within_5_mm,
+        l3_result.trust,
         files.level_rows("", l3_result),
         (*volume.warnings, *l3_result.warnings),
     )
 
 
-def project(volume: Volume, mend_hu: bool = False) -> tuple[Volume, Projection]:
+def project(
+    volume: Volume, mend_hu: bool = False, threads: int | None = None
+) -> tuple[Volume, Projection]:
     """Projects a volume; adds warnings about its values, and corrects their offset."""
-    projection = mip.project(volume)
+    projection = mip.project(volume, workers=threads)
     if mend_hu:
         offset = hu_values.plain_offset(projection.hu_sample)
         if offset:
             volume = hu_values.without_offset(volume, offset)
-            projection = mip.project(volume)
+            projection = mip.project(volume, workers=threads)
     warnings = hu_values.check(projection)
     return volume._replace(warnings=(*volume.warnings, *warnings)), projection
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from l3spot.localize.model import MIN_CONFIDENCE
 from l3spot.projections import fonts
 from l3spot.projections.mip import Projection
 from l3spot.report.result import IN_VIEW, L3Result
@@ -262,8 +261,7 @@ def _write_texts(
 
 def _title(result: L3Result) -> str:
     if result.status != IN_VIEW:
-        confidence = f"confidence {result.confidence:.2f} is below {MIN_CONFIDENCE:g}"
-        return f"{result.level} is not in view: {confidence}"
+        return f"{result.level} is not in view: confidence {result.confidence:.2f}"
     numbering = ""
     if result.spine is not None:
         numbering = f" (numbering: {result.spine.numbering.basis})"

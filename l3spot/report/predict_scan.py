@@ -96,7 +96,8 @@ def predict_scan(
       out: the folder for the results.
       models: the networks.
       options: what is read and written.
-      threads: number of threads that decode slices; None takes one per core.
+      threads: number of threads that read and project slices; None takes one per
+        core.
 
     Returns:
       One result; with `options.all_series`, one for each series. If a scan has several,
@@ -119,7 +120,7 @@ def predict_scan(
         results = [_failed(ResultRow(case.name), e, start)]
     else:
         results = _predict_volumes(
-            case.name, content, chosen, out, models, options, start
+            case.name, content, chosen, out, models, options, start, threads
         )
     result_json.write(out, case.name, results, {**job.made_by, "files": files})
     return results
@@ -144,9 +145,11 @@ def _predict_volumes(
     models: Models,
     options: PredictOptions,
     start: float,
+    threads: int | None,
 ) -> list[ScanRows]:
+    common = out, models, options
     if len(chosen) == 1:
-        return [_predict(name, content, chosen[0], out, models, options, start)]
+        return [_predict(name, content, chosen[0], *common, start, threads)]
     own_names = [f"{name}~{number}" for number in range(1, len(chosen) + 1)]
     users = [_file_of_user(own_name, out, options) for own_name in own_names]
     result_json.announce(out, name, own_names)
@@ -156,7 +159,7 @@ def _predict_volumes(
             e = WorkdirError(f"{out} holds {file}, which no run wrote; move it")
             results.append(_failed(ResultRow(own_name), e, start))
             continue
-        results.append(_predict(own_name, content, volume, out, models, options, start))
+        results.append(_predict(own_name, content, volume, *common, start, threads))
         start = time.perf_counter()
     return results
 
@@ -178,6 +181,7 @@ def _predict(
     models: Models,
     options: PredictOptions,
     start: float,
+    threads: int | None,
 ) -> ScanRows:
     row = ResultRow(name)
     try:
@@ -188,7 +192,7 @@ def _predict(
             left_out=left_out.describe(content, volume),
             warnings="; ".join(volume.warnings),
         )
-        volume, projection = locating.project(volume, options.mend_hu)
+        volume, projection = locating.project(volume, options.mend_hu, threads)
         row = row._replace(warnings="; ".join(volume.warnings))
         l3_result = locating.find(models, content, volume, projection, options.level)
         seconds = round(time.perf_counter() - start, 2)

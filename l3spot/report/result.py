@@ -12,12 +12,13 @@ from l3spot.localize.window_search import L3Estimate, WindowOffsets
 from l3spot.projections.mip import Projection
 from l3spot.report.results_file import ResultRow
 from l3spot.vertebrae import locate
-from l3spot.vertebrae.levels import AMBIGUOUS, PICTURE, Level
+from l3spot.vertebrae.levels import AMBIGUOUS, NAMES, PICTURE, Level, Numbering
 from l3spot.vertebrae.locate import Spine
 from l3spot.vertebrae.model import VertebraModel
 
 IN_VIEW, NOT_IN_VIEW = "found", "not in view"
 FALLBACKS = ("L2", "L4", "L5", "L1", "T12")  # In this order, for L3 out of view.
+UNKNOWN = 0.5  # That a vertebra is in view, where none has a name.
 MIN_SURE = 0.8  # Of less sure levels, both candidates are given.
 FRONTAL_ALONE = "the position is that of the frontal projection alone"
 NO_SPINE = f"fewer than two vertebrae are seen in the sagittal picture; {FRONTAL_ALONE}"
@@ -59,6 +60,13 @@ class L3Result(NamedTuple):
         return [] if self.spine is None else self.spine.numbering.levels
 
     @property
+    def trust(self) -> float:
+        """The probability that the answer is right, see `results_file.ResultRow`."""
+        if self.status == NOT_IN_VIEW:
+            return 1 - self.confidence
+        return self.confidence if self.within_5_mm is None else self.within_5_mm
+
+    @property
     def is_frontal(self) -> bool:
         """Whether the position is that in the frontal projection."""
         return self.row_mm == self.estimate.row_mm
@@ -89,7 +97,7 @@ def find_l3(
     if located.spine is not None:
         return _refine(coarse, located.spine, projection, volume, level)
     if level != "L3":
-        return _not_in_view(coarse, level)
+        return _not_in_view(_with_unknown_view(coarse), level)
     warnings = (NO_SPINE,) if coarse.status == IN_VIEW else ()
     return coarse._replace(warnings=warnings)
 
@@ -111,7 +119,9 @@ def _refine(
     )
     if coarse.status != IN_VIEW and unsure:
         # Nothing says that these are lumbar vertebrae, so they get no names.
-        return _not_in_view(coarse, level)
+        return _not_in_view(
+            coarse if level == "L3" else _with_unknown_view(coarse), level
+        )
     coarse = coarse._replace(level=level, spine=spine)
     found = next((v for v in numbering.levels if v.name == level), None)
     if found is None:
@@ -139,6 +149,8 @@ def _without_vertebra(coarse: L3Result, spine: Spine, volume: Volume) -> L3Resul
     """Returns the result if the vertebra is not among those that are seen."""
     seen = f"in view are {', '.join(v.name for v in spine.numbering.levels)}"
     if coarse.level != "L3":
+        absent = spine.confidence * beyond_ends(coarse.level, spine.numbering, volume)
+        coarse = coarse._replace(confidence=1 - absent)
         return _not_in_view(coarse, coarse.level, f"{coarse.level} is not seen; {seen}")
     outside = not volume.z[0] <= spine.numbering.l3_z_mm <= volume.z[-1]
     if coarse.status == IN_VIEW and not (outside and spine.confidence > MIN_SURE):
@@ -148,6 +160,31 @@ def _without_vertebra(coarse: L3Result, spine: Spine, volume: Volume) -> L3Resul
     sure = min(coarse.confidence, 1 - spine.confidence)
     coarse = coarse._replace(confidence=sure)
     return _not_in_view(coarse, "L3", f"L3 is not in view; {seen}{offer}")
+
+
+def _with_unknown_view(coarse: L3Result) -> L3Result:
+    """Replaces the confidence, which is that of L3, where no vertebra has a name."""
+    return coarse._replace(confidence=UNKNOWN)
+
+
+def beyond_ends(level: str, numbering: Numbering, volume: Volume) -> float:
+    """Returns the probability that a vertebra without a body lies beyond the scan.
+
+    Its place follows from the nearest vertebra with a name, or else from L3's. It can
+    be wrong by half the distance between vertebrae.
+
+    Args:
+      level: the vertebra's name.
+      numbering: of the scan; its names are taken as right.
+      volume: the scan.
+    """
+    at = NAMES.index(level)
+    known = {v.name: v.z_mm for v in numbering.levels if v.name in NAMES}
+    known = known or {"L3": numbering.l3_z_mm}
+    nearest = min(known, key=lambda name: abs(NAMES.index(name) - at))
+    z_mm = known[nearest] + (NAMES.index(nearest) - at) * numbering.pitch_mm
+    outside_mm = max(volume.z[0] - z_mm, z_mm - volume.z[-1])
+    return float(np.clip(0.5 + outside_mm / numbering.pitch_mm, 0, 1))
 
 
 def fallback(result: L3Result) -> Level | None:
@@ -178,6 +215,7 @@ def add_result(row: ResultRow, result: L3Result, volume: Volume) -> ResultRow:
         level=result.level,
         confidence=round(result.confidence, 4),
         numbering="" if result.spine is None else result.spine.numbering.basis,
+        trust=round(result.trust, 4),
         levels=" ".join(level.name for level in result.levels),
     )
     if result.within_5_mm is not None:

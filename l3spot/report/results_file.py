@@ -21,7 +21,7 @@ class ResultRow(NamedTuple):
       level: the vertebra that was searched, usually L3.
       confidence: if found, the probability that the vertebra is the right one; if the
         position is the frontal one, that of an error below 10 mm. If not in view, the
-        probability that L3 is in view after all, so low is sure.
+        probability that the vertebra is in view after all, so low is sure.
       numbering: what the name rests on, see `vertebrae.levels`; "" with the paper's
         method, or if no vertebrae are seen.
       z_mm: of the middle of the vertebra's body, LPS.
@@ -36,6 +36,8 @@ class ResultRow(NamedTuple):
       other_z_mm: of the second candidate if the vertebra is not sure.
       within_5_mm: the probability that z_mm is within 5 mm of the middle of the right
         vertebra; None with the paper's method, or if it is not in view.
+      trust: the probability that the answer is right: `within_5_mm`, or `confidence`
+        where there is none, or 1 - `confidence` if not in view. None if failed.
       levels: the named vertebrae in view, from the head down.
       fallback: the vertebra in view that can replace an L3 out of view.
       series: the SeriesInstanceUID.
@@ -61,6 +63,7 @@ class ResultRow(NamedTuple):
     frontal_z_mm: float | None = None
     other_z_mm: float | None = None
     within_5_mm: float | None = None
+    trust: float | None = None
     levels: str = ""
     fallback: str = ""
     series: str = ""

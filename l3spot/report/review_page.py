@@ -11,7 +11,6 @@ import numpy as np
 
 from l3spot.projections import names
 from l3spot.report import html_page, review_files
-from l3spot.report.html_page import trust
 from l3spot.report.result import IN_VIEW
 from l3spot.report.results_file import ResultRow
 from l3spot.report.review_files import PIXEL_MM, Grid, ReviewData
@@ -21,7 +20,7 @@ from mtl.host.errors import DataError
 EVEN_MM = 0.02  # Slices that deviate less from even distances are stored as such.
 MOST_SCANS = 10_000  # On the page, which a browser then opens in two seconds.
 SHOWN_COLUMNS = (
-    *("scan", "level", "status", "confidence", "within_5_mm", "numbering"),
+    *("scan", "level", "status", "trust", "confidence", "within_5_mm", "numbering"),
     *("z_mm", "other_z_mm", "warnings", "series"),
 )
 
@@ -38,7 +37,7 @@ def render(rows: Sequence[ResultRow], out: Path) -> str:
     """
     scans: list[dict[str, object]] = []
     hidden = 0
-    for row in sorted(rows, key=trust):
+    for row in html_page.worst_first(rows):
         if len(scans) == MOST_SCANS:
             break
         try:

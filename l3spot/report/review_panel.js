@@ -36,7 +36,8 @@ function showAnswer(scan, review) {
   const first = scan.z_mm === null ? scan.status : mm(scan.z_mm);
   get("first").textContent = `${scan.level} ${first}`;
   const about = scan.z_mm === null ? "in view" : "level right";
-  get("sure").textContent = [[about, scan.confidence], ["within 5 mm", scan.within_5_mm]]
+  const within = ["within 5 mm", scan.within_5_mm];
+  get("sure").textContent = [["trust", scan.trust], [about, scan.confidence], within]
     .filter(([, p]) => p !== null).map(([name, p]) => `${name} ${p.toFixed(2)}`).join(", ");
   get("numbering").textContent = scan.numbering || "-";
   get("warnings").textContent = scan.warnings;

@@ -3,6 +3,9 @@
 import csv
 import json
 import math
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -11,11 +14,13 @@ import numpy as np
 import pytest
 
 from l3spot import evaluate, predict
+from l3spot.batch import run
 from l3spot.localize import model, network
 from l3spot.localize.model import Calibration, Model
 from l3spot.projections import mip
 from l3spot.report import html_page, metrics, result
 from l3spot.report.corrected_scan import FINAL_LEVEL, FinalAnswer
+from l3spot.report.predict_scan import PredictOptions
 from l3spot.report.results_file import LevelRow, ResultRow
 from mtl.host.errors import DataError, WorkdirError
 from tests import program
@@ -113,6 +118,8 @@ def test_files_without_a_model_are_refused(params, tmp_path):
     model.save(tmp_path / "odd", odd)
     with pytest.raises(DataError, match="no model of this version"):
         model.load(tmp_path / "odd")
+    with pytest.raises(DataError, match="none cannot be read"):
+        run.make_worker(tmp_path, tmp_path / "none", PredictOptions())
 
 
 def test_a_saved_model_is_loaded_unchanged(params, tmp_path):
@@ -122,6 +129,23 @@ def test_a_saved_model_is_loaded_unchanged(params, tmp_path):
     assert back[1:] == made[1:]
     same = jax.tree.map(np.array_equal, back.params, made.params)
     assert all(jax.tree.leaves(same))
+
+
+def test_the_packaged_model_fits_its_network(tmp_path):
+    """`model.load` checks this in all files but that one."""
+    shutil.copy(model.PACKAGED_FILE, tmp_path / "copy")
+    assert model.load(tmp_path / "copy").about == model.load().about
+
+
+def test_a_prediction_starts_without_packages_that_it_does_not_need():
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, l3spot.predict; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy = {"optax", "orbax", "matplotlib", "highdicom", "nibabel", "ray"}
+    assert not heavy & set(done.stdout.split())
 
 
 def test_the_packaged_model_is_small_and_predicts(scans, tmp_path):
@@ -156,8 +180,8 @@ def test_the_launcher_reports_failed_scans(scans, checkpoints, tmp_path):
 def test_the_page_lists_low_confidence_first_and_escapes_names():
     html = html_page.render(
         [
-            ResultRow("sure", "found", "L3", 0.9),
-            ResultRow("<b>", "found", "L3", 0.2),
+            ResultRow("sure", "found", "L3", 0.9, trust=0.9),
+            ResultRow("<b>", "found", "L3", 0.2, trust=0.2),
             ResultRow("bad", "failed", why="a & b"),
         ],
         "x < y",

@@ -86,6 +86,50 @@ def test_a_level_out_of_view_is_not_found_and_the_others_are_named():
     assert got.warnings == ("T11 is not seen; in view are L1, L2, L3, L4, L5",)
 
 
+def trust(**found):
+    return result.add_result(ResultRow("a"), find(**found), volume()).trust
+
+
+def test_trust_of_an_absent_level_rests_on_its_own_place_not_on_that_of_l3():
+    """T9 is far above the scan, so its absence is as sure as the names are.
+
+    L5 is well within the scan, so it should be seen.
+    """
+    names = find().confidence
+    assert trust(level="T9") == pytest.approx(names, abs=1e-4)
+    assert trust(z_mm=FIVE[:4], level="L5") == 0
+    assert trust(level="T9", coarse_mm=120.0 + PITCH_MM / 2) < 0.6
+
+
+def test_trust_of_an_absent_level_falls_where_the_scan_ends_near_it():
+    seen = find().spine.numbering
+    pitch = seen.pitch_mm
+    t12_mm = L3_MM + 3 * PITCH_MM
+    got = [
+        result.beyond_ends("T12", seen, SimpleNamespace(z=np.array([0, t12_mm + d])))
+        for d in (-pitch, -pitch / 4, 0, pitch / 4, pitch)
+    ]
+    assert got == pytest.approx([1, 0.75, 0.5, 0.25, 0], abs=1e-6)
+    below = SimpleNamespace(z=np.array([L3_MM - 2.5 * PITCH_MM, 1e3]))
+    assert result.beyond_ends("L6", seen, below) == pytest.approx(1)
+
+
+def test_an_absent_level_is_a_guess_where_no_vertebra_has_a_name():
+    """The confidence of L3 says nothing of another level."""
+    for found in ({"confidence": 0.01}, {"z_mm": FIVE[:1]}):
+        assert trust(**found, level="T10") == result.UNKNOWN
+    assert trust(confidence=0.01) == pytest.approx(0.99)
+
+
+def test_trust_of_a_position_is_that_it_is_within_5_mm():
+    got = find(level="L2")
+    row = result.add_result(ResultRow("a"), got, volume())
+    assert row.trust == row.within_5_mm
+    paper = result.find_l3(stub_model([126.0], 0.9), projection(), volume())
+    assert result.add_result(ResultRow("a"), paper, volume()).trust == 0.9
+    assert ResultRow("a", "failed").trust is None
+
+
 def test_without_vertebrae_the_coarse_position_stays_with_a_warning():
     got = find(FIVE[:1])
     assert (got.status, got.row_mm) == (result.IN_VIEW, pytest.approx(126.0))

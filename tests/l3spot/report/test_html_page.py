@@ -6,12 +6,15 @@ from l3spot.report import html_page
 from l3spot.report.results_file import ResultRow
 
 ROWS = [
-    ResultRow("good", "found", "L3", 0.91, "both", -12.5, slice_index=34),
+    ResultRow("good", "found", "L3", 0.91, "both", -12.5, slice_index=34, trust=0.91),
     ResultRow(
-        "a&<b> #1", "found", "L3", 0.55, "", 7.25, slice_index=56, warnings="x < y"
+        *("a&<b> #1", "found", "L3", 0.55, "", 7.25),
+        slice_index=56,
+        warnings="x < y",
+        trust=0.55,
     ),
-    ResultRow("other", "not in view", "L3", 0.2),
-    ResultRow("far", "found", "L3", 0.95, "both", 3.0, within_5_mm=0.4),
+    ResultRow("other", "not in view", "L3", 0.2, trust=0.8),
+    ResultRow("far", "found", "L3", 0.95, "both", 3.0, within_5_mm=0.4, trust=0.4),
     ResultRow("broken", "failed", why="no <slices> & more"),
 ]
 
@@ -53,18 +56,25 @@ def rendered(rows=ROWS):
 
 
 def test_rows_show_the_results_least_trustworthy_first():
-    """A low confidence that L3 is in view makes "not in view" trustworthy."""
     read = Reader(rendered())
     assert read.rows == [
         [
-            *("scan", "status", "confidence", "within 5 mm", "numbering", "z mm"),
+            *(
+                "scan",
+                "status",
+                "trust",
+                "confidence",
+                "within 5 mm",
+                "numbering",
+                "z mm",
+            ),
             *("slice index", "warnings", "left out", "why"),
         ],
-        ["broken", "failed", "", "", "", "", "", "", "", "no <slices> & more"],
-        ["far", "found", "0.95", "0.4", "both", "3.0", "", "", "", ""],
-        ["a&<b> #1", "found", "0.55", "", "", "7.25", "56", "x < y", "", ""],
-        ["other", "not in view", "0.2", "", "", "", "", "", "", ""],
-        ["good", "found", "0.91", "", "both", "-12.5", "34", "", "", ""],
+        ["broken", "failed", "", "", "", "", "", "", "", "", "no <slices> & more"],
+        ["far", "found", "0.4", "0.95", "0.4", "both", "3.0", "", "", "", ""],
+        ["a&<b> #1", "found", "0.55", "0.55", "", "", "7.25", "56", "x < y", "", ""],
+        ["other", "not in view", "0.8", "0.2", "", "", "", "", "", "", ""],
+        ["good", "found", "0.91", "0.91", "", "both", "-12.5", "34", "", "", ""],
     ]
     assert read.sorted == []
 
@@ -86,13 +96,13 @@ def test_the_intro_has_the_counts_and_explains_the_columns():
     text = " ".join(rendered().split())
     assert "<h1>L3 in 5 scans</h1>" in text
     assert "<p>1 failed, 3 found, 1 not in view." in text
-    assert "Confidence is the probability that the vertebra is the right one" in text
+    assert "Trust is the probability that the answer is right" in text
     assert "trained on a &amp; b" in text
 
 
 def test_names_that_are_not_utf8_are_shown_and_linked():
     """A name holds the byte 0xFF, as Python reads it from a file system."""
-    page = rendered([ResultRow("a\udcff", "found", "L3", 0.9)])
+    page = rendered([ResultRow("a\udcff", "found", "L3", 0.9, trust=0.9)])
     read = Reader(page)
     assert read.rows[1][0] == "a\ufffd"
     assert read.links[1:] == ["#a%FF"]

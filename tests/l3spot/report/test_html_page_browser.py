@@ -21,7 +21,7 @@ BROWSER = next(
 )
 ODD_NAME = "50% #1?&<b>'é"
 HEAD = [
-    *("scan", "status", "confidence", "within 5 mm", "numbering", "z mm"),
+    *("scan", "status", "trust", "confidence", "within 5 mm", "numbering", "z mm"),
     *("slice index", "warnings", "left out", "why"),
 ]
 
@@ -89,7 +89,7 @@ def browse(results, tmp_path_factory):
     return open_page
 
 
-def confidences(page):
+def trusts(page):
     return [float(row[2] or "-inf") for row in page["rows"]]
 
 
@@ -99,7 +99,8 @@ def test_the_page_lists_all_scans_least_trustworthy_first(browse):
     assert sorted(row[0] for row in page["rows"]) == sorted(
         [ODD_NAME, "broken", "noisy"]
     )
-    assert len(set(confidences(page))) == 3
+    assert len(set(trusts(page))) == 3
+    assert trusts(page) == sorted(trusts(page))
     assert page["rows"][0][0] == "broken"
     assert "3 slices are too few" in page["rows"][0][HEAD.index("why")]
     assert page["sorted"] == []
@@ -121,6 +122,6 @@ def test_a_click_on_a_heading_sorts_and_a_second_one_reverses(browse):
     assert up["sorted"] == [["scan", "ascending"]]
     assert [row[0] for row in down["rows"]] == names[::-1]
     assert down["sorted"] == [["scan", "descending"]]
-    ascending = browse("confidence")
-    assert confidences(ascending) == sorted(confidences(ascending))
-    assert ascending["sorted"] == [["confidence", "ascending"]]
+    ascending = browse("trust")
+    assert trusts(ascending) == sorted(trusts(ascending))
+    assert ascending["sorted"] == [["trust", "ascending"]]

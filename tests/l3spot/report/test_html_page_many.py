@@ -21,7 +21,8 @@ def rows(count):
     return [
         ResultRow(
             f"scan {i}",
-            *("found", "L3", round(0.5 + i / 1000, 3)),
+            *("found", "L3", 0.9),
+            trust=round(0.5 + i / 1000, 3),
             warnings="" if i % 3 else "thick <slices>",
         )
         for i in range(count)
