@@ -31,7 +31,7 @@ from fsspec.registry import known_implementations
 
 from mtl.host import processes
 from mtl.host.errors import Error, WorkdirError
-from mtl.host.remote_claim import Claim
+from mtl.host.remote_claim import Claim, LostClaimError
 
 CHECKPOINTS = "checkpoints"  # The folder of a run's checkpoints, each in a folder.
 MARK = "_CHECKPOINT_METADATA"  # Orbax has this file in each checkpoint.
@@ -83,12 +83,14 @@ def push(folder: Path) -> None:
     If this fails, it says so. The next copy has these files as well.
 
     Raises:
-      WorkdirError: another process has taken the run over.
+      LostClaimError: another process has taken the run over.
     """
     for mirror, _ in _mirrors_of(folder):
-        mirror.check_claim()
         try:
+            mirror.check_claim()
             mirror.push()
+        except LostClaimError:
+            raise
         except WorkdirError as e:
             print(f"{e}; the next save tries again", file=sys.stderr, flush=True)
 
@@ -152,7 +154,7 @@ class Mirror:
             yield
 
     def check_claim(self) -> None:
-        """Raises WorkdirError if another process has taken the claim over."""
+        """Raises LostClaimError if another process has taken the claim over."""
         if self._claim:
             with self._reaching("read"):
                 self._claim.check()

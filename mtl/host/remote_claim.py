@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import fsspec
@@ -23,8 +23,12 @@ from mtl.host.errors import WorkdirError
 RENEW_S = 15.0  # Between two renewals of a claim.
 DEAD_S = 90.0  # A claim that is not renewed for so long is that of a dead process.
 POLL_S = 2.0  # Between two readings of the claim of another process.
-READS = 5
+READS = 5  # Of a claim that is no JSON, for it may be half written.
 NAME = ".claim-{}-of-{}.json"
+
+
+class LostClaimError(WorkdirError):
+    """Another process has taken over the claim of this one."""
 
 
 class Claim:
@@ -54,8 +58,9 @@ class Claim:
           WorkdirError: another process works on the same part, or on one of another
             whole.
         """
-        for path in self._in_conflict():
-            self._wait_until_dead(path)
+        others = self._in_conflict()
+        self._wait_until_dead(others)
+        for path in others:
             with contextlib.suppress(FileNotFoundError):
                 self._store.rm_file(path)
         try:
@@ -64,10 +69,10 @@ class Claim:
             raise WorkdirError(self._said(self.path, self._read(self.path))) from e
 
     def check(self) -> None:
-        """Raises WorkdirError if another process has taken the claim over."""
+        """Raises LostClaimError if another process has taken the claim over."""
         found = self._read(self.path)
         if found.get("token") != self._token:
-            raise WorkdirError(
+            raise LostClaimError(
                 f"{self._said(self.path, found)}; this process had not renewed its own "
                 f"for {DEAD_S:.0f} s"
             )
@@ -105,36 +110,40 @@ class Claim:
             or not re.search(rf"-of-{self._total}\.json$", path)
         ]
 
-    def _wait_until_dead(self, path: str) -> None:
-        """Waits until a claim is removed, or was not renewed for DEAD_S.
+    def _wait_until_dead(self, paths: Iterable[str]) -> None:
+        """Waits until claims are removed, or were not renewed for DEAD_S.
 
         Raises:
-          WorkdirError: it is renewed.
+          WorkdirError: one is renewed.
         """
-        first, end = self._read(path), time.monotonic() + DEAD_S
-        if first:
+        first = {path: found for path in paths if (found := self._read(path))}
+        for path, found in first.items():
             text = "waiting to see whether it still lives"
-            print(f"{self._said(path, first)}; {text}", flush=True)
-        while (found := self._read(path)) and time.monotonic() < end:
-            if found != first:
-                raise WorkdirError(self._said(path, found))
+            print(f"{self._said(path, found)}; {text}", flush=True)
+        end = time.monotonic() + DEAD_S
+        while first and time.monotonic() < end:
             time.sleep(POLL_S)
+            now = {path: self._read(path) for path in first}
+            for path, found in now.items():
+                if found and found != first[path]:
+                    raise WorkdirError(self._said(path, found))
+            first = {path: found for path, found in now.items() if found}
 
     def _read(self, path: str) -> dict[str, Any]:
         """The content of a claim; {} if there is none."""
-        for _ in range(READS):  # A local store shows a file that is half written.
+        for _ in range(READS):
             try:
                 return json.loads(self._store.cat_file(path))
             except FileNotFoundError:
                 return {}
             except ValueError:
                 time.sleep(0.1)
-        return {"host": "?", "pid": "?", "started": "?"}  # A kill cut it short.
+        return {"host": "?"}  # A kill cut it short.
 
     def _said(self, path: str, found: dict[str, Any]) -> str:
         if not found:
             return f"the claim {path} was removed"
-        who = ", ".join(f"{k} {found[k]}" for k in ("host", "pid", "started"))
+        who = ", ".join(f"{k} {found.get(k)}" for k in ("host", "pid", "started"))
         return f"another process works on this run ({who}; its claim is {path})"
 
     def _content(self) -> bytes:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from mtl.engine import fit
 from mtl.host import remote, remote_claim, remote_flags, workdir
 from mtl.host.errors import PreemptedError, WorkdirError
+from mtl.host.remote_claim import LostClaimError
 from mtl.host.shards import Shard
 from mtl.study import results, run
 from tests import hosts, program
@@ -170,6 +171,8 @@ def test_a_process_that_lost_its_claim_keeps_its_files(address):
     copy = remote.local_folder(address)
     folder = copy.__enter__()
     store.rm_file(f"{root}/.claim-1-of-1.json")
+    with pytest.raises(LostClaimError, match="was removed"):
+        remote.push(folder)
     (folder / "table.md").write_text("1")
     with pytest.raises(WorkdirError, match=f"was removed.* files stay in {folder}"):
         copy.__exit__(None, None, None)
@@ -189,6 +192,10 @@ def test_a_copy_that_fails_is_said_and_tried_again(tmp_path, monkeypatch, capsys
             patch.setattr(memory, "put", fails)
             remote.push(folder)
         said = capsys.readouterr().err
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, "cat_file", fails)
+            remote.push(folder)
+        assert f"cannot read {address}" in capsys.readouterr().err
         assert f"cannot write to {address} (ConnectionError: no route)" in said
         assert "the next save tries again" in said
     assert memory.cat_file(f"{tmp_path}/run/table.md") == b"1"
