@@ -4,8 +4,10 @@
 
 Each number of devices has a process of its own, and each system a small network on
 random data. The devices share the cores of this machine: with more devices than cores,
-the table shows what splitting a run costs, and no speed-up. "collectives" counts the
-operations between devices in the compiled epoch; those of a loop count once.
+the table shows what splitting a run costs, and no speed-up. Other work on the machine
+changes the CPU's time of a step, that of all cores, less than the steps a second.
+"collectives" counts the operations between devices in the compiled epoch; those of a
+loop count once.
 """
 
 import json
@@ -87,32 +89,37 @@ def l3spot(devices: int) -> Training:
 SYSTEMS = {"mtl": mtl, "structured": structured, "l3spot": l3spot}
 
 
-def measure(training: Training) -> tuple[float, Counter[str]]:
-    """Update steps a second, the fastest of the timed epochs, and collectives."""
+def measure(training: Training) -> tuple[float, float, Counter[str]]:
+    """Update steps a second, CPU's milliseconds a step, and collectives.
+
+    The times are those of the fastest of the timed epochs.
+    """
     train_epoch = compile_epoch(training)
     state = train_epoch.engine.init(training.params)
     state = sharding.replicate(state, training.mesh)
     data: Any = sharding.replicate(training.data, training.mesh)
     weights, rate = training.loss_weights[0], training.learning_rates[0]
-    times = []
+    times, cpu_times = [], []
     for t in range(1 + REPEATS):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         key = jax.random.fold_in(training.key, t)
         state, _ = jax.block_until_ready(train_epoch(state, data, weights, rate, key))
         times.append(time.perf_counter() - start)
+        cpu_times.append(time.process_time() - cpu_start)
     rows = len(next(iter(data.values())))
     updates = len(train_epoch.engine.spec.updates)
     steps = updates * -(-rows // training.batch_size)
     (program,) = train_epoch.programs
-    return steps / min(times[1:]), collectives(program)
+    cpu_ms = 1000 * min(cpu_times[1:]) / steps
+    return steps / min(times[1:]), cpu_ms, collectives(program)
 
 
 def rows_of(devices: int) -> Iterator[list[str]]:
     """Measures all systems on so many devices of this process."""
     for name, make in SYSTEMS.items():
-        speed, counts = measure(make(devices))
+        speed, cpu_ms, counts = measure(make(devices))
         text = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
-        yield [name, str(devices), f"{speed:.1f}", text or "none"]
+        yield [name, str(devices), f"{speed:.1f}", f"{cpu_ms:.2f}", text or "none"]
 
 
 def work(arguments: Sequence[str]) -> str:
@@ -127,9 +134,8 @@ def work(arguments: Sequence[str]) -> str:
         command = [sys.executable, "-m", "benchmarks.scaling", f"--only={devices}"]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found += json.loads(done.stdout.splitlines()[-1])
-    return tables.markdown(
-        ["system", "devices", "steps a second", "collectives"], sorted(found)
-    )
+    head = ["system", "devices", "steps a second", "CPU ms a step", "collectives"]
+    return tables.markdown(head, sorted(found))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from l3spot.report.metrics import Errors
 from l3spot.training import config as configs
 from l3spot.training import experiment, scoring, split
 from l3spot.training.dataset import ProjectionDataset
-from mtl.host import launch, named_configs, tables, workdir
+from mtl.host import launch, named_configs, remote_flags, tables, workdir
 from mtl.host.errors import ConfigError
 
 
@@ -131,6 +131,7 @@ def launcher(arguments: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     named_configs.define_flag("l3spot", "The config of each run.")
-    flags.DEFINE_string("workdir", None, "The folder; runs in it are resumed.")
+    remote_flags.define_workdir("The folder of all runs; runs in it are resumed.")
     flags.DEFINE_integer("folds", 5, "The number of folds.")
-    launch.launch(launcher, "config", "workdir", default=configs.default)
+    work = remote_flags.in_workdir(launcher)
+    launch.launch(work, "config", "workdir", default=configs.default)

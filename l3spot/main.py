@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from l3spot.training import config as configs
 from l3spot.training import experiment, vertebrae
-from mtl.host import cluster, launch, named_configs
+from mtl.host import cluster, launch, named_configs, remote_flags
 
 
 def train(arguments: Sequence[str]) -> str:
@@ -45,9 +45,9 @@ def _train_vertebrae(config: ConfigDict, folder: str) -> str:
 
 if __name__ == "__main__":
     named_configs.define_flag("l3spot", "The experiment's config.")
-    flags.DEFINE_string("workdir", None, "The run's folder; a run in it is resumed.")
+    remote_flags.define_workdir("The run's folder; a run in it is resumed.")
     launch.launch(
-        cluster.on_hosts(train),
+        cluster.on_hosts(remote_flags.in_workdir(train)),
         "config",
         "workdir",
         default=configs.default,

@@ -9,7 +9,7 @@ from absl import flags
 
 from mtl import config as configs
 from mtl import experiment, metrics
-from mtl.host import cluster, launch, named_configs, tables
+from mtl.host import cluster, launch, named_configs, remote_flags, tables
 
 MAX_CLASSES = 30  # In the table that is printed; summary.json has all.
 
@@ -36,5 +36,6 @@ def train(arguments: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     named_configs.define_flag("mtl", "The experiment's config.")
-    flags.DEFINE_string("workdir", None, "The run's folder: new, or to resume.")
-    launch.launch(cluster.on_hosts(train), "config", "workdir", default=configs.default)
+    remote_flags.define_workdir("The run's folder, new or to resume.")
+    work = cluster.on_hosts(remote_flags.in_workdir(train))
+    launch.launch(work, "config", "workdir", default=configs.default)

@@ -24,7 +24,7 @@ from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import compile_epoch
 from mtl.engine.fit_many import compile_epoch_of_runs
 from mtl.engine.training import Training
-from mtl.host import launch, named_configs, tables, workdir
+from mtl.host import launch, named_configs, remote_flags, tables, workdir
 from mtl.host.errors import ConfigError
 from structured import config as configs
 from structured import data, experiment, tasks
@@ -172,9 +172,8 @@ def launcher(arguments: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     named_configs.define_flag("structured", "The config of all runs.")
-    flags.DEFINE_string(
-        "workdir", None, "The folder of all runs; runs in it are resumed."
-    )
+    remote_flags.define_workdir("The folder of all runs; runs in it are resumed.")
     flags.DEFINE_list("variants", list(tasks.VARIANTS), "The variants to train.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "The seeds of each variant.")
-    launch.launch(launcher, "config", "workdir", default=configs.default)
+    work = remote_flags.in_workdir(launcher)
+    launch.launch(work, "config", "workdir", default=configs.default)

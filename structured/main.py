@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from mtl.host import cluster, launch, named_configs
+from mtl.host import cluster, launch, named_configs, remote_flags
 from structured import config as configs
 from structured import data, experiment
 from structured.report import comparison
@@ -36,7 +36,6 @@ def train(arguments: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     named_configs.define_flag("structured", "The config of the run.")
-    flags.DEFINE_string(
-        "workdir", None, "The folder of the run; a run in it is resumed."
-    )
-    launch.launch(cluster.on_hosts(train), "config", "workdir", default=configs.default)
+    remote_flags.define_workdir("The folder of the run; a run in it is resumed.")
+    work = cluster.on_hosts(remote_flags.in_workdir(train))
+    launch.launch(work, "config", "workdir", default=configs.default)

@@ -27,7 +27,7 @@ from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
 from mtl.engine.training import Training
-from mtl.host import processes, workdir
+from mtl.host import processes, remote, workdir
 from mtl.host.errors import ConfigError
 
 
@@ -168,7 +168,7 @@ def train(
         }
     summary["total_seconds"] = round(time.perf_counter() - start, 1)
     workdir.write_json(folder / "summary.json", summary)
-    processes.wait_for_all()  # Then each can read the model.
+    remote.share(folder)  # Then each process can read the model.
     # As in the file: in float32, whatever the training's type was.
     stored = model.load(folder / "model.safetensors")
     return Run(summary, best, result.state, model=stored)

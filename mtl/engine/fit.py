@@ -53,7 +53,7 @@ from mtl.engine.progress import (
 from mtl.engine.streams import Chunks, Stream
 from mtl.engine.task import Params
 from mtl.engine.training import Training, check, check_monitor, finalized
-from mtl.host import processes
+from mtl.host import processes, remote
 from mtl.host import workdir as workdirs
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.logs import open_log
@@ -127,12 +127,13 @@ def fit(
             stop, late = processes.any_of_all(bool(preempted), late)
             if due or stop or late or p.epoch % t.save_every == 0:
                 last.save(p.epoch, p)
+                remote.push(workdir)
                 saved = time.monotonic()
             if stop and p.epoch < epochs:
                 preempted.stop(p.epoch, epochs)
     last.close()
     best.close()
-    processes.wait_for_all()  # Then each can read the log.
+    remote.share(workdir)  # Then each process can read the log.
     seconds = round(train_epoch.seconds - compiled_before, 3)
     summary = summarize(t, p) | {"compile_seconds": seconds}
     return Result(summary, p.best, p.state)

@@ -30,6 +30,7 @@ from mtl.engine.progress import (
 from mtl.engine.streams import Stream
 from mtl.engine.task import Data
 from mtl.engine.training import Training, check, check_monitor, finalized
+from mtl.host import remote
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.logs import Log
 from mtl.host.preemption import Preemption
@@ -167,6 +168,7 @@ def _fit(
                     if p.best_epoch:
                         best[i].save(p.best_epoch, p.best)
                     last[i].save(epoch, p._replace(state=_of_run(state, i)))
+                    remote.push(Path(workdirs[i]))
                 saved = time.monotonic()
             if preempted and epoch < epochs:
                 preempted.stop(epoch, epochs)

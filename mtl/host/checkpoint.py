@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict
 
-from mtl.host import processes
+from mtl.host import processes, remote
 from mtl.host.errors import ConfigError, WorkdirError
 
 Tree = TypeVar("Tree")  # Of arrays, such as a NamedTuple or a dict.
@@ -28,6 +28,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path, writes: bool = True):
         self._folder = folder
+        remote.bring(folder)
+        if writes:  # Each process, for their local folders may differ.
+            folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -86,9 +89,8 @@ class Checkpoints:
 
 
 def _saveable(x: Any) -> Any:
-    """Orbax refuses an array that one process alone has; it takes its copy in NumPy."""
-    local = isinstance(x, jax.Array) and x.is_fully_addressable
-    return np.asarray(x) if local else x
+    """An array in NumPy, which process 0 alone writes; each process has all of it."""
+    return np.asarray(x) if isinstance(x, jax.Array) else x
 
 
 def restore_best(folder: Path, like: Tree, launcher: str) -> Tree:
@@ -103,6 +105,7 @@ def restore_best(folder: Path, like: Tree, launcher: str) -> Tree:
       WorkdirError: the run has no checkpoint yet, or a damaged one.
     """
     saved = folder / "checkpoints" / "best"
+    remote.bring(saved)
     best = Checkpoints(saved, writes=False) if saved.is_dir() else None
     if best is None or best.epoch is None:
         raise WorkdirError(f"{folder} has no checkpoint yet; train it with {launcher}")
@@ -144,6 +147,7 @@ def warm_start(source: str, params: Tree, folder: Path) -> Tree:
 
 
 def _has_checkpoint(folder: Path) -> bool:
+    remote.bring(folder)
     if not folder.is_dir():
         return False
     checkpoints = Checkpoints(folder, writes=False)

@@ -24,7 +24,7 @@ import filelock
 import numpy as np
 from ml_collections import ConfigDict
 
-from mtl.host import csv_text, environment, processes
+from mtl.host import csv_text, environment, processes, remote
 from mtl.host.errors import WorkdirError
 
 SHARED_S = 60.0  # Network file systems show a new file sooner than this.
@@ -95,9 +95,10 @@ def make(folder: Path, name: str) -> None:
       WorkdirError: it cannot be made, or is an address such as gs://bucket/run.
     """
     if re.fullmatch(r"[a-z][a-z0-9+]+:", folder.parts[0] if folder.parts else ""):
+        address = re.sub(r"(\w:)/", r"\1//", name, count=1)  # Path made one of two.
         raise WorkdirError(
-            f"{name} is no folder of this machine; mount the bucket and name its "
-            "folder, or copy a local folder there (docs/scaling.md)"
+            f"{address} is no folder of this machine; use a local copy "
+            "(mtl.host.remote.local_folder), or mount the bucket (docs/scaling.md)"
         )
     if not processes.is_first():
         return
@@ -149,6 +150,7 @@ def prepare(
     """
     make(workdir, f"the workdir {workdir}")
     if not processes.is_first():
+        remote.bring(workdir)
         _wait_for(workdir / "environment.json")
     check_same(workdir, "config", config, free, default)
     check_same(workdir, "data", data)
@@ -160,6 +162,7 @@ def prepare(
         if not file.exists() or read_json(file) != new:
             write_json(file, new)
     write_json(path, now)
+    remote.push(workdir)
 
 
 def check_same(

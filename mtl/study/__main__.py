@@ -23,6 +23,7 @@ On a CPU, each core is a device, unless XLA_FLAGS or JAX_NUM_CPU_DEVICES sets th
 number.
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl.host import launch, named_configs, shards
+from mtl.host import launch, named_configs, remote, remote_flags, shards
 from mtl.host.errors import ConfigError
 from mtl.host.wording import named
 from mtl.study import grid, join, run
@@ -44,7 +45,10 @@ def work(arguments: Sequence[str]) -> str:
     if sum(map(bool, (args.report, args.merge, args.shard))) > 1:
         raise ConfigError("give only one of --report, --merge and --shard")
     if args.merge:
-        return _merge(args.config, Path(args.workdir), [Path(a) for a in arguments])
+        with contextlib.ExitStack() as stack:
+            copies = [remote.local_folder(a, None) for a in arguments]
+            sources = [stack.enter_context(copy) for copy in copies]
+            return _merge(args.config, Path(args.workdir), sources)
     launch.reject_extra_args(arguments)
     shard = shards.parse(args.shard)
     grid.check(args.config)
@@ -79,10 +83,9 @@ def user_sets_devices() -> bool:
 
 if __name__ == "__main__":
     named_configs.define_flag("mtl", "The study's config.")
-    flags.DEFINE_string(
-        "workdir", None, "The folder of the study; a study in it is resumed."
-    )
+    remote_flags.define_workdir("The study's folder; a study in it is resumed.")
     flags.DEFINE_bool("report", False, "Only write the report.")
     flags.DEFINE_bool("merge", False, "Join the folders that follow into the workdir.")
     shards.define_flag("runs")
-    launch.launch(work, "config", "workdir", default=configs.default)
+    in_workdir = remote_flags.in_workdir(work)
+    launch.launch(in_workdir, "config", "workdir", default=configs.default)

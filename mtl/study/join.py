@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl.host import environment, workdir
+from mtl.host import environment, remote, workdir
 from mtl.host.errors import WorkdirError
 from mtl.host.shards import WHOLE, Shard
 from mtl.study import grid, results
@@ -68,6 +68,7 @@ def write(folder: Path, wanted: Iterable[Run]) -> dict[Run, Row]:
     Raises:
       WorkdirError: see `read`.
     """
+    remote.bring(folder)
     with workdir.lock(folder, wait=True):
         rows = read(folder)
         _write(folder, wanted, rows)

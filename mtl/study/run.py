@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from mtl import config as configs
 from mtl import experiment
 from mtl.data import datasets
-from mtl.host import workdir
+from mtl.host import remote, workdir
 from mtl.host.errors import WorkdirError
 from mtl.host.shards import WHOLE, Shard
 from mtl.study import grid, join, report, results, split
@@ -65,6 +65,7 @@ def study(
                 rows += _train(sweep, group, place / "checkpoints", bar)
                 results.write(place / join.FILE, rows)
                 shutil.rmtree(place / "checkpoints", ignore_errors=True)
+                remote.push(place)
     done = join.write(folder, wanted)
     return [done[run] for run in own]
 

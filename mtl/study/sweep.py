@@ -27,6 +27,7 @@ from mtl.engine.compiled_epoch import rerun_on_overflow
 from mtl.engine.cpu.compiling import compiled
 from mtl.engine.engine import Engine, State, make_engine
 from mtl.engine.task import Params, Task
+from mtl.host import remote
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.preemption import Preemption
 from mtl.study import program
@@ -120,6 +121,7 @@ class Sweep:
                 due = preempted or time.monotonic() - saved > seconds
                 if due and p.epoch < c.epochs:
                     kept.save(p.epoch, p)
+                    remote.push(folder)
                     saved = time.monotonic()
                 if preempted and p.epoch < c.epochs:
                     preempted.stop(p.epoch, c.epochs)

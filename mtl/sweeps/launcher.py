@@ -7,7 +7,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
-from mtl.host import launch, named_configs, shards
+from mtl.host import launch, named_configs, remote_flags, shards
 from mtl.host.errors import ConfigError, Error
 from mtl.host.wording import counted, some
 from mtl.sweeps import grid, runs, table
@@ -19,14 +19,15 @@ flags.disclaim_key_flags()  # They are those of the module that calls.
 def main(package: str, system: System) -> None:
     """Defines the flags, and trains the sweep of a package's system; exits."""
     named_configs.define_flag(package, "The config of all runs.")
-    flags.DEFINE_string("workdir", None, "The folder; runs in it are resumed.")
+    remote_flags.define_workdir("The folder of all runs; runs in it are resumed.")
     flags.DEFINE_multi_string(
         "grid", [], "A field of the config and its values, as FIELD=VALUE,VALUE."
     )
     flags.DEFINE_list("seeds", [], "The seeds of each setting; default: config.seed.")
     flags.DEFINE_bool("report", False, "Only write the results that are there.")
     shards.define_flag("runs")
-    launch.launch(partial(work, system), "config", "workdir", default=system.default)
+    in_workdir = remote_flags.in_workdir(partial(work, system))
+    launch.launch(in_workdir, "config", "workdir", default=system.default)
 
 
 def work(system: System, arguments: Sequence[str]) -> str:

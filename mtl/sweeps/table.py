@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl.host import tables, workdir
+from mtl.host import remote, tables, workdir
 from mtl.sweeps import runs as sweep_runs
 from mtl.sweeps.grid import Run
 from mtl.sweeps.runs import Outcome
@@ -32,6 +32,7 @@ def write(folder: Path, runs: Sequence[Run], columns: Sequence[str]) -> Results:
       The runs and their outcomes.
     """
     workdir.make(folder, f"the workdir {folder}")
+    remote.bring(folder)
     with workdir.lock(folder, wait=True):  # The other shards write the same files.
         results = [(run, sweep_runs.read(folder / run.name)) for run in runs]
         workdir.write_csv(folder / "results.csv", *_rows(results))

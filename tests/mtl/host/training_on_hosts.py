@@ -8,7 +8,6 @@ It leaves the final arrays in final.npz.
 import dataclasses
 import os
 import signal
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,7 +17,7 @@ from ml_collections import ConfigDict
 from mtl.engine import adaptive, sharding
 from mtl.engine.fit import fit
 from mtl.engine.task import flatten
-from mtl.host import cluster, launch, workdir
+from mtl.host import cluster, launch, remote, workdir
 from mtl.host.errors import DataError
 from tests.mtl import tiny
 
@@ -42,10 +41,14 @@ def training(plateau):
 
 def work(_):
     args = flags.FLAGS
+    with remote.local_folder(args.address or args.workdir) as folder:
+        return train(args, folder)
+
+
+def train(args, folder):
     acts = jax.process_index() == args.who
     if acts and args.at == 0:
         act(args.act)
-    folder = Path(args.workdir)
     t = training(args.plateau)
     workdir.prepare(folder, ConfigDict({"seed": 0}), {"rows": 40}, devices=args.used)
     evaluate, calls = t.evaluate, iter(range(99))
@@ -66,6 +69,7 @@ def work(_):
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "The run's folder.")
+    flags.DEFINE_string("address", "", "An address in place of the folder.")
     flags.DEFINE_bool("plateau", False, "Whether loss weights follow the evaluation.")
     flags.DEFINE_integer("used", 1, "The number of devices.")
     flags.DEFINE_string("act", "", "What one process does.")
