@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mtl import config as configs
-from mtl import experiment, fitting, methods, metrics
+from mtl import experiment, fitting, methods, metrics, networks
 from mtl.data import labels, scaling
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
@@ -156,7 +156,7 @@ class EvolvingMTLClassifier(ClassifierMixin, BaseEstimator):
             config = self._config(len(x), int((codes >= 0).sum()))
             configs.check(config)
             dataset = self._dataset(config, x, codes)
-            network = experiment.build_network(config, dataset.shape, dataset.classes)
+            network = networks.build(config, dataset.shape, dataset.classes)
             with jax.default_matmul_precision(config.precision):
                 training = self._training(config, dataset, network)
                 fitted = self._train(config, dataset, training, network)
