@@ -25,7 +25,7 @@ import numpy as np
 from absl import flags
 
 from configs.mtl import table1
-from mtl import experiment
+from mtl import experiment, networks
 from mtl.data import datasets
 from mtl.engine.cpu import compiling
 from mtl.host import launch, tables
@@ -63,7 +63,7 @@ def sweep(name: str, devices: int, path: str, out: Path) -> None:
         for seed in range(SEEDS)
     ]
     (group,) = grid.run_groups(c, runs, vmapped=False)
-    network = experiment.build_network(group.config, images.shape, images.classes)
+    network = networks.build(group.config, images.shape, images.classes)
     held = {"valid": images.validation, "test": images.test}
     evaluate = experiment.make_evaluate(network, held)
     wrong = []

@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from mtl import methods, metrics, optimizers
+from mtl import methods, metrics, networks, optimizers
 from mtl.data import datasets, scaling
 from mtl.engine import spec
 from mtl.host import fields, named_configs
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
-from mtl.tasks import corruption, losses, network, precision
+from mtl.tasks import corruption, losses, network
 
 # A run continues with other values of these; data.json has a checksum of the data.
 FREE = ("data.path", "save_every", "save_minutes", "patience", "devices")
@@ -60,6 +60,13 @@ def default() -> ConfigDict:
     c.data.balanced = True
 
     c.model = ConfigDict()
+    # Ours: "mlp"; "cnn", with convolutions below the hidden layers; or the path of a
+    # Flax module of your own, such as "package.module:Encoder"; see extending.md.
+    c.model.network = "mlp"
+    # Ours, for "cnn": the channels of the 3x3 convolutions.
+    c.model.channels = (16, 32)
+    # Ours, for "cnn": the strides of these convolutions.
+    c.model.strides = (2, 2)
     # The sizes of the hidden layers. This is NN1; NN4 is (80, 70, 60, 50).
     c.model.hidden = (50,)
     # Ours: one of network.ACTIVATIONS.
@@ -218,9 +225,7 @@ def check(c: ConfigDict) -> None:
     one_of(c, "unsupervised", tuple(methods.UNSUPERVISED))
     one_of(c, "data.source", datasets.SOURCES)
     one_of(c, "data.scaling", scaling.KINDS)
-    one_of(c, "model.activation", tuple(network.ACTIVATIONS))
-    one_of(c, "model.norm", network.NORMS)
-    one_of(c, "model.dtype", precision.DTYPES)
+    networks.check(c)
     one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
     one_of(c, "reconstruct.hidden_loss", tuple(losses.RECONSTRUCTION))
     one_of(c, "reconstruct.noise", corruption.KINDS)
@@ -258,9 +263,6 @@ def check(c: ConfigDict) -> None:
     fits = 0 <= c.reconstruct.level <= most
     require(fits, c, "reconstruct.level", f"from 0 to {most:g}")
     optimizers.check(c)
-    sizes = c.model.hidden
-    fits = len(sizes) > 0 and all(isinstance(n, int) and n > 0 for n in sizes)
-    require(fits, c, "model.hidden", "one whole number or more, each above 0")
     at_least(c, "data.chunk_rows", 2)
     fits = c.data.source != "shards" or c.data.scaling == "unit"
     require(fits, c, "data.scaling", "'unit' with data.source='shards'")
@@ -321,7 +323,7 @@ def _check_normed(c: ConfigDict) -> None:
 
 def _check_start(c: ConfigDict) -> None:
     """The classifier must start to train before the last epoch, and before patience."""
-    depth = {"stairs": 1, "pretraining": len(c.model.hidden)}.get(c.method, 0)
+    depth = {"stairs": 1, "pretraining": networks.depth(c)}.get(c.method, 0)
     start = depth * c.schedule.t1
     require(start < c.epochs, c, "schedule.t1", f"below {c.epochs / max(depth, 1):g}")
     fits = c.patience == 0 or c.patience > start

@@ -1,7 +1,6 @@
 """System 1 as a scikit-learn estimator."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,20 +9,20 @@ from typing import Any
 import jax
 import numpy as np
 import scipy.special
-from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mtl import config as configs
-from mtl import experiment, fitting, methods, metrics
+from mtl import experiment, fitting, methods, metrics, networks
 from mtl.data import labels, scaling
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
 from mtl.engine.task import Params
 from mtl.engine.training import Training
+from mtl.host import fields
 from mtl.tasks.network import Mlp
 
 # These need a validation set during training.
@@ -31,12 +30,12 @@ OBSERVING = ("plateau", "ratio")
 # Fields that a compiled program takes as data, or that are of the host alone.
 DYNAMIC = (
     *("seed", "epochs", "eval_every", "save_every", "save_minutes", "patience"),
-    *("data", "monitor", "schedule.sigma", "schedule.t1", "schedule.weight"),
-    *("optim.learning_rate", "optim.decay_epochs"),
+    *("data", "monitor", "monitor_mode", "schedule.sigma", "schedule.t1"),
+    *("schedule.weight", "optim.learning_rate", "optim.decay_epochs"),
 )
 
 
-class EvolvingMTLClassifier(ClassifierMixin, BaseEstimator):
+class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
     """Trains a classifier with few labels; rows without a label train it too.
 
     `fit` takes y with -1 for "no label", as `sklearn.semi_supervised` does. If y holds
@@ -156,16 +155,12 @@ class EvolvingMTLClassifier(ClassifierMixin, BaseEstimator):
             config = self._config(len(x), int((codes >= 0).sum()))
             configs.check(config)
             dataset = self._dataset(config, x, codes)
-            network = experiment.build_network(config, dataset.shape, dataset.classes)
+            network = networks.build(config, dataset.shape, dataset.classes)
             with jax.default_matmul_precision(config.precision):
                 training = self._training(config, dataset, network)
                 fitted = self._train(config, dataset, training, network)
-        self.network_, self.scaling_ = network, dataset.scaling
-        self.precision_ = config.precision
-        self.params_ = fitting.to_numpy(fitted.result.params)
-        self.history_ = fitted.history
-        self.n_iter_ = fitted.result.summary["epochs"]
-        self.best_iter_ = fitted.result.summary["best_epoch"]
+        self.scaling_ = dataset.scaling
+        self._keep(config, network, fitted)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
@@ -203,33 +198,19 @@ class EvolvingMTLClassifier(ClassifierMixin, BaseEstimator):
         return codes
 
     def _config(self, rows: int, labelled: int) -> ConfigDict:
-        fields = {
-            "seed": fitting.draw_seed(self.random_state),
+        own = {
             "method": self.method,
             "unsupervised": self.unsupervised,
-            "epochs": self.epochs,
-            "batch_size": min(self.batch_size, rows),
-            "order": self.order,
             "classify.draws": min(self.labels_per_step, labelled),
-            "data.source": "npz",
-            "data.path": "(arrays)",
             "data.labelled": -1,
             "data.scaling": self.scaling,
             "model.hidden": self.hidden,
             "model.activation": self.activation,
-            "optim.name": self.optimizer,
-            "optim.learning_rate": self.learning_rate,
             "schedule.sigma": self.sigma,
             "schedule.t1": self.t1,
             "schedule.weight": self.weight,
-            "eval_every": self.eval_every if self.early_stopping else self.epochs,
-            "save_every": self.epochs,
-            "patience": self.patience if self.early_stopping else 0,
-            "devices": self.n_devices,
         }
-        default = configs.default()
-        default.optim.decay_epochs = 0
-        return fitting.make_config(default, fields, self.config)
+        return self._make_config(configs.default(), rows, own)
 
     def _dataset(
         self, config: ConfigDict, x: NDArray[np.float32], codes: NDArray[np.int32]
@@ -304,11 +285,9 @@ def _is_unlabelled(y: NDArray, unlabelled: Any) -> NDArray[np.bool_]:
 
 def _static(config: ConfigDict, network: Mlp) -> tuple[str, Mlp]:
     """What the tasks of a run depend on, besides the data's shapes."""
-    flat = flatten_dict(config.to_dict(), sep=".")
-    kept = {k: v for k, v in flat.items() if not k.startswith(DYNAMIC)}
-    if config.method in methods.EVOLVING:
-        kept["method"] = "evolving"
-    return json.dumps(kept, sort_keys=True), network
+    evolving = config.method in methods.EVOLVING
+    names = (*DYNAMIC, "method") if evolving else DYNAMIC
+    return fields.text_without(config, names), network
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,7 +1,6 @@
 """System 1 from config to result."""
 
 import dataclasses
-import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import optax
 from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl import figures, methods, metrics, optimizers
+from mtl import figures, methods, metrics, networks, optimizers
 from mtl.data import datasets, label_choice, scaling, shard_stream
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
@@ -29,7 +28,6 @@ from mtl.engine.task import Data, Params
 from mtl.engine.training import Training
 from mtl.host import checkpoint, fields, workdir
 from mtl.tasks.batch_norm import BatchNormMlp
-from mtl.tasks.ladder import Ladder, cost_weights
 from mtl.tasks.network import Mlp
 
 
@@ -73,7 +71,7 @@ def train_and_evaluate(
         with workdir.lock(folder):
             compiled = programs(training)
             result = fit(training, folder, compiled, callbacks)
-    network = build_network(config, dataset.shape, dataset.classes)
+    network = networks.build(config, dataset.shape, dataset.classes)
     summary = result.summary | {
         "method": config.method,
         "seed": config.seed,
@@ -113,7 +111,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     """Makes the data and pure functions of a run, without running them."""
     init_key, train_key = jax.random.split(jax.random.key(config.seed))
     d, c = dataset, config.data
-    network = build_network(config, d.shape, d.classes)
+    network = networks.build(config, d.shape, d.classes)
     # The baseline never sees an unlabelled image. The matched one has them in its
     # batches, so that it makes as many supervised steps as the other methods.
     unlabelled = 0 if config.method == "baseline" else c.unlabelled
@@ -195,23 +193,6 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 def _content(array: np.ndarray | Shards) -> bytes:
     return array.identity() if isinstance(array, Shards) else array.tobytes()
-
-
-def build_network(config: ConfigDict, shape: Sequence[int], classes: int) -> Mlp:
-    """Builds the network of `config.model`.
-
-    Args:
-      config: of the run; the ladder's decoder depends on its costs.
-      shape: of one image.
-      classes: the number of classes.
-    """
-    c = config.model
-    fields = math.prod(shape), tuple(c.hidden), classes, c.activation, c.tied
-    if c.norm == "none":
-        return Mlp(*fields, dtype=c.dtype)
-    if config.unsupervised in ("gamma", "ladder"):
-        return Ladder(*fields, c.noise, cost_weights(config), dtype=c.dtype)
-    return BatchNormMlp(*fields, c.noise, dtype=c.dtype)
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:

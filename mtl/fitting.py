@@ -1,4 +1,4 @@
-"""Trains and predicts from arrays, for scikit-learn estimators."""
+"""What the scikit-learn estimators of systems 1 and 2 share."""
 
 import contextlib
 import dataclasses
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from mtl.engine.fit import Result, fit
@@ -46,6 +47,65 @@ class Fitted(NamedTuple):
 
     result: Result
     history: list[logs.Row]
+
+
+class NetworkEstimator(BaseEstimator):
+    """A scikit-learn estimator that trains a network from arrays, by a config.
+
+    A subclass has the parameters below, and sets what `fit` documents.
+    """
+
+    epochs: int
+    batch_size: int
+    order: str
+    optimizer: str
+    learning_rate: float
+    early_stopping: bool
+    patience: int
+    eval_every: int
+    n_devices: int
+    config: Mapping[str, Any] | None
+    random_state: Any
+    workdir: str | Path | None
+
+    def _make_config(
+        self, default: ConfigDict, rows: int, own: Mapping[str, Any]
+    ) -> ConfigDict:
+        """The config of a fit.
+
+        Args:
+          default: of the system; it is changed.
+          rows: of X.
+          own: more fields of the estimator's parameters, by dotted names.
+
+        Raises:
+          ValueError: the parameter `config` has no such field, or one that is also a
+            parameter, or one of the data.
+        """
+        shared = {
+            "seed": draw_seed(self.random_state),
+            "epochs": self.epochs,
+            "batch_size": min(self.batch_size, rows),
+            "order": self.order,
+            "data.source": "npz",
+            "data.path": "(arrays)",
+            "optim.name": self.optimizer,
+            "optim.learning_rate": self.learning_rate,
+            "eval_every": self.eval_every if self.early_stopping else self.epochs,
+            "save_every": self.epochs,
+            "patience": self.patience if self.early_stopping else 0,
+            "devices": self.n_devices,
+        }
+        default.optim.decay_epochs = 0
+        return make_config(default, {**shared, **own}, self.config)
+
+    def _keep(self, config: ConfigDict, network: Any, fitted: "Fitted") -> None:
+        """Sets the attributes that prediction needs, and those of the training."""
+        self.network_, self.precision_ = network, config.precision
+        self.params_ = jax.tree.map(np.asarray, fitted.result.params)  # For pickle.
+        self.history_ = fitted.history
+        self.n_iter_ = fitted.result.summary["epochs"]
+        self.best_iter_ = fitted.result.summary["best_epoch"]
 
 
 def train(
@@ -88,11 +148,14 @@ def make_config(
       more: of its parameter `config`.
 
     Raises:
-      ValueError: a field does not exist, or is also a parameter.
+      ValueError: a field does not exist, or is also a parameter, or one of the data.
     """
     both = sorted(set(fields) & set(more or {}))
     if both:
         raise ValueError(f"config has {both[0]!r}, which is a parameter of its own")
+    of_data = sorted(name for name in more or {} if name.startswith("data."))
+    if of_data:
+        raise ValueError(f"config has {of_data[0]!r}, but the data are those of `fit`")
     with default.ignore_type():  # `configs.check` says what a field must be.
         for name, value in {**fields, **(more or {})}.items():
             *groups, last = name.split(".")
@@ -145,11 +208,6 @@ def hold_out(count: int, share: float, what: str) -> int:
             "needs some to validate and some to train"
         )
     return held
-
-
-def to_numpy(params: ArrayLike | dict[str, Any]) -> Any:
-    """Parameters as NumPy arrays, which pickle without JAX's devices."""
-    return jax.tree.map(np.asarray, params)
 
 
 def _temporary() -> tempfile.TemporaryDirectory:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from mtl import networks
 from mtl.engine import adaptive, schedules
 from mtl.engine.task import Task
 from mtl.engine.weighting import Weighting
@@ -53,7 +54,7 @@ def loss_weights(config: ConfigDict) -> np.ndarray:
         return np.ones((epochs, 2))
     if config.method == "pretraining":
         # Layer by layer, `schedule.t1` epochs each, then the classifier alone.
-        depth = len(config.model.hidden)
+        depth = networks.depth(config)
         return np.eye(depth + 1)[np.minimum(np.arange(epochs) // c.t1, depth)]
     weight: Callable = {
         "stairs": partial(schedules.stairs, t1=c.t1),
@@ -67,7 +68,7 @@ def loss_weights(config: ConfigDict) -> np.ndarray:
 
 def weighting(config: ConfigDict) -> Weighting | None:
     """The weighting of `config.method`; None if its loss weights are a schedule."""
-    c, tasks, last = config.weighting, 2, len(config.model.hidden)
+    c, tasks, last = config.weighting, 2, networks.depth(config)
     squared = {
         "reconstruct": config.reconstruct.loss == "squared_error",
         "vat": False,

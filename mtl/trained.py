@@ -7,7 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl import experiment
+from mtl import networks
 from mtl.data import scaling
 from mtl.data.scaling import Scaling
 from mtl.engine.task import Params
@@ -39,7 +39,7 @@ def load(folder: Path) -> Model:
     saved = workdir.load_config(folder)
     config = fields.complete(saved, configs.default(), str(folder / "config.json"))
     data = workdir.read_json(folder / "data.json")
-    network = experiment.build_network(config, data["shape"], data["classes"])
+    network = networks.build(config, data["shape"], data["classes"])
     start = network.init(jax.random.key(0))
     params = checkpoint.restore_best(folder, start, "mtl.main")
     names = data.get("names", list(range(data["classes"])))

@@ -44,6 +44,7 @@ def make_examples(
     y: np.ndarray,
     names: tuple[str, str] = ("x", "y"),
     partial_y: bool = False,
+    field: str = "data.partial_y",
 ) -> Examples:
     """Makes examples of x [N, ...] and y [N, D]; a row of NaN is missing.
 
@@ -52,6 +53,7 @@ def make_examples(
       y: numbers.
       names: of x and y in an error.
       partial_y: whether some values of a row of y may be missing, NaN.
+      field: names `partial_y` in an error.
 
     Raises:
       DataError: the shapes or types do not fit, a row holds both finite values and
@@ -68,7 +70,7 @@ def make_examples(
     """
     arrays.check(x, y, *names)
     whole = "fill the whole row with NaN if it is missing"
-    part = f"{whole}, or set data.partial_y=True if only some of its values are"
+    part = f"{whole}, or set {field}=True if only some of its values are"
     has_x = arrays.present_rows(x, names[0], whole)
     has_y = arrays.present_rows(y, names[1], "" if partial_y else part)
     empty = np.flatnonzero(~(has_x | has_y))

@@ -22,8 +22,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from mtl.sweeps import launcher
 from mtl.sweeps.programs import SharedPrograms
 from mtl.sweeps.runs import System
+from structured import assemble, data, experiment
 from structured import config as configs
-from structured import data, experiment
 
 # Fields that change arrays alone; see SharedPrograms.
 DATA_FIELDS = (
@@ -49,7 +49,8 @@ def system() -> System:
         seed = data.seed_of(config)
         parts = {"data": config.data, "augmentation": config.augmentation, "seed": seed}
         dataset = load(FrozenConfigDict(parts))
-        experiment.train_and_evaluate(config, folder, dataset, programs.of(config))
+        shared = programs.of(config, assemble.constants(dataset.train))
+        experiment.train_and_evaluate(config, folder, dataset, shared)
 
     def free(config: ConfigDict, folder: Path) -> tuple[str, ...]:
         return configs.FREE

@@ -50,7 +50,7 @@ def test_the_readme_is_short():
 def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatch):
     page = (ROOT / "docs" / "extending.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
-    tasks, stream, flax = blocks[0], blocks[1], blocks[5]
+    tasks, stream, flax = blocks[0], blocks[1], blocks[6]
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(tasks, names)

@@ -4,6 +4,7 @@ import ast
 import difflib
 import inspect
 import io
+import json
 import re
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
@@ -100,6 +101,22 @@ def _nearest(name: str, default: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]}?"
     return f"there are {', '.join(known)}"
+
+
+def text_without(c: ConfigDict, names: Iterable[str]) -> str:
+    """The fields of a config as JSON, except some fields or groups.
+
+    Args:
+      c: the config.
+      names: of the fields and groups to leave out, such as "seed" and "data".
+    """
+    names = set(names)
+
+    def kept(name: str) -> bool:
+        parts = name.split(".")
+        return not names & {".".join(parts[:k]) for k in range(1, len(parts) + 1)}
+
+    return json.dumps({k: v for k, v in _leaves(c, "") if kept(k)}, sort_keys=True)
 
 
 def describe(default: Callable[[], ConfigDict]) -> list[Field]:

@@ -1,6 +1,8 @@
-"""Functions of the user's, which a config names by their paths."""
+"""Functions and classes of the user's, which a config names by their paths."""
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +28,8 @@ def load(path: str, field: str) -> Callable[..., Any]:
     must = f"config.{field}={path!r} must be like 'package.module:function'"
     if not (module and function):
         raise ConfigError(must)
+    if os.getcwd() not in sys.path:  # A program of the package does not have it.
+        sys.path.append(os.getcwd())
     try:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as e:

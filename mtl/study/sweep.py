@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from ml_collections import ConfigDict
 
-from mtl import experiment, methods
+from mtl import experiment, methods, networks
 from mtl.data import label_choice
 from mtl.data.datasets import Dataset
 from mtl.engine import batches
@@ -132,7 +132,7 @@ class Sweep:
         """Prepares runs; the last one is repeated until all devices have as many."""
         first = one_config(self._config, runs[0])
         d = self._dataset
-        network = experiment.build_network(first, d.shape, d.classes)
+        network = networks.build(first, d.shape, d.classes)
         tasks = _tasks(first, network)
         made: list[tuple[np.ndarray, ...]] = []
         runs = [*runs, *[runs[-1]] * (-len(runs) % jax.device_count())]

@@ -1,7 +1,6 @@
 """Compiled programs that the runs of a sweep share."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
 from ml_collections import ConfigDict
@@ -9,6 +8,7 @@ from ml_collections import ConfigDict
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.program_cache import ProgramCache
 from mtl.engine.training import Training
+from mtl.host import fields
 
 MOST = 8  # Compiled epochs that a sweep keeps.
 
@@ -25,10 +25,14 @@ class SharedPrograms:
         self._data_fields = data_fields
         self._cache = ProgramCache(MOST)
 
-    def of(self, config: ConfigDict) -> Callable[[Training], CompiledEpoch]:
-        """Returns the function from the training of a config to its compiled epochs."""
-        alike = ConfigDict(config.to_dict())
-        with alike.ignore_type():
-            alike.update_from_flattened_dict(dict.fromkeys(self._data_fields))
-        static = json.dumps(alike.to_dict(), sort_keys=True)
+    def of(
+        self, config: ConfigDict, constants: Hashable = None
+    ) -> Callable[[Training], CompiledEpoch]:
+        """Returns the function from the training of a config to its compiled epochs.
+
+        Args:
+          config: of the run.
+          constants: what the tasks take from the data, besides the arrays' shapes.
+        """
+        static = constants, fields.text_without(config, self._data_fields)
         return partial(self._cache.get, static=static)

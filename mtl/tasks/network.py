@@ -10,7 +10,7 @@ x_k to x_{k-1}. A tied decoder has no kernel and uses the transpose of its layer
 
 import dataclasses
 from collections.abc import Callable
-from itertools import pairwise
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -51,11 +51,18 @@ class Mlp:
     activation: str = "tanh"
     tied: bool = True
     dtype: str = dataclasses.field(default="float32", kw_only=True)
+    # Whether layers may have gradients with gradients of their own (`jax.custom_vjp`).
+    custom_gradients: ClassVar[bool] = False
 
     @property
     def depth(self) -> int:
         """K, the number of hidden layers."""
         return len(self.hidden)
+
+    @property
+    def init_scale(self) -> float:
+        """The factor of the range of initial kernels, but not of the classifier's."""
+        return 4.0 if self.activation == "sigmoid" else 1.0
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -68,17 +75,28 @@ class Mlp:
         Biases are 0. Each kernel has a key of its own, so encoder and classifier are
         the same with tied and with untied decoders.
         """
-        scale = 4.0 if self.activation == "sigmoid" else 1.0
         encoder, decoder = {}, {}
-        for k, (below, above) in enumerate(pairwise(self.sizes[:-1]), start=1):
-            encoder_key, decoder_key = jax.random.split(jax.random.fold_in(key, k))
-            encoder[str(k)] = dense(encoder_key, below, above, scale)
-            decoder[str(k)] = dense(decoder_key, above, below, scale)
-            if self.tied:
-                del decoder[str(k)]["kernel"]
+        for k in range(1, self.depth + 1):
+            layer, reverse = self.init_layer(jax.random.fold_in(key, k), k)
+            if self.tied_layer(k):
+                del reverse["kernel"]
+            encoder[str(k)], decoder[str(k)] = layer, reverse
         # Softmax is no sigmoid: the classifier keeps the plain range.
         classifier = dense(jax.random.fold_in(key, 0), *self.sizes[-2:])
         return {"encoder": encoder, "decoder": decoder, "classifier": classifier}
+
+    def init_layer(self, key: Key[Array, ""], k: int) -> tuple[Params, Params]:
+        """Draws layer k, and its decoder as if it were untied."""
+        encoder_key, decoder_key = jax.random.split(key)
+        below, above, scale = self.sizes[k - 1], self.sizes[k], self.init_scale
+        return (
+            dense(encoder_key, below, above, scale),
+            dense(decoder_key, above, below, scale),
+        )
+
+    def tied_layer(self, k: int) -> bool:
+        """Whether decoder k uses the kernel of its layer."""
+        return self.tied
 
     def encode(
         self, params: Params, x: Float[Array, "batch {self.inputs}"]
@@ -100,7 +118,8 @@ class Mlp:
     ) -> Float[Array, "batch {self.sizes[k-1]}"]:
         """Decoder k, before its activation: x_{k-1} from x_k."""
         decoder = params["decoder"][str(k)]
-        kernel = decoder.get("kernel", params["encoder"][str(k)]["kernel"].T)
+        tied = self.tied_layer(k)
+        kernel = params["encoder"][str(k)]["kernel"].T if tied else decoder["kernel"]
         operands = code, kernel, decoder["bias"]
         code, kernel, bias = precision.narrow(operands, self.dtype)
         return precision.widen(code @ kernel + bias)

@@ -25,6 +25,8 @@ from ml_collections import ConfigDict
 from mtl.engine.task import Params, Task
 from mtl.tasks.network import Mlp
 
+Transpose = Callable[[Callable, Array], Callable]
+
 
 def task(config: ConfigDict, network: Mlp) -> Task:
     """The virtual adversarial cost of all examples, and their entropy if asked for."""
@@ -37,7 +39,10 @@ def task(config: ConfigDict, network: Mlp) -> Task:
         logits = partial(network.training_logits, valid=valid, key=noise)
         d = jax.random.normal(start, x.shape, x.dtype)
         fixed = jax.lax.stop_gradient(params)
-        clean, r = adversarial(partial(logits, fixed), x, valid, d, c.iterations, c.xi)
+        clean, r = adversarial(
+            *(partial(logits, fixed), x, valid, d, c.iterations, c.xi),
+            by_gradient if network.custom_gradients else jax.linear_transpose,
+        )
         cost = divergence(clean, logits(params, x + c.epsilon * r))
         if c.entropy > 0:
             z = logits(params, x)
@@ -54,6 +59,7 @@ def adversarial(
     d: Float[Array, "batch inputs"],
     iterations: int,
     xi: float = 0.0,
+    transpose: Transpose = jax.linear_transpose,
 ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch inputs"]]:
     """Logits of x, and directions of length 1.
 
@@ -64,9 +70,10 @@ def adversarial(
       d: where the power iteration starts, of any length.
       iterations: of it.
       xi: length of the difference of gradients that stands for H d; 0: none, exact.
+      transpose: of the linear function Jᵀ, given an example of its argument.
     """
     clean, pull = jax.vjp(logits, x)  # Jᵀ, and J as its transpose:
-    push = jax.linear_transpose(pull, clean)  # `products` has no forward mode.
+    push = transpose(pull, clean)  # `products` has no forward mode.
     p = jax.nn.softmax(clean)
     for _ in range(iterations):
         if xi > 0:
@@ -77,6 +84,11 @@ def adversarial(
             change -= p * change.sum(-1, keepdims=True)
         (d,) = pull(jnp.where(valid[:, None], change, 0))
     return clean, unit(d)
+
+
+def by_gradient(linear: Callable, example: Array) -> Callable:
+    """The transpose of a linear function, also of one that calls `jax.custom_vjp`."""
+    return jax.vjp(linear, example)[1]
 
 
 def unit(d: Float[Array, "batch inputs"]) -> Float[Array, "batch inputs"]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl import config as configs
-from mtl import experiment
+from mtl import networks
 from mtl.engine.task import flatten, unflatten
 from tests.mtl import reference
 
@@ -30,7 +30,7 @@ def config(**fields):
 
 
 def network(c):
-    return experiment.build_network(c, (INPUTS,), CLASSES)
+    return networks.build(c, (INPUTS,), CLASSES)
 
 
 def on_device(params):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mtl import config as configs
-from mtl import experiment, methods
+from mtl import methods, networks
 from mtl.engine import batches, engine
 from mtl.engine.engine import Engine
 from mtl.engine.task import flatten
@@ -39,7 +39,7 @@ def problem(c, labelled=4, dtype=np.float64):
 
 
 def network(c):
-    return experiment.build_network(c, (INPUTS,), CLASSES)
+    return networks.build(c, (INPUTS,), CLASSES)
 
 
 def initial(c, key):

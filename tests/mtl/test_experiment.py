@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs.mtl import digits
-from mtl import experiment
+from mtl import experiment, networks
 from mtl.data import datasets
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
@@ -109,7 +109,7 @@ def test_errors_and_losses_of_each_set_are_means_over_its_images():
 
 def test_validation_and_test_images_are_told_apart(dataset):
     training = experiment.make_training(smoke(), dataset)
-    network = experiment.build_network(smoke(), dataset.shape, dataset.classes)
+    network = networks.build(smoke(), dataset.shape, dataset.classes)
     alone = experiment.make_evaluate(network, {"test": dataset.test})
     row = training.evaluate(training.params)
     assert row["test/loss"] == alone(training.params)["test/loss"]

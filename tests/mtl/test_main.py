@@ -9,7 +9,7 @@ import pytest
 import sklearn.datasets
 
 from configs.mtl import digits
-from mtl import experiment, figures, predict
+from mtl import experiment, figures, networks, predict
 from mtl.data import datasets
 from mtl.host import launch, logs
 from mtl.host.errors import ConfigError, DataError, WorkdirError
@@ -188,7 +188,7 @@ def test_figures_suit_method_and_data(tmp_path, changes, shape, test, names):
     with logs.Log(tmp_path, 0, 2) as log:
         log.write({"epoch": 1, **row})
         log.write({"epoch": 2, **row})
-    network = experiment.build_network(c, dataset.shape, dataset.classes)
+    network = networks.build(c, dataset.shape, dataset.classes)
     figures.draw(tmp_path, c, dataset, network, plan, plan.params)
     assert {p.stem for p in tmp_path.glob("*.png")} == names
     for name in names:

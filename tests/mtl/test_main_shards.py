@@ -8,7 +8,7 @@ import pytest
 
 from configs.mtl import table1
 from mtl import config as configs
-from mtl import experiment, predict
+from mtl import experiment, networks, predict
 from mtl.data import shard_stream
 from mtl.data.shard_stream import ShardStream
 from mtl.engine.fit import fit
@@ -104,7 +104,7 @@ def test_the_command_trains_on_shards_and_predicts(folder, tmp_path):
 def test_batch_normalisation_has_the_statistics_of_the_first_chunk(folder):
     c = config("shards", folder, model__norm="batch", unsupervised="vat")
     t = experiment.make_training(c, experiment.datasets.load(c.data))
-    network = experiment.build_network(c, (8, 8), 10)
+    network = networks.build(c, (8, 8), 10)
     wanted = network.set_batch_stats(t.params, t.data.chunk(0)["image"])["statistics"]
     found = t.finalize_params(t.params)["statistics"]
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):

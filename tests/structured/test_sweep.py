@@ -1,10 +1,12 @@
 """Sweeps of system 2: runs are those of structured.main, and programs are shared."""
 
 import csv
+import dataclasses
 
 import numpy as np
 
 from configs.structured import digits
+from mtl.sweeps.programs import SharedPrograms
 from structured import assemble, data, experiment, sweep
 from tests import program
 from tests.epoch_text import changed, epoch_text
@@ -47,3 +49,21 @@ def test_fields_that_share_programs_change_no_program():
     text = epoch_text(make(config))
     assert epoch_text(make(changed(config, other))) == text
     assert epoch_text(make(changed(config, {"reconstruct_in.level": 0.3}))) != text
+
+
+def test_files_with_other_means_of_known_values_share_no_program():
+    """The mean of y stands for missing values, and is a constant of the program."""
+    config = digits.get_config("smoke")
+    config.data.partial_y = True
+    whole = data.load(config)
+    shared = SharedPrograms(sweep.DATA_FIELDS)
+
+    def of(y):
+        dataset = dataclasses.replace(whole, train=whole.train._replace(y=y))
+        training = assemble.make_training(config, dataset)
+        return shared.of(config, assemble.constants(dataset.train))(training)
+
+    y = whole.train.y.copy()
+    y[whole.train.has_y.argmax(), 3] = np.nan
+    assert of(y) is of(y.copy())
+    assert of(y) is not of(y / 2)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from mtl import experiment
+from mtl import experiment, networks
 from mtl.data import datasets
 from mtl.study import grid, results
 from tests.conftest import ROOT
@@ -47,7 +47,7 @@ def test_each_report_of_a_sweep_is_an_evaluation_of_its_parameters(folder, image
         found = traverse_util.unflatten_dict(dict(stored), sep="/")
     held = {"valid": images.validation, "test": images.test}
     c = two_devices.config()
-    network = experiment.build_network(c, images.shape, images.classes)
+    network = networks.build(c, images.shape, images.classes)
     evaluate = experiment.make_evaluate(network, held)
     assert found.keys() == {"10", "20"}
     for epoch, seed in product(found, range(2)):
