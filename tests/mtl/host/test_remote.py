@@ -1,6 +1,7 @@
 """Runs in a store equal local ones, survive kills, and belong to one process."""
 
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Killed(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def _claims_die_soon(monkeypatch):
+def _claims_die_soon(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(remote_claim, "RENEW_S", 0.05)
     monkeypatch.setattr(remote_claim, "DEAD_S", 1.0)
     monkeypatch.setattr(remote_claim, "POLL_S", 0.01)
