@@ -18,12 +18,14 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
-    # Without its emitters of fusions, XLA compiles in less than half of the time. Later
-    # versions have no such flag, and end the process where one is given.
+    # Without emitters of fusions, XLA compiles in less than half of the time. Later
+    # versions lack the first flag, and end the process where it is given.
     fast = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS")
     if fast and importlib.metadata.version("jaxlib").startswith("0.10."):
         flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+        flags += " --xla_cpu_use_fusion_emitters=false"
+        flags += " --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = flags
 
 import jax
 import pytest
