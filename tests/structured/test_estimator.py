@@ -101,7 +101,7 @@ def test_a_workdir_keeps_the_run_and_refuses_other_data(fitted):
 @pytest.mark.slow
 def test_a_grid_over_schedules_and_variants_compiles_once(halves):
     """Both folds have rows without x, and rows without y."""
-    x, y = halves[0][:100].copy(), halves[1][:100].copy()
+    x, y = halves[2][:100].copy(), halves[3][:100].copy()
     x[50:80], y[80:] = np.nan, np.nan
     grid = {
         "structuredregressor__variant": ["mlp", "mlp_in_out"],
