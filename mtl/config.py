@@ -11,6 +11,12 @@ from mtl.tasks import corruption, losses, network
 
 # A run continues with other values of these; data.json has a checksum of the data.
 FREE = ("data.path", "save_every", "save_minutes", "patience", "devices")
+# Fields that change arrays alone: runs that differ in them share compiled programs.
+DATA_FIELDS = (
+    *("seed", "epochs", "optim.learning_rate", "optim.decay_epochs"),
+    *("schedule.t1", "schedule.sigma", "schedule.weight", "data.path"),
+    *("eval_every", "save_every", "save_minutes", "patience"),
+)
 
 
 def default() -> ConfigDict:

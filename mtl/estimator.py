@@ -28,11 +28,7 @@ from mtl.tasks.network import Mlp
 # These need a validation set during training.
 OBSERVING = ("plateau", "ratio")
 # Fields that a compiled program takes as data, or that are of the host alone.
-DYNAMIC = (
-    *("seed", "epochs", "eval_every", "save_every", "save_minutes", "patience"),
-    *("data", "monitor", "monitor_mode", "schedule.sigma", "schedule.t1"),
-    *("schedule.weight", "optim.learning_rate", "optim.decay_epochs"),
-)
+DYNAMIC = (*configs.DATA_FIELDS, "data", "monitor", "monitor_mode")
 
 
 class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from mtl import config as configs
 from mtl import experiment
+from mtl.config import DATA_FIELDS
 from mtl.data import datasets
 from mtl.data.datasets import Dataset
 from mtl.host.errors import ConfigError
@@ -27,12 +28,6 @@ from mtl.sweeps import launcher
 from mtl.sweeps.programs import SharedPrograms
 from mtl.sweeps.runs import System
 
-# Fields that change arrays alone; see SharedPrograms.
-DATA_FIELDS = (
-    *("seed", "epochs", "optim.learning_rate", "optim.decay_epochs"),
-    *("schedule.t1", "schedule.sigma", "schedule.weight", "data.path"),
-    *("eval_every", "save_every", "save_minutes", "patience"),
-)
 CHOSEN = ("labelled", "unlabelled", "balanced")  # Choose rows of loaded images.
 COLUMNS = "best/valid/error", "best/test/error", "last/test/error", "seconds"
 

@@ -17,6 +17,12 @@ from structured.faces.schemes import WFLW_98
 
 # A run continues with other values of these; data.json has a checksum of the data.
 FREE = ("data.path", "data.cache", "save_every", "save_minutes", "devices")
+# Fields that change arrays alone: runs that differ in them share compiled programs.
+DATA_FIELDS = (
+    *("seed", "variant", "epochs", "optim.learning_rate", "optim.decay_epochs"),
+    *("schedule.input", "schedule.output", "data.path", "data.cache"),
+    *("eval_every", "save_every", "save_minutes", "patience"),
+)
 
 
 def default() -> ConfigDict:

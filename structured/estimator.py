@@ -27,10 +27,7 @@ from structured.examples import make_examples
 from structured.network import Network
 
 # Fields that a compiled program takes as data, or that are of the host alone.
-DYNAMIC = (
-    *("seed", "variant", "epochs", "eval_every", "save_every", "save_minutes"),
-    *("patience", "data", "schedule", "optim.learning_rate", "optim.decay_epochs"),
-)
+DYNAMIC = (*configs.DATA_FIELDS, "data")
 # A loss weight is 1 up to the first of these shares of all epochs, and falls linearly
 # to 0 at the second.
 SCHEDULES = {

@@ -24,13 +24,8 @@ from mtl.sweeps.programs import SharedPrograms
 from mtl.sweeps.runs import System
 from structured import assemble, data, experiment
 from structured import config as configs
+from structured.config import DATA_FIELDS
 
-# Fields that change arrays alone; see SharedPrograms.
-DATA_FIELDS = (
-    *("seed", "variant", "epochs", "optim.learning_rate", "optim.decay_epochs"),
-    *("schedule.input", "schedule.output", "data.path", "data.cache"),
-    *("eval_every", "save_every", "save_minutes", "patience"),
-)
 COLUMNS = (
     *("best/valid/mse", "test/mse", "test/nrmse", "test/auc_0.5"),
     *("test/fr_0.10_inter_ocular", "seconds"),

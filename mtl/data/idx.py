@@ -81,7 +81,7 @@ def _read(root: Path, stem: str, dims: int, name: str | None) -> np.ndarray:
         )
     if name is not None and hashlib.md5(content).hexdigest() != CHECKSUMS[name][stem]:
         raise DataError(
-            f"{path} is not {name}'s published file (its MD5 differs); get it again, "
-            "or set data.source='idx' if it is meant to be another data set"
+            f"{path} is not {name}'s published file (its MD5 differs); get it again; "
+            "or, for another data set, set data.source='idx'"
         )
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
