@@ -1,13 +1,14 @@
-"""Our classifier beside scikit-learn's semi-supervised ones, on its digits.
+"""Our classifier beside scikit-learn's semi-supervised ones, on digits or IDX files.
 
     python -m benchmarks.semi_supervised [--labels 50,100] [--splits 5] [--out FILE]
+    python -m benchmarks.semi_supervised --idx DIR [--rows 5000] [--test 5000]
 
-Of the 1797 digits, 500 test, some of the others keep their label, and all of them are
-given to `fit`, with -1 for "no label". Each split draws its own tests and labels, as
-many labels of each class. `LogisticRegression` and `baseline` train on the labelled
-digits alone. Settings are defaults, except `max_iter`, the kernel of LabelSpreading,
-because its default suits pixels badly (`knn` is the other one), and what the table
-names.
+Of scikit-learn's 1,797 digits, or of the images in IDX files (MNIST, Fashion-MNIST),
+some test, some of the others keep their label, and all of the others are given to
+`fit`, with -1 for "no label". Each split draws its own tests and labels, as many labels
+of each class. `LogisticRegression` and `baseline` train on the labelled rows alone.
+Settings are defaults, except `max_iter`, the kernel of LabelSpreading, because its
+default suits pixels badly (`knn` is the other one), and what the table names.
 
 Accuracies are means over the splits; seconds are medians of `fit`, with compilation
 (the first fit of a method) as a figure of its own.
@@ -26,10 +27,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 
 from benchmarks import measure
+from mtl.data import idx
 from mtl.estimator import EvolvingMTLClassifier
 from mtl.host import launch
 
-TEST = 500
 FLAGS = flags.FLAGS
 
 
@@ -67,16 +68,24 @@ def contenders() -> dict[str, Callable[[], BaseEstimator]]:
     }
 
 
-def split(labels: int, seed: int) -> Labelled:
-    """Draws test rows, and as many labels of each class."""
-    x, y = load_digits(return_X_y=True)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(y))
-    x, y = x[order] / 16, y[order]
-    train = y[TEST:]
-    each = [np.flatnonzero(train == c)[: labels // 10] for c in range(10)]
+def read() -> tuple[np.ndarray, np.ndarray]:
+    """Reads all images [N, D], from 0 to 1, and their labels [N]."""
+    if FLAGS.idx is None:
+        x, y = load_digits(return_X_y=True)
+        return x / 16, y
+    train, _ = idx.load(FLAGS.idx)
+    return train.x.reshape(len(train.x), -1), train.y
+
+
+def split(x: np.ndarray, y: np.ndarray, labels: int, seed: int) -> Labelled:
+    """Draws test rows, the rows to fit, and as many labels of each class."""
+    test, rng = FLAGS.test, np.random.default_rng(seed)
+    order = rng.permutation(len(y))[: test + FLAGS.rows]
+    x, y = x[order], y[order]
+    train, classes = y[test:], np.unique(y)
+    each = [np.flatnonzero(train == c)[: labels // len(classes)] for c in classes]
     kept = np.isin(np.arange(len(train)), np.concatenate(each))
-    return Labelled(x[TEST:], np.where(kept, train, -1), x[:TEST], y[:TEST])
+    return Labelled(x[test:], np.where(kept, train, -1), x[:test], y[:test])
 
 
 def fit(make: Callable[[], BaseEstimator], data: Labelled, seed: int) -> list[float]:
@@ -105,8 +114,10 @@ class Row(TypedDict):
 
 def rows(labels: int, splits: int) -> Iterator[Row]:
     """A row for each contender."""
+    x, y = read()
     for name, make in contenders().items():
-        found = [fit(make, split(labels, seed), seed) for seed in range(splits)]
+        drawn = (split(x, y, labels, seed) for seed in range(splits))
+        found = [fit(make, data, seed) for seed, data in enumerate(drawn)]
         seconds, accuracy = zip(*found, strict=True)
         yield {
             "labels": labels,
@@ -135,7 +146,10 @@ def main(arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("labels", ["50", "100"], "Numbers of labelled digits.")
-    flags.DEFINE_integer("splits", 5, "Draws of labels and test digits, 2 or more.")
+    flags.DEFINE_list("labels", ["50", "100"], "Numbers of labelled rows.")
+    flags.DEFINE_integer("splits", 5, "Draws of labels and test rows, 2 or more.")
+    flags.DEFINE_string("idx", None, "Folder of IDX files, in place of the digits.")
+    flags.DEFINE_integer("rows", 5000, "Rows to fit, or all that are left.")
+    flags.DEFINE_integer("test", 500, "Rows to test.")
     measure.define_out()
     launch.launch(main)

@@ -10,12 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
+from mtl import image_grid
 from mtl.data.datasets import Dataset
 from mtl.engine.task import Params
 from mtl.engine.training import Training
 from mtl.host import logs, workdir
 from mtl.tasks import corruption, losses
 from mtl.tasks.network import Mlp
+
+WORST = 24  # Mistakes that are drawn.
 
 
 def draw(
@@ -105,18 +108,18 @@ def _mistakes(dataset: Dataset, network: Mlp, params: Params) -> Figure:
     log_p = np.asarray(jax.nn.log_softmax(logits))
     guess, own = log_p.argmax(1), log_p[np.arange(len(y)), y]
     wrong = np.flatnonzero(guess != y)
+    worst = wrong[np.argsort(own[wrong])][:WORST]
     figure = Figure(figsize=(9, 4), layout="constrained")
     figure.suptitle(
         f"{len(wrong)} of {len(y)} test images are wrong; the worst of them"
     )
-    for ax, i in zip(
-        figure.subplots(3, 8).flat, wrong[np.argsort(own[wrong])], strict=False
-    ):
-        _image(ax, x[i], dataset.shape)
-        sure = np.exp(log_p[i, guess[i]])
-        ax.set_title(f"{y[i]}, not {guess[i]} ({sure:.0%})", fontsize=7)
-    for ax in figure.axes:
-        ax.set_axis_off()
+    ax = figure.subplots()
+    images = _images(x[worst], dataset.shape)
+    middles = image_grid.show(ax, images, WORST // 3, row_gap=0.35)
+    for i, (left, middle) in zip(worst, middles, strict=True):
+        title = f"{y[i]}, not {guess[i]} ({np.exp(log_p[i, guess[i]]):.0%})"
+        top = middle - images.shape[1] / 2 - 0.5
+        ax.text(left, top, title, fontsize=7, ha="center", va="bottom")
     return figure
 
 
@@ -138,11 +141,11 @@ def _reconstructions(
             decoded = output(network.decode(params, j, decoded))
         rows[f"from layer {k}"] = decoded
     figure = Figure(figsize=(10, 1.05 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), len(x), squeeze=False)
-    for line, (name, images) in zip(grid, rows.items(), strict=True):
-        for ax, image in zip(line, images, strict=True):
-            _image(ax, np.clip(image, 0, 1), dataset.shape)
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    ax = figure.subplots()
+    images = np.clip(np.concatenate(list(rows.values())), 0, 1)
+    middles = image_grid.show(ax, _images(images, dataset.shape), len(x))
+    ax.set_yticks(middles[:: len(x), 1], rows, fontsize=9)
+    ax.tick_params(length=0)
     return figure
 
 
@@ -151,10 +154,10 @@ def _line(ax: Axes, rows: list[dict], key: str, label: str, scale: float = 1) ->
     ax.plot(*np.array(points).T, label=label, lw=1.5)
 
 
-def _image(ax: Axes, x: np.ndarray, shape: tuple[int, ...]) -> None:
-    ax.imshow(np.asarray(x).reshape(shape), cmap="gray", vmin=0, vmax=1)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
+def _images(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns images [K, H, W] or [K, H, W, 3] of rows x [K, ...]."""
+    images = np.asarray(x).reshape(-1, *shape)
+    return images[..., 0] if shape[2:] == (1,) else images
 
 
 def tidy(ax: Axes, legend: bool = True) -> None:

@@ -18,6 +18,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
+    # Checkpoints are synchronised with the disk; in memory that takes no time.
+    if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30:
+        TEMPORARY = tempfile.mkdtemp(prefix="tests-", dir="/dev/shm")
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = TEMPORARY
+        atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
+
     # Without emitters of fusions, XLA compiles in less than half of the time. Later
     # versions lack the first flag, and end the process where it is given.
     fast = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from mtl import figures
+from mtl import figures, image_grid
 from mtl.host import logs
 from structured.faces import metrics
 
@@ -140,12 +140,15 @@ def completions(
     figure = Figure(
         figsize=(0.8 * len(given) + 1.4, 0.85 * len(rows)), layout="constrained"
     )
-    grid = figure.subplots(len(rows), len(given), squeeze=False)
-    for line, (name, lower) in zip(grid, rows.items(), strict=True):
-        for ax, upper, below in zip(line, given, lower, strict=True):
-            _show_grey(ax, np.concatenate([upper, np.clip(below, 0, 1)]))
-            ax.axhline(len(upper) - 0.5, color="tab:orange", lw=0.8)
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    ax = figure.subplots()
+    images = [np.concatenate([given, np.clip(y, 0, 1)], 1) for y in rows.values()]
+    middles = image_grid.show(ax, np.concatenate(images), len(given))
+    ax.set_yticks(middles[:: len(given), 1], rows, fontsize=9)
+    ax.tick_params(length=0)
+    _, height, width = images[0].shape
+    x, y = middles.T
+    edge = y - height / 2 + given.shape[1]
+    ax.hlines(edge, x - width / 2, x + width / 2, color="tab:orange", lw=0.8)
     return figure
 
 

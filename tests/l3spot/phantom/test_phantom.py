@@ -201,7 +201,7 @@ def test_a_key_determines_the_projection():
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("phantoms")
-    rows = [[f"p{i}", series.write(out / f"p{i}", 1, i, SHORT, 128)] for i in range(2)]
+    rows = [[f"p{i}", series.write(out / f"p{i}", 1, i, SHORT, 64)] for i in range(2)]
     return out, rows
 
 
@@ -236,19 +236,18 @@ def test_an_interrupted_phantom_leaves_no_folder(written, tmp_path, monkeypatch)
 
     monkeypatch.setattr(series, "_save", stop)
     with pytest.raises(WorkdirError, match="No space left"):
-        series.write(tmp_path / "p0", 1, 0, SHORT, 128)
+        series.write(tmp_path / "p0", 1, 0, SHORT, 64)
     assert not (tmp_path / "p0").exists()
     out, rows = written
-    assert (
-        series.write(out / "p0", 1, 0, SHORT, 128) == rows[0][1]
-    )  # Not written again.
+    # Not written again.
+    assert series.write(out / "p0", 1, 0, SHORT, 64) == rows[0][1]
 
 
 def test_headers_name_the_program_and_the_geometry(written):
     ds = pydicom.dcmread(next((written[0] / "p0").iterdir()))
     assert ds.Manufacturer == "l3spot"
-    assert ds.Rows == ds.Columns == 128
-    assert float(ds.PixelSpacing[0]) == pytest.approx(512 / 128)
+    assert ds.Rows == ds.Columns == 64
+    assert float(ds.PixelSpacing[0]) == pytest.approx(512 / 64)
 
 
 def test_the_launcher_writes_labels_and_refuses_another_seed(tmp_path, monkeypatch):

@@ -35,11 +35,9 @@ def test_an_array_has_the_location_of_its_files(folder, hu):
         assert of_array.file == ""
 
 
-@pytest.mark.parametrize(
-    ("flip", "orientation"),
-    [((0,), "IPL"), ((1,), "SAL"), ((2,), "SPR"), ((0, 1, 2), "IAR")],
-)
-def test_a_turned_array_has_the_same_location(real_data, flip, orientation):
+@pytest.fixture(scope="module")
+def real(real_data):
+    """A real scan as HU [Z, Y, X], the spacing in mm, and its location."""
     path = real_data / "ct" / "lumbar_small_field.zip"
     if not path.exists():
         pytest.skip(f"there is no ct in {real_data.name}/")
@@ -48,10 +46,19 @@ def test_a_turned_array_has_the_same_location(real_data, flip, orientation):
     columns_mm, rows_mm = volume.slices[0].spacing_mm
     spacing_mm = (float(np.diff(volume.z).mean()), rows_mm, columns_mm)
     straight = l3spot.locate(hu, spacing_mm)
-    turned = l3spot.locate(np.flip(hu, flip), spacing_mm, orientation)
     assert straight.found
     assert straight.level == "L3"
     assert abs(straight.z_mm + volume.z[0] - -79.5) < 3
+    return hu, spacing_mm, straight
+
+
+@pytest.mark.parametrize(
+    ("flip", "orientation"),
+    [((0,), "IPL"), ((1,), "SAL"), ((2,), "SPR"), ((0, 1, 2), "IAR")],
+)
+def test_a_turned_array_has_the_same_location(real, flip, orientation):
+    hu, spacing_mm, straight = real
+    turned = l3spot.locate(np.flip(hu, flip), spacing_mm, orientation)
     assert [v.level for v in turned.levels] == [v.level for v in straight.levels]
     length_mm = (len(hu) - 1) * spacing_mm[0]
     if 0 in flip:

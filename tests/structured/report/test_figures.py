@@ -122,15 +122,18 @@ def test_completions_join_the_halves():
     given, truth = rng.random((3, 4, 6)), rng.random((3, 2, 6))
     guess = rng.normal(size=truth.shape)
     figure = figures.completions(given, truth, {"MLP": guess})
-    labels = [ax.get_ylabel() for ax in figure.axes]
-    assert labels == ["truth", "", "", "MLP", "", ""]
-    for i, ax in enumerate(figure.axes):
-        image = ax.images[0].get_array()
-        lower = [truth, np.clip(guess, 0, 1)][i // 3][i % 3]
-        np.testing.assert_array_equal(image[:4], given[i % 3])
-        np.testing.assert_array_equal(image[4:], lower)
-        # The line is between the given rows and the others.
-        assert ax.lines[0].get_ydata() == [3.5, 3.5]
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["truth", "MLP"]
+    grid = np.asarray(ax.images[0].get_array())
+    lines = iter(ax.collections[0].get_segments())
+    for row, lower in enumerate([truth, np.clip(guess, 0, 1)]):
+        for column in range(3):
+            image = grid[7 * row :, 7 * column :][:6, :6]
+            np.testing.assert_array_equal(image[:4], given[column])
+            np.testing.assert_array_equal(image[4:], lower[column])
+            # The line is between the given rows and the others.
+            left, y = 7 * column - 0.5, 7 * row + 3.5
+            np.testing.assert_allclose(next(lines), [[left, y], [left + 6, y]])
 
 
 def test_figures_can_be_saved(tmp_path):
