@@ -56,6 +56,7 @@ from mtl.engine.training import Training, check, check_monitor, finalized
 from mtl.host import processes, remote
 from mtl.host import workdir as workdirs
 from mtl.host.checkpoint import Checkpoints
+from mtl.host.errors import DivergedError
 from mtl.host.logs import open_log
 from mtl.host.preemption import Preemption
 
@@ -94,7 +95,8 @@ def fit(
 
     Raises:
       ValueError: the training contradicts itself; the message names the field.
-      DivergedError: a loss or a parameter is not finite; checkpoints stay as they were.
+      DivergedError: a loss or a parameter is not finite; the last checkpoint stays, and
+        the best parameters are saved.
       PreemptedError: SIGTERM or SIGUSR1 came; the last epoch is saved.
       WorkdirError: `workdir` cannot be made, or its checkpoint is damaged.
     """
@@ -113,7 +115,11 @@ def fit(
         Chunks(t.data, train_epoch.engine, epochs) as chunks,
     ):
         while p.epoch < epochs and not stalled(p, t.patience):
-            p, metrics = _train_epoch(train_epoch, t, p, last.epoch, chunks)
+            try:
+                p, metrics = _train_epoch(train_epoch, t, p, last.epoch, chunks)
+            except DivergedError:
+                _save_best(best, p)
+                raise
             log.advance()
             due = p.epoch == epochs or stalled(p, t.patience)
             if due or p.epoch % t.eval_every == 0:
@@ -121,11 +127,10 @@ def fit(
                 log.write(row)
                 for callback in callbacks if processes.is_first() else ():
                     callback(dict(row))
-                if p.best_epoch == p.epoch:
-                    best.save(p.epoch, p.best)
             late = time.monotonic() - saved >= 60 * t.save_minutes
             stop, late = processes.any_of_all(bool(preempted), late)
             if due or stop or late or p.epoch % t.save_every == 0:
+                _save_best(best, p)
                 last.save(p.epoch, p)
                 remote.push(workdir)
                 saved = time.monotonic()
@@ -201,6 +206,11 @@ def _evaluated(
     numbers = processes.of_first(jax.device_get(t.evaluate(params)))
     row = log_row(t, p, metrics, numbers)
     return _observed(t, with_best(t, p, row, params), numbers), row
+
+
+def _save_best(best: Checkpoints, p: Progress) -> None:
+    if p.best_epoch:
+        best.save(p.best_epoch, p.best)
 
 
 def _observed(t: Training, p: Progress, numbers: dict[str, Any]) -> Progress:

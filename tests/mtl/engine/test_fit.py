@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from mtl.engine import batches, fit
 from mtl.host import logs, workdir
+from mtl.host.checkpoint import Checkpoints
 from mtl.host.errors import DivergedError, WorkdirError
 from tests.mtl import tiny
 
@@ -102,14 +103,15 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
-    good = tiny.training()
+    good = tiny.training(save_every=3)
     rates = good.learning_rates.copy()
     rates[7:] = 1e30
     with pytest.raises(DivergedError, match=r"task 'denoise' is not finite in epoch 8"):
         train(dataclasses.replace(good, learning_rates=rates), tmp_path)
     rows = logs.read_rows(tmp_path)
     assert [row["epoch"] for row in rows] == list(range(1, 8))
-    # What was saved is what a calm run has after its seventh epoch, so it can go on.
+    assert Checkpoints(tmp_path / "checkpoints" / "best").epoch == 7
+    # What was saved is what a calm run has after its sixth epoch, so it can go on.
     resumed = train(good, tmp_path)
     calm = train(good, tmp_path / "calm")
     assert_same_bits(tiny.arrays(resumed.state), tiny.arrays(calm.state))
