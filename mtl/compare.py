@@ -17,8 +17,9 @@ import numpy as np
 from absl import app, flags
 from matplotlib.figure import Figure
 
+from mtl import config as configs
 from mtl import figures
-from mtl.host import launch, logs, tables, workdir
+from mtl.host import fields, launch, logs, tables, workdir
 from mtl.host.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
@@ -55,9 +56,11 @@ def read(folder: Path) -> Run:
     """The run in a folder.
 
     Raises:
+      ConfigError: the run is of another program or version.
       WorkdirError: there is none, or it has not finished.
     """
-    config = workdir.load_config(folder).to_dict()
+    saved, path = workdir.load_config(folder), str(folder / "config.json")
+    config = fields.complete(saved, configs.default(), path).to_dict()
     if not (folder / "summary.json").exists():
         raise WorkdirError(f"{folder} has not finished: there is no summary.json")
     summary = workdir.read_json(folder / "summary.json")
