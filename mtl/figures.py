@@ -49,7 +49,7 @@ def draw(
     named = dict(zip(names, weights.T, strict=True))
     save(weight_curves(named, epochs), folder / "weights.png")
     if len(dataset.shape) == 2 or dataset.shape[2:] in ((1,), (3,)):
-        save(_mistakes(dataset, network, params), folder / "mistakes.png")
+        save(mistakes(dataset, network, params), folder / "mistakes.png")
         if names[0].startswith("reconstruct"):
             drawn = _reconstructions(config.reconstruct, dataset, network, params)
             save(drawn, folder / "reconstructions.png")
@@ -80,6 +80,30 @@ def weight_curves(weights: dict[str, np.ndarray], epochs: np.ndarray) -> Figure:
     return figure
 
 
+def mistakes(dataset: Dataset, network: Mlp, params: Params) -> Figure:
+    """The test images with the highest loss among those that are classified wrong."""
+    x, y = dataset.test
+    names = dataset.names or range(dataset.classes)
+    logits = network.logits(params, jnp.asarray(x))
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    guess, own = log_p.argmax(1), log_p[np.arange(len(y)), y]
+    wrong = np.flatnonzero(guess != y)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure.suptitle(
+        f"{len(wrong)} of {len(y)} test images are wrong; the worst of them"
+    )
+    for ax, i in zip(
+        figure.subplots(3, 8).flat, wrong[np.argsort(own[wrong])], strict=False
+    ):
+        _image(ax, x[i], dataset.shape)
+        sure = np.exp(log_p[i, guess[i]])
+        title = f"{names[y[i]]}, not {names[guess[i]]} ({sure:.0%})"
+        ax.set_title(title, fontsize=7, parse_math=False)
+    for ax in figure.axes:
+        ax.set_axis_off()
+    return figure
+
+
 def _curves(rows: list[dict[str, float]]) -> Figure:
     """Errors, classification losses and the tasks' own losses against the epoch."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -95,28 +119,6 @@ def _curves(rows: list[dict[str, float]]) -> Figure:
     for ax in (errors, costs, own):
         ax.set(xlabel="epoch")
         tidy(ax)
-    return figure
-
-
-def _mistakes(dataset: Dataset, network: Mlp, params: Params) -> Figure:
-    """The test images with the highest loss among those that are classified wrong."""
-    x, y = dataset.test
-    logits = network.logits(params, jnp.asarray(x))
-    log_p = np.asarray(jax.nn.log_softmax(logits))
-    guess, own = log_p.argmax(1), log_p[np.arange(len(y)), y]
-    wrong = np.flatnonzero(guess != y)
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    figure.suptitle(
-        f"{len(wrong)} of {len(y)} test images are wrong; the worst of them"
-    )
-    for ax, i in zip(
-        figure.subplots(3, 8).flat, wrong[np.argsort(own[wrong])], strict=False
-    ):
-        _image(ax, x[i], dataset.shape)
-        sure = np.exp(log_p[i, guess[i]])
-        ax.set_title(f"{y[i]}, not {guess[i]} ({sure:.0%})", fontsize=7)
-    for ax in figure.axes:
-        ax.set_axis_off()
     return figure
 
 
