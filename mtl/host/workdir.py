@@ -49,7 +49,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as e:
         raise WorkdirError(f"cannot write {path}: {e.strerror}") from e
     finally:  # Also if the process is asked to end.
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

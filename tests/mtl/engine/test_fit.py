@@ -289,8 +289,9 @@ def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path):
     assert logs.read_rows(tmp_path) == [{"epoch": 1}, {"epoch": 2, "valid/error": 0.5}]
 
 
-def test_a_log_that_is_no_json_is_named(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text("what\n")
+@pytest.mark.parametrize("content", [b"what\n", b"\xff\n", b"\0\n"])
+def test_a_log_that_is_no_json_is_named(tmp_path, content):
+    (tmp_path / "metrics.jsonl").write_bytes(content)
     with pytest.raises(WorkdirError, match=r"metrics\.jsonl has a line"):
         logs.read_rows(tmp_path)
 
@@ -367,6 +368,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkdirError, match="cannot make the workdir"):
         workdir.prepare(tmp_path / "file" / "run", ConfigDict(), {})
+
+
+@pytest.mark.parametrize("name", ["file/summary.json", "n" * 300])
+def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkdirError, match=f"cannot write .*{name}"):
+        workdir.write_json(tmp_path / name, {})
 
 
 def test_an_address_is_no_workdir(tmp_path, monkeypatch):
