@@ -120,9 +120,9 @@ def _line(group: list[Run], baseline: dict[str, float]) -> list[str]:
         "-".join(map(str, config["model"]["hidden"])),
         config["epochs"],
         len(group),
-        _spread([_error(run, "last") for run in group]),
-        _spread(gains, sign="+") if gains else "",
-        _spread([_error(run, "best") for run in group]),
+        tables.mean_std([_error(run, "last") for run in group]),
+        tables.mean_std(gains, "+.2f") if gains else "",
+        tables.mean_std([_error(run, "best") for run in group]),
         f"{np.mean([run.summary['seconds'] for run in group]):.0f}",
     ]
     return list(map(str, cells))
@@ -142,11 +142,6 @@ def _task(run: Run) -> str:
 
 def _error(run: Run, epoch: Literal["last", "best"]) -> float:
     return 100 * run.summary[epoch]["test/error"]
-
-
-def _spread(values: Sequence[float], sign: str = "") -> str:
-    mean = f"{np.mean(values):{sign}.2f}"
-    return f"{mean} ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else mean
 
 
 def compare(folders: Sequence[str]) -> str:
