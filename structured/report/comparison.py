@@ -1,6 +1,6 @@
 """Writes the figures and the page of runs: one run, or several variants and seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -164,7 +164,7 @@ def write_report(
     for name, figure in pictures.items():
         image = png(figure)
         workdir.write_bytes(folder / name, image)
-        sections.append(Section(captions[name], figure=image, alt=captions[name]))
+        sections.append(Section(captions[name], png=image, alt=captions[name]))
     row = result_row(variants[last].runs[0])
     intro = (
         f"{row.pairs} pairs, {row.x_only} x alone, {row.y_only} y alone. "
