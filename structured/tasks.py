@@ -96,11 +96,6 @@ def loss_weights(config: ConfigDict) -> np.ndarray:
     return table * [name in VARIANT_TASKS[config.variant] for name in TASK_NAMES]
 
 
-def learning_rates(config: ConfigDict) -> np.ndarray:
-    """Returns the learning rate of each epoch, [epochs]."""
-    return optimizers.learning_rates(config.optim, config.epochs)
-
-
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     """Makes the optimizer for a learning rate of 1.
 
