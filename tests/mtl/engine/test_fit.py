@@ -6,6 +6,7 @@ import itertools
 import json
 import multiprocessing
 import random
+import resource
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from ml_collections import ConfigDict
 
 from mtl.engine import batches, fit
 from mtl.host import logs, workdir
+from mtl.host.checkpoint import Checkpoints
 from mtl.host.errors import DivergedError, WorkdirError
 from tests.mtl import tiny
 
@@ -301,6 +303,24 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "checkpoints" / "last" / "2" / "default" / "_METADATA").write_text("?")
     with pytest.raises(WorkdirError, match=r"last/2 is damaged"):
         train(tiny.training(epochs=2), tmp_path)
+
+
+def test_a_checkpoint_that_does_not_fit_is_named_and_the_last_one_stays(tmp_path):
+    small, large = {"a": np.zeros(1)}, {"a": np.random.default_rng(0).normal(size=9999)}
+    saved = Checkpoints(tmp_path / "last")
+    saved.save(1, small)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(WorkdirError, match=r"cannot save a checkpoint in .*last;"):
+            saved.save(2, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        saved.close()
+    again = Checkpoints(tmp_path / "last")
+    assert again.epoch == 1
+    assert again.restore(small)["a"] == [0]
+    again.close()
 
 
 def test_one_process_at_a_time(tmp_path):
