@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from mtl.data import datasets, label_choice
+from mtl.data import datasets, label_choice, scaling
 from mtl.data.readers import Images
 from mtl.host.errors import ConfigError, DataError
 
@@ -275,6 +275,18 @@ def test_training_images_scale_all_sets(tmp_path, kind):
     scaler.fit(np.array(kept, np.float64))
     np.testing.assert_allclose(d.test.x, scaler.transform(x[30:]), atol=1e-5)
     assert len(kept) == len(d.train.x) == 24
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standardise"])
+def test_features_of_tiny_and_of_huge_ranges(kind):
+    """Float32 holds neither the reciprocal of 1e-40 nor a range of 6e38."""
+    x = np.array([[0, 1], [1e-40, 2]], np.float32)
+    scaled = scaling.fit(kind, x).apply(x)
+    assert scaled[:, 0].tolist() == [0, 0]
+    assert np.ptp(scaled[:, 1]) > 0.9
+    x[:, 1] = -3e38, 3e38
+    with pytest.raises(DataError, match=r"feature 1 .* spans -3e\+38 to 3e\+38"):
+        scaling.fit(kind, x)
 
 
 def raw_rows(d, x):
