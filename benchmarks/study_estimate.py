@@ -43,7 +43,8 @@ def load(group: grid.RunGroup) -> Load:
     c, runs = group.config, len(group.runs)
     rows = c.data.labelled + c.data.unlabelled
     steps, batch = -(-rows // c.batch_size), min(c.batch_size, rows)
-    longest = max(grid.lasts(grid.one_config(c, run)) for run in group.runs)
+    configs = [grid.one_config(c, run) for run in group.runs]
+    longest = max(map(grid.unsupervised_share, configs))
     sizes = [PIXELS, *c.model.hidden]
     weights = sum(n * m for n, m in zip(sizes, [*sizes[1:], CLASSES], strict=True))
     below = sum(sizes[:-1])

@@ -107,7 +107,7 @@ def train(arguments: Sequence[str]) -> str:
     c = config.default().data
     c.source, c.path, c.valid = "mnist", a.data, 10_000
     d = datasets.load(c)
-    rows, y = label_choice.choose_rows(d.train, d.classes, LABELS, -1, 0, True)
+    rows, y = label_choice.choose_rows(d.train.y, d.classes, LABELS, -1, 0, True)
     images, test = torch.tensor(d.train.x[rows]), torch.tensor(d.test.x)
     label, truth = torch.tensor(y[:LABELS]).long(), torch.tensor(d.test.y).long()
     torch.manual_seed(0)

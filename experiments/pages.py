@@ -73,7 +73,9 @@ def ladder() -> str:
             if not found:
                 continue
             columns = ("test_error", "best_test_error", "best_valid_error")
-            errors = [_spread([100 * getattr(r, c) for r in found]) for c in columns]
+            errors = [
+                tables.mean_std([100 * getattr(r, c) for r in found]) for c in columns
+            ]
             seconds = f"{np.mean([r.seconds for r in found]):.0f}"
             cells = f"{labels:,}", f"{chosen_with:,} labels", str(len(found))
             lines.append([*cells, *errors, seconds])
@@ -104,7 +106,7 @@ def structured(names: Sequence[str]) -> str:
             values = [[100 * float(row[m]) for row in own] for m in metrics.values()]
             lines.append(
                 [own[0]["pairs"], variant, str(len(own)), " / ".join(mse)]
-                + [_spread(v) for v in values]
+                + [tables.mean_std(v) for v in values]
             )
     heads = ["pairs", "variant", "seeds", "MSE ×1e-3 train / valid / test", *metrics]
     return tables.markdown(heads, lines)
@@ -141,10 +143,6 @@ def write(arguments: Sequence[str]) -> str:
             path.write_text(render(page))
             changed.append(path.name)
     return f"changed: {', '.join(changed) or 'no page'}"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
 
 
 if __name__ == "__main__":

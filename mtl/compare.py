@@ -17,8 +17,9 @@ import numpy as np
 from absl import app, flags
 from matplotlib.figure import Figure
 
+from mtl import config as configs
 from mtl import figures
-from mtl.host import launch, logs, tables, workdir
+from mtl.host import fields, launch, logs, tables, workdir
 from mtl.host.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
@@ -55,9 +56,11 @@ def read(folder: Path) -> Run:
     """The run in a folder.
 
     Raises:
+      ConfigError: the run is of another program or version.
       WorkdirError: there is none, or it has not finished.
     """
-    config = workdir.load_config(folder).to_dict()
+    saved, path = workdir.load_config(folder), str(folder / "config.json")
+    config = fields.complete(saved, configs.default(), path).to_dict()
     if not (folder / "summary.json").exists():
         raise WorkdirError(f"{folder} has not finished: there is no summary.json")
     summary = workdir.read_json(folder / "summary.json")
@@ -117,9 +120,9 @@ def _line(group: list[Run], baseline: dict[str, float]) -> list[str]:
         "-".join(map(str, config["model"]["hidden"])),
         config["epochs"],
         len(group),
-        _spread([_error(run, "last") for run in group]),
-        _spread(gains, sign="+") if gains else "",
-        _spread([_error(run, "best") for run in group]),
+        tables.mean_std([_error(run, "last") for run in group]),
+        tables.mean_std(gains, "+.2f") if gains else "",
+        tables.mean_std([_error(run, "best") for run in group]),
         f"{np.mean([run.summary['seconds'] for run in group]):.0f}",
     ]
     return list(map(str, cells))
@@ -139,11 +142,6 @@ def _task(run: Run) -> str:
 
 def _error(run: Run, epoch: Literal["last", "best"]) -> float:
     return 100 * run.summary[epoch]["test/error"]
-
-
-def _spread(values: Sequence[float], sign: str = "") -> str:
-    mean = f"{np.mean(values):{sign}.2f}"
-    return f"{mean} ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else mean
 
 
 def compare(folders: Sequence[str]) -> str:

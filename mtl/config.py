@@ -3,11 +3,10 @@
 from ml_collections import ConfigDict
 
 from mtl import methods, metrics, networks, optimizers
-from mtl.data import datasets, scaling
+from mtl.data import datasets
 from mtl.engine import spec
 from mtl.host import fields, named_configs
-from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
-from mtl.tasks import corruption, losses, network
+from mtl.host.checks import check_run, one_of, require
 
 # A run continues with other values of these; data.json has a checksum of the data.
 FREE = ("data.path", "save_every", "save_minutes", "patience", "devices")
@@ -226,62 +225,13 @@ def check(c: ConfigDict) -> None:
       ConfigError: names the field, its value and the allowed values.
     """
     fields.check(of_a_run(c), default())
-    one_of(c, "method", methods.METHODS)
+    check_run(c)
     one_of(c, "order", spec.ORDERS)
-    one_of(c, "unsupervised", tuple(methods.UNSUPERVISED))
-    one_of(c, "data.source", datasets.SOURCES)
-    one_of(c, "data.scaling", scaling.KINDS)
+    datasets.check(c)
     networks.check(c)
-    one_of(c, "reconstruct.loss", tuple(losses.RECONSTRUCTION))
-    one_of(c, "reconstruct.hidden_loss", tuple(losses.RECONSTRUCTION))
-    one_of(c, "reconstruct.noise", corruption.KINDS)
-    one_of(c, "classify.reduction", ("mean", "sum"))
-    one_of(c, "precision", PRECISIONS)
-    _check_monitor(c)
-    for name in ("epochs", "batch_size", "eval_every", "save_every"):
-        at_least(c, name, 1)
-    at_least(c, "vat.iterations", 1)
-    for name in ("data.labelled", "data.unlabelled"):
-        at_least(c, name, -1)
-    require(c.data.labelled != 0, c, "data.labelled", "above 0, or -1")
-    require(c.seed < 2**32, c, "seed", "below 2**32")
-    for name in (
-        *("seed", "data.valid_seed", "patience", "save_minutes", "devices"),
-        "schedule.cutoff",
-    ):
-        at_least(c, name, 0)
-    _check_weighting(c)
-    for name in ("classify.draws", "model.noise", "vat.entropy", "vat.xi"):
-        at_least(c, name, 0)
-    for name in (
-        "schedule.t1",
-        "schedule.sigma",
-        "reconstruct.scale",
-    ):
-        require(get(c, name) > 0, c, name, "above 0")
-    fits = c.vat.xi == 0 or c.model.dtype == "float32"
-    require(fits, c, "vat.xi", "0 with model.dtype='bfloat16', which rounds it away")
-    for name in ("vat.epsilon", "vat.scale", "gamma.cost"):
-        require(get(c, name) > 0, c, name, "above 0")
-    fits = 0 <= c.schedule.weight < 1
-    require(fits, c, "schedule.weight", "from 0 to below 1")
-    most = 1.0 if c.reconstruct.noise in ("mask", "salt_pepper") else float("inf")
-    fits = 0 <= c.reconstruct.level <= most
-    require(fits, c, "reconstruct.level", f"from 0 to {most:g}")
+    methods.check(c)
     optimizers.check(c)
-    at_least(c, "data.chunk_rows", 2)
-    fits = c.data.source != "shards" or c.data.scaling == "unit"
-    require(fits, c, "data.scaling", "'unit' with data.source='shards'")
-    needs_path = c.data.source != "digits"
-    require(bool(c.data.path) or not needs_path, c, "data.path", "set for this source")
-    bounded = c.model.activation != "relu"
-    fits = bounded or c.reconstruct.hidden_loss == "squared_error"
-    require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
-    fits = c.data.scaling != "standardise" or c.reconstruct.loss == "squared_error"
-    what = "squared_error with data.scaling='standardise', unbounded"
-    require(fits, c, "reconstruct.loss", what)
-    _check_normed(c)
-    _check_start(c)
+    _check_monitor(c)
 
 
 def monitor_mode(c: ConfigDict) -> metrics.Mode:
@@ -291,47 +241,11 @@ def monitor_mode(c: ConfigDict) -> metrics.Mode:
 
 
 def _check_monitor(c: ConfigDict) -> None:
+    fits = all(isinstance(path, str) for path in c.metrics)
+    require(fits, c, "metrics", "paths such as ('package.module:function',)")
     names = [f"valid/{name}" for name, _ in metrics.functions(c.metrics)]
     one_of(c, "monitor", names)
     own = c.monitor.removeprefix("valid/") not in metrics.METRICS
     one_of(c, "monitor_mode", ("min", "max") if own else ("auto", "min", "max"))
     fits = c.method != "plateau" or monitor_mode(c) == "min"
     require(fits, c, "monitor", "a metric to minimise, for method='plateau'")
-
-
-def _check_weighting(c: ConfigDict) -> None:
-    for name in ("weighting.temperature", "weighting.rate"):
-        require(get(c, name) > 0, c, name, "above 0")
-    for name in ("weighting.alpha", "weighting.decay"):
-        at_least(c, name, 0)
-    at_least(c, "weighting.wait", 1)
-    require(0 < c.weighting.factor < 1, c, "weighting.factor", "between 0 and 1")
-
-
-def _check_normed(c: ConfigDict) -> None:
-    """Tasks, normalisation and noise must go together."""
-    sizes, costs = c.model.hidden, c.ladder.costs
-    fits = 0 < len(costs) <= len(sizes) + 2 and min(costs) >= 0 < max(costs)
-    what = f"1 to {len(sizes) + 2} numbers, none below 0, one above"
-    require(fits, c, "ladder.costs", what)
-    normed = c.model.norm == "batch"
-    fits = c.model.noise == 0 or normed
-    require(fits, c, "model.noise", "0 without model.norm='batch'")
-    fits = c.method != "pretraining" or c.unsupervised == "reconstruct"
-    require(fits, c, "unsupervised", "'reconstruct' for pretraining")
-    if c.method in methods.BASELINES:
-        return
-    needs = {"reconstruct": ("none",), "vat": network.NORMS}
-    one_of(c, "model.norm", needs.get(c.unsupervised, ("batch",)))
-    fits = c.model.noise > 0 or c.unsupervised in needs
-    require(fits, c, "model.noise", "above 0: there is nothing to denoise")
-
-
-def _check_start(c: ConfigDict) -> None:
-    """The classifier must start to train before the last epoch, and before patience."""
-    depth = {"stairs": 1, "pretraining": networks.depth(c)}.get(c.method, 0)
-    start = depth * c.schedule.t1
-    require(start < c.epochs, c, "schedule.t1", f"below {c.epochs / max(depth, 1):g}")
-    fits = c.patience == 0 or c.patience > start
-    what = f"0, or above {start}, where the classifier starts to train"
-    require(fits, c, "patience", what)

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from mtl import config as configs
@@ -102,7 +101,7 @@ def free_fields(config: ConfigDict, folder: Path) -> tuple[str, ...]:
     old = fields.complete(saved, configs.default(), str(path))
     same = old.epochs <= config.epochs and all(
         np.array_equal(values(old), values(config)[: old.epochs])
-        for values in (methods.loss_weights, learning_rates)
+        for values in (methods.loss_weights, optimizers.learning_rates)
     )
     return (*configs.FREE, "epochs") if same else configs.FREE
 
@@ -123,7 +122,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     return Training(
         tasks=methods.make_tasks(config, network),
         loss_weights=methods.loss_weights(config),
-        learning_rates=learning_rates(config),
+        learning_rates=optimizers.learning_rates(config),
         data=data,
         params=network.init(init_key),
         key=train_key,
@@ -135,7 +134,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         batch_size=config.batch_size,
         order=config.order,
         weighting=methods.weighting(config),
-        optimizer=optimizer(config),
+        optimizer=optimizers.make(config.optim),
         finalize_params=finalize_params,
         eval_every=config.eval_every,
         save_every=config.save_every,
@@ -150,12 +149,12 @@ def _training_data(
 ) -> Data | ShardStream:
     """The chosen images and labels; a stream, if they lie in more shards than fit."""
     c = config.data
-    choice = d.train, d.classes, c.labelled, unlabelled, config.seed, c.balanced
+    rows, y = label_choice.choose_rows(
+        d.train.y, d.classes, c.labelled, unlabelled, config.seed, c.balanced
+    )
     if isinstance(d.train.x, Shards):
-        rows, y = label_choice.choose_rows(*choice)
         return shard_stream.make(d.train.x, rows, y, c.chunk_rows, config.seed)
-    chosen = label_choice.choose(*choice)
-    return {"image": jnp.asarray(chosen.x), "label": jnp.asarray(chosen.y)}
+    return {"image": jnp.asarray(d.train.x[rows]), "label": jnp.asarray(y)}
 
 
 def _amounts(data: Any, epochs: int) -> dict[str, float]:
@@ -193,16 +192,6 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 def _content(array: np.ndarray | Shards) -> bytes:
     return array.identity() if isinstance(array, Shards) else array.tobytes()
-
-
-def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Makes updates for a learning rate of 1."""
-    return optimizers.make(config.optim)
-
-
-def learning_rates(config: ConfigDict) -> np.ndarray:
-    """The learning rate of each epoch, [epochs]."""
-    return optimizers.learning_rates(config.optim, config.epochs)
 
 
 def make_evaluate(

@@ -52,7 +52,7 @@ def draw(
     named = dict(zip(names, weights.T, strict=True))
     save(weight_curves(named, epochs), folder / "weights.png")
     if len(dataset.shape) == 2 or dataset.shape[2:] in ((1,), (3,)):
-        save(_mistakes(dataset, network, params), folder / "mistakes.png")
+        save(mistakes(dataset, network, params), folder / "mistakes.png")
         if names[0].startswith("reconstruct"):
             drawn = _reconstructions(config.reconstruct, dataset, network, params)
             save(drawn, folder / "reconstructions.png")
@@ -83,6 +83,31 @@ def weight_curves(weights: dict[str, np.ndarray], epochs: np.ndarray) -> Figure:
     return figure
 
 
+def mistakes(dataset: Dataset, network: Mlp, params: Params) -> Figure:
+    """The test images with the highest loss among those that are classified wrong."""
+    x, y = dataset.test
+    names = dataset.names or range(dataset.classes)
+    logits = network.logits(params, jnp.asarray(x))
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    guess, own = log_p.argmax(1), log_p[np.arange(len(y)), y]
+    wrong = np.flatnonzero(guess != y)
+    worst = wrong[np.argsort(own[wrong])][:WORST]
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure.suptitle(
+        f"{len(wrong)} of {len(y)} test images are wrong; the worst of them"
+    )
+    ax = figure.subplots()
+    images = _images(x[worst], dataset.shape)
+    middles = image_grid.show(ax, images, WORST // 3, row_gap=0.35)
+    for i, (left, middle) in zip(worst, middles, strict=True):
+        sure = np.exp(log_p[i, guess[i]])
+        title = f"{names[y[i]]}, not {names[guess[i]]} ({sure:.0%})"
+        top = middle - images.shape[1] / 2 - 0.5
+        text = ax.text(left, top, title, fontsize=7, ha="center", va="bottom")
+        text.set_parse_math(False)
+    return figure
+
+
 def _curves(rows: list[dict[str, float]]) -> Figure:
     """Errors, classification losses and the tasks' own losses against the epoch."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -98,28 +123,6 @@ def _curves(rows: list[dict[str, float]]) -> Figure:
     for ax in (errors, costs, own):
         ax.set(xlabel="epoch")
         tidy(ax)
-    return figure
-
-
-def _mistakes(dataset: Dataset, network: Mlp, params: Params) -> Figure:
-    """The test images with the highest loss among those that are classified wrong."""
-    x, y = dataset.test
-    logits = network.logits(params, jnp.asarray(x))
-    log_p = np.asarray(jax.nn.log_softmax(logits))
-    guess, own = log_p.argmax(1), log_p[np.arange(len(y)), y]
-    wrong = np.flatnonzero(guess != y)
-    worst = wrong[np.argsort(own[wrong])][:WORST]
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    figure.suptitle(
-        f"{len(wrong)} of {len(y)} test images are wrong; the worst of them"
-    )
-    ax = figure.subplots()
-    images = _images(x[worst], dataset.shape)
-    middles = image_grid.show(ax, images, WORST // 3, row_gap=0.35)
-    for i, (left, middle) in zip(worst, middles, strict=True):
-        title = f"{y[i]}, not {guess[i]} ({np.exp(log_p[i, guess[i]]):.0%})"
-        top = middle - images.shape[1] / 2 - 0.5
-        ax.text(left, top, title, fontsize=7, ha="center", va="bottom")
     return figure
 
 

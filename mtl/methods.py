@@ -15,8 +15,9 @@ from mtl import networks
 from mtl.engine import adaptive, schedules
 from mtl.engine.task import Task
 from mtl.engine.weighting import Weighting
+from mtl.host.checks import at_least, one_of, require
 from mtl.tasks import classify, ladder, reconstruct, vat
-from mtl.tasks.network import Mlp
+from mtl.tasks.network import NORMS, Mlp
 
 BASELINES = ("baseline", "baseline_matched")
 EVOLVING = ("stairs", "linear", "abridged", "exponential", "constant")
@@ -86,3 +87,49 @@ def weighting(config: ConfigDict) -> Weighting | None:
         "ratio": adaptive.ratio,
     }
     return make[config.method]() if config.method in make else None
+
+
+def check(c: ConfigDict) -> None:
+    """Checks the method, its tasks and its loss weights; raises ConfigError."""
+    one_of(c, "method", METHODS)
+    one_of(c, "unsupervised", tuple(UNSUPERVISED))
+    for part in (classify, reconstruct, vat, ladder):
+        part.check(c)
+    for name in ("t1", "sigma"):
+        require(c.schedule[name] > 0, c, f"schedule.{name}", "above 0")
+    at_least(c, "schedule.cutoff", 0)
+    fits = 0 <= c.schedule.weight < 1
+    require(fits, c, "schedule.weight", "from 0 to below 1")
+    _check_weighting(c)
+    _check_task_fits_network(c)
+    _check_start(c)
+
+
+def _check_weighting(c: ConfigDict) -> None:
+    for name in ("temperature", "rate"):
+        require(c.weighting[name] > 0, c, f"weighting.{name}", "above 0")
+    for name in ("alpha", "decay"):
+        at_least(c, f"weighting.{name}", 0)
+    at_least(c, "weighting.wait", 1)
+    require(0 < c.weighting.factor < 1, c, "weighting.factor", "between 0 and 1")
+
+
+def _check_task_fits_network(c: ConfigDict) -> None:
+    fits = c.method != "pretraining" or c.unsupervised == "reconstruct"
+    require(fits, c, "unsupervised", "'reconstruct' for pretraining")
+    if c.method in BASELINES:
+        return
+    norms = {"reconstruct": ("none",), "vat": NORMS}
+    one_of(c, "model.norm", norms.get(c.unsupervised, ("batch",)))
+    fits = c.model.noise > 0 or c.unsupervised in norms
+    require(fits, c, "model.noise", "above 0: there is nothing to denoise")
+
+
+def _check_start(c: ConfigDict) -> None:
+    """The classifier must start to train before the last epoch, and before patience."""
+    depth = {"stairs": 1, "pretraining": networks.depth(c)}.get(c.method, 0)
+    start = depth * c.schedule.t1
+    require(start < c.epochs, c, "schedule.t1", f"below {c.epochs / max(depth, 1):g}")
+    fits = c.patience == 0 or c.patience > start
+    what = f"0, or above {start}, where the classifier starts to train"
+    require(fits, c, "patience", what)

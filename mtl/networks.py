@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from mtl.host.checks import get, one_of, require
+from mtl.host.checks import at_least, get, one_of, require
 from mtl.tasks import module_network, network, precision
 from mtl.tasks.batch_norm import BatchNormMlp
 from mtl.tasks.conv_network import ConvNet
@@ -26,7 +26,7 @@ def check(c: ConfigDict) -> None:
     one_of(c, "model.dtype", precision.DTYPES)
     for name in ("model.hidden", "model.channels", "model.strides"):
         sizes = get(c, name)
-        fits = len(sizes) > 0 and all(isinstance(n, int) and n > 0 for n in sizes)
+        fits = len(sizes) > 0 and min(sizes) > 0
         require(fits, c, name, "one whole number or more, each above 0")
     name = c.model.network
     if ":" in name:
@@ -37,6 +37,9 @@ def check(c: ConfigDict) -> None:
     require(fits, c, "model.strides", "as many as model.channels")
     fits = name == "mlp" or c.model.norm == "none"
     require(fits, c, "model.norm", f"'none' with model.network={name!r}")
+    at_least(c, "model.noise", 0)
+    fits = c.model.noise == 0 or c.model.norm == "batch"
+    require(fits, c, "model.noise", "0 without model.norm='batch'")
 
 
 def depth(config: ConfigDict) -> int:

@@ -58,14 +58,15 @@ def make(c: ConfigDict, **fixed: Any) -> optax.GradientTransformation:
     return optax.chain(*parts) if len(parts) > 1 else parts[0]
 
 
-def learning_rates(c: ConfigDict, epochs: int) -> np.ndarray:
-    """The learning rates of `config.optim`, [epochs].
+def learning_rates(config: ConfigDict) -> np.ndarray:
+    """The learning rate of each epoch, [epochs].
 
     Args:
-      c: with `learning_rate`; `schedule`, the form of the fall to 0 over the last
-        `decay_epochs`; and `warmup_epochs`, a linear rise in the first ones.
-      epochs: of the run.
+      config: with `epochs`, and in `optim` with `learning_rate`; `schedule`, the form
+        of the fall to 0 over the last `decay_epochs`; and `warmup_epochs`, a linear
+        rise in the first ones.
     """
+    c, epochs = config.optim, config.epochs
     epoch, start = np.arange(epochs), epochs - c.decay_epochs
     if c.schedule == "constant" or c.decay_epochs == 0:
         rates = schedules.constant(epoch, c.learning_rate)

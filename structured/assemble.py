@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from mtl import optimizers
 from mtl.engine import sharding
 from mtl.engine.task import Params
 from mtl.engine.training import Training
@@ -31,7 +32,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
     return Training(
         tasks=tasks.make_tasks(config, net, augment(config), fill(train)),
         loss_weights=tasks.loss_weights(config),
-        learning_rates=tasks.learning_rates(config),
+        learning_rates=optimizers.learning_rates(config),
         data={k: jnp.asarray(v) for k, v in fields.items()},
         params=net.init(init_key),
         key=train_key,

@@ -26,6 +26,7 @@ from mtl.engine.fit_many import compile_epoch_of_runs
 from mtl.engine.training import Training
 from mtl.host import launch, named_configs, remote_flags, tables, workdir
 from mtl.host.errors import ConfigError
+from mtl.sweeps import grid
 from structured import config as configs
 from structured import data, experiment, tasks
 from structured.data import Dataset
@@ -157,13 +158,7 @@ def launcher(arguments: Sequence[str]) -> str:
     """Compares variants from command-line flags and returns the table."""
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
-    unknown = set(args.variants) - set(tasks.VARIANTS)
-    if unknown:
-        raise ConfigError(f"--variants must be some of {','.join(tasks.VARIANTS)}")
-    try:
-        seeds = [int(seed) for seed in args.seeds]
-    except ValueError as e:
-        raise ConfigError(f"--seeds must be whole numbers, not {args.seeds}") from e
+    seeds = grid.parse_seeds(args.seeds)
     results = compare(args.config, args.workdir, args.variants, seeds)
     table = tables.markdown(*comparison.make_table(results))
     page = Path(args.workdir) / "report.html"

@@ -8,12 +8,10 @@ from ml_collections import ConfigDict
 from mtl import optimizers
 from mtl.engine import spec
 from mtl.host import fields, named_configs
-from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
-from mtl.tasks import corruption, precision
+from mtl.host.checks import check_run, get, one_of, require
+from mtl.tasks import precision
 from structured import autoencoder, data, tasks
-from structured.faces import sources, wflw
 from structured.faces.points import POINTS
-from structured.faces.schemes import WFLW_98
 
 # A run continues with other values of these; data.json has a checksum of the data.
 FREE = ("data.path", "data.cache", "save_every", "save_minutes", "devices")
@@ -218,34 +216,13 @@ def check(c: ConfigDict) -> None:
       ConfigError: names the field, its value and the allowed values.
     """
     fields.check(c, default())
-    one_of(c, "variant", tasks.VARIANTS)
+    check_run(c)
     one_of(c, "order", spec.ORDERS)
-    one_of(c, "precision", PRECISIONS)
-    for name in ("epochs", "batch_size", "eval_every", "save_every"):
-        at_least(c, name, 1)
-    for name in (
-        "seed",
-        "patience",
-        "save_minutes",
-        "devices",
-    ):
-        at_least(c, name, 0)
-    require(c.seed < 2**32, c, "seed", "below 2**32")
     require(0 <= c.optim.momentum < 1, c, "optim.momentum", "from 0 to below 1")
     optimizers.check(c, **tasks.momentum(c.optim))
-    for name in ("schedule.input", "schedule.output"):
-        epochs = get(c, name)
-        fits = len(epochs) == 2 and epochs[0] < epochs[1]
-        require(fits, c, name, "two epochs, the first below the second")
-    _check_data(c)
+    data.check(c)
     _check_model(c)
-    for name in ("reconstruct_in", "reconstruct_out"):
-        _check_task(c, name)
-        one_of(c, f"{name}.noise", corruption.KINDS)
-        max_level = 1.0 if c[name].noise in ("mask", "salt_pepper") else float("inf")
-        fits = 0 <= c[name].level <= max_level
-        require(fits, c, f"{name}.level", f"from 0 to {max_level:g}")
-    _check_task(c, "supervised")
+    tasks.check(c)
 
 
 def check_input_shape(c: ConfigDict, shape: Sequence[int]) -> None:
@@ -267,39 +244,6 @@ def check_input_shape(c: ConfigDict, shape: Sequence[int]) -> None:
         require(fits, c, "model.strides", allowed)
 
 
-def _check_data(c: ConfigDict) -> None:
-    one_of(c, "data.source", data.SOURCES)
-    needs_path = c.data.source != "digits"
-    require(bool(c.data.path) or not needs_path, c, "data.path", "set for this source")
-    require(0 < c.data.valid < 1, c, "data.valid", "between 0 and 1")
-    at_least(c, "data.pairs", -1)
-    require(c.data.pairs != 0, c, "data.pairs", "1 or more, or -1 for all")
-    at_least(c, "data.points", 2)
-    data.crop_from_config(c)
-    faces = c.data.source in data.FACE_SOURCES
-    fits = faces or not c.data.unlabelled
-    require(fits, c, "data.unlabelled", "empty: this source has no faces")
-    for name in ("data.train", "data.test"):
-        require(not faces or len(get(c, name)) > 0, c, name, "one name or more")
-    for name in ("data.train", "data.unlabelled"):
-        fits = not faces or not set(get(c, name)) & set(c.data.test)
-        require(fits, c, name, "without the folders of data.test")
-    fixed: dict[str, dict[str, object]] = {
-        "the300w_lp": {"boxes": "", "cache": "", "points": POINTS, "partial_y": False},
-        "wflw": {"points": WFLW_98.count},
-    }
-    for name, value in fixed.get(c.data.source, {}).items():
-        fits = c.data[name] == value
-        require(fits, c, f"data.{name}", f"{value!r}: {c.data.source} has its own")
-    fits = c.data.source != "wflw" or c.data.boxes in ("", wflw.LIST_BOXES)
-    require(fits, c, "data.boxes", f"'' or {wflw.LIST_BOXES!r} for wflw")
-    fits = faces or not c.augmentation.on
-    require(fits, c, "augmentation.on", "False: this source has no faces")
-    sources.check_scheme(c)
-    for name in ("rotation", "scale", "shift"):
-        at_least(c, f"augmentation.{name}", 0)
-
-
 def _check_model(c: ConfigDict) -> None:
     one_of(c, "model.encoder", ("mlp", "cnn"))
     one_of(c, "model.dtype", precision.DTYPES)
@@ -307,8 +251,7 @@ def _check_model(c: ConfigDict) -> None:
         one_of(c, f"model.{name}_activation", tuple(autoencoder.ACTIVATIONS))
     for name in ("input", "link", "output", "channels", "strides"):
         sizes = get(c, f"model.{name}")
-        fits = all(isinstance(n, int) and n > 0 for n in sizes)
-        fits = fits and (len(sizes) > 0 or name == "link")
+        fits = all(n > 0 for n in sizes) and (len(sizes) > 0 or name == "link")
         require(fits, c, f"model.{name}", "whole numbers above 0")
     if c.model.encoder == "cnn":
         fits = len(c.model.strides) == len(c.model.channels)
@@ -317,13 +260,6 @@ def _check_model(c: ConfigDict) -> None:
         stride = math.prod(c.model.strides)
         fits = not faces or c.data.size % stride == 0
         require(fits, c, "data.size", f"a multiple of {stride}, the product of strides")
-
-
-def _check_task(c: ConfigDict, name: str) -> None:
-    one_of(c, f"{name}.error", tuple(tasks.ERROR_FUNCTIONS))
-    one_of(c, f"{name}.dimensions", ("sum", "mean"))
-    one_of(c, f"{name}.batch", ("sum", "mean"))
-    at_least(c, f"{name}.l2", 0)
 
 
 def _task_defaults(dimensions: str, l2: float) -> ConfigDict:

@@ -8,14 +8,15 @@ import sklearn.datasets
 from ml_collections import ConfigDict
 
 from mtl.data import readers
-from mtl.host import checks
+from mtl.host.checks import at_least, get, one_of, require
 from mtl.host.errors import DataError
 from structured import examples, tasks
 from structured.examples import Examples, make_examples
-from structured.faces import augmentation, crops, sources
+from structured.faces import augmentation, crops, sources, wflw
 from structured.faces.crops import Crop
 from structured.faces.face_dataset import Faces, Problem
-from structured.faces.schemes import IBUG_68, Scheme
+from structured.faces.points import POINTS
+from structured.faces.schemes import IBUG_68, WFLW_98, Scheme
 from structured.partial_outputs import check_known, partial_rows
 
 FACE_SOURCES = sources.SOURCES
@@ -70,6 +71,42 @@ def seed_of(config: ConfigDict) -> int:
     It draws the pairs that are kept, if their number is limited.
     """
     return config.seed if config.data.pairs >= 0 else 0
+
+
+def check(c: ConfigDict) -> None:
+    """Checks `config.data` and `config.augmentation`; raises ConfigError."""
+    one_of(c, "data.source", SOURCES)
+    needs_path = c.data.source != "digits"
+    require(bool(c.data.path) or not needs_path, c, "data.path", "set for this source")
+    require(0 < c.data.valid < 1, c, "data.valid", "between 0 and 1")
+    at_least(c, "data.pairs", -1)
+    require(c.data.pairs != 0, c, "data.pairs", "1 or more, or -1 for all")
+    at_least(c, "data.points", 2)
+    crop_from_config(c)
+    faces = c.data.source in FACE_SOURCES
+    fits = faces or not c.data.unlabelled
+    require(fits, c, "data.unlabelled", "empty: this source has no faces")
+    for name in ("data.train", "data.test"):
+        require(not faces or len(get(c, name)) > 0, c, name, "one name or more")
+    fits = not faces or not set(c.data.train) & set(c.data.test)
+    require(fits, c, "data.train", "without the folders of data.test")
+    # Those of data.train hold the validation set.
+    fits = not set(c.data.unlabelled) & {*c.data.train, *c.data.test}
+    require(fits, c, "data.unlabelled", "without those of data.train and data.test")
+    fixed: dict[str, dict[str, object]] = {
+        "the300w_lp": {"boxes": "", "cache": "", "points": POINTS, "partial_y": False},
+        "wflw": {"points": WFLW_98.count},
+    }
+    for name, value in fixed.get(c.data.source, {}).items():
+        fits = c.data[name] == value
+        require(fits, c, f"data.{name}", f"{value!r}: {c.data.source} has its own")
+    fits = c.data.source != "wflw" or c.data.boxes in ("", wflw.LIST_BOXES)
+    require(fits, c, "data.boxes", f"'' or {wflw.LIST_BOXES!r} for wflw")
+    fits = faces or not c.augmentation.on
+    require(fits, c, "augmentation.on", "False: this source has no faces")
+    sources.check_scheme(c)
+    for name in ("rotation", "scale", "shift"):
+        at_least(c, f"augmentation.{name}", 0)
 
 
 def load(config: ConfigDict) -> Dataset:
@@ -128,7 +165,7 @@ def check_output_ranges(config: ConfigDict, train: Examples) -> None:
                 f"one that reaches {least:g} to {most:g}, the data's {name}, such as "
                 f"'linear', unless you scale {name} to {low:g} to {high:g}"
             )
-            checks.require(False, config, field, allowed)
+            require(False, config, field, allowed)
 
 
 def network_input(canvas: np.ndarray, crop: Crop) -> np.ndarray:

@@ -196,11 +196,8 @@ def _prepare_output(
     for target in targets:
         if target.resolve() in inputs:
             raise WorkdirError(f"--out={out} would replace {target}; take another")
-    try:
-        for folder in {target.parent for target in targets}:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise WorkdirError(f"cannot make the folders of --out={out}: {e}") from e
+    for folder in {target.parent for target in targets}:
+        workdir.make(folder, f"{folder}, a folder of --out={out}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from mtl import optimizers
 from mtl.engine import schedules
 from mtl.engine.task import Params, Task, flatten
+from mtl.host.checks import at_least, get, one_of, require
 from mtl.tasks import corruption
 from structured.network import Network
 
@@ -37,6 +38,22 @@ VARIANT_TASKS = {
 VARIANTS = ("mean", *VARIANT_TASKS)
 
 ERROR_FUNCTIONS = {"squared": jnp.square, "absolute": jnp.abs}
+
+
+def check(c: ConfigDict) -> None:
+    """Checks the variant, the tasks and their loss weights; raises ConfigError."""
+    one_of(c, "variant", VARIANTS)
+    for name in ("schedule.input", "schedule.output"):
+        epochs = get(c, name)
+        fits = len(epochs) == 2 and epochs[0] < epochs[1]
+        require(fits, c, name, "two epochs, the first below the second")
+    for name in ("reconstruct_in", "reconstruct_out", "supervised"):
+        one_of(c, f"{name}.error", tuple(ERROR_FUNCTIONS))
+        one_of(c, f"{name}.dimensions", ("sum", "mean"))
+        one_of(c, f"{name}.batch", ("sum", "mean"))
+        at_least(c, f"{name}.l2", 0)
+    for name in ("reconstruct_in", "reconstruct_out"):
+        corruption.check(c, name)
 
 
 def make_tasks(
@@ -94,11 +111,6 @@ def loss_weights(config: ConfigDict) -> np.ndarray:
     }
     table = schedules.table([curves[name] for name in TASK_NAMES], config.epochs)
     return table * [name in VARIANT_TASKS[config.variant] for name in TASK_NAMES]
-
-
-def learning_rates(config: ConfigDict) -> np.ndarray:
-    """Returns the learning rate of each epoch, [epochs]."""
-    return optimizers.learning_rates(config.optim, config.epochs)
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:

@@ -9,14 +9,14 @@ are those of helen_cnn.py; nothing was tuned on WFLW.
 
 from ml_collections import ConfigDict
 
-from configs.structured import helen_cnn
+from structured import config
 
 LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{}.txt"
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config; the variant "smoke" trains in seconds."""
-    c = helen_cnn.get_config(variant)
+    c = config.named(f"helen_cnn:{variant}")
     c.data.source, c.data.points = "wflw", 98
     c.data.train, c.data.test = (LISTS.format("train"),), (LISTS.format("test"),)
     return c

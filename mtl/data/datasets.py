@@ -11,6 +11,7 @@ from mtl.data import idx, labels, readers, scaling, shards
 from mtl.data.readers import Images, Own
 from mtl.data.scaling import Scaling
 from mtl.data.shards import Shards
+from mtl.host.checks import at_least, one_of, require
 from mtl.host.errors import DataError
 
 SOURCES = ("digits", "mnist", "fashion_mnist", "idx", "tfds", "npz", "shards")
@@ -32,6 +33,21 @@ class Dataset(NamedTuple):
     classes: int
     names: labels.Names = ()
     scaling: Scaling | None = None
+
+
+def check(c: ConfigDict) -> None:
+    """Checks `config.data`; raises ConfigError."""
+    one_of(c, "data.source", SOURCES)
+    one_of(c, "data.scaling", scaling.KINDS)
+    for name in ("data.labelled", "data.unlabelled"):
+        at_least(c, name, -1)
+    require(c.data.labelled != 0, c, "data.labelled", "above 0, or -1")
+    at_least(c, "data.valid_seed", 0)
+    at_least(c, "data.chunk_rows", 2)
+    fits = c.data.source != "shards" or c.data.scaling == scaling.UNIT
+    require(fits, c, "data.scaling", "'unit' with data.source='shards'")
+    fits = c.data.source == "digits" or bool(c.data.path)
+    require(fits, c, "data.path", "set for this source")
 
 
 def load(config: ConfigDict) -> Dataset:
@@ -90,7 +106,7 @@ def _validation_rows(config: ConfigDict, y: np.ndarray, where: str) -> np.ndarra
     if not 0 < config.valid < len(known):
         raise DataError(
             f"data.valid={config.valid}, but {where} has {len(known)} labelled "
-            "training images to take them from"
+            f"training images; set it from 1 to {len(known) - 1}"
         )
     if config.source in ("digits", *idx.CHECKSUMS):
         return known[-config.valid :]

@@ -2,25 +2,11 @@
 
 import numpy as np
 
-from mtl.data.readers import Images
 from mtl.host.errors import ConfigError
 
 
-def choose(
-    train: Images,
-    classes: int,
-    labelled: int,
-    unlabelled: int,
-    seed: int,
-    balanced: bool,
-) -> Images:
-    """The l + u training images that `choose_rows` draws, and their labels."""
-    rows, y = choose_rows(train, classes, labelled, unlabelled, seed, balanced)
-    return Images(train.x[rows], y)
-
-
 def choose_rows(
-    train: Images,
+    y: np.ndarray,
     classes: int,
     labelled: int,
     unlabelled: int,
@@ -30,8 +16,8 @@ def choose_rows(
     """Draws l + u training rows; only the first l keep their label.
 
     Args:
-      train: rows to choose from.
-      classes: how many there are.
+      y: the labels int32 [N] of the rows to choose from, -1 for "no label".
+      classes: the number of classes.
       labelled: l, drawn from the rows that have a label; -1 takes them all.
       unlabelled: u, drawn from all the other rows; -1 takes them all. With the same
         seed, fewer of them are a subset of more.
@@ -45,13 +31,13 @@ def choose_rows(
       ConfigError: there are not so many.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(train.y))
-    ranked = order[train.y[order] >= 0]
+    order = rng.permutation(len(y))
+    ranked = order[y[order] >= 0]
     labelled = len(ranked) if labelled == -1 else labelled
     if balanced and labelled < len(ranked):
         quota = np.full(classes, labelled // classes)
         quota[rng.permutation(classes)[: labelled % classes]] += 1
-        of_class = [ranked[train.y[ranked] == c][:q] for c, q in enumerate(quota)]
+        of_class = [ranked[y[ranked] == c][:q] for c, q in enumerate(quota)]
         for c, (rows, q) in enumerate(zip(of_class, quota, strict=True)):
             if len(rows) < q:
                 raise ConfigError(
@@ -73,5 +59,5 @@ def choose_rows(
         )
     others = others if unlabelled < 0 else others[:unlabelled]
     rows = np.concatenate([chosen, others])
-    y = np.where(np.arange(len(rows)) < labelled, train.y[rows], -1)
-    return rows, y.astype(np.int32)
+    shown = np.where(np.arange(len(rows)) < labelled, y[rows], -1)
+    return rows, shown.astype(np.int32)

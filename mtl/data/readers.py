@@ -7,6 +7,7 @@ file and the fix when something is wrong.
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -76,19 +77,7 @@ def tfds_folder(folder: str) -> tuple[Images, Images]:
     Raises:
       DataError: tensorflow-datasets is missing, or cannot read the folder.
     """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as e:
-        raise DataError(
-            "data.source='tfds' needs: pip install tensorflow-datasets array-record"
-        ) from e
-    root = Path(folder)
-    if not (root / "dataset_info.json").is_file():
-        raise DataError(
-            f"{folder}: no dataset_info.json; give the prepared folder of one version "
-            "of a data set, as made by tfds.builder(name).download_and_prepare("
-            "file_format='array_record')"
-        )
+    tfds = import_tfds(folder, "tfds")
     try:
         sources = tfds.builder_from_directory(folder).as_data_source()
         sets = [_from_tfds(sources[part], folder, part) for part in ("train", "test")]
@@ -100,6 +89,32 @@ def tfds_folder(folder: str) -> tuple[Images, Images]:
             "splits train and test with image and label, as array_record files"
         ) from e
     return sets[0], sets[1]
+
+
+def import_tfds(folder: str, source: str) -> ModuleType:
+    """Imports tensorflow-datasets, to read a prepared folder.
+
+    Args:
+      folder: of one version of a dataset (".../mnist/3.0.1").
+      source: the `data.source` that needs it, for the message.
+
+    Raises:
+      DataError: tensorflow-datasets is missing, or the folder has no dataset_info.json.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as e:
+        raise DataError(
+            f"data.source={source!r} needs: pip install tensorflow-datasets "
+            "array-record"
+        ) from e
+    if not (Path(folder) / "dataset_info.json").is_file():
+        raise DataError(
+            f"{folder}: no dataset_info.json; give the prepared folder of one version "
+            "of a dataset, as made by tfds.builder(name).download_and_prepare("
+            "file_format='array_record')"
+        )
+    return tfds
 
 
 def load_npz(

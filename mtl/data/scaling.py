@@ -8,6 +8,7 @@ import numpy as np
 
 from mtl.data import readers
 from mtl.host import workdir
+from mtl.host.errors import DataError
 
 UNIT = "unit"
 KINDS = (UNIT, "minmax", "standardise")
@@ -35,12 +36,25 @@ def fit(kind: str, x: np.ndarray) -> Scaling:
       kind: "minmax" takes each feature to [0, 1], "standardise" to mean 0 and
         standard deviation 1.
       x: the rows.
+
+    Raises:
+      DataError: a feature has a range that float32 does not hold.
     """
+    low, high = x.min(0), x.max(0)
+    with np.errstate(over="ignore"):
+        full_range = high - low
+    if not np.isfinite(full_range).all():
+        i = int(np.isinf(full_range).argmax())
+        raise DataError(
+            f"feature {i} of the training rows spans {low[i]:g} to {high[i]:g}, which "
+            "is too wide for float32; scale it"
+        )
     if kind == "minmax":
-        shift, width = x.min(0), np.ptp(x, axis=0)
+        shift, width = low, full_range
     else:
         shift, width = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
-    constant = x.min(0) == x.max(0)
+    # The reciprocal of less than `tiny` is infinite in float32.
+    constant = (low == high) | (width < np.finfo(np.float32).tiny)
     factor = np.where(constant, 0.0, 1 / np.where(constant, 1.0, width))
     return Scaling(shift.astype(np.float32), factor.astype(np.float32))
 

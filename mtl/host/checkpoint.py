@@ -52,11 +52,20 @@ class Checkpoints:
 
         A run that resumes passes the epochs since its last checkpoint again, with the
         same result: what is there already for this or a later epoch stays.
+
+        Raises:
+          WorkdirError: the disk is full, or the folder cannot be written any more.
         """
         if self.epoch is None or epoch > self.epoch:
             if processes.several():
                 tree = jax.tree.map(_saveable, tree)
-            self._manager.save(epoch, args=ocp.args.StandardSave(tree))
+            try:
+                self._manager.save(epoch, args=ocp.args.StandardSave(tree))
+            except (OSError, ValueError) as e:  # Orbax raises either.
+                raise WorkdirError(
+                    f"cannot save a checkpoint in {self._folder}; is the disk full? "
+                    f"The last one stays. ({e})"
+                ) from e
 
     def restore(self, like: Tree) -> Tree:
         """The newest checkpoint, with the shapes, dtypes and shardings of `like`.

@@ -11,6 +11,20 @@ from mtl.host.wording import nearest
 PRECISIONS = ("default", "high", "highest")
 
 
+def check_run(c: ConfigDict) -> None:
+    """Checks the fields that the runs of systems 1 and 2 share.
+
+    Raises:
+      ConfigError: names the field, its value and the allowed values.
+    """
+    one_of(c, "precision", PRECISIONS)
+    for name in ("epochs", "batch_size", "eval_every", "save_every"):
+        at_least(c, name, 1)
+    for name in ("seed", "patience", "save_minutes", "devices"):
+        at_least(c, name, 0)
+    require(c.seed < 2**32, c, "seed", "below 2**32")
+
+
 def check_variant(variant: str, *known: str) -> None:
     """Checks the variant in `--config FILE:variant`.
 

@@ -26,7 +26,8 @@ class Field(NamedTuple):
 def check(c: ConfigDict, default: ConfigDict, where: str = "config") -> None:
     """Checks that a config has the fields of the default config, of the same types.
 
-    A number may be whole where the default is not, and a list stand for a tuple.
+    A number may be whole where the default is not, and a list stand for a tuple. The
+    items of a tuple must be like those of the default, if it has any.
 
     Raises:
       ConfigError: a field is unknown, missing, or of another type.
@@ -42,9 +43,7 @@ def check(c: ConfigDict, default: ConfigDict, where: str = "config") -> None:
             )
         if isinstance(value, ConfigDict) and isinstance(c[name], ConfigDict):
             check(c[name], value, f"{where}.{name}")
-        elif not isinstance(c[name], _types(value)) or (
-            isinstance(c[name], bool) and not isinstance(value, bool)
-        ):
+        elif not _is_like(c[name], value):
             raise ConfigError(
                 f"{where}.{name}={c[name]!r} must be like its default, {value!r}"
             )
@@ -87,10 +86,16 @@ def complete(c: ConfigDict, default: ConfigDict, path: str) -> ConfigDict:
     return completed
 
 
-def _types(value: Any) -> type | tuple[type, ...]:
-    if value is None:
-        return object
-    return {float: (float, int), tuple: (tuple, list)}.get(type(value), type(value))
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value has the type of the default, and its items those of its items."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple | list) and (
+            not default or all(any(_is_like(v, d) for d in default) for v in value)
+        )
+    if isinstance(value, bool) and not isinstance(default, bool):
+        return default is None
+    kinds: dict[type, Any] = {float: (float, int), type(None): object}
+    return isinstance(value, kinds.get(type(default), type(default)))
 
 
 def _nearest(name: str, default: Iterable[str]) -> str:

@@ -106,9 +106,9 @@ def read_rows(workdir: Path) -> list[Row]:
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return []
-    text = path.read_text()
-    lines = text[: text.rfind("\n") + 1].splitlines()
     try:
+        text = path.read_text("utf-8")
+        lines = text[: text.rfind("\n") + 1].splitlines()
         return [json.loads(line) for line in lines]
     except ValueError as e:
         raise WorkdirError(f"{path} has a line that is no JSON: {e}") from e

@@ -24,7 +24,7 @@ import filelock
 import numpy as np
 from ml_collections import ConfigDict
 
-from mtl.host import csv_text, environment, processes, remote
+from mtl.host import csv_text, environment, nested, processes, remote
 from mtl.host.errors import WorkdirError
 
 SHARED_S = 60.0  # Network file systems show a new file sooner than this.
@@ -49,7 +49,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as e:
         raise WorkdirError(f"cannot write {path}: {e.strerror}") from e
     finally:  # Also if the process is asked to end.
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -183,10 +184,15 @@ def check_same(
     if path.exists():
         old = read_json(path)
         if default is not None:
-            old = _filled(old, _plain(default))
-        lines = _differences(old, _plain(new))
+            old = nested.filled(old, _plain(default))
+        lines = nested.differences(old, _plain(new))
         others = [line for line in lines if line.split(":")[0] not in free]
-        _refuse(workdir, name, others)
+        if others:
+            raise WorkdirError(
+                f"{workdir} holds a run with another {name}; take another --workdir, "
+                "or remove it to start afresh. The difference (there -> here):\n  "
+                + "\n  ".join(others)
+            )
 
 
 def same(path: Path, how: Description, what: str) -> None:
@@ -278,30 +284,3 @@ def _wait_for(path: Path) -> None:
 
 def _plain(new: ConfigDict | Description) -> Description:
     return json.loads(new.to_json()) if isinstance(new, ConfigDict) else new
-
-
-def _refuse(workdir: Path, name: str, differences: list[str]) -> None:
-    if differences:
-        raise WorkdirError(
-            f"{workdir} holds a run with another {name}; take another --workdir, or "
-            "remove it to start afresh. The difference (there -> here):\n  "
-            + "\n  ".join(differences)
-        )
-
-
-def _filled(old: Any, default: Any) -> Any:
-    """What a file holds, and of the default what it lacks."""
-    if not (isinstance(old, dict) and isinstance(default, dict)):
-        return old
-    return default | {k: _filled(v, default.get(k)) for k, v in old.items()}
-
-
-def _differences(old: object, new: object, name: str = "") -> list[str]:
-    """Lines "a.b: 1 -> 2" for each leaf that differs."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [f"{name}: {old!r} -> {new!r}"]
-    lines = []
-    for key in sorted(old.keys() | new.keys()):
-        there, here = (d.get(key, "(absent)") for d in (old, new))
-        lines += _differences(there, here, f"{name}.{key}" if name else key)
-    return lines

@@ -167,7 +167,7 @@ def run_groups(
         alike = {k: v for k, v in c.to_dict().items() if k not in DATA}
         if vmapped:
             alike["data"] = {"rows": run.labelled + run.unlabelled}
-        how = lasts(c) > 0.5 if vmapped else run.method
+        how = unsupervised_share(c) > 0.5 if vmapped else run.method
         block = run.seed // config.study.seeds_per_program
         own = run.method if run.method not in TABLES else ""
         key = json.dumps([alike, own, how, block])
@@ -175,7 +175,7 @@ def run_groups(
     return [RunGroup(one_config(config, each[0]), each) for each in found.values()]
 
 
-def lasts(c: ConfigDict) -> float:
+def unsupervised_share(c: ConfigDict) -> float:
     """The share of the epochs in which another task than J_s has a weight."""
     others = methods.loss_weights(c)[:, :-1]  # The last one is that of J_s.
     return float(np.mean(np.any(others != 0, axis=1)))

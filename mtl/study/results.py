@@ -68,17 +68,17 @@ def read(path: Path) -> list[Row]:
     """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        lines = list(csv.reader(stream))
     kinds = list(Row.__annotations__.values())
     try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            lines = list(csv.reader(stream))
         if tuple(lines[0]) != Row._fields:
             raise ValueError(f"its columns are not {', '.join(Row._fields)}")
         return [
             Row(*(kind(x) for kind, x in zip(kinds, line, strict=True)))
             for line in lines[1:]
         ]
-    except (ValueError, IndexError) as e:
+    except (ValueError, IndexError, csv.Error) as e:
         raise WorkdirError(f"{path} is no table of this study: {e}") from e
 
 

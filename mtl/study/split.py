@@ -32,5 +32,8 @@ def cost(group: RunGroup) -> float:
     """
     rows = group.config.data.labelled + group.config.data.unlabelled
     cells = Counter(run._replace(seed=0) for run in group.runs)
-    share = {cell: grid.lasts(grid.one_config(group.config, cell)) for cell in cells}
+    share = {
+        cell: grid.unsupervised_share(grid.one_config(group.config, cell))
+        for cell in cells
+    }
     return rows * sum(n * (share[cell] + 1 / 8) for cell, n in cells.items())

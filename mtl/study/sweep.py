@@ -6,7 +6,6 @@ baseline with noise or with drawn rows draws others, because it shares the progr
 two tasks. The images are on the device once; each run has its own row numbers.
 """
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,20 +18,20 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from ml_collections import ConfigDict
 
-from mtl import experiment, methods, networks
-from mtl.data import label_choice
+from mtl import experiment, methods, optimizers
 from mtl.data.datasets import Dataset
 from mtl.engine import batches
 from mtl.engine.compiled_epoch import rerun_on_overflow
 from mtl.engine.cpu.compiling import compiled
-from mtl.engine.engine import Engine, State, make_engine
-from mtl.engine.task import Params, Task
+from mtl.engine.engine import Engine, State
+from mtl.engine.task import Params
 from mtl.host import remote
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.preemption import Preemption
 from mtl.study import program
 from mtl.study.grid import Run, RunGroup, one_config
-from mtl.study.program import PER_RUN, REPLICATED, Given, Held, Part, Shared
+from mtl.study.prepared import Prepared, prepare
+from mtl.study.program import PER_RUN, REPLICATED, Held, Part, Shared
 from mtl.tasks.batch_norm import BatchNormMlp
 from mtl.tasks.network import Mlp
 
@@ -76,7 +75,7 @@ class Sweep:
         self._shared = jax.device_put(
             Shared(
                 jnp.asarray(dataset.train.x),
-                jnp.asarray(experiment.learning_rates(config), jnp.float32),
+                jnp.asarray(optimizers.learning_rates(config), jnp.float32),
                 experiment.on_device(held),
             ),
             NamedSharding(self._mesh, REPLICATED),
@@ -128,34 +127,10 @@ class Sweep:
         kept.close()
         yield p
 
-    def _prepare(self, runs: Sequence[Run]) -> "_Prepared":
-        """Prepares runs; the last one is repeated until all devices have as many."""
-        first = one_config(self._config, runs[0])
-        d = self._dataset
-        network = networks.build(first, d.shape, d.classes)
-        tasks = _tasks(first, network)
-        made: list[tuple[np.ndarray, ...]] = []
-        runs = [*runs, *[runs[-1]] * (-len(runs) % jax.device_count())]
-        for run in runs:
-            c = one_config(self._config, run)
-            rows, label = label_choice.choose_rows(
-                d.train, d.classes, run.labelled, run.unlabelled, run.seed,
-                c.data.balanced,
-            )  # fmt: skip
-            made.append((rows, label, _weights(c, len(tasks))))
-        fields = [jnp.asarray(np.stack(x)) for x in zip(*made, strict=True)]
-        keys = jnp.stack([jax.random.split(jax.random.key(r.seed))[1] for r in runs])
-        given = Given(fields[0], fields[1], fields[2], keys)
-        return _Prepared(
-            config=first,
-            network=network,
-            seeds=np.array([run.seed for run in runs]),
-            engine=_engine(first, tasks, given),
-            given=jax.device_put(given, NamedSharding(self._mesh, PER_RUN)),
-            weights=np.stack([m[2] for m in made]),
-        )
+    def _prepare(self, runs: Sequence[Run]) -> Prepared:
+        return prepare(self._config, self._dataset, runs, self._mesh)
 
-    def _start(self, prepared: "_Prepared") -> Progress:
+    def _start(self, prepared: Prepared) -> Progress:
         def init(seed: jax.Array) -> State:
             key = jax.random.split(jax.random.key(seed))[0]
             return prepared.engine.init(prepared.network.init(key))
@@ -167,7 +142,7 @@ class Sweep:
         zeros = np.zeros(count, np.int64)
         return Progress(state, np.ones(count, bool), worst, worst, zeros)
 
-    def _advance(self, prepared: "_Prepared", p: Progress) -> Progress:
+    def _advance(self, prepared: Prepared, p: Progress) -> Progress:
         """To the next evaluation."""
         c, seconds = prepared.config, p.seconds
         stop = min((p.epoch // c.eval_every + 1) * c.eval_every, c.epochs)
@@ -186,7 +161,7 @@ class Sweep:
         return _after(p, state, part, stop, c.monitor)._replace(seconds=seconds)
 
     def _program(
-        self, prepared: "_Prepared", p: Progress, engine: Engine
+        self, prepared: Prepared, p: Progress, engine: Engine
     ) -> jax.stages.Compiled:
         """For the tasks that still have a weight; compiled once for runs like these."""
         c, given, room = prepared.config, prepared.given, engine.spec.max_rows_per_batch
@@ -212,39 +187,6 @@ class Sweep:
         return MEMORY_SHARE * stats["bytes_limit"] if self.vmapped and stats else None
 
 
-class _Prepared(NamedTuple):
-    """A group's runs, R with those that fill it up, as a program takes them."""
-
-    config: ConfigDict
-    network: Mlp
-    seeds: np.ndarray
-    engine: Engine
-    given: Given
-    weights: np.ndarray
-
-
-def _engine(c: ConfigDict, tasks: Sequence[Task], given: Given) -> Engine:
-    """One engine for all runs; their numbers of labelled rows may differ.
-
-    An active task has a loss weight in some of the runs, and not in all of them. So the
-    engine is made without data, and no task is sure to update the parameters.
-    """
-    engine = make_engine(
-        tasks,
-        batch_size=c.batch_size,
-        order=c.order,
-        optimizer=experiment.optimizer(c),
-        weighting=methods.weighting(c),
-    )
-    _, one_of_each = np.unique((given.label >= 0).sum(1), return_index=True)
-    rows = [
-        batches.max_rows_per_batch(tasks, {"label": given.label[i]}, c.batch_size)
-        for i in one_of_each
-    ]
-    most = tuple(map(max, zip(*rows, strict=True)))
-    return Engine(dataclasses.replace(engine.spec, max_rows_per_batch=most))
-
-
 def _measure(network: Mlp) -> Callable[..., dict[str, jax.Array]]:
     """`(params, training images, held) -> numbers`, as a single run has them."""
 
@@ -261,20 +203,6 @@ def memory(made: jax.stages.Compiled) -> int:
     m = made.memory_analysis()
     assert m is not None
     return m.argument_size_in_bytes + m.output_size_in_bytes + m.temp_size_in_bytes
-
-
-def _tasks(c: ConfigDict, network: Mlp) -> list[Task]:
-    """Those of the methods that share a program: baselines have all, weighted 0."""
-    own = ConfigDict(c.to_dict())
-    if own.method in methods.BASELINES:
-        own.method = "linear"
-    return methods.make_tasks(own, network)
-
-
-def _weights(c: ConfigDict, tasks: int) -> np.ndarray:
-    """[epochs, tasks] of a run; a baseline has the last task alone, others 0."""
-    own = methods.loss_weights(c).astype(np.float32)
-    return np.pad(own, ((0, 0), (tasks - own.shape[1], 0)))
 
 
 def _active(weights: np.ndarray, epoch: int, few: int) -> tuple[bool, ...]:

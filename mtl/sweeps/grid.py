@@ -67,6 +67,20 @@ def parse(text: str, base: ConfigDict) -> Axis:
     return Axis(name, found)
 
 
+def parse_seeds(texts: Sequence[str]) -> list[int]:
+    """Reads the seeds of the flag --seeds.
+
+    Raises:
+      ConfigError: one is no whole number, or is given twice.
+    """
+    if not all(text.strip().isdecimal() for text in texts):
+        raise ConfigError(f"--seeds must be whole numbers, not {','.join(texts)}")
+    seeds = [int(text) for text in texts]
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds must have each seed once, not {','.join(texts)}")
+    return seeds
+
+
 def runs(base: ConfigDict, axes: Sequence[Axis], seeds: Iterable[int]) -> list[Run]:
     """Returns the runs: each combination of values, with each seed.
 

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from mtl.host import launch, named_configs, remote_flags, shards
 from mtl.host.errors import ConfigError, Error
@@ -41,7 +40,8 @@ def work(system: System, arguments: Sequence[str]) -> str:
     if args.report and args.shard:
         raise ConfigError("give only one of --report and --shard")
     axes = [grid.parse(text, args.config) for text in args.grid]
-    every = grid.runs(args.config, axes, _seeds(args.seeds, args.config))
+    seeds = grid.parse_seeds(args.seeds) or [args.config.seed]
+    every = grid.runs(args.config, axes, seeds)
     shard, folder = shards.parse(args.shard), Path(args.workdir)
     runs.check(system, every, folder)
     if not args.report:
@@ -66,12 +66,3 @@ def summary(results: table.Results) -> str:
         names = [run.name for run, outcome in results if outcome.status == status]
         parts += [f"{len(names)} {status}: {some(names)}"] if names else []
     return "; ".join(parts)
-
-
-def _seeds(texts: Sequence[str], config: ConfigDict) -> list[int]:
-    if not all(text.strip().isdecimal() for text in texts):
-        raise ConfigError(f"--seeds must be whole numbers, not {','.join(texts)}")
-    seeds = [int(text) for text in texts] or [config.seed]
-    if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"--seeds must have each seed once, not {','.join(texts)}")
-    return seeds

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from mtl.host import workdir
@@ -117,23 +118,12 @@ def read(place: Path) -> Outcome:
         return Outcome(**workdir.read_json(place / FAILURE))
     if not (place / SUMMARY).exists():
         return Outcome("lacking")
-    return Outcome("done", numbers=_numbers(workdir.read_json(place / SUMMARY)))
+    summary = flatten_dict(workdir.read_json(place / SUMMARY), sep="/")
+    numbers = {k: v for k, v in summary.items() if type(v) in (int, float)}
+    return Outcome("done", numbers=numbers)
 
 
 def _is_saved(run: Run, place: Path) -> bool:
     """Whether a finished run has this config, so that nothing is left to train."""
     saved = workdir.read_json(place / "config.json")
     return saved == json.loads(run.config.to_json())
-
-
-def _numbers(content: Mapping[str, Any], group: str = "") -> dict[str, float]:
-    """The numbers of nested dicts: {"best": {"valid/error": 0.1}} is
-    {"best/valid/error": 0.1}.
-    """  # noqa: D205
-    found: dict[str, float] = {}
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            found |= _numbers(value, f"{group}{name}/")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            found[f"{group}{name}"] = value
-    return found

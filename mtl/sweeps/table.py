@@ -86,10 +86,7 @@ def _line(group: Results, columns: Sequence[str]) -> list[str]:
 
 def _spread(done: Sequence[Mapping[str, float]], name: str) -> str:
     values = [numbers[name] for numbers in done if name in numbers]
-    if not values:
-        return "-"
-    mean = f"{np.mean(values):.4g}"
-    return f"{mean} ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else mean
+    return tables.mean_std(values, ".4g", ".2g") if values else "-"
 
 
 def _best(groups: Sequence[Results], columns: Sequence[str]) -> int | None:

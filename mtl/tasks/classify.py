@@ -5,7 +5,14 @@ import optax
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
+from mtl.host.checks import at_least, one_of
 from mtl.tasks.network import Mlp
+
+
+def check(c: ConfigDict) -> None:
+    """Checks `config.classify`; raises ConfigError."""
+    one_of(c, "classify.reduction", ("mean", "sum"))
+    at_least(c, "classify.draws", 0)
 
 
 def task(config: ConfigDict, network: Mlp) -> Task:

@@ -6,9 +6,20 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt8
+from ml_collections import ConfigDict
+
+from mtl.host.checks import one_of, require
 
 Kind = Literal["mask", "salt_pepper", "gaussian", "none"]
 KINDS = get_args(Kind)
+
+
+def check(c: ConfigDict, group: str) -> None:
+    """Checks `noise` and `level` of a group of the config; raises ConfigError."""
+    one_of(c, f"{group}.noise", KINDS)
+    most = 1.0 if c[group].noise in ("mask", "salt_pepper") else math.inf
+    fits = 0 <= c[group].level <= most
+    require(fits, c, f"{group}.level", f"from 0 to {most:g}")
 
 
 def random_bytes(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt8[Array, "..."]:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Key
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
+from mtl.host.checks import require
 from mtl.tasks import precision
 from mtl.tasks.batch_norm import BatchNormMlp, ForwardPass, moments, normalise
 from mtl.tasks.network import PARAM_DTYPE, dense
@@ -73,6 +74,15 @@ class Ladder(BatchNormMlp):
     def _decode(self, layer: Params, estimate: Array) -> Array:
         estimate, kernel = precision.narrow((estimate, layer["kernel"]), self.dtype)
         return precision.widen(estimate @ kernel)
+
+
+def check(c: ConfigDict) -> None:
+    """Checks `config.ladder` and `config.gamma`; raises ConfigError."""
+    layers, costs = len(c.model.hidden) + 2, c.ladder.costs
+    fits = 0 < len(costs) <= layers and min(costs) >= 0 < max(costs)
+    what = f"1 to {layers} numbers, none below 0, one above"
+    require(fits, c, "ladder.costs", what)
+    require(c.gamma.cost > 0, c, "gamma.cost", "above 0")
 
 
 def task(config: ConfigDict, network: Ladder) -> Task:

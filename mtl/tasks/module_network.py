@@ -120,7 +120,13 @@ def load(path: str) -> nn.Module:
     Raises:
       ConfigError: there is none.
     """
-    module = plugins.load(path, "model.network")()
+    make = plugins.load(path, "model.network")
+    try:
+        module = make()
+    except Exception as e:  # It runs the user's code.
+        raise ConfigError(
+            f"config.model.network={path!r} is called without arguments: {e}"
+        ) from e
     if not isinstance(module, nn.Module):
         raise ConfigError(
             f"config.model.network={path!r} must be or return a Flax module "

@@ -6,8 +6,22 @@ from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
+from mtl.host.checks import one_of, require
 from mtl.tasks import corruption, losses
 from mtl.tasks.network import Mlp
+
+
+def check(c: ConfigDict) -> None:
+    """Checks `config.reconstruct`; raises ConfigError."""
+    for name in ("reconstruct.loss", "reconstruct.hidden_loss"):
+        one_of(c, name, tuple(losses.RECONSTRUCTION))
+    corruption.check(c, "reconstruct")
+    require(c.reconstruct.scale > 0, c, "reconstruct.scale", "above 0")
+    fits = c.model.activation != "relu" or c.reconstruct.hidden_loss == "squared_error"
+    require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
+    fits = c.data.scaling != "standardise" or c.reconstruct.loss == "squared_error"
+    what = "squared_error with data.scaling='standardise', unbounded"
+    require(fits, c, "reconstruct.loss", what)
 
 
 def task(config: ConfigDict, network: Mlp) -> Task:

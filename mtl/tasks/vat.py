@@ -23,9 +23,21 @@ from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
 from mtl.engine.task import Params, Task
+from mtl.host.checks import at_least, require
 from mtl.tasks.network import Mlp
 
 Transpose = Callable[[Callable, Array], Callable]
+
+
+def check(c: ConfigDict) -> None:
+    """Checks `config.vat`; raises ConfigError."""
+    at_least(c, "vat.iterations", 1)
+    for name in ("entropy", "xi"):
+        at_least(c, f"vat.{name}", 0)
+    for name in ("epsilon", "scale"):
+        require(c.vat[name] > 0, c, f"vat.{name}", "above 0")
+    fits = c.vat.xi == 0 or c.model.dtype == "float32"
+    require(fits, c, "vat.xi", "0 with model.dtype='bfloat16', which rounds it away")
 
 
 def task(config: ConfigDict, network: Mlp) -> Task:

@@ -93,7 +93,7 @@ def frame(box: np.ndarray, crop: Crop) -> np.ndarray:
     Raises:
       ValueError: the box has no width or no height, or is not finite.
     """
-    corner, sides = _check_box(box)[:2], _check_box(box)[2:]
+    corner, sides = np.split(_check_box(box), 2)
     if not crop.square:
         return np.concatenate([corner, sides])
     side = np.full(2, sides.max())

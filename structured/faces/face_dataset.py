@@ -1,4 +1,4 @@
-"""Reads faces from folders of the 300-W layout: images, each with a .pts of its name.
+"""Reads and crops listed faces, and keeps the crops.
 
 Every face is checked before training. A fatal problem excludes its face; the other
 problems are only reported.
@@ -6,7 +6,6 @@ problems are only reported.
 
 import dataclasses
 import hashlib
-import io
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +16,12 @@ import numpy as np
 import PIL
 
 from mtl.data.readers import load_npz
-from mtl.host.errors import DataError, WorkdirError
-from mtl.host.workdir import write_bytes, write_csv
+from mtl.host import workdir
+from mtl.host.errors import DataError
 from structured.faces import crops
 from structured.faces.crops import Crop
-from structured.faces.face_files import FaceFiles, list_faces
-from structured.faces.points import POINTS, read_pts
+from structured.faces.face_files import FaceFiles
+from structured.faces.points import read_pts
 
 MAX_PROBLEMS_LISTED = 10  # In an error message.
 CACHE_VERSION = 1  # Of reading and storing faces; a new version ignores old caches.
@@ -57,60 +56,40 @@ FaceResult = tuple[tuple[np.ndarray, np.ndarray, np.ndarray] | None, list[Proble
 
 
 def read(
-    root: str | Path,
-    folders: Sequence[str],
-    crop: Crop,
-    *,
-    num_points: int = POINTS,
-    boxes: str = "",
-    skip_bad: bool = False,
-    cache: str | Path | None = None,
-    partial: bool = False,
-) -> tuple[Faces, list[Problem]]:
-    """Reads and crops the faces of some folders; returns them and all problems.
-
-    Args:
-      root: holds the folders.
-      folders: such as "helen/trainset"; each .jpg, .jpeg and .png in one is a face.
-      crop: how to cut the canvases.
-      num_points: the number of points of a face.
-      boxes: "" uses the tight box of the true points. Else a CSV file with the columns
-        name, left, top, width, height; the name is the image's file name or its path
-        from the root; left and top are in pixels from 0, like the points.
-      skip_bad: leaves out faces that cannot be used; False raises an error.
-      cache: a folder that keeps the crops; they are made again if a file changes.
-      partial: whether points of a face may be missing.
-
-    Raises:
-      DataError: a folder is missing or has no image, the file of boxes is bad, faces
-        cannot be used and skip_bad is False, or no face can be used.
-      WorkdirError: the cache cannot be made or written.
-    """
-    files = list_faces(Path(root), folders, boxes)
-    result = read_files(files, crop, num_points, cache, partial)
-    check_usable(str(root), *result, skip_bad)
-    return result
-
-
-def read_files(
+    where: str,
     files: list[FaceFiles],
     crop: Crop,
     num_points: int,
-    cache: str | Path | None = None,
+    *,
+    cache: str | Path = "",
     partial: bool = False,
+    skip_bad: bool = False,
 ) -> tuple[Faces, list[Problem]]:
-    """Reads and crops listed faces; see `read`.
+    """Reads and crops listed faces; returns them and all problems.
+
+    Args:
+      where: names the faces' place in errors.
+      files: of the faces.
+      crop: how to cut the canvases.
+      num_points: the number of points of a face.
+      cache: a folder that keeps the crops; they are made again if a file changes. ""
+        keeps none.
+      partial: whether points of a face may be missing.
+      skip_bad: leaves out faces that cannot be used; False raises an error.
 
     Raises:
+      DataError: faces cannot be used and skip_bad is False, or no face can be used.
       WorkdirError: the cache cannot be made or written.
     """
-    if cache is None:
-        return _read_all(files, crop, num_points, partial)
-    path = _cache_path(Path(cache), files, crop, num_points, partial)
-    result = _load_cache(path, crop, num_points)
-    if result is None:
+    if cache:
+        path = _cache_path(Path(cache), files, crop, num_points, partial)
+        result = _load_cache(path, crop, num_points)
+        if result is None:
+            result = _read_all(files, crop, num_points, partial)
+            _save_cache(path, *result)
+    else:
         result = _read_all(files, crop, num_points, partial)
-        _save_cache(path, *result)
+    check_usable(where, *result, skip_bad)
     return result
 
 
@@ -144,7 +123,7 @@ def write_problems(path: str | Path, problems: Sequence[Problem]) -> None:
       WorkdirError: the file cannot be written.
     """
     rows = [(p.name, "fatal" if p.fatal else "kept", p.message) for p in problems]
-    write_csv(Path(path), ("name", "fate", "what"), rows)
+    workdir.write_csv(Path(path), ("name", "fate", "what"), rows)
 
 
 def crop_face(
@@ -230,11 +209,7 @@ def _cache_path(
 
     skip_bad is not among the inputs: it only decides whether problems are an error.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        message = f"data.cache={str(folder)!r} cannot be made a folder: {e.strerror}"
-        raise WorkdirError(message) from e
+    workdir.make(folder, f"the folder data.cache={str(folder)!r}")
     inputs = [CACHE_VERSION, PIL.__version__, num_points, dataclasses.astuple(crop)]
     inputs += ["partial"] * partial  # Other caches keep their names.
     inputs += [
@@ -259,11 +234,9 @@ def _file_stamp(path: Path | None) -> tuple[int, int, int] | None:
 
 
 def _save_cache(path: Path, faces: Faces, problems: list[Problem]) -> None:
-    content = io.BytesIO()
     columns = np.array([(p.name, p.message) for p in problems], np.str_).reshape(-1, 2)
     fatal = np.array([p.fatal for p in problems], bool)
-    np.savez(content, **faces._asdict(), problems=columns, fatal=fatal)
-    write_bytes(path, content.getvalue())
+    workdir.write_npz(path, **faces._asdict(), problems=columns, fatal=fatal)
 
 
 def _load_cache(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mtl.host import csv_text
 from mtl.host.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -113,8 +114,7 @@ def _read_boxes(path: Path) -> dict[str, np.ndarray]:
     """Reads boxes, float64 [4], by name."""
     boxes: dict[str, np.ndarray] = {}
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        reader = csv.DictReader(lines)
+        reader = csv_text.open_table(path)
         if not reader.fieldnames:
             raise ValueError("it is empty")
         for number, row in enumerate(reader, 2):
@@ -136,7 +136,7 @@ def _read_boxes(path: Path) -> dict[str, np.ndarray]:
 
 def _parse_number(cell: str, row: int) -> float:
     try:
-        value = float(cell)
+        value = csv_text.number(cell)
     except ValueError:
         value = np.nan
     if not np.isfinite(value):

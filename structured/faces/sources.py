@@ -1,11 +1,12 @@
 """Reads faces from the source that `config.data` names, and describes their points."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from mtl.host.checks import require
-from structured.faces import face_dataset, the300w_lp, wflw
+from structured.faces import face_dataset, face_files, the300w_lp, wflw
 from structured.faces.crops import Crop
 from structured.faces.face_dataset import Faces, Problem
 from structured.faces.schemes import SCHEMES, Scheme
@@ -24,15 +25,13 @@ def read(
     """
     if c.source == "the300w_lp":
         return the300w_lp.read(c.path, "+".join(folders), crop, skip_bad=c.skip_bad)
-    options = {
-        "boxes": c.boxes,
-        "skip_bad": c.skip_bad,
-        "cache": c.cache or None,
-        "partial": c.partial_y,
-    }
+    root = Path(c.path)
     if c.source == "wflw":
-        return wflw.read(c.path, folders, crop, **options)
-    return face_dataset.read(c.path, folders, crop, num_points=c.points, **options)
+        files = wflw.list_faces(root, folders, c.boxes, c.partial_y)
+    else:
+        files = face_files.list_faces(root, folders, c.boxes)
+    kept = {"cache": c.cache, "partial": c.partial_y, "skip_bad": c.skip_bad}
+    return face_dataset.read(c.path, files, crop, c.points, **kept)
 
 
 def scheme(c: ConfigDict) -> Scheme:

@@ -9,11 +9,11 @@ never train on it for a score on the tests of 300-W, and never split it by
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 
+from mtl.data import readers
 from mtl.host.errors import DataError
 from structured.faces.crops import Crop, decode_grey
 from structured.faces.face_dataset import (
@@ -35,11 +35,7 @@ IMAGE_SIZE_PX = 450
 
 
 def read(
-    folder: str,
-    split: str,
-    crop: Crop,
-    *,
-    skip_bad: bool = False,
+    folder: str, split: str, crop: Crop, *, skip_bad: bool = False
 ) -> tuple[Faces, list[Problem]]:
     """Reads a prepared folder of array_record files; returns faces and problems.
 
@@ -56,19 +52,7 @@ def read(
       DataError: tensorflow-datasets is missing or cannot read the folder, faces
         cannot be used and skip_bad is False, or no face can be used.
     """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as e:
-        raise DataError(
-            "data.source='the300w_lp' needs: pip install tensorflow-datasets "
-            "array-record"
-        ) from e
-    if not (Path(folder) / "dataset_info.json").is_file():
-        raise DataError(
-            f"{folder}: no dataset_info.json; give the prepared folder of one version, "
-            "as made by tfds.builder('the300w_lp').download_and_prepare("
-            "file_format='array_record')"
-        )
+    tfds = readers.import_tfds(folder, "the300w_lp")
     try:
         # Pillow decodes only the grey levels, in a third of the time of all colours.
         source = tfds.builder_from_directory(folder).as_data_source(

@@ -1,4 +1,4 @@
-"""Reads the lists of WFLW: a face in each line, with 98 points.
+"""Lists the faces of WFLW: a line of a list has a face with 98 points.
 
 A line of list_98pt_rect_attr_train.txt holds, separated by spaces:
 
@@ -17,9 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from mtl.host.errors import DataError
-from structured.faces import face_dataset
-from structured.faces.crops import Crop
-from structured.faces.face_dataset import Faces, Problem
 from structured.faces.face_files import FaceFiles
 from structured.faces.points import check_points
 from structured.faces.schemes import WFLW_98
@@ -28,29 +25,6 @@ IMAGES_FOLDER = "WFLW_images"
 LIST_BOXES = "list"  # The value of `boxes` that takes the boxes of the lists.
 NUM_ATTRIBUTES = 6
 NUM_VALUES = 2 * WFLW_98.count + 4 + NUM_ATTRIBUTES
-
-
-def read(
-    root: str | Path,
-    lists: Sequence[str],
-    crop: Crop,
-    *,
-    boxes: str = "",
-    skip_bad: bool = False,
-    cache: str | Path | None = None,
-    partial: bool = False,
-) -> tuple[Faces, list[Problem]]:
-    """Reads and crops the faces of lists; see `face_dataset.read` and `list_faces`.
-
-    Raises:
-      DataError: a list is missing or empty, faces cannot be used and skip_bad is False,
-        or no face can be used.
-      WorkdirError: the cache cannot be made or written.
-    """
-    files = list_faces(Path(root), lists, boxes, partial)
-    result = face_dataset.read_files(files, crop, WFLW_98.count, cache, partial)
-    face_dataset.check_usable(str(root), *result, skip_bad)
-    return result
 
 
 def list_faces(

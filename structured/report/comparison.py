@@ -1,6 +1,6 @@
 """Writes the figures and the page of runs: one run, or several variants and seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from mtl.figures import png
-from mtl.host import logs, workdir
+from mtl.host import logs, tables, workdir
 from structured import data, scoring
 from structured.data import Dataset
 from structured.experiment import Run
@@ -121,17 +121,11 @@ def make_table(
         rows = [result_row(run) for run in variant.runs]
         line = [name, str(len(rows))]
         for key in ("train/mse", "valid/mse"):
-            line.append(format_mean_std([1e3 * row.best[key] for row in rows]))
+            line.append(tables.mean_std([1e3 * row.best[key] for row in rows]))
         for key, (_, factor) in columns.items():
-            line.append(format_mean_std([factor * row.test[key] for row in rows]))
+            line.append(tables.mean_std([factor * row.test[key] for row in rows]))
         lines.append(line)
     return head, lines
-
-
-def format_mean_std(values: Sequence[float]) -> str:
-    """Formats mean ± standard deviation, or the mean alone of one value."""
-    mean = f"{np.mean(values):.2f}"
-    return f"{mean} ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else mean
 
 
 def write_report(
@@ -170,7 +164,7 @@ def write_report(
     for name, figure in pictures.items():
         image = png(figure)
         workdir.write_bytes(folder / name, image)
-        sections.append(Section(captions[name], figure=image, alt=captions[name]))
+        sections.append(Section(captions[name], png=image, alt=captions[name]))
     row = result_row(variants[last].runs[0])
     intro = (
         f"{row.pairs} pairs, {row.x_only} x alone, {row.y_only} y alone. "

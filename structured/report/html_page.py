@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
-from mtl import figures
 from mtl.host import html, workdir
 
 Table = tuple[Sequence[object], Sequence[Sequence[object]]]  # Head and rows.
@@ -19,16 +16,16 @@ class Section(NamedTuple):
 
     Attributes:
       heading: one line.
-      text: paragraphs, separated by empty lines.
+      text: a paragraph, or "".
       table: (head, rows) with cells of any type; None for no table.
-      figure: the bytes of a PNG file or a matplotlib figure; None for no figure.
+      png: the bytes of a PNG file; None for no figure.
       alt: describes the figure in words.
     """
 
     heading: str
     text: str = ""
     table: Table | None = None
-    figure: bytes | Figure | None = None
+    png: bytes | None = None
     alt: str = ""
 
 
@@ -38,7 +35,7 @@ def write(path: Path, title: str, intro: str, sections: Sequence[Section]) -> No
     Args:
       path: the HTML file.
       title: one line.
-      intro: paragraphs, separated by empty lines.
+      intro: a paragraph, or "".
       sections: the rest of the page.
 
     Raises:
@@ -49,7 +46,7 @@ def write(path: Path, title: str, intro: str, sections: Sequence[Section]) -> No
     page = html.render(
         "structured/report/report.html",
         title=title,
-        intro=_paragraphs(intro),
+        intro=intro,
         sections=[_section_data(section) for section in sections],
     )
     workdir.write_text(path, page)
@@ -57,19 +54,16 @@ def write(path: Path, title: str, intro: str, sections: Sequence[Section]) -> No
 
 def _section_data(section: Section) -> dict[str, object]:
     """The template's variables for one section."""
-    table, figure = section.table, section.figure
+    table, png = section.table, section.png
+    if png is not None and not section.alt.strip():
+        raise ValueError("a figure needs an alt text")
     return {
         "heading": section.heading,
-        "paragraphs": _paragraphs(section.text),
+        "text": section.text,
         "table": None if table is None else _table_data(*table),
-        "png": None if figure is None else _png_base64(figure, section.alt),
+        "png": None if png is None else base64.b64encode(png).decode(),
         "alt": section.alt,
     }
-
-
-def _paragraphs(text: str) -> list[str]:
-    """Splits a text at its empty lines."""
-    return [part for part in re.split(r"\n\s*\n", text.strip()) if part]
 
 
 def _table_data(
@@ -86,11 +80,3 @@ def _table_data(
 def _is_numeric(cell: object) -> bool:
     """Whether a cell is empty, a dash, or starts like a number ("1.5 ± 0.2")."""
     return re.match(r"[-+−]?\.?\d|[-–—]?$", str(cell).strip()) is not None
-
-
-def _png_base64(figure: bytes | Figure, alt: str) -> str:
-    """Encodes a figure for a data URL."""
-    if not alt.strip():
-        raise ValueError("a figure needs an alt text")
-    png = figure if isinstance(figure, bytes) else figures.png(figure)
-    return base64.b64encode(png).decode()

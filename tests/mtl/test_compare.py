@@ -3,7 +3,8 @@ import json
 import pytest
 
 from mtl import compare, config
-from mtl.host.errors import WorkdirError
+from mtl.host.errors import ConfigError, WorkdirError
+from structured import config as structured_config
 
 
 def finished(folder, method, seed, error, best=None, seconds=2.0, unlabelled=-1):
@@ -37,6 +38,21 @@ def test_a_run_without_a_log_is_named(tmp_path):
     (finished(tmp_path / "a", "stairs", 0, 0.1) / "metrics.jsonl").unlink()
     with pytest.raises(WorkdirError, match="a has no rows"):
         compare.read(tmp_path / "a")
+
+
+def test_a_run_of_another_system_is_named(tmp_path):
+    folder = finished(tmp_path / "a", "stairs", 0, 0.1)
+    (folder / "config.json").write_text(structured_config.default().to_json())
+    with pytest.raises(ConfigError, match=r"a/config.json is of another program"):
+        compare.read(folder)
+
+
+def test_a_run_of_an_earlier_version_is_one_of_the_same_config(tmp_path):
+    folders = [finished(tmp_path / f"{i}", "stairs", i, 0.1) for i in range(2)]
+    older = json.loads((folders[0] / "config.json").read_text())
+    del older["monitor_mode"]
+    (folders[0] / "config.json").write_text(json.dumps(older))
+    assert len(table_rows([compare.read(folder) for folder in folders])) == 1
 
 
 def test_gains_are_paired_by_seed(tmp_path):

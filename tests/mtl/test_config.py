@@ -57,6 +57,7 @@ BAD = [
     ("ladder.costs", ()),
     ("ladder.costs", (1.0, -1.0)),
     ("ladder.costs", (0.0, 0.0)),
+    ("ladder.costs", ("a",)),
     ("ladder.costs", (1.0, 1.0, 1.0, 1.0)),
     ("gamma.cost", 0.0),
     ("reconstruct.loss", "no_such"),
@@ -104,6 +105,7 @@ BAD = [
     ("optim.weight_decay", NAN),
     ("optim.clip", -1.0),
     ("optim.clip", NAN),
+    ("metrics", (3,)),
     ("monitor", "valid/no_such"),
     ("monitor_mode", "no_such"),
     ("eval_every", 0),
@@ -121,7 +123,6 @@ UNCHECKED = {
     "data.path",
     "data.valid",
     "init_from",
-    "metrics",  # Functions are imported: test_metrics.
     "model.tied",
     "reconstruct.reaches_below",
 }

@@ -195,6 +195,20 @@ def test_figures_suit_method_and_data(tmp_path, changes, shape, test, names):
         assert_drawn(tmp_path / f"{name}.png")
 
 
+def test_mistakes_have_the_names_of_the_classes(tmp_path):
+    """Which may hold a dollar; Matplotlib would read what follows as a formula."""
+    x, names = np.zeros((30, 4, 4), np.uint8), np.array(["a $^$", "b"] * 15)
+    path = tmp_path / "own.npz"
+    np.savez(path, x_train=x, y_train=names, x_test=x, y_test=names)
+    c = tiny(data__source="npz", data__path=str(path), data__valid=9)
+    dataset = datasets.load(c.data)
+    network = networks.build(c, dataset.shape, dataset.classes)
+    figure = figures.mistakes(dataset, network, network.init(jax.random.key(0)))
+    assert figures.png(figure)
+    first = figure.axes[0].texts[0].get_text()
+    assert first.startswith(("a $^$, not b", "b, not a $^$"))
+
+
 # Prediction
 
 

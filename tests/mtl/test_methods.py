@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtl import config as configs
-from mtl import experiment, methods
+from mtl import methods, optimizers
 from mtl.engine import batches, engine
 from mtl.engine.task import flatten
 from mtl.engine.weighting import Batch
@@ -25,7 +25,7 @@ from tests.mtl.test_algorithm1 import (
 
 
 def test_the_learning_rate_falls_over_the_last_500_of_5000_epochs():
-    rates = experiment.learning_rates(configs.default())
+    rates = optimizers.learning_rates(configs.default())
     assert rates.shape == (5000,)
     assert (rates[:4501] == 0.01).all()
     # 1/500 of 0.01 less in each epoch; it would be 0 in epoch 5000, the one after.
@@ -37,14 +37,14 @@ def test_the_learning_rate_falls_over_the_last_500_of_5000_epochs():
 def test_without_decay_the_learning_rate_is_constant():
     c = configs.default()
     c.epochs, c.optim.decay_epochs = 7, 0
-    assert experiment.learning_rates(c).tolist() == [0.01] * 7
+    assert optimizers.learning_rates(c).tolist() == [0.01] * 7
 
 
 def test_the_learning_rate_may_fall_from_the_first_epoch():
     c = configs.default()
     c.epochs, c.optim.decay_epochs = 4, 4
     np.testing.assert_allclose(
-        experiment.learning_rates(c), [0.01, 0.0075, 0.005, 0.0025]
+        optimizers.learning_rates(c), [0.01, 0.0075, 0.005, 0.0025]
     )
 
 

@@ -175,6 +175,10 @@ class Empty(nn.Module):
         return images.reshape(images.shape[0], -1)
 
 
+class Sized(nn.Module):
+    size: int
+
+
 def number():
     return 7
 
@@ -187,6 +191,7 @@ def number():
         ({"network": "tests.mtl.test_networks:Flat"}, GREY, "it returns [3, 8, 4]"),
         ({"network": "tests.mtl.test_networks:Empty"}, GREY, "it has none"),
         ({"network": "tests.mtl.test_networks:number"}, GREY, "not int"),
+        ({"network": "tests.mtl.test_networks:Sized"}, GREY, "without arguments"),
         ({"network": "tests.mtl.test_networks:None_"}, GREY, "has no attribute"),
         ({"network": "no_such:Encoder"}, GREY, "No module named 'no_such'"),
         ({"network": "cmm"}, GREY, "must be one of mlp, cnn"),

@@ -93,7 +93,8 @@ def test_errors_come_before_work_and_name_the_field(optim, message):
 
 def test_the_learning_rate_warms_up_and_falls_by_a_cosine():
     c = config(learning_rate=0.4, schedule="cosine", decay_epochs=4, warmup_epochs=3)
-    rates = optimizers.learning_rates(c.optim, 10)
+    c.epochs = 10
+    rates = optimizers.learning_rates(c)
     np.testing.assert_allclose(rates[:5], [0.1, 0.2, 0.3, 0.4, 0.4])
     np.testing.assert_allclose(rates[8], 0.2)
     reference = optax.cosine_decay_schedule(0.4, 4)
@@ -102,4 +103,4 @@ def test_the_learning_rate_warms_up_and_falls_by_a_cosine():
 
 def test_a_constant_learning_rate_ignores_the_decay():
     c = config(schedule="constant", decay_epochs=4)
-    assert len(set(optimizers.learning_rates(c.optim, 6))) == 1
+    assert len(set(optimizers.learning_rates(c))) == 1

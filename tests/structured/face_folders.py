@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from structured.faces import face_dataset
+from structured.faces import face_dataset, face_files
 from structured.faces.crops import Crop
 from structured.faces.points import write_pts
 
@@ -23,8 +23,9 @@ def write_face(folder, name, seed=0, points=None):
     write_pts((folder / name).with_suffix(".pts"), points)
 
 
-def read(root, folders=HELEN, crop=CROP, **options):
-    return face_dataset.read(root, folders, crop, **options)
+def read(root, folders=HELEN, crop=CROP, num_points=68, boxes="", **options):
+    files = face_files.list_faces(root, folders, boxes)
+    return face_dataset.read(str(root), files, crop, num_points, **options)
 
 
 def write_boxes(root, rows, header="name,left,top,width,height"):

@@ -10,6 +10,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from mtl import optimizers
 from mtl.engine import batches, engine, spec
 from mtl.engine.task import flatten
 from mtl.tasks import corruption
@@ -201,7 +202,7 @@ def follow(c):
     state, weights, rates = (
         e.init(params),
         tasks.loss_weights(c),
-        tasks.learning_rates(c),
+        optimizers.learning_rates(c),
     )
     on_device = jax.tree.map(jnp.asarray, data)
     for t in range(c.epochs):

@@ -132,9 +132,9 @@ def test_programs_are_shared(tmp_path):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--variants=mlp,mpl", "--variants must be some of mean,mlp"),
+        ("--variants=mlp,mpl", "config.variant='mpl' must be one of mean, mlp"),
         ("--seeds=0,x", "--seeds must be whole numbers"),
-        ("--seeds=0,0", "each once"),
+        ("--seeds=0,0", "each seed once"),
         ("--variants=mean,mean", "each once"),
     ],
 )

@@ -5,11 +5,11 @@ import pytest
 
 from mtl.host.errors import ConfigError
 from structured import data
-from structured.faces import crops, face_dataset
+from structured.faces import crops
 from structured.faces.points import read_pts
 from tests.mtl.images import assert_refused
 from tests.structured.datasets import check_missing, config, same
-from tests.structured.face_folders import write_face
+from tests.structured.face_folders import read, write_face
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,7 @@ def test_unlabelled_faces_are_x_alone_and_y_alone(root):
     same(d.train.select(d.train.pairs), bare.train)
     same(d.validation, bare.validation)
     same(d.test, bare.test)
-    faces, _ = face_dataset.read(
-        root, ("afw",), data.crop_from_config(face_config(root))
-    )
+    faces, _ = read(root, ("afw",), data.crop_from_config(face_config(root)))
     np.testing.assert_array_equal(
         d.train.x[8:12],
         data.network_input(faces.canvas, data.crop_from_config(face_config(root))),

@@ -413,6 +413,6 @@ def test_a_file_with_the_name_of_a_folder_is_refused(run, images, tmp_path):
     (images / "b_0.jpg").rename(images / "sub" / "b_0.jpg")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").write_text("")
-    with pytest.raises(WorkdirError, match="cannot make the folders"):
+    with pytest.raises(WorkdirError, match=r"cannot make .* a folder of --out"):
         predict.predict(run, images, tmp_path / "out")
     assert files(tmp_path / "out") == {"sub"}

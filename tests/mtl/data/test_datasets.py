@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from mtl.data import datasets, label_choice
+from mtl.data import datasets, label_choice, scaling
 from mtl.data.readers import Images
 from mtl.host.errors import ConfigError, DataError
 
@@ -26,7 +26,9 @@ def uneven(hidden=0):
 
 
 def choose(train, labelled=10, unlabelled=-1, seed=0, balanced=False):
-    return label_choice.choose(train, 3, labelled, unlabelled, seed, balanced)
+    given = train.y, 3, labelled, unlabelled, seed, balanced
+    rows, y = label_choice.choose_rows(*given)
+    return Images(train.x[rows], y)
 
 
 def numbers(images):
@@ -169,7 +171,7 @@ def test_digits_are_always_in_the_same_order():
 
 @pytest.mark.parametrize("valid", [1297, 5000, 0, -1])
 def test_a_validation_set_out_of_range(valid):
-    with pytest.raises(DataError, match=f"data.valid={valid}, but digits has 1297 "):
+    with pytest.raises(DataError, match=f"data.valid={valid}, but .* from 1 to 1296"):
         datasets.load(config(valid=valid))
 
 
@@ -273,6 +275,18 @@ def test_training_images_scale_all_sets(tmp_path, kind):
     scaler.fit(np.array(kept, np.float64))
     np.testing.assert_allclose(d.test.x, scaler.transform(x[30:]), atol=1e-5)
     assert len(kept) == len(d.train.x) == 24
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standardise"])
+def test_features_of_tiny_and_of_huge_ranges(kind):
+    """Float32 holds neither the reciprocal of 1e-40 nor a range of 6e38."""
+    x = np.array([[0, 1], [1e-40, 2]], np.float32)
+    scaled = scaling.fit(kind, x).apply(x)
+    assert scaled[:, 0].tolist() == [0, 0]
+    assert np.ptp(scaled[:, 1]) > 0.9
+    x[:, 1] = -3e38, 3e38
+    with pytest.raises(DataError, match=r"feature 1 .* spans -3e\+38 to 3e\+38"):
+        scaling.fit(kind, x)
 
 
 def raw_rows(d, x):

@@ -6,6 +6,7 @@ import itertools
 import json
 import multiprocessing
 import random
+import resource
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -291,8 +292,9 @@ def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path):
     assert logs.read_rows(tmp_path) == [{"epoch": 1}, {"epoch": 2, "valid/error": 0.5}]
 
 
-def test_a_log_that_is_no_json_is_named(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text("what\n")
+@pytest.mark.parametrize("content", [b"what\n", b"\xff\n", b"\0\n"])
+def test_a_log_that_is_no_json_is_named(tmp_path, content):
+    (tmp_path / "metrics.jsonl").write_bytes(content)
     with pytest.raises(WorkdirError, match=r"metrics\.jsonl has a line"):
         logs.read_rows(tmp_path)
 
@@ -302,6 +304,24 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "checkpoints" / "last" / "2" / "default" / "_METADATA").write_text("?")
     with pytest.raises(WorkdirError, match=r"last/2 is damaged"):
         train(tiny.training(epochs=2), tmp_path)
+
+
+def test_a_checkpoint_that_does_not_fit_is_named_and_the_last_one_stays(tmp_path):
+    small, large = {"a": np.zeros(1)}, {"a": np.random.default_rng(0).normal(size=9999)}
+    saved = Checkpoints(tmp_path / "last")
+    saved.save(1, small)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(WorkdirError, match=r"cannot save a checkpoint in .*last;"):
+            saved.save(2, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        saved.close()
+    again = Checkpoints(tmp_path / "last")
+    assert again.epoch == 1
+    assert again.restore(small)["a"] == [0]
+    again.close()
 
 
 def test_one_process_at_a_time(tmp_path):
@@ -369,6 +389,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkdirError, match="cannot make the workdir"):
         workdir.prepare(tmp_path / "file" / "run", ConfigDict(), {})
+
+
+@pytest.mark.parametrize("name", ["file/summary.json", "n" * 300])
+def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkdirError, match=f"cannot write .*{name}"):
+        workdir.write_json(tmp_path / name, {})
 
 
 def test_an_address_is_no_workdir(tmp_path, monkeypatch):

@@ -70,6 +70,9 @@ def test_a_missing_field_is_named_with_its_default(system):
         ("epochs", True),
         ("optim", 0.1),
         ("model__hidden", 50),
+        ("model__hidden", ("50",)),
+        ("model__hidden", (50, True)),
+        ("ladder__costs", (1.0, None)),
         ("data__balanced", 1),
     ],
 )

@@ -1,5 +1,7 @@
 """Configs by name, from any folder, and the note on a smoke config."""
 
+import sys
+
 import pytest
 
 from mtl.host import launch, named_configs
@@ -20,6 +22,9 @@ def test_each_config_has_its_file_name(package):
 def test_all_names_load_in_a_folder_with_configs_of_its_own(
     package, tmp_path, monkeypatch
 ):
+    """And without the package `configs`, which a wheel does not have."""
+    for name in ("configs", *(f"configs.{system}" for system in SYSTEMS)):
+        monkeypatch.setitem(sys.modules, name, None)
     own = tmp_path / "configs" / package
     own.mkdir(parents=True)
     for name in named_configs.names(package):

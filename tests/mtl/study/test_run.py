@@ -148,7 +148,8 @@ def test_a_report_of_another_study_is_refused(whole):
         run.make_report(c, whole)
 
 
-def test_a_file_that_is_no_table_is_named(tmp_path):
-    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"", b"\xff\n"])
+def test_a_file_that_is_no_table_is_named(tmp_path, content):
+    (tmp_path / "results.csv").write_bytes(content)
     with pytest.raises(WorkdirError, match=r"results.csv is no table of this study"):
         run.make_report(tiny.config(), tmp_path)

@@ -5,7 +5,7 @@ from mtl import experiment
 from mtl.data import datasets
 from mtl.engine import batches
 from mtl.engine.fit import compile_epoch, fit
-from mtl.study import grid
+from mtl.study import grid, prepared
 from mtl.study import sweep as sweep_module
 from mtl.study.grid import RunGroup
 from mtl.study.sweep import Sweep, memory
@@ -70,10 +70,10 @@ def test_a_run_that_diverges_is_told_and_harms_no_other(alone, tmp_path, monkeyp
     c = tiny.config()
     run, broken = (r for r in expected if r.method == "exponential")
     sweep = Sweep(c, dataset)
-    weights = sweep_module._weights
+    weights = prepared._weights
     huge = {0: 1.0, 1: 1e30}
     monkeypatch.setattr(
-        sweep_module, "_weights", lambda c, t: weights(c, t) * np.float32(huge[c.seed])
+        prepared, "_weights", lambda c, t: weights(c, t) * np.float32(huge[c.seed])
     )
     group = RunGroup(grid.one_config(c, run), [run, broken])
     *_, p = sweep.train(group, tmp_path)
@@ -87,8 +87,8 @@ def test_a_bundle_is_cut_until_it_fits(alone, monkeypatch):
     sweep = Sweep(tiny.config(), dataset)
     sweep.vmapped = True
     group, _ = grid.run_groups(tiny.config(), expected, vmapped=True)
-    prepared = sweep._prepare(group.runs)
-    need = memory(sweep._program(prepared, sweep._start(prepared), prepared.engine))
+    runs = sweep._prepare(group.runs)
+    need = memory(sweep._program(runs, sweep._start(runs), runs.engine))
     for limit, sizes in {need: [4], 0.6 * need: [2, 2], 1: [1] * 4}.items():
         monkeypatch.setattr(sweep, "_limit", lambda limit=limit: limit)
         assert [len(part.runs) for part in sweep.parts(group)] == sizes

@@ -71,6 +71,13 @@ def test_a_file_name_in_two_folders_has_no_box(root):
     assert faces.frame[[0, 4]].tolist() == [[8, 8, 8, 8], [9, 9, 9, 9]]
 
 
+def test_boxes_of_a_spreadsheet_in_other_languages(root):
+    plain, _ = read(root, boxes=write_boxes(root, box_rows()))
+    rows = [row.replace(",", ";").replace(".5", ",5") for row in box_rows()]
+    boxes = write_boxes(root, rows, "name;left;top;width;height")
+    np.testing.assert_array_equal(read(root, boxes=boxes)[0].frame, plain.frame)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

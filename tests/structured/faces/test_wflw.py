@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from structured.faces import wflw
+from structured.faces import face_dataset, wflw
 from structured.faces.crops import Crop
 from tests import program
 from tests.mtl.images import assert_refused
@@ -38,6 +38,11 @@ def write_list(root, name, lines):
     path.write_text("\n".join(lines) + "\n")
 
 
+def read(root, name=TRAIN, boxes="", partial=False, **options):
+    files = wflw.list_faces(root, [name], boxes, partial)
+    return face_dataset.read(str(root), files, CROP, 98, partial=partial, **options)
+
+
 @pytest.fixture
 def root(tmp_path):
     """Three faces in two images, one of them with a space in its name."""
@@ -49,7 +54,7 @@ def root(tmp_path):
 
 
 def test_each_line_is_a_face(root):
-    faces, problems = wflw.read(root, (TRAIN,), CROP)
+    faces, problems = read(root)
     assert problems == []
     assert faces.name.tolist() == [
         "0--Parade/a_1.jpg line 1",
@@ -64,7 +69,7 @@ def test_each_line_is_a_face(root):
 
 
 def test_the_boxes_of_the_list(root):
-    faces, _ = wflw.read(root, (TRAIN,), CROP, boxes="list")
+    faces, _ = read(root, boxes="list")
     np.testing.assert_array_equal(faces.frame, [[7, 5, 45, 36]] * 3)
 
 
@@ -72,13 +77,13 @@ def test_missing_points_must_be_allowed(root):
     points = points_of(0)
     points[[3, 96]] = np.nan
     write_list(root, TRAIN, [line_of(0, "0--Parade/a_1.jpg", points)])
-    faces, problems = wflw.read(root, (TRAIN,), CROP, partial=True)
+    faces, problems = read(root, partial=True)
     assert problems == []
     assert np.flatnonzero(np.isnan(faces.points[0]).all(1)).tolist() == [3, 96]
     low = np.floor(np.nanmin(points, axis=0))
     np.testing.assert_array_equal(faces.frame[0, :2], low)
     assert_refused(
-        lambda: wflw.read(root, (TRAIN,), CROP),
+        lambda: read(root),
         *("list_98pt_rect_attr_train.txt, line 1", "point 4 is missing"),
         "data.partial_y=True",
     )
@@ -94,8 +99,8 @@ def test_bad_lines_are_named_and_can_be_left_out(root):
         good.replace(" 1 0 0 1 0 ", " 7 0 0 1 0 "): "neither 0 nor 1",
     }
     write_list(root, TRAIN, [*bad, good])
-    assert_refused(lambda: wflw.read(root, (TRAIN,), CROP), "5 faces", "skip_bad=True")
-    faces, problems = wflw.read(root, (TRAIN,), CROP, skip_bad=True)
+    assert_refused(lambda: read(root), "5 faces", "skip_bad=True")
+    faces, problems = read(root, skip_bad=True)
     assert faces.name.tolist() == ["0--Parade/a_1.jpg line 6"]
     for number, (problem, message) in enumerate(
         zip(problems, bad.values(), strict=True), 1
@@ -106,19 +111,19 @@ def test_bad_lines_are_named_and_can_be_left_out(root):
 
 
 def test_missing_and_empty_lists_are_named(root):
-    assert_refused(lambda: wflw.read(root, ("no.txt",), CROP), str(root / "no.txt"))
+    assert_refused(lambda: read(root, "no.txt"), str(root / "no.txt"))
     write_list(root, "empty.txt", [""])
-    assert_refused(lambda: wflw.read(root, ("empty.txt",), CROP), "holds no face")
+    assert_refused(lambda: read(root, "empty.txt"), "holds no face")
     (root / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    assert_refused(lambda: wflw.read(root, ("binary.txt",), CROP), "binary.txt")
+    assert_refused(lambda: read(root, "binary.txt"), "binary.txt")
 
 
 def test_a_cache_knows_the_points_of_the_lines(root, tmp_path):
-    read = [wflw.read(root, (TRAIN,), CROP, cache=tmp_path / "c") for _ in range(2)]
-    for one, two in zip(read[0][0], read[1][0], strict=True):
+    both = [read(root, cache=tmp_path / "c") for _ in range(2)]
+    for one, two in zip(both[0][0], both[1][0], strict=True):
         np.testing.assert_array_equal(one, two)
     write_list(root, TRAIN, [line_of(9, "0--Parade/a_1.jpg")])
-    faces, _ = wflw.read(root, (TRAIN,), CROP, cache=tmp_path / "c")
+    faces, _ = read(root, cache=tmp_path / "c")
     np.testing.assert_allclose(faces.points[0], points_of(9), atol=1e-5)
 
 
