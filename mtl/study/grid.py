@@ -121,7 +121,7 @@ def check(config: ConfigDict) -> None:
 def _check_fields(study: ConfigDict) -> None:
     part = {"hidden": (), "methods": ()}
     known = {
-        "seeds": 0, "seeds_per_program": 0, "labelled": (), "unlabelled": (),
+        "seeds": 0, "seeds_per_program": 0, "labelled": (100,), "unlabelled": (-1,),
         "parts": dict.fromkeys(study.get("parts", {}), part), "save_minutes": 0.0,
     }  # fmt: skip
     fields.check(study, ConfigDict(known), "config.study")

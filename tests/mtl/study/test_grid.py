@@ -83,6 +83,7 @@ def test_a_run_is_one_of_the_launcher_of_one_run():
         ("unlabelled", (0, -2), "config.study.unlabelled"),
         ("unlabelled", (), r"config.study.unlabelled=\(\) must be one number or more"),
         ("labelled", (), "config.study.labelled"),
+        ("labelled", ("a",), r"config.study.labelled=\('a',\) must be like"),
         ("parts.a.hidden", (50,), "config.study.parts.a.hidden=.* a tuple for each"),
         ("parts", {}, "config.study.parts"),
     ],
