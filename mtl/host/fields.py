@@ -65,7 +65,8 @@ def complete(c: ConfigDict, default: ConfigDict, path: str) -> ConfigDict:
     """A run's saved config, with the default where an older version had no field.
 
     Raises:
-      ConfigError: the file has a field that this version does not know.
+      ConfigError: the file has a field that this version does not know, or a group
+        where this version has a field, or the reverse.
     """
     completed = ConfigDict(default.to_dict(), convert_dict=True)
 
@@ -76,7 +77,13 @@ def complete(c: ConfigDict, default: ConfigDict, path: str) -> ConfigDict:
                     f"{path} is of another program or version: {group}{name} is no "
                     f"field; {_nearest(name, into)}"
                 )
-            if isinstance(value, ConfigDict):
+            is_group = isinstance(value, ConfigDict)
+            if is_group != isinstance(into[name], ConfigDict):
+                what = "a group of fields" if is_group else repr(value)
+                raise ConfigError(
+                    f"{path} is of another program or version: {group}{name} is {what}"
+                )
+            if is_group:
                 fill(value, into[name], f"{group}{name}.")
             else:
                 with into.ignore_type():

@@ -159,6 +159,16 @@ def test_a_config_of_another_version_is_refused_by_name():
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("epochs", {"a": 1}, "epochs is a group of fields"), ("data", 3, "data is 3")],
+)
+def test_a_config_with_other_groups_is_refused_by_name(name, value, said):
+    content = ConfigDict(mtl_config.default().to_dict() | {name: value})
+    with pytest.raises(ConfigError, match=f"program or version: {said}"):
+        fields.complete(content, mtl_config.default(), "a/config.json")
+
+
+@pytest.mark.parametrize(
     ("flag", "said"),
     [
         ("optim.learningrate=1", "no field learningrate, .* did you mean learning_r"),
