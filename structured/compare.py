@@ -36,7 +36,7 @@ from structured.report.comparison import VariantRuns
 
 # Config, folder and dataset.
 RunInputs: TypeAlias = tuple[ConfigDict, Path, Dataset]
-Train: TypeAlias = Callable[[Sequence[RunInputs]], list[Run]]
+Programs: TypeAlias = Callable[[Training], CompiledEpoch]
 
 
 def compare(
@@ -71,12 +71,12 @@ def compare(
         configs.check(c)
     if at_once is None:
         at_once = can_train_at_once(config)
-    train = _train_at_once() if at_once else _train_in_turn()
+    programs = share_programs(compile_epoch_of_runs if at_once else compile_epoch)
     datasets: dict[int, Dataset] = {}
     results = {}
     for variant, own in by_variant.items():
         runs = [(c, folder / f"{variant}-{c.seed}", _dataset(c, datasets)) for c in own]
-        done = train(runs)
+        done = _train(runs, at_once, programs)
         # Their states are much larger than their parameters.
         results[variant] = VariantRuns(
             [dataclasses.replace(run, state=None) for run in done],
@@ -110,39 +110,22 @@ def _dataset(config: ConfigDict, datasets: dict[int, Dataset]) -> Dataset:
     return datasets[seed]
 
 
-def _train_at_once() -> Train:
-    """Returns a function that trains the runs of a variant at the same time."""
-    in_turn, programs = _train_in_turn(), share_programs(compile_epoch_of_runs)
-
-    def train(runs: Sequence[RunInputs]) -> list[Run]:
-        config = runs[0][0]
-        if config.variant == "mean":
-            return in_turn(runs)
+def _train(runs: Sequence[RunInputs], at_once: bool, programs: Programs) -> list[Run]:
+    """Trains the runs of a variant, at the same time or one after the other."""
+    variant = runs[0][0].variant
+    if at_once and variant != "mean":
         seeds = ", ".join(str(c.seed) for c, _, _ in runs)
-        print(f"{config.variant}, seeds {seeds} at the same time", flush=True)
+        print(f"{variant}, seeds {seeds} at the same time", flush=True)
         return experiment.train_at_once(runs, programs)
-
-    return train
-
-
-def _train_in_turn() -> Train:
-    """Returns a function that trains one run after the other."""
-    programs = share_programs()
-
-    def train(runs: Sequence[RunInputs]) -> list[Run]:
-        done = []
-        for config, folder, dataset in runs:
-            print(f"{config.variant}, seed {config.seed}", flush=True)
-            run = experiment.train_and_evaluate(config, folder, dataset, programs)
-            done.append(run)
-        return done
-
-    return train
+    done = []
+    for config, folder, dataset in runs:
+        print(f"{variant}, seed {config.seed}", flush=True)
+        run = experiment.train_and_evaluate(config, folder, dataset, programs)
+        done.append(run)
+    return done
 
 
-def share_programs(
-    make: Callable[[Training], CompiledEpoch] = compile_epoch,
-) -> Callable[[Training], CompiledEpoch]:
+def share_programs(make: Programs = compile_epoch) -> Programs:
     """Returns a function that gives the first training's programs to all trainings."""
     shared: list[CompiledEpoch] = []
 
