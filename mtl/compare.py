@@ -18,7 +18,7 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 from mtl import figures
-from mtl.host import launch, logs, tables, workdir
+from mtl.host import launch, logs, remote, remote_flags, tables, workdir
 from mtl.host.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
@@ -51,12 +51,17 @@ class Run(NamedTuple):
     rows: list[logs.Row]
 
 
-def read(folder: Path) -> Run:
-    """The run in a folder.
+def read(folder: str | Path) -> Run:
+    """The run in a folder, or at an address.
 
     Raises:
       WorkdirError: there is none, or it has not finished.
     """
+    with remote.local_folder(folder, None) as local:
+        return _read(local)
+
+
+def _read(folder: Path) -> Run:
     config = workdir.load_config(folder).to_dict()
     if not (folder / "summary.json").exists():
         raise WorkdirError(f"{folder} has not finished: there is no summary.json")
@@ -147,15 +152,16 @@ def _spread(values: Sequence[float], sign: str = "") -> str:
 
 
 def compare(folders: Sequence[str]) -> str:
-    """The table of the runs in some folders."""
+    """The table of the runs in some folders, or at some addresses."""
     if not folders:
         raise app.UsageError("give the folders of the runs: mtl.compare runs/mnist/*")
-    runs = [read(Path(folder)) for folder in folders]
+    runs = [read(folder) for folder in folders]
     if flags.FLAGS.figure:
-        figures.save(curves(runs), Path(flags.FLAGS.figure))
+        with remote.output(flags.FLAGS.figure) as path:
+            figures.save(curves(runs), path)
     return table(runs)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("figure", None, "A PNG to draw the errors' curves into.")
+    remote_flags.define("figure", None, "A PNG to draw the errors' curves into.")
     launch.launch(compare)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from mtl.host import remote
 from mtl.host.checks import require
 from structured.faces import face_dataset, the300w_lp, wflw
 from structured.faces.crops import Crop
@@ -22,17 +23,18 @@ def read(
       DataError: a file is missing or broken.
       WorkdirError: the cache cannot be made or written.
     """
-    if c.source == "the300w_lp":
-        return the300w_lp.read(c.path, "+".join(folders), crop, skip_bad=c.skip_bad)
     options = {
         "boxes": c.boxes,
         "skip_bad": c.skip_bad,
         "cache": c.cache or None,
         "partial": c.partial_y,
     }
-    if c.source == "wflw":
-        return wflw.read(c.path, folders, crop, **options)
-    return face_dataset.read(c.path, folders, crop, num_points=c.points, **options)
+    with remote.local_copy(c.path) as path:
+        if c.source == "the300w_lp":
+            return the300w_lp.read(path, "+".join(folders), crop, skip_bad=c.skip_bad)
+        if c.source == "wflw":
+            return wflw.read(path, folders, crop, **options)
+        return face_dataset.read(path, folders, crop, num_points=c.points, **options)
 
 
 def scheme(c: ConfigDict) -> Scheme:
