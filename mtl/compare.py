@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from mtl import config as configs
 from mtl import figures
-from mtl.host import fields, launch, logs, tables, workdir
+from mtl.host import fields, launch, logs, remote, remote_flags, tables, workdir
 from mtl.host.errors import WorkdirError
 
 # Fields that make no difference to a baseline.
@@ -52,13 +52,18 @@ class Run(NamedTuple):
     rows: list[logs.Row]
 
 
-def read(folder: Path) -> Run:
-    """The run in a folder.
+def read(folder: str | Path) -> Run:
+    """The run in a folder, or at an address.
 
     Raises:
       ConfigError: the run is of another program or version.
       WorkdirError: there is none, or it has not finished.
     """
+    with remote.local_folder(folder, None) as local:
+        return _read(local)
+
+
+def _read(folder: Path) -> Run:
     saved, path = workdir.load_config(folder), str(folder / "config.json")
     config = fields.complete(saved, configs.default(), path).to_dict()
     if not (folder / "summary.json").exists():
@@ -145,15 +150,16 @@ def _error(run: Run, epoch: Literal["last", "best"]) -> float:
 
 
 def compare(folders: Sequence[str]) -> str:
-    """The table of the runs in some folders."""
+    """The table of the runs in some folders, or at some addresses."""
     if not folders:
         raise app.UsageError("give the folders of the runs: mtl.compare runs/mnist/*")
-    runs = [read(Path(folder)) for folder in folders]
+    runs = [read(folder) for folder in folders]
     if flags.FLAGS.figure:
-        figures.save(curves(runs), Path(flags.FLAGS.figure))
+        with remote.output(flags.FLAGS.figure) as path:
+            figures.save(curves(runs), path)
     return table(runs)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("figure", None, "A PNG to draw the errors' curves into.")
+    remote_flags.define("figure", None, "A PNG to draw the errors' curves into.")
     launch.launch(compare)

@@ -38,9 +38,14 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
     strings, "-1" means the same, or -1 in an array of dtype object. Where -1 is a class
     of your own, set `unlabelled` to another value, or to None.
 
+    X has rows of features [N, D], or images [N, H, W] or [N, H, W, C].
+
     Args:
       method: sets the loss weights, one of `mtl.methods.METHODS`.
       unsupervised: the task of all rows, one of `mtl.methods.UNSUPERVISED`.
+      network: "mlp"; "cnn" for images, with 3x3 convolutions below the hidden layers:
+        `config={"model.channels": (16, 32), "model.strides": (2, 2)}` sets them; or a
+        Flax module, "package.module:Encoder".
       hidden: the sizes of the hidden layers.
       activation: of these, "relu", "tanh" or "sigmoid".
       epochs: each takes every row once.
@@ -63,7 +68,8 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
         error; 0 trains for all epochs.
       eval_every: with early stopping, the epochs between two evaluations.
       scaling: "minmax" or "standardise" scales features by the training rows; "unit"
-        takes x in [0, 1] as it is. "standardise" needs
+        takes x in [0, 1] as it is, which suits images, because the others scale each
+        pixel by itself. "standardise" needs
         `config={"reconstruct.loss": "squared_error"}`.
       unlabelled: the label that means "no label"; None: every row has a label.
       n_devices: devices that share the rows of each mini-batch; 0 takes all that
@@ -77,7 +83,8 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
 
     Attributes:
       classes_: the labels [classes], in order.
-      n_features_in_: the number of features.
+      n_features_in_: the number of features; of images, H.
+      shape_: of a row of X, such as (D,) or (H, W).
       n_iter_: the number of epochs trained.
       best_iter_: the epoch of the parameters that are kept.
       history_: a dict for each evaluation: losses, loss weights, metrics.
@@ -89,6 +96,7 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
         *,
         method: str = "exponential",
         unsupervised: str = "reconstruct",
+        network: str = "mlp",
         hidden: Sequence[int] = (50,),
         activation: str = "relu",
         epochs: int = 200,
@@ -114,6 +122,7 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
     ):
         self.method = method
         self.unsupervised = unsupervised
+        self.network = network
         self.hidden = hidden
         self.activation = activation
         self.epochs = epochs
@@ -138,14 +147,15 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
         self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "EvolvingMTLClassifier":  # noqa: N803
-        """Trains on rows X [N, D] with labels y [N], some of them "no label".
+        """Trains on X [N, D], or images, with labels y [N], some of them "no label".
 
         Raises:
           ValueError: a parameter or the data make no sense; the message says which.
           WorkdirError: `workdir` holds another run.
           DivergedError: a loss or a parameter is not finite.
         """
-        x, given = validate_data(self, X, y, dtype=np.float32)
+        x, given = validate_data(self, X, y, dtype=np.float32, allow_nd=True)
+        self.shape_ = x.shape[1:]
         codes = self._encode(given)
         with fitting.value_errors():
             config = self._config(len(x), int((codes >= 0).sum()))
@@ -160,16 +170,21 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
-        """The probabilities [N, classes] of rows X [N, D], ordered as `classes_`."""
+        """The probabilities [N, classes] of rows X, ordered as `classes_`."""
         check_is_fitted(self)
-        x = validate_data(self, X, dtype=np.float32, reset=False)
+        x = validate_data(self, X, dtype=np.float32, reset=False, allow_nd=True)
+        if x.shape[1:] != self.shape_:
+            raise ValueError(
+                f"X has rows of shape {x.shape[1:]}, but `fit` had {self.shape_}"
+            )
+        x = x.reshape(len(x), -1)
         x = self.scaling_.apply(x) if self.scaling_ else x
         with jax.default_matmul_precision(self.precision_):
             apply = partial(_logits, self.network_, self.params_)
             return scipy.special.softmax(fitting.in_blocks(apply, x), axis=1)
 
     def predict(self, X: ArrayLike) -> NDArray:  # noqa: N803
-        """The labels [N] of rows X [N, D]."""
+        """The labels [N] of rows X."""
         places = self.predict_proba(X).argmax(axis=1)  # Refuses an unfitted estimator.
         return self.classes_[places]
 
@@ -179,15 +194,15 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
         Raises:
           ValueError: y holds no classes, or one alone.
         """
-        labelled = ~_is_unlabelled(y, self.unlabelled)
+        labelled = ~labels.equals(y, self.unlabelled)
         check_classification_targets(y[labelled])
         self.classes_, places = np.unique(y[labelled], return_inverse=True)
         if len(self.classes_) < 2:
             name = f" ({self.classes_.tolist()[0]!r})" if len(self.classes_) else ""
-            what = f"{len(self.classes_)} class{name}"
             raise ValueError(
-                f"y has {what}, but two are needed. Labels {self.unlabelled!r} mean "
-                "'no label'; the parameter `unlabelled` changes this"
+                f"y has {len(self.classes_)} class{name}, but two are needed. Labels "
+                f"{self.unlabelled!r} mean 'no label'; the parameter `unlabelled` "
+                "changes this"
             )
         codes = np.full(len(y), -1, np.int32)
         codes[labelled] = places
@@ -200,23 +215,27 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
             "classify.draws": min(self.labels_per_step, labelled),
             "data.labelled": -1,
             "data.scaling": self.scaling,
+            "model.network": self.network,
             "model.hidden": self.hidden,
             "model.activation": self.activation,
             "schedule.sigma": self.sigma,
             "schedule.t1": self.t1,
             "schedule.weight": self.weight,
         }
-        return self._make_config(configs.default(), rows, own)
+        default = configs.default()
+        default.optim.decay_epochs = 0
+        return self._make_config(default, rows, own)
 
     def _dataset(
         self, config: ConfigDict, x: NDArray[np.float32], codes: NDArray[np.int32]
     ) -> Dataset:
-        """Splits rows to validate off, and scales all by the others."""
+        """Splits rows to validate off, and scales all by the others; flattens X."""
         if self.method in OBSERVING and not self.early_stopping:
             raise ValueError(
                 f"method={self.method!r} needs early_stopping=True, for it watches the "
                 "error of a validation set"
             )
+        x = x.reshape(len(x), -1)
         held = np.zeros(len(x), bool)
         if self.early_stopping:
             count = fitting.hold_out(
@@ -236,7 +255,7 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
         none = Images(x[:0], codes[:0])
         names = tuple(self.classes_.tolist())
         return Dataset(
-            *(train, validation, none, x.shape[1:], len(names), names, fitted)
+            *(train, validation, none, self.shape_, len(names), names, fitted)
         )
 
     def _training(self, config: ConfigDict, dataset: Dataset, network: Mlp) -> Training:
@@ -266,17 +285,6 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
         described, default = experiment.describe(dataset), configs.default()
         folder = fitting.Folder(self.workdir, config, default, described, configs.FREE)
         return fitting.train(training, folder, _static(config, network), keep)
-
-
-def _is_unlabelled(y: NDArray, unlabelled: Any) -> NDArray[np.bool_]:
-    """Which labels mean "no label"; among strings, also the text of a number."""
-    if unlabelled is None:
-        return np.zeros(len(y), bool)
-    if y.dtype.kind == "U":
-        return np.asarray(y == str(unlabelled))
-    if y.dtype.kind == "O":
-        return np.array([label in (unlabelled, str(unlabelled)) for label in y], bool)
-    return np.asarray(y == unlabelled)
 
 
 def _static(config: ConfigDict, network: Mlp) -> tuple[str, Mlp]:

@@ -16,7 +16,7 @@ import jax
 from absl import flags
 from jaxtyping import Array
 
-from mtl.host import exporting, launch
+from mtl.host import exporting, launch, remote, remote_flags
 from mtl.host.errors import WorkdirError
 from mtl.trained import Model, load
 
@@ -37,16 +37,17 @@ def probabilities(model: Model) -> Callable[[Array], Array]:
 def write(arguments: Sequence[str]) -> str:
     """Writes the file from command-line flags and returns a summary."""
     launch.reject_extra_args(arguments)
-    run, out = Path(flags.FLAGS.run), Path(flags.FLAGS.out)
-    if not out.name or out.is_dir():
-        raise WorkdirError(f"--out={flags.FLAGS.out!r} must be the name of a file")
-    model = load(run)
-    exporting.write(out, probabilities(model), model.shape)
+    args = flags.FLAGS
+    if not Path(args.out).name or Path(args.out).is_dir():
+        raise WorkdirError(f"--out={args.out!r} must be the name of a file")
+    model = load(args.run)
+    with remote.output(args.out) as out:
+        exporting.write(out, probabilities(model), model.shape)
     shape = ", ".join(map(str, ("N", *model.shape)))
-    return f"{out}: images [{shape}] to probabilities [N, {len(model.names)}]"
+    return f"{args.out}: images [{shape}] to probabilities [N, {len(model.names)}]"
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "The folder of a trained run.")
-    flags.DEFINE_string("out", None, "The file to write.")
+    remote_flags.define("run", None, "The folder of a trained run.")
+    remote_flags.define("out", None, "The file to write.")
     launch.launch(write, "run", "out")

@@ -96,7 +96,6 @@ class NetworkEstimator(BaseEstimator):
             "patience": self.patience if self.early_stopping else 0,
             "devices": self.n_devices,
         }
-        default.optim.decay_epochs = 0
         return make_config(default, {**shared, **own}, self.config)
 
     def _keep(self, config: ConfigDict, network: Any, fitted: "Fitted") -> None:

@@ -17,14 +17,14 @@ import numpy as np
 from absl import flags
 
 from mtl.data import readers
-from mtl.host import launch, workdir
+from mtl.host import launch, remote, remote_flags, workdir
 from mtl.host.errors import DataError, WorkdirError
 from mtl.trained import Model, load
 
 
 def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
     """[N, classes] probabilities of images [N, ...]; see `load` and `probabilities`."""
-    return probabilities(load(Path(folder)), x, where)
+    return probabilities(load(folder), x, where)
 
 
 def probabilities(model: Model, x: np.ndarray, where: str = "x") -> np.ndarray:
@@ -70,15 +70,17 @@ def label(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     if not Path(args.output).name:
         raise WorkdirError(f"--output={args.output!r} must end in a file name")
-    model = load(Path(args.workdir))
-    x = readers.load_npz(args.input, ("x",))["x"]
+    model = load(args.workdir)
+    with remote.local_copy(args.input) as path:
+        x = readers.load_npz(path, ("x",))["x"]
     found = probabilities(model, x, f"{args.input}: x")
-    write(Path(args.output), found, model.names)
+    with remote.output(args.output) as output:
+        write(output, found, model.names)
     return f"{len(x)} labels in {args.output}.csv and {args.output}.npz"
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "The folder of a trained run.")
-    flags.DEFINE_string("input", None, "An .npz with images `x` [N, ...].")
-    flags.DEFINE_string("output", "labels", "Writes OUTPUT.csv and OUTPUT.npz.")
+    remote_flags.define_workdir("The folder of a trained run.")
+    remote_flags.define("input", None, "An .npz with images `x` [N, ...].")
+    remote_flags.define("output", "labels", "Writes OUTPUT.csv and OUTPUT.npz.")
     launch.launch(label, "workdir", "input")

@@ -11,7 +11,7 @@ from mtl import networks
 from mtl.data import scaling
 from mtl.data.scaling import Scaling
 from mtl.engine.task import Params
-from mtl.host import checkpoint, fields, workdir
+from mtl.host import checkpoint, fields, remote, workdir
 from mtl.tasks.network import Mlp
 
 
@@ -29,13 +29,18 @@ class Model(NamedTuple):
     scaling: Scaling | None
 
 
-def load(folder: Path) -> Model:
-    """Loads a trained run.
+def load(folder: str | Path) -> Model:
+    """Loads a trained run from its folder, or from an address.
 
     Raises:
       ConfigError: the run is of another program or version.
       WorkdirError: the folder holds no run, or one without a checkpoint yet.
     """
+    with remote.local_folder(folder, None) as local:
+        return _load(local)
+
+
+def _load(folder: Path) -> Model:
     saved = workdir.load_config(folder)
     config = fields.complete(saved, configs.default(), str(folder / "config.json"))
     data = workdir.read_json(folder / "data.json")

@@ -8,6 +8,7 @@ import sklearn.datasets
 from ml_collections import ConfigDict
 
 from mtl.data import readers
+from mtl.host import remote
 from mtl.host.checks import at_least, get, one_of, require
 from mtl.host.errors import DataError
 from structured import examples, tasks
@@ -135,7 +136,8 @@ def load(config: ConfigDict) -> Dataset:
     if c.source == "digits":
         train, test = _load_digits()
     else:
-        train, test, grey_levels = _load_npz(c.path, c.partial_y)
+        with remote.local_copy(c.path) as path:
+            train, test, grey_levels = _load_npz(path, c.partial_y)
     where = c.path or c.source
     train, validation = examples.split_validation(train, c.valid, c.valid_first, where)
     check_known(train.y[train.has_y], where)

@@ -31,6 +31,7 @@ from 0 as in --boxes. If an image fails, the others are still predicted, and the
 status is 1.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ import numpy as np
 from absl import flags
 
 from mtl.data import readers
-from mtl.host import launch, workdir
+from mtl.host import launch, remote, remote_flags, workdir
 from mtl.host.errors import ConfigError, DataError, WorkdirError
 from structured import data, trained
 from structured.faces import augmentation, face_files, landmarks, sources
@@ -50,7 +51,7 @@ from structured.faces.landmarks import Model
 TABLE_FILE = "landmarks.csv"
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: str | Path) -> Model:
     """Loads the best parameters and the crop of a finished run on faces.
 
     Raises:
@@ -109,7 +110,7 @@ def predict(
     """Predicts the landmarks of all images of a folder.
 
     Args:
-      folder: the folder of a finished run.
+      folder: the folder of a finished run, or its address.
       images: the folder of the images.
       out: gets the files of the module's docstring; files of the same names are
         replaced.
@@ -123,7 +124,7 @@ def predict(
       DataError: there is no image, or the file of boxes is bad.
       WorkdirError: the run is missing or unsuitable, or `out` cannot be written.
     """
-    model, out = load_model(Path(folder)), Path(out)
+    model, out = load_model(folder), Path(out)
     files = find_images(Path(images), boxes)
     _prepare_output(out, Path(images), files, boxes)
     rows, failed = [], 0
@@ -146,10 +147,11 @@ def launcher(arguments: Sequence[str]) -> str:
         raise ConfigError("give --data=FILE.npz for arrays, or --images=DIR for faces")
     if args.data:
         return _predict_arrays(args.workdir, args.data, args.out)
-    count, failed = predict(
-        args.workdir, args.images, args.out, args.boxes, args.pictures
-    )
-    table = Path(args.out) / TABLE_FILE
+    with remote.output(args.out) as out:
+        count, failed = predict(
+            args.workdir, args.images, out, args.boxes, args.pictures
+        )
+    table = os.path.join(args.out, TABLE_FILE)
     if failed:
         raise DataError(
             f"{failed} of {count} images failed; {table} says why. The others are in "
@@ -160,14 +162,16 @@ def launcher(arguments: Sequence[str]) -> str:
 
 def _predict_arrays(folder: str, path: str, out: str) -> str:
     """Predicts y for the x of an .npz file and returns a summary."""
-    x = readers.load_npz(path, ("x",))["x"]
-    y = trained.predict_arrays(Path(folder), x, f"{path}: x")
+    with remote.local_copy(path) as local:
+        x = readers.load_npz(local, ("x",))["x"]
+    y = trained.predict_arrays(folder, x, f"{path}: x")
     if not np.isfinite(y).all():
         raise DataError(f"{path}: the predicted y are not finite; train {folder} again")
     target = Path(out) / "predictions.npz"
     if target.resolve() == Path(path).resolve():
         raise WorkdirError(f"--out={out} would replace {path}; take another")
-    trained.write(Path(out), y)
+    with remote.output(out) as target:
+        trained.write(target, y)
     return f"{len(y)} predictions in {out}: predictions.npz and predictions.csv"
 
 
@@ -201,10 +205,10 @@ def _prepare_output(
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "The folder of a finished run.")
-    flags.DEFINE_string("data", "", "An .npz file with `x`, for a run on arrays.")
+    remote_flags.define_workdir("The folder of a finished run.")
+    remote_flags.define("data", "", "An .npz file with `x`, for a run on arrays.")
     flags.DEFINE_string("images", "", "The folder of the images, for a run on faces.")
-    flags.DEFINE_string("out", None, "The folder for all results.")
+    remote_flags.define("out", None, "The folder for all results.")
     flags.DEFINE_string("boxes", "", "A CSV file: name,left,top,width,height.")
     flags.DEFINE_bool("pictures", True, "Whether to draw the faces.")
     launch.launch(launcher, "workdir", "out")

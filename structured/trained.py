@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mtl.data import readers
-from mtl.host import fields, workdir
+from mtl.host import fields, remote, workdir
 from mtl.host.errors import DataError, WorkdirError
 from structured import assemble, experiment
 from structured import config as configs
@@ -37,11 +37,11 @@ class Trained(NamedTuple):
     predict: Callable[[np.ndarray | jax.Array], np.ndarray]
 
 
-def load(folder: Path, sources: Sequence[str], needs: str) -> Trained:
+def load(folder: str | Path, sources: Sequence[str], needs: str) -> Trained:
     """Loads the best parameters of a finished run.
 
     Args:
-      folder: of the run.
+      folder: of the run, or its address.
       sources: the values of `data.source` that fit.
       needs: begins the message for other runs, such as "landmarks need".
 
@@ -49,6 +49,11 @@ def load(folder: Path, sources: Sequence[str], needs: str) -> Trained:
       ConfigError: the run is of another program or version.
       WorkdirError: the folder holds no such run.
     """
+    with remote.local_folder(folder, None) as local:
+        return _load(local, sources, needs)
+
+
+def _load(folder: Path, sources: Sequence[str], needs: str) -> Trained:
     saved = workdir.load_config(folder)
     source = saved.get("data", {}).get("source")
     if source not in sources:
@@ -63,6 +68,7 @@ def load(folder: Path, sources: Sequence[str], needs: str) -> Trained:
             "another variant"
         )
     best = folder / "checkpoints" / "best"
+    remote.bring(best)
     if not (folder / "summary.json").is_file() or not best.is_dir():
         raise WorkdirError(
             f"{folder} holds a run that is not finished; train it to its end with "
@@ -81,11 +87,11 @@ def load(folder: Path, sources: Sequence[str], needs: str) -> Trained:
     return Trained(config, shape, outputs, grey_levels, predict)
 
 
-def predict_arrays(folder: Path, x: np.ndarray, where: str = "x") -> np.ndarray:
+def predict_arrays(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
     """Predicts y, float32 [N, D], for arrays x [N, ...] by a run on "npz" or "digits".
 
     Args:
-      folder: of a finished run.
+      folder: of a finished run, or its address.
       x: of the type and shape of the run's x; the run's scaling is applied.
       where: names x in an error.
 

@@ -87,7 +87,8 @@ def load_dataset(config: ConfigDict) -> ProjectionDataset:
     if d.source == "phantoms":
         with processes.first_before_others():  # The first one draws what is missing.
             return dataset.phantoms(d.path, d.seed, d.count)
-    return dataset.projections(projection_files.load(d.path), d.patients)
+    with remote.local_copy(d.path) as path:
+        return dataset.projections(projection_files.load(path), d.patients)
 
 
 def split_validation(

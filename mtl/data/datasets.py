@@ -11,6 +11,7 @@ from mtl.data import idx, labels, readers, scaling, shards
 from mtl.data.readers import Images, Own
 from mtl.data.scaling import Scaling
 from mtl.data.shards import Shards
+from mtl.host import remote
 from mtl.host.checks import at_least, one_of, require
 from mtl.host.errors import DataError
 
@@ -87,18 +88,17 @@ def load(config: ConfigDict) -> Dataset:
 
 
 def _read(config: ConfigDict) -> Own:
-    if config.source == "shards":
-        return shards.read(config.path)
-    if config.source == "npz":
-        return readers.npz(config.path, config.scaling != scaling.UNIT)
     if config.source == "digits":
-        train, test = _digits()
-    elif config.source == "tfds":
-        train, test = readers.tfds_folder(config.path)
-    else:
+        return Own(*_digits(), None)
+    with remote.local_copy(config.path) as path:
+        if config.source == "shards":
+            return shards.read(path)
+        if config.source == "npz":
+            return readers.npz(path, config.scaling != scaling.UNIT)
+        if config.source == "tfds":
+            return Own(*readers.tfds_folder(path), None)
         published = config.source if config.source in idx.CHECKSUMS else None
-        train, test = idx.load(config.path, published)
-    return Own(train, test, None)
+        return Own(*idx.load(path, published), None)
 
 
 def _validation_rows(config: ConfigDict, y: np.ndarray, where: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Numbers the classes of labels, and draws the rows that validate."""
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,17 @@ Names: TypeAlias = tuple[int | str, ...]
 def has_label(y: np.ndarray) -> np.ndarray:
     """Which rows have a label: not -1, or not an empty string."""
     return y != "" if y.dtype.kind == "U" else y >= 0
+
+
+def equals(y: np.ndarray, unlabelled: Any) -> np.ndarray:
+    """Which of the labels [N] are `unlabelled`, or its text; None: none is."""
+    if unlabelled is None:
+        return np.zeros(len(y), bool)
+    if y.dtype.kind == "U":
+        return np.asarray(y == str(unlabelled))
+    if y.dtype.kind == "O":
+        return np.array([label in (unlabelled, str(unlabelled)) for label in y], bool)
+    return np.asarray(y == unlabelled)
 
 
 def class_names(y: np.ndarray, where: str) -> Names:

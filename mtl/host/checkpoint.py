@@ -137,8 +137,15 @@ def warm_start(source: str, params: Tree, folder: Path) -> Tree:
     """
     if not source or _has_checkpoint(folder / "checkpoints" / "last"):
         return params
-    where, saved = f"config.init_from={source!r}", Path(source) / "checkpoints" / "best"
-    if not (Path(source) / "summary.json").is_file() or not saved.is_dir():
+    with remote.local_folder(source, None) as run:
+        return _best_of(run, params, f"config.init_from={source!r}")
+
+
+def _best_of(run: Path, params: Tree, where: str) -> Tree:
+    """The best parameters of a finished run; `where` names it in errors."""
+    saved = run / "checkpoints" / "best"
+    remote.bring(saved)
+    if not (run / "summary.json").is_file() or not saved.is_dir():
         raise ConfigError(f"{where} must be the folder of a finished run")
     best = Checkpoints(saved, writes=False)
     try:

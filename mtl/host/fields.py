@@ -55,7 +55,7 @@ def value(c: ConfigDict, name: str) -> Any:
     Raises:
       ConfigError: there is no such field.
     """
-    known = dict(_leaves(c, ""))
+    known = dict(leaves(c))
     if name not in known:
         raise ConfigError(f"config.{name} is no field; {_nearest(name, known)}")
     return known[name]
@@ -128,7 +128,7 @@ def text_without(c: ConfigDict, names: Iterable[str]) -> str:
         parts = name.split(".")
         return not names & {".".join(parts[:k]) for k in range(1, len(parts) + 1)}
 
-    return json.dumps({k: v for k, v in _leaves(c, "") if kept(k)}, sort_keys=True)
+    return json.dumps({k: v for k, v in leaves(c) if kept(k)}, sort_keys=True)
 
 
 def describe(default: Callable[[], ConfigDict]) -> list[Field]:
@@ -146,13 +146,14 @@ def describe(default: Callable[[], ConfigDict]) -> list[Field]:
     def comment(name: str) -> str:
         return comments.get(name) or comments.get(name.split(".")[-1], "")
 
-    return [Field(name, x, comment(name)) for name, x in _leaves(default(), "")]
+    return [Field(name, x, comment(name)) for name, x in leaves(default())]
 
 
-def _leaves(c: ConfigDict, group: str) -> Iterator[tuple[str, Any]]:
+def leaves(c: ConfigDict, group: str = "") -> Iterator[tuple[str, Any]]:
+    """The name and value of each field, such as "optim.learning_rate" and 0.1."""
     for name, value in c.items():
         if isinstance(value, ConfigDict):
-            yield from _leaves(value, f"{group}{name}.")
+            yield from leaves(value, f"{group}{name}.")
         else:
             yield f"{group}{name}", value
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from mtl.host import fields, named_configs
+from mtl.host import fields, named_configs, remote_flags
 from mtl.host.errors import ConfigError, Error, PreemptedError
 from mtl.host.preemption import SIGNALS
 
@@ -73,6 +73,7 @@ def launch(
             logging.set_verbosity(logging.WARNING)
         for number in SIGNALS:
             signal.signal(number, _stop)
+        remote_flags.check()
         for name in required:
             if flags.FLAGS[name].value in ("", []):
                 raise ConfigError(f"--{name} must not be empty")

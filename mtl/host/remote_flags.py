@@ -1,19 +1,50 @@
-"""--workdir of a launcher: a folder, or an address such as gs://bucket/run."""
+"""Flags of a launcher that take an address such as gs://bucket/run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags
+from ml_collections import ConfigDict
 
-from mtl.host import remote, shards
+from mtl.host import fields, remote, remote_store, shards
+from mtl.host.errors import ConfigError
 
-flags.disclaim_key_flags()  # --workdir is a flag of the launcher that defines it.
+flags.disclaim_key_flags()  # They are flags of the launcher that defines them.
+
+# Fields that take an address, of all configs that have them.
+FIELDS = ("config.init_from", "config.data.path")
+
+
+class _Parser(flags.ArgumentParser):
+    """Marks the flags that take an address."""
+
+
+def define(name: str, default: str | None, about: str) -> None:
+    """Defines a flag of a file or folder, which may be an address."""
+    text = f"{about} An address such as gs://bucket/NAME is possible."
+    flags.DEFINE(_Parser(), name, default, text)
 
 
 def define_workdir(about: str) -> None:
     """Defines --workdir; `about` is what the folder holds."""
-    flags.DEFINE_string(
-        "workdir", None, f"{about} A folder, or an address such as gs://bucket/run."
-    )
+    define("workdir", None, about)
+
+
+def check() -> None:
+    """Checks all addresses among the flags, before any work.
+
+    Raises:
+      ConfigError: a flag or a field of the config takes local files alone.
+      WorkdirError: an address cannot be opened; says what to install.
+    """
+    for name, value, allowed in _given():
+        if not remote_store.is_address(value):
+            continue
+        if not allowed:
+            raise ConfigError(
+                f"--{name}={value} must be a file or folder of this machine, not an "
+                "address; copy it, or mount the bucket (docs/scaling.md)"
+            )
+        remote_store.open_store(value)
 
 
 def in_workdir(work: Callable[[Sequence[str]], str]) -> Callable[[Sequence[str]], str]:
@@ -32,3 +63,17 @@ def in_workdir(work: Callable[[Sequence[str]], str]) -> Callable[[Sequence[str]]
             return work(arguments).replace(str(folder), address)
 
     return in_local_folder
+
+
+def _given() -> Iterator[tuple[str, str, bool]]:
+    """The name and value of each text, and whether it may be an address."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        values = {name: flag.value}
+        if isinstance(flag.value, ConfigDict):
+            values = {f"{name}.{k}": v for k, v in fields.leaves(flag.value)}
+        for full_name, value in values.items():
+            allowed = isinstance(flag.parser, _Parser) or full_name in FIELDS
+            for text in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(text, str):
+                    yield full_name, text, allowed

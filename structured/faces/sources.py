@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from mtl.host import remote
 from mtl.host.checks import require
 from structured.faces import face_dataset, face_files, the300w_lp, wflw
 from structured.faces.crops import Crop
@@ -23,15 +24,21 @@ def read(
       DataError: a file is missing or broken.
       WorkdirError: the cache cannot be made or written.
     """
+    with remote.local_copy(c.path) as path:
+        return _read(path, c, folders, crop)
+
+
+def _read(
+    path: str, c: ConfigDict, folders: Sequence[str], crop: Crop
+) -> tuple[Faces, list[Problem]]:
     if c.source == "the300w_lp":
-        return the300w_lp.read(c.path, "+".join(folders), crop, skip_bad=c.skip_bad)
-    root = Path(c.path)
+        return the300w_lp.read(path, "+".join(folders), crop, skip_bad=c.skip_bad)
     if c.source == "wflw":
-        files = wflw.list_faces(root, folders, c.boxes, c.partial_y)
+        files = wflw.list_faces(Path(path), folders, c.boxes, c.partial_y)
     else:
-        files = face_files.list_faces(root, folders, c.boxes)
+        files = face_files.list_faces(Path(path), folders, c.boxes)
     kept = {"cache": c.cache, "partial": c.partial_y, "skip_bad": c.skip_bad}
-    return face_dataset.read(c.path, files, crop, c.points, **kept)
+    return face_dataset.read(path, files, crop, c.points, **kept)
 
 
 def scheme(c: ConfigDict) -> Scheme:

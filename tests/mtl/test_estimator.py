@@ -1,6 +1,7 @@
 """System 1 in scikit-learn: its own checks, pipelines, grids, and missing labels."""
 
 import pickle
+import re
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from mtl import fitting, predict
 from mtl.estimator import EvolvingMTLClassifier
 from mtl.host.errors import WorkdirError
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,46 @@ def test_one_class_besides_minus_one_names_the_parameter(digits):
     assert model.score(x[:100], signs) > 0.9
 
 
+def images(digits, count):
+    """Images [N, 8, 8], in [0, 1]."""
+    return digits[0][:count].reshape(-1, 8, 8) / 16
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+def test_convolutions_take_grey_and_colour_images(digits, channels, tmp_path):
+    x, y = images(digits, 300), few(digits[1][:300])
+    x = np.broadcast_to(
+        x.reshape(*x.shape, *(1,) * len(channels)), (*x.shape, *channels)
+    )
+    fields = {"model.channels": (4,), "model.strides": (2,)}
+    params = dict(network="cnn", hidden=(20,), scaling="unit", config=fields)
+    model = quick(**params, workdir=tmp_path / "run", epochs=5).fit(x, y)
+    assert model.params_["encoder"]["1"]["kernel"].shape == (
+        3,
+        3,
+        *(channels or (1,)),
+        4,
+    )
+    probability = model.predict_proba(x)
+    kept = predict.predict(tmp_path / "run", x.astype(np.float32))
+    np.testing.assert_allclose(kept, probability, atol=1e-5)
+    with pytest.raises(ValueError, match=r"shape .*, but `fit` had \(8, 8"):
+        model.predict(x[:, :, :4])
+
+
+def test_dense_layers_take_images_as_rows(digits):
+    x, y = images(digits, 200), few(digits[1][:200])
+    rows = quick().fit(x.reshape(200, 64), y).predict_proba(x.reshape(200, 64))
+    np.testing.assert_array_equal(quick().fit(x, y).predict_proba(x), rows)
+
+
+@pytest.mark.slow
+def test_the_example_with_images(capsys):
+    page = (ROOT / "docs" / "mtl.md").read_text()
+    exec(re.findall(r"```python\n(.*?)```", page, re.S)[1], {})
+    assert 0.7 < float(capsys.readouterr().out.split(":")[1]) < 1
+
+
 def test_a_pickle_predicts_the_same_and_holds_no_jax_arrays(digits):
     x, y = digits
     model = quick().fit(x[:300], few(y[:300]))
@@ -128,6 +170,7 @@ def test_a_workdir_keeps_the_run_which_mtl_predict_reads(tmp_path, digits):
         ({"method": "exponentail"}, "config.method='exponentail' must be one of"),
         ({"method": "plateau"}, "needs early_stopping=True"),
         ({"scaling": "unit"}, "set scaling='minmax'"),
+        ({"network": "cnn"}, r"'mlp' for x of shape \(64,\): 'cnn' needs images"),
         ({"config": {"vat.epsilonn": 1.0}}, "no such field"),
         ({"config": {"epochs": 3}}, "a parameter of its own"),
         (
