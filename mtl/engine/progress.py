@@ -39,9 +39,13 @@ def advanced(p: Progress, metrics: Metrics, seconds: float) -> Progress:
 def with_best(
     t: Training, p: Progress, row: Mapping[str, float], params: Params
 ) -> Progress:
-    """Keeps the parameters of an evaluation if its row of the log is the best."""
+    """Keeps the parameters of an evaluation if its row is the first, or the best.
+
+    NaN, as a metric of one's own may return, is the worst value.
+    """
     value = row[t.monitor] if t.monitor_mode == "min" else -row[t.monitor]
-    if not value < p.best_value:
+    value = math.inf if math.isnan(value) else value
+    if p.best_epoch and not value < p.best_value:
         return p
     return p._replace(best=params, best_epoch=p.epoch, best_value=value)
 

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from mtl.engine import batches, fit
 from mtl.host import logs, workdir
-from mtl.host.checkpoint import Checkpoints
+from mtl.host.checkpoint import Checkpoints, restore_best
 from mtl.host.errors import DivergedError, WorkdirError
 from tests.mtl import tiny
 
@@ -165,6 +165,17 @@ def test_the_best_epoch_may_have_the_highest_value(tmp_path):
         epochs=4, evaluate=tiny.evaluations(values), monitor_mode="max"
     )
     assert train(highest, tmp_path).summary["best_epoch"] == 2
+
+
+@pytest.mark.parametrize(("third", "best"), [(np.nan, 1), (2.0, 3)])
+def test_a_run_whose_monitor_is_nan_has_parameters_too(tmp_path, third, best):
+    """And they are saved: `restore_best` finds them."""
+    values = [np.nan, np.nan, third, 0.0, 0.0]
+    odd = tiny.training(epochs=3, evaluate=tiny.evaluations(values))
+    result = train(odd, tmp_path)
+    assert result.summary["best_epoch"] == best
+    saved = restore_best(tmp_path, odd.params, "this test")
+    assert_same_bits(tiny.arrays(result.params), tiny.arrays(saved))
 
 
 def test_callbacks_get_each_row_that_is_logged(tmp_path):
