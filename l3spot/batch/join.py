@@ -128,7 +128,7 @@ def _gather(found: Mapping[str, _Found], out: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = workdir.temporary_beside(target)
     try:
         with contextlib.suppress(OSError):
             os.link(source, temporary)

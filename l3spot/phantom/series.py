@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from l3spot.phantom import body, solid
 from l3spot.phantom.body import Body, Scan
 from l3spot.phantom.draw import PhantomRanges
 from l3spot.phantom.spine import L3
+from mtl.host import workdir
 from mtl.host.errors import WorkdirError
 
 INTERCEPT_HU = -1024  # HU of the stored value 0.
@@ -119,7 +119,7 @@ def write_drawn(
     if folder.exists():
         return
     scan, origin_mm = phantom.scan, phantom.origin_mm
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    temporary = workdir.temporary_beside(folder)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)

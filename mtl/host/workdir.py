@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     if not processes.is_first():
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_beside(path)
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
@@ -51,6 +52,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     finally:  # Also if the process is asked to end.
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def temporary_beside(path: Path) -> Path:
+    """Returns a hidden path beside another one, which no other process has."""
+    # Processes in different containers may have the same process number.
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def write_text(path: Path, text: str) -> None:
