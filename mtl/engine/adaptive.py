@@ -194,7 +194,7 @@ def plateau(monitor: str, factor: float, wait: int, cutoff: float = 0.0) -> Weig
         weight = jnp.where(waited >= wait, factor * state.weight, state.weight)
         return Watch(
             jnp.where(weight < cutoff, 0, weight),
-            jnp.minimum(state.best, value),
+            jnp.fmin(state.best, value),  # A NaN is not the best.
             jnp.where(waited >= wait, 0, waited),
         )
 

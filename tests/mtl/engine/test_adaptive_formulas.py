@@ -312,6 +312,12 @@ def test_a_plateau_lowers_the_weight():
     assert (first.sum(axis=1) == 1).all()
 
 
+def test_a_monitor_that_was_nan_once_can_still_fall():
+    w = adaptive.plateau("valid/loss", factor=0.5, wait=2, cutoff=0.1)
+    first = observed(w, np.array([[9, np.nan, 8, 7, 6, 5]]))[0, :, 0]
+    assert first.tolist() == [0.5] * 6
+
+
 def test_the_ratio_is_training_over_validation_loss():
     validation, own = np.array([[2.0, 1.0, 0.5]]), np.array([[2.5, 0.75, 0.1]])
     found = observed(adaptive.ratio(), validation, own)[0]
