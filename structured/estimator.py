@@ -59,7 +59,10 @@ class StructuredRegressor(RegressorMixin, fitting.NetworkEstimator):
         step for each. Adam scales each step, so with "alternate" loss weights above 0
         make no difference to it; "sgd" obeys them.
       optimizer: one of `mtl.optimizers.NAMES`.
-      learning_rate: of all tasks.
+      learning_rate: of all tasks; it falls to 0 along a cosine.
+        `config={"optim.schedule": "constant"}` keeps it.
+      weight_decay: each step multiplies the matrices by 1 - weight_decay x learning
+        rate. Optimizers that have their own, such as "adamw", need 0.
       schedule_input: the loss weight of the auto-encoder on x. "hold_then_fall" is 1
         for a fifth of the epochs, and falls to 0 until three fifths; "linear" falls
         from the start to the end; "stairs" is 1 for half of the epochs, then 0;
@@ -107,9 +110,10 @@ class StructuredRegressor(RegressorMixin, fitting.NetworkEstimator):
         batch_size: int = 50,
         order: str = "joint",
         optimizer: str = "adam",
-        learning_rate: float = 3e-3,
-        schedule_input: str | Shares = "hold_then_fall",
-        schedule_output: str | Shares = "hold_then_fall",
+        learning_rate: float = 5e-3,
+        weight_decay: float = 1.0,
+        schedule_input: str | Shares = "constant",
+        schedule_output: str | Shares = "constant",
         noise: float = 0.2,
         partial_y: bool = False,
         early_stopping: bool = False,
@@ -132,6 +136,7 @@ class StructuredRegressor(RegressorMixin, fitting.NetworkEstimator):
         self.order = order
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.schedule_input = schedule_input
         self.schedule_output = schedule_output
         self.noise = noise
@@ -220,10 +225,12 @@ class StructuredRegressor(RegressorMixin, fitting.NetworkEstimator):
         default = configs.default()
         for c in (default.reconstruct_in, default.reconstruct_out):
             c.dimensions, c.l2, c.center_code = "mean", 0.0, False
+        default.optim.decay_epochs = self.epochs
         default.model.tied_input = default.model.tied_output = False
         default.model.x_activation = default.model.y_activation = "linear"
         own = {
             "variant": self.variant,
+            "optim.weight_decay": self.weight_decay,
             "data.partial_y": self.partial_y,
             "model.input": self.input_layers,
             "model.link": self.link_layers,
