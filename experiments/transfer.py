@@ -19,7 +19,7 @@ from l3spot.ct.slices import Slice, StoredValues
 from l3spot.ct.volumes import Volume
 from l3spot.localize import model
 from l3spot.projections import mip
-from l3spot.report import result
+from l3spot.report import locating, result
 from l3spot.vertebrae import model as vertebra_model
 from mtl.host import launch, tables
 
@@ -38,8 +38,12 @@ def evaluate(arguments: Sequence[str]) -> str:
     root, net = Path(args.scan), model.load(Path(args.checkpoint))
     vertebrae = None if args.paper else vertebra_model.load()
     whole = scan.choose(scan.read(root), root)
+    if args.mend_hu:
+        whole, _ = locating.project(whole, mend_hu=True)
     lines = []
     for name, volume in variants(whole, args.l3):
+        if not volume.slices:
+            continue  # The scan ends nearer to L3.
         l3_result = result.find_l3(net, mip.project(volume), volume, vertebrae)
         in_view = volume.z[0] <= args.l3 <= volume.z[-1]
         position, error = "not in view", ""
@@ -130,4 +134,7 @@ if __name__ == "__main__":
     flags.DEFINE_float("l3", None, "z of its L3 in mm, LPS.")
     flags.DEFINE_string("checkpoint", str(model.PACKAGED_FILE), "The model's file.")
     flags.DEFINE_bool("paper", False, "The method of the paper alone.")
+    flags.DEFINE_bool(
+        "mend_hu", False, "Correct values that are HU plus or minus about 1024."
+    )
     launch.launch(evaluate, "scan", "l3")

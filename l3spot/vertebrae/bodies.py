@@ -22,6 +22,7 @@ VOTE_REACH = 0.4  # Of votes, in heights of a body.
 # averaged over this half width, in heights.
 MIN_EDGE, MAX_EDGE, EDGE_WIDTH, EDGE_STEP_MM = 0.4, 1.8, 0.35, 0.5
 PRESENCE = 1.5  # The score of a body with probability one half.
+END_MM = 3.0  # An end plate so near to an end of the scan is where the scan cuts.
 
 
 class Body(NamedTuple):
@@ -178,6 +179,34 @@ def best_chain(bodies: Sequence[Body]) -> Chain:
         chain.append(bodies[at])
         at = before[at]
     return Chain(chain[::-1], score)
+
+
+def complete(bodies: Sequence[Body], top_mm: float, bottom_mm: float) -> list[Body]:
+    """Extends bodies of a chain that an end of the scan cuts.
+
+    Their maps end at the last slice, so the end plate there is none. Neighbours are
+    about equally high, and a cut body is taken to be as high as the one beside it.
+
+    Args:
+      bodies: from the head to the feet.
+      top_mm: z of the highest slice.
+      bottom_mm: z of the lowest slice.
+    """
+    whole = list(bodies)
+    above_s1 = [body for body in whole if not body.is_s1]
+    if len(above_s1) < 2:
+        return whole
+    first, second = above_s1[:2]
+    if first.upper[1] > top_mm - END_MM:
+        height = max(first.height_mm, second.height_mm)
+        most = 2 * (top_mm - first.lower[1]) / first.axis[1]  # Its middle is in view.
+        whole[0] = first._replace(upper=first.lower + min(height, most) * first.axis)
+    before, last = above_s1[-2:]
+    if last is whole[-1] and last.lower[1] < bottom_mm + END_MM:
+        height = max(last.height_mm, before.height_mm)
+        most = 2 * (last.upper[1] - bottom_mm) / last.axis[1]
+        whole[-1] = last._replace(lower=last.upper - min(height, most) * last.axis)
+    return whole
 
 
 def penalty(upper: Body, lower: Body) -> float:

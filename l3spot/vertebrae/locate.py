@@ -68,10 +68,14 @@ def locate(model: Model, vertebrae: VertebraModel, projection: Projection) -> Lo
     coarse = frontal.find(model, projection)
     spine = None
     if projection.spine is not None:
+        seen = coarse.confidence >= MIN_CONFIDENCE
         picture = slab.make(projection.spine)
         chain = vertebrae.find(picture, coarse.z_mm)
+        if seen and _count(chain) < MIN_BODIES:
+            # Hips can draw the slab off a spine with few vertebrae in view.
+            picture = slab.make(projection.spine, from_top=True)
+            chain = vertebrae.find(picture, coarse.z_mm)
         # Vertebrae of the neck are as near to each other as those of a child.
-        seen = coarse.confidence >= MIN_CONFIDENCE
         if seen and _pitch_mm(chain, coarse) < SMALL_PITCH_MM:
             scale = ADULT_PITCH_MM / _pitch_mm(chain, coarse)
             coarse = frontal.find(model, projection, scale)

@@ -50,7 +50,9 @@ class VertebraModel(NamedTuple):
         ]
         grey = np.stack([tile.grey for tile in tiles])
         maps = np.asarray(maps_of(self.params["bodies"], grey))
-        return bodies.find(tiles, maps)
+        chain = bodies.find(tiles, maps)
+        ends = float(picture.z[0]), float(picture.z[-1])
+        return chain._replace(bodies=bodies.complete(chain.bodies, *ends))
 
     def rib_probabilities(
         self, projection: Projection, picture: Slab, chain: Chain

@@ -1,5 +1,6 @@
 """Makes a sagittal picture of a curved spine: the mean HU of a slab that follows it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,10 @@ BONE_HU = 150.0
 START_WIDTH_MM = 80.0  # The spine is first searched in the densest columns so wide.
 REACH_MM = (30.0, 25.0, 20.0, 17.0)  # In each round, of the search around the last.
 SMOOTH_MM = 15.0
+# Of the search from the top down: how far bone counts, how the rows are smoothed, the
+# share of the distance to the bone by which each row shifts the line, and the steepest
+# line, in mm a mm.
+TRACK_MM, TRACK_SMOOTH_MM, TRACK_GAIN, TRACK_SLOPE = 20.0, 6.0, 0.1, 0.35
 
 
 class Slab(NamedTuple):
@@ -31,15 +36,20 @@ class Slab(NamedTuple):
     spine_y: np.ndarray
 
 
-def make(band: Band) -> Slab:
-    """Follows the spine through a band and averages a slab about it."""
+def make(band: Band, from_top: bool = False) -> Slab:
+    """Follows the spine through a band and averages a slab about it.
+
+    Args:
+      band: of the scan.
+      from_top: follow it by `follow_down`.
+    """
     z = np.arange(band.z[-1], band.z[0] - 1e-6, -ROW_MM)
     place = np.interp(z, band.z, np.arange(len(band.z)))
     below = np.clip(place.astype(int), 0, len(band.z) - 2)
     share = (place - below).astype(np.float32)
     bone = np.stack([_bone(layer).sum(0) for layer in band.hu])
     bone = bone[below] + share[:, None] * (bone[below + 1] - bone[below])
-    spine_x = follow(bone, band.x)
+    spine_x = (follow_down if from_top else follow)(bone, band.x)
     hu = np.empty((len(z), len(band.y)), np.float32)
     for row, x in enumerate(spine_x):
         weight = _slab_weights(band.x, x)
@@ -62,6 +72,23 @@ def _slab_weights(at: np.ndarray, middle: float) -> np.ndarray:
     return weight / weight.sum()
 
 
+def follow_down(bone: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Returns what `follow` returns, but searches from the uppermost row down.
+
+    Hips and thighs hold more bone than the spine, and are as near to it as `follow`
+    searches. From above, they come into reach below the sacrum alone.
+    """
+    line = follow(bone, at)
+    smooth = ndimage.gaussian_filter1d(bone, TRACK_SMOOTH_MM / ROW_MM, axis=0)
+    x = line[0]
+    for i, row in enumerate(smooth):
+        weight = row * np.clip(1.5 - np.abs(at - x) / TRACK_MM, 0, 1)
+        shift = (weight @ at - x * weight.sum()) / (weight.sum() + 1e-3)
+        x += np.clip(TRACK_GAIN * shift, -TRACK_SLOPE * ROW_MM, TRACK_SLOPE * ROW_MM)
+        line[i] = x
+    return _nearer(line, bone, at, REACH_MM[-2:])
+
+
 def follow(bone: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Returns the smoothed centre of bone [R, W] in each row, in mm.
 
@@ -73,7 +100,14 @@ def follow(bone: np.ndarray, at: np.ndarray) -> np.ndarray:
       at: mm, of the columns.
     """
     line = np.full(len(bone), _densest(bone.sum(0), at))
-    for reach_mm in REACH_MM:
+    return _nearer(line, bone, at, REACH_MM)
+
+
+def _nearer(
+    line: np.ndarray, bone: np.ndarray, at: np.ndarray, reaches_mm: Sequence[float]
+) -> np.ndarray:
+    """Returns a line [R] after a round of search for each reach."""
+    for reach_mm in reaches_mm:
         distance = np.abs(at - line[:, None])
         weight = bone * np.clip(1.5 - distance / reach_mm, 0, 1)
         moment, total = (

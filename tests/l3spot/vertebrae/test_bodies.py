@@ -100,3 +100,31 @@ def test_nothing_follows_s1():
     upper, lower = spine(2, s1=False)
     assert np.isfinite(bodies.penalty(upper, lower))
     assert bodies.penalty(upper._replace(is_s1=True), lower) == np.inf
+
+
+def test_a_cut_body_is_as_high_as_its_neighbour():
+    """The scan ends 6 mm above the middle of its first body, 5 mm below the last's."""
+    wanted = spine(4, s1=False)
+    top, bottom = wanted[0].z_mm + 6, wanted[-1].z_mm - 5
+    seen = list(wanted)
+    seen[0] = seen[0]._replace(upper=seen[0].middle + 6 * seen[0].axis)
+    seen[-1] = seen[-1]._replace(lower=seen[-1].middle - 5 * seen[-1].axis)
+    for found, body in zip(bodies.complete(seen, top, bottom), wanted, strict=True):
+        np.testing.assert_allclose(found.middle, body.middle, atol=1e-6)
+
+
+def test_the_middle_of_a_cut_body_stays_within_the_scan():
+    found = spine(4, s1=False)
+    top, bottom = found[0].z_mm - 3, found[-1].z_mm + 2
+    whole = bodies.complete(found, top, bottom)
+    np.testing.assert_allclose([whole[0].z_mm, whole[-1].z_mm], [top, bottom])
+    assert whole[1:-1] == found[1:-1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_bodies_away_from_the_ends_stay(count):
+    found = spine(count)
+    assert bodies.complete(found, found[0].z_mm + 40, found[-1].z_mm - 40) == found
+    # S1 at the end, and a single body, say nothing about the height of a cut one.
+    short = bodies.complete(found, found[0].z_mm + 40, found[-1].z_mm)
+    assert short == found

@@ -30,6 +30,18 @@ def test_the_slab_follows_the_spine():
     np.testing.assert_allclose(picture.hu[inside][middle], 400, atol=1e-3)
 
 
+def test_the_slab_stays_between_the_thighs():
+    """Thighs hold more bone than a child's spine, and one is nearer to it."""
+    band, *_ = bent_spine(bend_mm=0.0)
+    for side_mm in (-44, 50):
+        thigh = np.abs(band.x - side_mm) < 12
+        band.hu[:60, :, thigh] = 1200  # Up to z = 120 mm.
+    band.hu[:50, :, np.abs(band.x) < 20] = 40
+    picture = slab.make(band, from_top=True)
+    spine = picture.z > 100
+    np.testing.assert_allclose(picture.spine_x[spine], 0, atol=4)
+
+
 def test_rows_run_from_the_head_and_are_interpolated():
     z = np.array([0.0, 4.0, 10.0])
     hu = np.array([0, 400, 1000])[:, None, None] * np.ones((3, 5, 30))
