@@ -27,6 +27,7 @@ from mtl.host.errors import Error
 POLL_S = 1.0  # How often a process asks whether another one has ended.
 GRACE_S = 3.0  # It then has this time to end in its own way.
 FAREWELL_S = 15.0  # How long a process that ends waits for the others to notice.
+LAST_S = 1.0  # Process 0, which serves the others, ends so much later than they do.
 WAIT_S = 7 * 24 * 3600.0  # The longest wait for a process that works alone.
 
 DEATH = (
@@ -139,6 +140,8 @@ def _leave(message: str, status: int, others_know: bool = True) -> None:
             key = f"{_REASONS}/{jax.process_index()}"
             _client().key_value_set(key, json.dumps([message, status]))
         _barrier("mtl/leave", FAREWELL_S)
+    if is_first():  # JAX aborts processes that outlive it.
+        time.sleep(LAST_S)
     os._exit(status)
 
 

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from mtl.engine import adaptive, sharding
 from mtl.engine.fit import fit
 from mtl.engine.task import flatten
-from mtl.host import cluster, launch, remote, workdir
+from mtl.host import cluster, launch, remote, remote_flags, workdir
 from mtl.host.errors import DataError
 from tests.mtl import tiny
 
@@ -69,7 +69,7 @@ def train(args, folder):
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "The run's folder.")
-    flags.DEFINE_string("address", "", "An address in place of the folder.")
+    remote_flags.define("address", "", "An address in place of the folder.")
     flags.DEFINE_bool("plateau", False, "Whether loss weights follow the evaluation.")
     flags.DEFINE_integer("used", 1, "The number of devices.")
     flags.DEFINE_string("act", "", "What one process does.")

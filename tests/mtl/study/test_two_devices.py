@@ -52,10 +52,12 @@ def test_each_report_of_a_sweep_is_an_evaluation_of_its_parameters(folder, image
     assert found.keys() == {"10", "20"}
     for epoch, seed in product(found, range(2)):
         params = jax.tree.map(lambda x: x[seed], found[epoch]["params"])  # noqa: B023
-        for name, value in evaluate(params).items():
-            part, kind = name.split("/")
-            reported = found[epoch]["reported"][part][kind][seed]
-            assert reported == pytest.approx(float(value), rel=1e-5), (epoch, name)
+        expected = evaluate(params)
+        reported = traverse_util.flatten_dict(found[epoch]["reported"], sep="/")
+        assert {"valid/error", "test/error"} <= reported.keys()
+        for name, values in reported.items():
+            own = pytest.approx(float(expected[name]), rel=1e-5)
+            assert values[seed] == own, (epoch, name)
 
 
 def test_a_repeated_study_gives_the_same_table(folder):
