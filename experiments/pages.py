@@ -117,7 +117,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "table1_rate_0.1": partial(table_1, "table1_rate_0.1", ("a",)),
     "verdicts": table_1_verdicts,
     "structured_full": partial(structured, ["structured_full"]),
-    "structured_few": partial(structured, ["structured_few_50"]),
+    "structured_few": partial(
+        structured, [f"structured_few_{pairs}" for pairs in (50, 100, 200, 400)]
+    ),
     "weights": adaptive_weights,
     "ladder": ladder,
     "hard_phantoms": lambda: hard_phantoms.table(hard_phantoms.read(hard_phantoms.CSV)),

@@ -154,10 +154,10 @@ def test_structured_prose(text):
     assert f"{below:.2f} points of AUC and {below_cdf:.1f} of CDF_0.1 below it" in page
 
 
-def test_structured_at_the_papers_size_and_with_few_pairs(text):
+def test_structured_at_the_papers_size(text):
     page, auc = text("structured"), "test/auc_0.5"
-    full, few, quick = (
-        structured_column(f"structured_{name}") for name in ("full", "few_50", "helen")
+    full, quick = (
+        structured_column(f"structured_{name}") for name in ("full", "helen")
     )
     variants = ("mlp", "mlp_in", "mlp_out", "mlp_in_out")
     most = max(abs(np.mean(full(v, auc)) - np.mean(quick(v, auc))) for v in variants)
@@ -167,19 +167,43 @@ def test_structured_at_the_papers_size_and_with_few_pairs(text):
     seconds = sorted(s for v in variants for s in full(v, "seconds"))
     assert f"{seconds[0]:.0f} to {seconds[-1]:.0f} s a run" in page
 
-    def gain(one, other):
-        pairs = zip(few(one, auc), few(other, auc), strict=True)
-        return interval(100 * (a - b) for a, b in pairs)
 
-    out, inside, both = (
-        gain("mlp_out", "mlp"), gain("mlp_in", "mlp"), gain("mlp_in_out", "mlp_out")
-    )  # fmt: skip
-    assert f"brings {out.mean:.1f} points of AUC" in page
-    assert out.p < 1e-6
-    assert f"brings {inside.mean:.1f} points (p = {inside.p:.3f})" in page
-    assert f"({both.mean:.1f} points, p = {both.p:.2f})" in page
-    assert np.mean(few("mlp_out", auc)) > np.mean(full("mlp", auc))
-    assert f"({100 * np.mean(full('mlp', auc)):.2f}, above)" in page
+def test_structured_with_few_pairs(text):
+    page, auc = text("structured"), "test/auc_0.5"
+    studies = [structured_column(f"structured_few_{n}") for n in (50, 100, 200, 400)]
+
+    def gains(one, other):
+        each = [zip(few(one, auc), few(other, auc), strict=True) for few in studies]
+        return [interval(100 * (a - b) for a, b in pairs) for pairs in each]
+
+    def listed(found, style):
+        values = [format(v, style) for v in found]
+        return f"{', '.join(values[:-1])} and {values[-1]}"
+
+    out = gains("mlp_out", "mlp")
+    assert f"brings {listed([g.mean for g in out], '.1f')} points of AUC" in page
+    assert out[0].p < 1e-6
+    lowest, *_, highest = sorted(g.p for g in out[1:])
+    assert f"{lowest:.3f} to {highest:.3f} with three" in page
+    inside = gains("mlp_in", "mlp")
+    assert f"brings {listed([g.mean for g in inside], '.1f')} points to `mlp`" in page
+    p = [f"{inside[0].p:.3f}", *(f"{g.p:.2f}" for g in inside[1:])]
+    assert f"(p = {', '.join(p[:-1])} and {p[-1]})" in page
+    both = gains("mlp_in_out", "mlp_out")
+    p = sorted(g.p for g in both)
+    means = listed([abs(g.mean) for g in both], ".1f")
+    assert f"({means} points, p from {p[0]:.2f} to {p[-1]:.2f})" in page
+
+    quick = structured_column("structured_helen")
+    alone, most = 100 * np.mean(quick("mlp", auc)), studies[-1]
+    assert 100 * np.mean(studies[0]("mlp_out", auc)) > alone
+    assert f"({alone:.2f} in the first table)" in page
+    all_pairs = 100 * np.mean(quick("mlp_in_out", auc))
+    assert 100 * np.mean(most("mlp_in_out", auc)) == pytest.approx(all_pairs, abs=0.05)
+    gain = 100 * np.mean(quick("mlp_out", auc)) - alone
+    assert f"with all pairs it is {gain:.1f} points" in page
+    assert gain > max(g.mean for g in out)
+    assert 100 * np.mean(most("mlp", auc)) > alone
 
 
 def test_structured_with_convolutions(text):
