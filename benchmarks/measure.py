@@ -57,6 +57,16 @@ def define_out() -> None:
     flags.DEFINE_string("out", "", "A JSON file for the figures.")
 
 
+def check_splits(splits: int, least: int = 2) -> None:
+    """Checks the flag --splits; one draw has no standard deviation.
+
+    Raises:
+      ConfigError: there are too few.
+    """
+    if splits < least:
+        raise ConfigError(f"--splits={splits} must be {least} or more")
+
+
 def write(figures: Mapping[str, object]) -> None:
     """Writes the figures to the JSON file of --out, if it is given."""
     if flags.FLAGS.out:

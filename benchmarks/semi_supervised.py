@@ -30,6 +30,7 @@ from benchmarks import measure
 from mtl.data import idx
 from mtl.estimator import EvolvingMTLClassifier
 from mtl.host import launch
+from mtl.host.errors import ConfigError
 
 FLAGS = flags.FLAGS
 
@@ -66,6 +67,26 @@ def contenders() -> dict[str, Callable[[], BaseEstimator]]:
             method="constant", unsupervised="ladder", config=ladder
         ),
     }
+
+
+def check(y: np.ndarray) -> None:
+    """Checks the flags against all labels [N].
+
+    Raises:
+      ConfigError: names the flag.
+    """
+    measure.check_splits(FLAGS.splits)
+    fitted, classes = min(FLAGS.rows, len(y) - FLAGS.test), len(np.unique(y))
+    if FLAGS.test < 1 or fitted < 1:
+        raise ConfigError(
+            f"--test={FLAGS.test} and --rows={FLAGS.rows} must each be 1 or more, and "
+            f"leave rows to fit of {len(y):,}"
+        )
+    for labels in FLAGS.labels:
+        if not labels.isdecimal() or not classes <= int(labels) <= fitted:
+            raise ConfigError(
+                f"--labels={labels} must be from {classes}, one a class, to {fitted:,}"
+            )
 
 
 def read() -> tuple[np.ndarray, np.ndarray]:
@@ -112,9 +133,8 @@ class Row(TypedDict):
     seconds: float
 
 
-def rows(labels: int, splits: int) -> Iterator[Row]:
+def rows(x: np.ndarray, y: np.ndarray, labels: int, splits: int) -> Iterator[Row]:
     """A row for each contender."""
-    x, y = read()
     for name, make in contenders().items():
         drawn = (split(x, y, labels, seed) for seed in range(splits))
         found = [fit(make, data, seed) for seed, data in enumerate(drawn)]
@@ -132,9 +152,13 @@ def rows(labels: int, splits: int) -> Iterator[Row]:
 def main(arguments: Sequence[str]) -> str:
     """Measures and returns the table."""
     launch.reject_extra_args(arguments)
-    found = [r for l in FLAGS.labels for r in rows(int(l), FLAGS.splits)]
+    x, y = read()
+    check(y)
+    found = [r for l in FLAGS.labels for r in rows(x, y, int(l), FLAGS.splits)]
     where = measure.machine(None, ("jax", "scikit-learn"))
-    measure.write({"machine": where, "splits": FLAGS.splits, "rows": found})
+    drawn = {"splits": FLAGS.splits, "test": FLAGS.test}
+    drawn["fit"] = min(FLAGS.rows, len(y) - FLAGS.test)
+    measure.write({"machine": where, **drawn, "rows": found})
     head = ["method", "labels", "accuracy %", "±", "first fit s", "seconds"]
     lines = [
         (r["method"], r["labels"], 100 * r["accuracy"], 100 * r["deviation"],
@@ -142,7 +166,10 @@ def main(arguments: Sequence[str]) -> str:
         for r in found
     ]  # fmt: skip
     table = measure.table(head, lines, ("d", ".1f", ".1f", ".2f", ".2f"))
-    return f"{measure.describe(where)}\n\n{table}"
+    counts = (
+        f"of {len(y):,} images, {drawn['fit']:,} to fit and {drawn['test']:,} to test"
+    )
+    return f"{measure.describe(where)}\n{counts}\n\n{table}"
 
 
 if __name__ == "__main__":

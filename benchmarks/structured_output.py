@@ -59,10 +59,15 @@ class Split(NamedTuple):
     y_test: np.ndarray
 
     @property
+    def paired(self) -> np.ndarray:
+        """The indices of the rows to fit that have x and y."""
+        lacks = np.isnan(self.x).any(axis=1) | np.isnan(self.y).any(axis=1)
+        return np.flatnonzero(~lacks)
+
+    @property
     def pairs(self) -> "Split":
         """The same without rows that lack x or y."""
-        both = ~np.isnan(self.x).any(axis=1) & ~np.isnan(self.y).any(axis=1)
-        return self._replace(x=self.x[both], y=self.y[both])
+        return self._replace(x=self.x[self.paired], y=self.y[self.paired])
 
 
 def digits(seed: int) -> Split:
@@ -166,9 +171,8 @@ def fit(model: RegressorMixin, split: Split) -> tuple[float, float]:
 
 def folds(split: Split) -> Iterator[Split]:
     """The training rows alone; each fold tests a fifth of the pairs."""
-    both = ~np.isnan(split.x).any(axis=1) & ~np.isnan(split.y).any(axis=1)
-    for _, held in KFold(5).split(np.flatnonzero(both)):
-        rows = np.flatnonzero(both)[held]
+    for _, held in KFold(5).split(split.paired):
+        rows = split.paired[held]
         rest = np.setdiff1d(np.arange(len(split.x)), rows)
         yield Split(split.x[rest], split.y[rest], split.x[rows], split.y[rows])
 
@@ -205,6 +209,7 @@ def rows(
 def main(arguments: Sequence[str]) -> str:
     """Measures and returns the table."""
     launch.reject_extra_args(arguments)
+    measure.check_splits(FLAGS.splits, 1 if FLAGS.validate else 2)
     if FLAGS.validate:
         makers = {
             name: lambda seed, s=s: StructuredRegressor(random_state=seed, **s)

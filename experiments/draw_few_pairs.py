@@ -15,8 +15,8 @@ from mtl import figures
 from mtl.host import launch
 
 RESULTS = DOCS / "results"
-# The last one has all pairs.
-STUDIES = (*(f"structured_few_{n}" for n in (50, 100, 200, 400)), "structured_helen")
+FEW = [f"structured_few_{pairs}" for pairs in (50, 100, 200, 400)]
+ALL = "structured_helen"
 VARIANTS = ("mlp", "mlp_in", "mlp_out", "mlp_in_out")
 METRIC = "test/nme_inter_ocular"
 
@@ -24,7 +24,7 @@ METRIC = "test/nme_inter_ocular"
 def errors() -> dict[str, dict[int, list[float]]]:
     """Returns the error in % of each seed, by variant and number of pairs."""
     found: dict[str, dict[int, list[float]]] = {name: {} for name in VARIANTS}
-    for study in STUDIES:
+    for study in (*FEW, ALL):
         with (RESULTS / f"{study}.csv").open(newline="") as stream:
             for row in csv.DictReader(stream):
                 if row["variant"] in found:

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from configs.mtl import table1, weights
-from experiments import DOCS, hard_phantoms, rates, reliability
+from experiments import DOCS, draw_few_pairs, hard_phantoms, rates, reliability
 from mtl.host import launch, tables
 from mtl.study import report, results
 from mtl.study.cells import Cells
@@ -117,9 +117,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "table1_rate_0.1": partial(table_1, "table1_rate_0.1", ("a",)),
     "verdicts": table_1_verdicts,
     "structured_full": partial(structured, ["structured_full"]),
-    "structured_few": partial(
-        structured, [f"structured_few_{pairs}" for pairs in (50, 100, 200, 400)]
-    ),
+    "structured_few": partial(structured, draw_few_pairs.FEW),
     "weights": adaptive_weights,
     "ladder": ladder,
     "hard_phantoms": lambda: hard_phantoms.table(hard_phantoms.read(hard_phantoms.CSV)),

@@ -43,7 +43,8 @@ def evaluate(arguments: Sequence[str]) -> str:
     lines = []
     for name, volume in variants(whole, args.l3):
         if not volume.slices:
-            continue  # The scan ends nearer to L3.
+            lines.append([name, "no such slices", "left out", ""])
+            continue
         l3_result = result.find_l3(net, mip.project(volume), volume, vertebrae)
         in_view = volume.z[0] <= args.l3 <= volume.z[-1]
         position, error = "not in view", ""

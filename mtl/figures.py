@@ -146,9 +146,7 @@ def _reconstructions(
     figure = Figure(figsize=(10, 1.05 * len(rows)), layout="constrained")
     ax = figure.subplots()
     images = np.clip(np.concatenate(list(rows.values())), 0, 1)
-    middles = image_grid.show(ax, _images(images, dataset.shape), len(x))
-    ax.set_yticks(middles[:: len(x), 1], rows, fontsize=9)
-    ax.tick_params(length=0)
+    image_grid.show(ax, _images(images, dataset.shape), len(x), row_names=rows)
     return figure
 
 

@@ -1,6 +1,7 @@
 """Shows images in a grid on one Axes, which draws faster than an Axes for each."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +10,11 @@ COLUMN_GAP = 0.08  # In widths of an image.
 
 
 def show(
-    ax: Axes, images: np.ndarray, columns: int, row_gap: float = 0.08
+    ax: Axes,
+    images: np.ndarray,
+    columns: int,
+    row_gap: float = 0.08,
+    row_names: Iterable[str] = (),
 ) -> np.ndarray:
     """Shows images from left to right, and then from the top down.
 
@@ -18,6 +23,7 @@ def show(
       images: [K, H, W] or [K, H, W, 3], 0 to 1; K may be 0.
       columns: of the grid.
       row_gap: between rows, in heights of an image.
+      row_names: to the left of the rows; () for none.
 
     Returns:
       Middles [K, 2] of the images, (x, y) in pixels of the grid. Its y runs down.
@@ -34,7 +40,11 @@ def show(
         for (x, y), image in zip(corner, images, strict=True):
             grid[y : y + high, x : x + wide] = image
         ax.imshow(grid, cmap="gray", vmin=0, vmax=1)
-    return corner + np.array([wide - 1, high - 1]) / 2
+    middles = corner + np.array([wide - 1, high - 1]) / 2
+    if names := list(row_names):
+        ax.set_yticks(middles[::columns, 1], names, fontsize=9)
+        ax.tick_params(length=0)
+    return middles
 
 
 def _step(size: int, gap: float) -> int:

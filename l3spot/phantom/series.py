@@ -121,7 +121,6 @@ def write_drawn(
     scan, origin_mm = phantom.scan, phantom.origin_mm
     temporary = workdir.temporary_beside(folder)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         common = _common(source, number, scan, size)
         slices = solid.slices(phantom.image_key, phantom.person, scan, size)
@@ -130,6 +129,8 @@ def write_drawn(
         temporary.rename(folder)
     except OSError as e:
         raise WorkdirError(f"cannot write {folder}: {e.strerror}") from e
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _draw(key: jax.Array, ranges: PhantomRanges) -> tuple[Body, Scan]:

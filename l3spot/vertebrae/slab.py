@@ -78,9 +78,8 @@ def follow_down(bone: np.ndarray, at: np.ndarray) -> np.ndarray:
     Hips and thighs hold more bone than the spine, and are as near to it as `follow`
     searches. From above, they come into reach below the sacrum alone.
     """
-    line = follow(bone, at)
+    x, line = follow(bone, at)[0], np.empty(len(bone))
     smooth = ndimage.gaussian_filter1d(bone, TRACK_SMOOTH_MM / ROW_MM, axis=0)
-    x = line[0]
     for i, row in enumerate(smooth):
         weight = row * np.clip(1.5 - np.abs(at - x) / TRACK_MM, 0, 1)
         shift = (weight @ at - x * weight.sum()) / (weight.sum() + 1e-3)

@@ -118,7 +118,7 @@ def fit(
             try:
                 p, metrics = _train_epoch(train_epoch, t, p, last.epoch, chunks)
             except DivergedError:
-                _save_best(best, p)
+                save_best(best, p)
                 raise
             log.advance()
             due = p.epoch == epochs or stalled(p, t.patience)
@@ -130,7 +130,7 @@ def fit(
             late = time.monotonic() - saved >= 60 * t.save_minutes
             stop, late = processes.any_of_all(bool(preempted), late)
             if due or stop or late or p.epoch % t.save_every == 0:
-                _save_best(best, p)
+                save_best(best, p)
                 last.save(p.epoch, p)
                 remote.push(workdir)
                 saved = time.monotonic()
@@ -208,7 +208,8 @@ def _evaluated(
     return _observed(t, with_best(t, p, row, params), numbers), row
 
 
-def _save_best(best: Checkpoints, p: Progress) -> None:
+def save_best(best: Checkpoints, p: Progress) -> None:
+    """Saves the parameters of the best epoch, if one was evaluated."""
     if p.best_epoch:
         best.save(p.best_epoch, p.best)
 

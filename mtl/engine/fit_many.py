@@ -18,7 +18,7 @@ import numpy as np
 from mtl.engine import batches
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.engine import Metrics, State
-from mtl.engine.fit import Result, compile_epoch, fit
+from mtl.engine.fit import Result, compile_epoch, fit, save_best
 from mtl.engine.progress import (
     Progress,
     advanced,
@@ -165,8 +165,7 @@ def _fit(
             due |= time.monotonic() - saved >= 60 * t.save_minutes
             if due or preempted or epoch % t.save_every == 0:
                 for i, p in enumerate(runs):
-                    if p.best_epoch:
-                        best[i].save(p.best_epoch, p.best)
+                    save_best(best[i], p)
                     last[i].save(epoch, p._replace(state=_of_run(state, i)))
                     remote.push(Path(workdirs[i]))
                 saved = time.monotonic()

@@ -142,11 +142,8 @@ def completions(
     )
     ax = figure.subplots()
     images = [np.concatenate([given, np.clip(y, 0, 1)], 1) for y in rows.values()]
-    middles = image_grid.show(ax, np.concatenate(images), len(given))
-    ax.set_yticks(middles[:: len(given), 1], rows, fontsize=9)
-    ax.tick_params(length=0)
-    _, height, width = images[0].shape
-    x, y = middles.T
+    columns, height, width = images[0].shape
+    x, y = image_grid.show(ax, np.concatenate(images), columns, row_names=rows).T
     edge = y - height / 2 + given.shape[1]
     ax.hlines(edge, x - width / 2, x + width / 2, color="tab:orange", lw=0.8)
     return figure
