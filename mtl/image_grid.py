@@ -44,6 +44,7 @@ def show(
     if names := list(row_names):
         ax.set_yticks(middles[::columns, 1], names, fontsize=9)
         ax.tick_params(length=0)
+        ax.set_anchor("E")  # The space that is left is that of the names.
     return middles
 
 
