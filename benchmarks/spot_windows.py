@@ -104,7 +104,7 @@ def run(folder: str, scans: int, checkpoint: Path, separate: bool) -> Figures:
 
     The methods take turns on each scan.
     """
-    m = model.load(checkpoint)
+    m = model.load_frontal(checkpoint)
     p = dataset.phantoms(folder, SEED, COUNT)
     in_view = np.flatnonzero(~np.isnan(scoring.true_rows(p)))[:scans]
     compared = methods(m.network, separate)

@@ -57,7 +57,7 @@ def evaluate(paths: Sequence[str]) -> str:
     """Evaluates the models of the command line and returns the table."""
     if not paths:
         raise app.UsageError("give the files of models, such as MODEL.safetensors")
-    models = {path: model.load(Path(path)) for path in paths}
+    models = {path: model.load_frontal(Path(path)) for path in paths}
     drawn = draw()
     sets = {
         "as they are": drawn,

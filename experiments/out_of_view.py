@@ -46,7 +46,7 @@ class Scan(NamedTuple):
 def measure(arguments: Sequence[str]) -> str:
     """Measures and plots from command-line flags; returns a line for each set."""
     launch.reject_extra_args(arguments)
-    trained = model.load(Path(flags.FLAGS.checkpoint))
+    trained = model.load_frontal(Path(flags.FLAGS.checkpoint))
     p = held_out.draw()
     sets = {
         "as drawn": _scans(p),

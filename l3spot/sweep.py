@@ -30,7 +30,8 @@ DATA_FIELDS = (
     *("reconstruct.value", "reconstruct.t1", "reconstruct.sigma"),
     *("eval_every", "save_every", "patience", "window_stride_px", "mirror"),
 )
-SCANS = ("source", "path", "seed", "count", "patients")  # Fields of config.data.
+# Fields of config.data.
+SCANS = ("source", "view", "path", "seed", "count", "patients")
 COLUMNS = (
     *("valid/mean_mm", "valid/median_mm", "valid/within_10_mm", "test/mean_mm"),
     "seconds",

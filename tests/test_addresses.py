@@ -192,11 +192,12 @@ def test_data_of_system_2(tmp_path):
 
 def test_data_of_system_3(tmp_path):
     z, hu = 500.0 - np.arange(300), np.full((300, 260), 100, np.int16)
+    views = {"frontal": hu, "lateral": hu, "x": np.arange(260.0), "y": np.arange(260.0)}
     folder = tmp_path / "mips"
     folder.mkdir()
     (folder / "report.csv").write_text("scan,status\na,projected\n")
     (folder / "a.json").write_text('{"label": "in view"}')
-    np.savez(folder / "a.npz", frontal=hu, z=z, x=np.arange(260.0), l3_z=420.0)
+    np.savez(folder / "a.npz", **views, z=z, l3_z=420.0)
 
     def load(path):
         c = spotting.default()

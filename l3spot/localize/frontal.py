@@ -1,4 +1,7 @@
-"""Finds L3 in the frontal projection of a scan: the method of the paper."""
+"""Finds L3 in one projection of a scan: the method of the paper.
+
+The projection is the frontal one, unless the model was trained on the lateral one.
+"""
 
 from typing import NamedTuple
 
@@ -12,7 +15,7 @@ from l3spot.projections.mip import Projection
 
 
 class Frontal(NamedTuple):
-    """L3 in a frontal projection.
+    """L3 in the projection that the model takes.
 
     Attributes:
       z_mm: of L3, LPS.
@@ -35,10 +38,10 @@ def find(model: Model, projection: Projection, scale: float = 1.0) -> Frontal:
       projection: of a scan.
       scale: magnifies the projection before; the model was trained on adults.
     """
-    hu = projection.frontal
+    hu = getattr(projection, model.view)
     if scale != 1:
         hu = ndimage.zoom(hu, scale, order=1, mode="nearest", grid_mode=True)
-    image = preprocess.crop_to_spine(preprocess.downsample(hu))
+    image = preprocess.crop_to_spine(preprocess.downsample(hu), view=model.view)
     x = preprocess.to_grey(image, model.low_hu, model.high_hu)
     offsets = model.window_offsets(x)
     estimate = window_search.locate(offsets, float(len(hu)))

@@ -16,7 +16,7 @@ from scipy.special import expit
 from l3spot import backbones
 from l3spot.backbones import normalisation
 from l3spot.backbones.pretrained import safetensors_file
-from l3spot.localize import window_search
+from l3spot.localize import preprocess, window_search
 from l3spot.localize.network import CNN4, Network
 from l3spot.localize.window_search import WindowOffsets
 from mtl.engine.task import Params
@@ -33,6 +33,7 @@ STORED = {
     "about": "about",
     "step": "stride_px",
     "mirror": "mirror",
+    "view": "view",  # Absent in older files, which are frontal.
 }
 
 
@@ -67,6 +68,7 @@ class Model(NamedTuple):
       network: of the parameters.
       stride_px: between windows.
       mirror: average the estimates for an image and for its mirror image.
+      view: the projection that the network takes, one of `preprocess.VIEWS`.
     """
 
     params: Params
@@ -77,6 +79,7 @@ class Model(NamedTuple):
     network: Network = CNN4
     stride_px: int = window_search.STRIDE_PX
     mirror: bool = False
+    view: str = preprocess.FRONTAL
 
     def window_offsets(self, x: Float[np.ndarray, "rows width"]) -> WindowOffsets:
         """Estimates the offset of L3 for all windows of x in [0, 1]."""
@@ -121,6 +124,21 @@ def load(path: Path = PACKAGED_FILE) -> Model:
     return model
 
 
+def load_frontal(path: Path) -> Model:
+    """Reads a model of the frontal projection, for phantoms, which have no other.
+
+    Raises:
+      DataError: as `load`, or the model is of the lateral projection.
+    """
+    model = load(path)
+    if model.view != preprocess.FRONTAL:
+        raise DataError(
+            f"{path} is a model of the {model.view} projection, and the phantoms have "
+            "only a frontal one; give a frontal model, or use l3spot.predict on scans"
+        )
+    return model
+
+
 def _from_metadata(params: Params, stored: dict[str, Any]) -> Model:
     fitted = stored.pop("calibration")
     calibration = Calibration(tuple(fitted["weights"]), float(fitted["bias"]))
@@ -132,6 +150,8 @@ def _from_metadata(params: Params, stored: dict[str, Any]) -> Model:
 def _check(model: Model) -> None:
     network = model.network
     expected = jax.eval_shape(lambda: network.init(jax.random.key(0)))
+    if model.view not in preprocess.VIEWS:
+        raise ValueError(f"its view {model.view!r} is not known")
     if jax.tree.map(np.shape, model.params) != jax.tree.map(np.shape, expected):
         raise ValueError(f"its parameters do not fit {network.name}")
     if (

@@ -8,11 +8,15 @@ r + 1 mm.
 import numpy as np
 from jaxtyping import Float32, Real
 
+VIEWS = FRONTAL, LATERAL = "frontal", "lateral"  # Fields of `mip.Projection`.
 MM_PER_PX = 2
 WIDTH_PX = 176  # The width of the network's image.
 HEIGHT_PX = 192  # The height of a window: 384 mm. The paper has 400 mm.
 MARGIN_PX = 16  # Training images have this margin on each side, for random shifts.
 AIR_HU = -1024
+# The spine is searched in so many columns. In a lateral projection these are a
+# vertebra's length from front to back: the spine is at the back, and ribs are in front.
+SEARCH_PX = {FRONTAL: WIDTH_PX, LATERAL: 40}
 BONE_HU = 250  # The position of the spine is estimated from denser pixels.
 
 
@@ -25,15 +29,26 @@ def downsample(hu: Real[np.ndarray, "rows columns"]) -> Real[np.ndarray, "_ _"]:
 
 
 def crop_to_spine(
-    hu: Real[np.ndarray, "rows columns"], width_px: int = WIDTH_PX
+    hu: Real[np.ndarray, "rows columns"],
+    width_px: int = WIDTH_PX,
+    view: str = FRONTAL,
 ) -> Real[np.ndarray, "rows {width_px}"]:
-    """Crops HU to a width around the spine, or pads them with air."""
-    bone = np.clip(hu.astype(np.float32) - BONE_HU, 0, 750).sum(0)
-    search_px = min(hu.shape[1], 2 * width_px)
-    # The centre of mass is taken over the densest WIDTH_PX columns, so that raised arms
-    # have little influence.
-    total = np.convolve(bone, np.ones(min(search_px, WIDTH_PX)), "same")
-    near = np.abs(np.arange(len(bone)) - total.argmax()) <= WIDTH_PX // 2
+    """Crops HU to a width around the spine, or pads them with air.
+
+    Args:
+      hu: a projection.
+      width_px: of the result.
+      view: of the projection, one of `VIEWS`.
+    """
+    bone = np.clip(hu.astype(np.float32) - BONE_HU, 0, 750)
+    if view == LATERAL:  # Hips are denser than the spine, but in fewer rows.
+        bone = np.sign(bone)
+    bone = bone.sum(0)
+    search_px = min(hu.shape[1], 2 * width_px, SEARCH_PX[view])
+    # The centre of mass is taken over the densest columns, so that raised arms have
+    # little influence.
+    total = np.convolve(bone, np.ones(search_px), "same")
+    near = np.abs(np.arange(len(bone)) - total.argmax()) <= SEARCH_PX[view] // 2
     weight = bone * near
     middle = len(bone) / 2
     if weight.sum():

@@ -14,16 +14,20 @@ from mtl.host.errors import DataError
 
 STATES = (csv_labels.IN_VIEW, csv_labels.NOT_IN_VIEW, csv_labels.UNKNOWN)
 
+ARRAYS = ("frontal", "lateral", "z", "x", "y", "l3_z")  # That an .npz must have.
+
 
 class Example(NamedTuple):
-    """The frontal projection of a scan, and its label.
+    """The projections of a scan, and its label.
 
     id: the scan's name.
     frontal: int16 [R, C], HU; the head is up, the patient's right is on the left.
     z: float64 [R], mm, LPS, decreasing: the z of the rows.
-    x: float64 [C], mm, LPS, increasing: the x of the columns.
+    x: float64 [C], mm, LPS, increasing: the x of the columns of `frontal`.
     l3_z: mm, of the middle of the L3 body; NaN unless L3 is in view.
     label: "in view", "not in view", or "" if the scan has no label.
+    lateral: int16 [R, D], HU; the head is up, the front is on the left.
+    y: float64 [D], mm, LPS, increasing: the y of the columns of `lateral`.
     """
 
     id: str
@@ -32,6 +36,8 @@ class Example(NamedTuple):
     x: np.ndarray
     l3_z: float
     label: str
+    lateral: np.ndarray
+    y: np.ndarray
 
 
 def load(mips: str | Path) -> list[Example]:
@@ -74,17 +80,18 @@ def read(path: Path) -> Example:
       DataError: the .npz is missing or broken, or does not fit the JSON.
       WorkdirError: the JSON is missing or broken.
     """
-    arrays = load_npz(path.with_name(f"{path.stem}.npz"), ("frontal", "z", "x", "l3_z"))
+    arrays = load_npz(path.with_name(f"{path.stem}.npz"), ARRAYS)
     report = workdir.read_json(path)
     label = report.get("label") if isinstance(report, dict) else None
-    l3_z = arrays["l3_z"]
-    shapes_fit = arrays["frontal"].shape == (len(arrays["z"]), len(arrays["x"]))
+    l3_z = arrays.pop("l3_z")
+    shapes_fit = all(
+        arrays[view].shape == (len(arrays["z"]), len(arrays[columns]))
+        for view, columns in (("frontal", "x"), ("lateral", "y"))
+    )
     if (
         label not in STATES
         or not shapes_fit
         or (label == csv_labels.IN_VIEW) != bool(np.isfinite(l3_z))
     ):
         raise DataError(f"{path} and its .npz do not fit; delete them, project again")
-    return Example(
-        path.stem, arrays["frontal"], arrays["z"], arrays["x"], float(l3_z), label
-    )
+    return Example(path.stem, **arrays, l3_z=float(l3_z), label=label)

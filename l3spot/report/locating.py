@@ -27,7 +27,7 @@ class Models(NamedTuple):
     """The networks of a run.
 
     Attributes:
-      l3: finds L3 in the frontal projection.
+      l3: finds L3 in one projection.
       vertebrae: finds all vertebrae near it; None with the paper's method.
     """
 

@@ -20,8 +20,8 @@ IN_VIEW, NOT_IN_VIEW = "found", "not in view"
 FALLBACKS = ("L2", "L4", "L5", "L1", "T12")  # In this order, for L3 out of view.
 UNKNOWN = 0.5  # That a vertebra is in view, where none has a name.
 MIN_SURE = 0.8  # Of less sure levels, both candidates are given.
-FRONTAL_ALONE = "the position is that of the frontal projection alone"
-NO_SPINE = f"fewer than two vertebrae are seen in the sagittal picture; {FRONTAL_ALONE}"
+COARSE_ALONE = "the position is that of the projection alone"
+NO_SPINE = f"fewer than two vertebrae are seen in the sagittal picture; {COARSE_ALONE}"
 
 
 class L3Result(NamedTuple):
@@ -33,7 +33,7 @@ class L3Result(NamedTuple):
       row_mm: this middle, below the top of the projection.
       slice_index: the slice nearest to it, counted from the feet, from 0.
       confidence: a probability, see `results_file.ResultRow`.
-      offsets: the window offsets in the frontal projection.
+      offsets: the window offsets in the projection that the model takes.
       estimate: L3 from these offsets.
       level: the vertebra's name.
       spine: all vertebrae; None with the paper's method, or if they are not seen.
@@ -68,7 +68,7 @@ class L3Result(NamedTuple):
 
     @property
     def is_frontal(self) -> bool:
-        """Whether the position is that in the frontal projection."""
+        """Whether the position is that in the projection that the model takes."""
         return self.row_mm == self.estimate.row_mm
 
 
@@ -82,7 +82,7 @@ def find_l3(
     """Finds a vertebra in a projection with 1 mm pixels.
 
     Args:
-      model: finds L3 in the frontal projection (the paper's method).
+      model: finds L3 in one projection (the paper's method).
       projection: of the volume.
       volume: the scan.
       vertebrae: finds and names all vertebrae near it; None leaves this out.
@@ -112,7 +112,7 @@ def _not_in_view(coarse: L3Result, level: str, *warnings: str) -> L3Result:
 def _refine(
     coarse: L3Result, spine: Spine, projection: Projection, volume: Volume, level: str
 ) -> L3Result:
-    """Replaces the position in the frontal projection by that of a named vertebra."""
+    """Replaces the position in one projection by that of a named vertebra."""
     numbering = spine.numbering
     unsure = (
         numbering.basis in (AMBIGUOUS, PICTURE) or spine.confidence < MIN_CONFIDENCE
@@ -128,7 +128,7 @@ def _refine(
         return _without_vertebra(coarse, spine, volume)
     frontal_is_better = (coarse.within_5_mm or 0) > spine.within_5_mm[level]
     if level == "L3" and frontal_is_better:
-        return coarse._replace(warnings=(f"the vertebrae are faint; {FRONTAL_ALONE}",))
+        return coarse._replace(warnings=(f"the vertebrae are faint; {COARSE_ALONE}",))
     row_mm = float(projection.z[0]) + 0.5 - found.z_mm
     refined = coarse._replace(
         status=IN_VIEW,
@@ -154,7 +154,7 @@ def _without_vertebra(coarse: L3Result, spine: Spine, volume: Volume) -> L3Resul
         return _not_in_view(coarse, coarse.level, f"{coarse.level} is not seen; {seen}")
     outside = not volume.z[0] <= spine.numbering.l3_z_mm <= volume.z[-1]
     if coarse.status == IN_VIEW and not (outside and spine.confidence > MIN_SURE):
-        return coarse._replace(warnings=(f"L3 is not seen; {seen}; {FRONTAL_ALONE}",))
+        return coarse._replace(warnings=(f"L3 is not seen; {seen}; {COARSE_ALONE}",))
     instead = fallback(coarse)
     offer = f"; {instead.name} at z = {instead.z_mm:.1f} mm" if instead else ""
     sure = min(coarse.confidence, 1 - spine.confidence)
@@ -194,7 +194,7 @@ def fallback(result: L3Result) -> Level | None:
 
 
 def _coarse_result(coarse: Frontal, projection: Projection, volume: Volume) -> L3Result:
-    """Returns the result from the frontal projection alone."""
+    """Returns the result from one projection alone."""
     status = IN_VIEW if coarse.confidence >= MIN_CONFIDENCE else NOT_IN_VIEW
     return L3Result(
         status, coarse.z_mm, coarse.estimate.row_mm,
@@ -237,7 +237,7 @@ def add_result(row: ResultRow, result: L3Result, volume: Volume) -> ResultRow:
 
 
 def frontal_z_mm(result: L3Result) -> float:
-    """Returns z of L3 in the frontal projection alone."""
+    """Returns z of L3 in the projection that the model takes."""
     return result.z_mm + result.row_mm - result.estimate.row_mm
 
 

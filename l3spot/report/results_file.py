@@ -32,7 +32,8 @@ class ResultRow(NamedTuple):
       low_mm: z of the lowest slice.
       file: the file of the slice nearest to it.
       sop_instance_uid: the UID of this slice.
-      frontal_z_mm: of L3 from the frontal projection alone.
+      frontal_z_mm: of L3 from the frontal projection alone; from the lateral one with a
+        model of that one.
       other_z_mm: of the second candidate if the vertebra is not sure.
       within_5_mm: the probability that z_mm is within 5 mm of the middle of the right
         vertebra; None with the paper's method, or if it is not in view.

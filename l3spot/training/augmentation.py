@@ -166,8 +166,8 @@ def _deform(
 ) -> jax.Array:  # fmt: skip
     """Deforms a scan; returns HU [rows, WIDTH_PX] at rows `below` the fixed one.
 
-    The scan is scaled, mirrored and tilted. One side gets wider, as in a body that is
-    rotated about its length. Vertebrae get longer or shorter, and the spine sways.
+    It is scaled and tilted, and may be mirrored. One side gets wider, as in a body that
+    is rotated about its length. Vertebrae get longer or shorter, and the spine sways.
     """
     wave_angle = d(0.04, 0.12, (2,)) * below[:, None]  # [rows, 2], of two waves.
     phase = d(0, 2 * jnp.pi, (2,))
@@ -176,7 +176,7 @@ def _deform(
     j = jnp.arange(WIDTH_PX) - (WIDTH_PX - 1) / 2
     rotation = d(-1, 1) * 0.15
     across = j * (1 + rotation * jnp.sign(j)) / d(*ranges.scale)
-    across = across * jnp.where(d.chance(0.5), 1, -1)
+    across = across * jnp.where(d.chance(1 - ranges.mirror_share), 1, -1)
     tilt = d(-1, 1) * ranges.tilt_rad
     across = across + d(-MARGIN_PX, MARGIN_PX)  # The tilt is about the spine.
     middle = MARGIN_PX + (WIDTH_PX - 1) / 2

@@ -16,6 +16,7 @@ class AugmentationRanges(NamedTuple):
       l3_share: share of strips with L3 in them.
       cut_share: share of scans that are cut at a row, above or below.
       side_cut_share: share of scans that are cut at columns.
+      mirror_share: share of scans that are mirrored; 0 for lateral projections.
       scale: factors of height and of width, drawn separately.
       tilt_rad: largest rotation in the image.
       stretch: largest relative change of lengths along the spine.
@@ -36,6 +37,7 @@ class AugmentationRanges(NamedTuple):
     l3_share: float = 0.7
     cut_share: float = 0.5
     side_cut_share: float = 0.25
+    mirror_share: float = 0.5
     scale: tuple[float, float] = (0.8, 1.2)
     tilt_rad: float = 0.1
     stretch: float = 0.15

@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from l3spot import backbones
-from l3spot.localize import network, window_search
+from l3spot.localize import network, preprocess, window_search
 from l3spot.training import tasks
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from mtl.host import fields, named_configs
@@ -38,6 +38,9 @@ def default() -> ConfigDict:
 
     c.data = ConfigDict()
     c.data.source = "phantoms"  # "projections" are those of l3spot.project.
+    # The projection that the network takes, one of preprocess.VIEWS; the paper's are
+    # both. "lateral" needs the source "projections", and no mirror images.
+    c.data.view = preprocess.FRONTAL
     c.data.path = "runs/phantoms"  # The folder of the phantoms or projections.
     # A CSV file with the columns scan and patient; "" gives each scan its own patient.
     c.data.patients = ""
@@ -109,6 +112,7 @@ def check(c: ConfigDict) -> None:
     """
     fields.check(c, default())
     one_of(c, "data.source", SOURCES)
+    _check_view(c)
     one_of(c, "precision", PRECISIONS)
     one_of(c, "model.backbone", backbones.NAMES)
     one_of(c, "model.dtype", precision.DTYPES)
@@ -152,3 +156,22 @@ def check(c: ConfigDict) -> None:
         "data.unlabelled",
         "0 without a schedule of config.reconstruct",
     )
+
+
+def _check_view(c: ConfigDict) -> None:
+    """Checks the fields that the lateral projection rules out; its front is left."""
+    one_of(c, "data.view", preprocess.VIEWS)
+    if c.data.view == preprocess.LATERAL:
+        because = f"with config.data.view={c.data.view}:"
+        require(
+            c.data.source == "projections",
+            c,
+            "data.source",
+            f"projections {because} these phantoms have a frontal projection alone. "
+            "Write phantoms as scans with l3spot.phantom, and project them with "
+            "l3spot.project",
+        )
+        unlike = f"{because} its front is always on the left"
+        require(not c.mirror, c, "mirror", f"False {unlike}")
+        share = "augmentation.mirror_share"
+        require(c.augmentation.mirror_share == 0, c, share, f"0 {unlike}")

@@ -12,6 +12,7 @@ import numpy as np
 from l3spot.labels import csv_labels
 from l3spot.localize.preprocess import (
     AIR_HU,
+    FRONTAL,
     MARGIN_PX,
     WIDTH_PX,
     crop_to_spine,
@@ -91,7 +92,7 @@ def augmented(
 
 
 def projections(
-    examples: Sequence[Example], patients_csv: str | Path = ""
+    examples: Sequence[Example], patients_csv: str | Path = "", view: str = FRONTAL
 ) -> ProjectionDataset:
     """Returns the projections with L3 in view, and those without a label.
 
@@ -101,6 +102,7 @@ def projections(
       examples: projections of `l3spot.project`.
       patients_csv: a CSV file with the columns scan and patient; without it, each scan
         is of another patient.
+      view: "frontal" or "lateral".
 
     Raises:
       DataError: no scan has L3 in view, or the file is broken or lacks a scan.
@@ -114,7 +116,8 @@ def projections(
     unknown = [e.id for e in used if e.id not in names]
     if unknown:
         raise DataError(f"{patients_csv} has no patient for the scan {unknown[0]}")
-    hu, height_mm, l3_mm = (np.stack(a) for a in zip(*map(_image, used), strict=True))
+    images = (_image(e, view) for e in used)
+    hu, height_mm, l3_mm = (np.stack(a) for a in zip(*images, strict=True))
     _, patient = np.unique([names[e.id] for e in used], return_inverse=True)
     return ProjectionDataset(hu, height_mm, l3_mm, patient.astype(np.int32))
 
@@ -131,13 +134,13 @@ def _patients(path: Path) -> dict[str, str]:
         ) from e
 
 
-def _image(e: Example) -> tuple[np.ndarray, np.float32, np.float32]:
+def _image(e: Example, view: str) -> tuple[np.ndarray, np.float32, np.float32]:
     """Returns hu, height_mm and l3_mm of a projection with 1 mm rows."""
     l3_mm = (e.z[0] - e.l3_z) + 0.5  # NaN without a label.
     cut_above = len(e.z) > 2 * IMAGE_ROWS and l3_mm > 400
     first = int(l3_mm) - 400 if cut_above else 0
-    part = e.frontal[first : first + 2 * IMAGE_ROWS]
-    hu = crop_to_spine(downsample(part), IMAGE_COLUMNS)
+    part = getattr(e, view)[first : first + 2 * IMAGE_ROWS]
+    hu = crop_to_spine(downsample(part), IMAGE_COLUMNS, view)
     height_mm = min(len(e.z) - first, 2 * IMAGE_ROWS)
     hu = np.pad(hu, ((0, IMAGE_ROWS - len(hu)), (0, 0)), constant_values=AIR_HU)
     return hu.astype(np.int16), np.float32(height_mm), np.float32(l3_mm - first)

@@ -88,7 +88,7 @@ def load_dataset(config: ConfigDict) -> ProjectionDataset:
         with processes.first_before_others():  # The first one draws what is missing.
             return dataset.phantoms(d.path, d.seed, d.count)
     with remote.local_copy(d.path) as path:
-        return dataset.projections(projection_files.load(path), d.patients)
+        return dataset.projections(projection_files.load(path), d.patients, d.view)
 
 
 def split_validation(
@@ -143,7 +143,8 @@ def train(
             scoring.errors_and_features(uncalibrated, augmented)
         )
     best = {k: jax.tree.map(np.asarray, result.params[k]) for k in ("trunk", "head")}
-    about = f"trained on {sizes['train']} {config.data.source}, seed {config.seed}"
+    scans = f"{config.data.view} {config.data.source}"
+    about = f"trained on {sizes['train']} {scans}, seed {config.seed}"
     calibration = scoring.calibrate(
         np.concatenate([features, augmented_features]),
         np.concatenate([right, augmented_right]),
@@ -264,6 +265,7 @@ def _make_model(config: ConfigDict, net: Network, params: Params) -> Model:
         net,
         config.window_stride_px,
         config.mirror,
+        config.data.view,
     )
 
 

@@ -71,6 +71,6 @@ def confident_errors(
 def _estimates(m: Model, dataset: ProjectionDataset) -> Iterator[L3Estimate]:
     for hu, height_mm in zip(dataset.hu, dataset.height_mm, strict=True):
         scan = hu[: int(height_mm) // preprocess.MM_PER_PX]
-        cropped = preprocess.crop_to_spine(scan)
+        cropped = preprocess.crop_to_spine(scan, view=m.view)
         x = preprocess.to_grey(cropped, m.low_hu, m.high_hu)
         yield window_search.locate(m.window_offsets(x), float(height_mm))

@@ -176,7 +176,7 @@ def test_the_frontal_position_stays_where_it_is_more_probably_within_5_mm():
     got = result.find_l3(stub_model([126.0], 0.9), projection(), volume(), stub)
     assert (got.status, got.row_mm) == (result.IN_VIEW, pytest.approx(126.0))
     assert got.within_5_mm == pytest.approx(0.7)
-    assert got.warnings == (f"the vertebrae are faint; {result.FRONTAL_ALONE}",)
+    assert got.warnings == (f"the vertebrae are faint; {result.COARSE_ALONE}",)
     row = result.add_result(ResultRow("a"), got, volume())
     assert row.other_z_mm is None
 

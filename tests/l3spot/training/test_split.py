@@ -80,9 +80,9 @@ def test_the_seed_determines_labels_and_folds():
 
 def test_patients_of_projections_come_from_a_file(tmp_path):
     z = 500.0 - np.arange(300)
-    hu = np.full((300, 260), 100, np.int16)
+    hu, x = np.full((300, 260), 100, np.int16), np.arange(260.0)
     scans = [
-        projection_files.Example(name, hu, z, np.arange(260.0), 420.0, "in view")
+        projection_files.Example(name, hu, z, x, 420.0, "in view", hu, x)
         for name in "abc"
     ]
     scans[2] = scans[2]._replace(label="", l3_z=np.nan)

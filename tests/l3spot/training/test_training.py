@@ -135,7 +135,8 @@ def test_projections_with_labels_are_a_dataset():
     z = 500.0 - np.arange(300)
     hu = np.full((300, 260), 100, np.int16)
     hu[np.abs(z - 420.0) <= 2] = 900
-    plain = projection_files.Example("a", hu, z, np.arange(260.0), 420.0, "in view")
+    x = np.arange(260.0)
+    plain = projection_files.Example("a", hu, z, x, 420.0, "in view", hu, x)
     other = plain._replace(label="not in view", l3_z=np.nan)
     p = dataset.projections([plain, other])
     assert p.hu.shape == (1, IMAGE_ROWS, IMAGE_COLUMNS)
@@ -150,9 +151,8 @@ def test_long_scans_keep_the_part_with_l3():
     z = 1200.0 - np.arange(1200)
     hu = np.full((1200, 200), 100, np.int16)
     hu[1000:1004] = 900
-    e = projection_files.Example(
-        "a", hu, z, np.arange(200.0), 1200.0 - 1001.5, "in view"
-    )
+    x, l3_z = np.arange(200.0), 1200.0 - 1001.5
+    e = projection_files.Example("a", hu, z, x, l3_z, "in view", hu, x)
     p = dataset.projections([e])
     row = np.flatnonzero(p.hu[0, :, IMAGE_COLUMNS // 2] == 900).mean() + 0.5
     assert row * MM_PER_PX == pytest.approx(p.l3_mm[0], abs=1.1)
