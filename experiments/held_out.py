@@ -79,13 +79,13 @@ def evaluate(paths: Sequence[str]) -> str:
     return tables.markdown(HEAD, lines)
 
 
-def draw() -> ProjectionDataset:
-    """Draws the phantoms."""
-    p = pictures.draw(SEED, 0, COUNT, HARD)
+def draw(ranges: PhantomRanges = HARD, count: int = COUNT) -> ProjectionDataset:
+    """Draws the first `count` phantoms of given ranges."""
+    p = pictures.draw(SEED, 0, count, ranges)
     hu = np.stack([crop_to_spine(downsample(a), IMAGE_COLUMNS) for a in p.hu])
     height_mm = p.height_px.astype(np.float32)
     l3_mm = p.l3_px.astype(np.float32) + 0.5
-    return ProjectionDataset(hu, height_mm, l3_mm, np.arange(COUNT, dtype=np.int32))
+    return ProjectionDataset(hu, height_mm, l3_mm, np.arange(count, dtype=np.int32))
 
 
 if __name__ == "__main__":

@@ -84,22 +84,21 @@ class Body(NamedTuple):
 
 def draw(key: Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
     """Draws a random body and a random scan of it."""
-    # Head and shoulder blades have their own random numbers, and so have the discs, so
-    # that the trunk does not depend on their count.
-    d, other, soft = (
-        Draw(k, ranges)
-        for k in (key, jax.random.fold_in(key, 1), jax.random.fold_in(key, 2))
+    # Head and shoulder blades have their own random numbers, and so have the discs and
+    # the height of vertebrae, so that the trunk does not depend on their count.
+    d, other, soft, proportions = (
+        Draw(k, ranges) for k in (key, *(jax.random.fold_in(key, i) for i in (1, 2, 3)))
     )
     bone, girth, fat = d(*ranges.bone_density), d(*ranges.girth), d(*ranges.fat_mm)
     up = d.chance(ranges.arms_up)
-    column = spine.make_spine(d)
+    column = spine.make_spine(d, proportions)
     shape = trunk.make_trunk(d, column, girth, fat)
     solid, hollow = organs.organs(d, column, shape)
     arms, flesh, acromion = shoulders.arms(d, other, column, bone, up, shape.muscle)
     hips, legs, sacrum_front = pelvis.pelvis(d, column, bone, shape.muscle)
     skull, face = head.head(other, column, bone, shape.muscle)
     arches = spine.arches(d, column, bone)
-    cage, notch, rib_pairs = thorax.cage(d, column, bone, girth)
+    cage, notch, rib_pairs = thorax.cage(d, proportions, column, bone, girth)
     fine = concatenate([
         arches,
         *cage,

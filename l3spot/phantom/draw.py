@@ -48,6 +48,14 @@ class PhantomRanges:
       scoliosis_rad: standard deviation of the vertebrae's tilt; a tenth have four times
         that.
       disc_height: factor of the discs' height; 1 is healthy.
+      vertebra_height: factor of the height of vertebrae and discs alone.
+      transverse_length: factor of the length of lumbar transverse processes.
+      transverse_radius: factor of their radius; children's are thin.
+      transverse_density: factor of their HU; children's are faint.
+      rib_drop: factor of the ribs' descent; some ribs are nearly horizontal.
+      rib_start: how far ribs have descended where they leave the spine, in units of
+        0.18 times their whole descent.
+      crest_mm: height of the iliac crests above their usual place.
       bone_density: factor of the bones' HU.
       fat_mm: fat below the skin.
       girth: factor of the trunk's width.
@@ -84,6 +92,13 @@ class PhantomRanges:
     roll_rad: Interval = (-0.06, 0.06)
     scoliosis_rad: float = 0.035
     disc_height: Interval = (0.55, 1.15)
+    vertebra_height: Interval = (1.0, 1.0)
+    transverse_length: Interval = (1.0, 1.0)
+    transverse_radius: Interval = (1.0, 1.0)
+    transverse_density: Interval = (1.0, 1.0)
+    rib_drop: Interval = (0.75, 1.25)
+    rib_start: Interval = (0.0, 0.4)
+    crest_mm: Interval = (-14.0, 16.0)
     bone_density: Interval = (0.55, 1.35)
     fat_mm: Interval = (6.0, 50.0)
     girth: Interval = (0.88, 1.2)
@@ -120,6 +135,19 @@ class PhantomRanges:
             for name, value in dataclasses.asdict(self).items()
         )
         return f"Ranges({', '.join(values)})"
+
+
+# Networks trained on usual proportions alone place L3 by them: at a fixed share of the
+# way from the ribs to the pelvis.
+VARIED_PROPORTIONS = PhantomRanges(
+    vertebra_height=(0.84, 1.16),
+    transverse_length=(0.85, 1.55),
+    transverse_radius=(0.4, 1.1),
+    transverse_density=(0.35, 1.1),
+    rib_drop=(0.3, 1.4),
+    rib_start=(-0.3, 0.7),
+    crest_mm=(-38.0, 34.0),
+)
 
 
 class Draw:

@@ -30,7 +30,7 @@ def pelvis(
     def put(points: Array) -> Array:
         return at + mirror_pair(points * scale)
 
-    high = draw(-14, 16)  # Height of the crests; at L4 on average.
+    high = draw(*draw.ranges.crest_mm)  # At 0 the crests are at L4.
     crest = refine(polyline(
         (40, 52, 2), (58, 50, 20 + high), (88, 26, 36 + high), (112, -8, 26 + high),
         (126, -44, -10 + high / 2), (122, -56, -34),

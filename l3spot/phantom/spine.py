@@ -62,6 +62,8 @@ class Spine(NamedTuple):
       half: [L, 3] mm, half-axes.
       present: bool [L].
       sacrum: [3] mm, the middle of S1's upper end plate.
+      transverse: [L, 3], factors of the length, radius and density of transverse
+        processes.
     """
 
     centre: Array
@@ -69,6 +71,7 @@ class Spine(NamedTuple):
     half: Array
     present: Array
     sacrum: Array
+    transverse: Array
 
 
 def rotation(lean: Array, tilt: Array) -> Array:
@@ -79,13 +82,22 @@ def rotation(lean: Array, tilt: Array) -> Array:
     return jnp.stack([left, jnp.cross(up, left), up], -2)
 
 
-def make_spine(draw: Draw) -> Spine:
-    """Draws a spine, with its curvature and transitional anatomy."""
+def make_spine(draw: Draw, proportions: Draw) -> Spine:
+    """Draws a spine, with its curvature and transitional anatomy.
+
+    Args:
+      draw: random numbers.
+      proportions: those of the vertebrae's proportions.
+    """
     r, size = draw.ranges, draw(*draw.ranges.size)
+    tall = size * proportions(*r.vertebra_height)
+    drawn = (r.transverse_length, r.transverse_radius, r.transverse_density)
+    transverse = jnp.stack([proportions(*limits) for limits in drawn])
+    transverse = jnp.where(np.arange(LEVELS)[:, None] >= L1, transverse, 1.0)
     present = jnp.ones(LEVELS, bool).at[L6].set(draw.chance(r.sixth_lumbar))
     fused = draw.chance(r.sacralised) & ~present[L6]
-    height = size * HEIGHT_MM * (1 + 0.03 * draw.normal((LEVELS,)))
-    disc = size * DISC_MM * draw(*r.disc_height) * draw(0.8, 1.1, (LEVELS,))
+    height = tall * HEIGHT_MM * (1 + 0.03 * draw.normal((LEVELS,)))
+    disc = tall * DISC_MM * draw(*r.disc_height) * draw(0.8, 1.1, (LEVELS,))
     disc = disc.at[L5].multiply(jnp.where(fused, 0.3, 1.0))
     wide = size * draw(0.92, 1.08)
     half = jnp.stack([wide * WIDTH_MM, wide * DEPTH_MM, height], -1) / 2
@@ -102,7 +114,7 @@ def make_spine(draw: Draw) -> Spine:
     top = jnp.cumsum(steps[::-1], 0)[::-1]  # Of each disc, above S1's plate.
     centre = top - half[:, 2:] * axes[:, 2]
     origin = centre[L3]
-    return Spine(centre - origin, axes, half, present, -origin)
+    return Spine(centre - origin, axes, half, present, -origin, transverse)
 
 
 def bodies(draw: Draw, spine: Spine, bone: Array) -> Blocks:
@@ -194,7 +206,9 @@ def arches(draw: Draw, spine: Spine, bone: Array) -> Capsules:
 
 def joint(spine: Spine, side: float) -> Array:
     """Returns the tips [L, 3] of the transverse processes, where ribs touch them."""
-    tip = np.stack([side * TRANSVERSE_OUT_MM, TRANSVERSE_BACK_MM, TRANSVERSE_UP_MM], -1)
+    out = side * spine.transverse[:, 0] * TRANSVERSE_OUT_MM
+    back, up = jnp.array(TRANSVERSE_BACK_MM), jnp.array(TRANSVERSE_UP_MM)
+    tip = jnp.stack([out, back, up], -1)
     behind = spine.half * np.array([0.0, 1.0, 0.0])
     scale = spine.half[:, :1] / (WIDTH_MM / 2)[:, None]
     return _place(spine, scale * tip + behind)
@@ -218,7 +232,7 @@ def _processes(draw: Draw, spine: Spine, side: float) -> tuple[Array, ...]:
     base = at(3.0 + 0 * a, b + 22 * scale, -0.4 * h)
     up, down = at(1.05 * x, b + 9 * scale, h), at(0.85 * x, b + 14 * scale, -1.05 * h)
     tip = joint(spine, side) + draw.normal((LEVELS, 3)) * np.array([2.0, 1.0, 2.0])
-    ones = jnp.ones(LEVELS)
+    ones, (_, thick, dense) = jnp.ones(LEVELS), spine.transverse.T
 
     def radii(first: float, last: float) -> Array:
         return scale[:, None] * draw(0.85, 1.15, (LEVELS, 1)) * jnp.array([first, last])
@@ -230,8 +244,8 @@ def _processes(draw: Draw, spine: Spine, side: float) -> tuple[Array, ...]:
         (arch, base, radii(5.0, 4.2), 1.8 * ones, 0.95 * ones),
         (arch, up, radii(4.4, 6.8), 1.1 * ones, 1.2 * ones),
         (arch, down, radii(4.4, 6.4), 1.1 * ones, 1.2 * ones),
-        (arch, tip, radii(5.2, 3.3), 1.35 * ones, 0.7 * ones),
-        (tip, tip, radii(3.3, 3.3), 1.4 * ones, 0.85 * ones),
+        (arch, tip, thick[:, None] * radii(5.2, 3.3), 1.35 * ones, 0.7 * dense),
+        (tip, tip, thick[:, None] * radii(3.3, 3.3), 1.4 * ones, 0.85 * dense),
     ]
     return tuple(jnp.concatenate(p) for p in zip(*out, strict=True))
 

@@ -21,7 +21,7 @@ CARTILAGE_PIECES = 7  # Of each cartilage.
 
 
 def cage(
-    draw: Draw, spine: Spine, bone: Array, girth: Array
+    draw: Draw, proportions: Draw, spine: Spine, bone: Array, girth: Array
 ) -> tuple[list[Capsules], Array, Array]:
     """Returns ribs, cartilage and sternum; the sternal notch [3]; the pairs of ribs."""
     size = spine.half[T12, 0] / 20.5
@@ -29,7 +29,8 @@ def cage(
     pairs = 12 - draw.chance(draw.ranges.ribs_11) * 1
     pairs = jnp.where(draw.chance(draw.ranges.ribs_13), 13, pairs)
     present = (np.arange(RIB_PAIRS) < pairs)[:, None]
-    lines = _lines(draw, spine, levels, size, girth)
+    start = proportions(*draw.ranges.rib_start)
+    lines = _lines(draw, spine, levels, size, girth, start)
     rim = bone * draw(520, 800) * draw(0.88, 1.12, (2, RIB_PAIRS, 1))
     thick = (
         size * RIB_RADIUS_MM[:, None] * draw(0.85, 1.15) * _uneven(draw, lines, 0.12)
@@ -52,7 +53,12 @@ def _uneven(draw: Draw, lines: Array, much: float) -> Array:
 
 
 def _lines(
-    draw: Draw, spine: Spine, levels: np.ndarray, size: Array, girth: Array
+    draw: Draw,
+    spine: Spine,
+    levels: np.ndarray,
+    size: Array,
+    girth: Array,
+    start: Array,
 ) -> Array:
     """Returns lines [2, pairs, points, 3], each from its vertebra to the front."""
     stiff = 0.5 + 0.5 * girth
@@ -62,8 +68,9 @@ def _lines(
     # Floating ribs vary most in length; the twelfth can be a stump.
     end = end.at[10:].multiply(draw(jnp.array([0.75, 0.4, 0.4]), 1.3, (3,)))
     angle = jnp.linspace(0.32, 1, RIB_POINTS) * end[:, None]
-    fall = size * RIB_DROP_MM * draw(0.75, 1.25)
+    fall = size * RIB_DROP_MM * draw(*draw.ranges.rib_drop)
     share = (1 - jnp.cos(angle * np.pi / (2.2 * jnp.maximum(end[:, None], 1)))) ** 0.75
+    share = share - (1 - start) * share[:, :1]
     lines = []
     for side in (1.0, -1.0):
         root = spine.centre[levels] + jnp.einsum(
@@ -77,8 +84,8 @@ def _lines(
         y = behind[:, None] - deep[:, None] * (1 - jnp.cos(angle))
         z = middle[:, 2:] - fall[:, None] * share + 2 * draw.normal((RIB_PAIRS, 1))
         arc = jnp.stack([x, y, z], -1)
-        start = jnp.stack([root, neck + np.array([0.0, 2.0, 0.0])], 1)
-        lines.append(jnp.concatenate([start, arc], 1))
+        head = jnp.stack([root, neck + np.array([0.0, 2.0, 0.0])], 1)
+        lines.append(jnp.concatenate([head, arc], 1))
     return refine(jnp.stack(lines), 2)
 
 

@@ -1,10 +1,11 @@
 """Fits the confidence of the vertebrae on drawn scans; no real scan is used."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import expit
 from tqdm import tqdm
 
 from l3spot.localize.model import Model
@@ -14,7 +15,7 @@ from l3spot.vertebrae.confidence import Calibration, Logistic
 from l3spot.vertebrae.locate import Located, Spine
 from l3spot.vertebrae.model import VertebraModel
 
-REGULARISATION = 1.0  # C of scikit-learn.
+REGULARISATION = 1.0  # C of scikit-learn's logistic regression.
 CONSTANT_LOGIT = 5.0  # If all answers are right.
 MAX_MISS = 0.35  # A body that is farther from all true ones is none; in pitches.
 
@@ -49,27 +50,44 @@ def calibrate(
         level += level_answers(scan, located)
         position += position_answers(scan, located)
         frontal.append(frontal_answer(scan, located))
-    counts = confidence.UNCALIBRATED
     return Calibration(
-        fit(level, len(counts.level.coefficients)),
-        fit(position, len(counts.position.coefficients)),
-        fit(frontal, len(counts.frontal.coefficients)),
+        fit(level, confidence.LEVEL_FEATURES.values()),
+        fit(position, confidence.POSITION_FEATURES.values()),
+        fit(frontal, confidence.FRONTAL_FEATURES.values()),
     )
 
 
-def fit(answers: list[Answer], feature_count: int) -> Logistic:
-    """Fits a logistic regression.
+def fit(answers: list[Answer], signs: Collection[int]) -> Logistic:
+    """Fits a logistic regression with coefficients of given signs.
 
     If all answers are right, or none is, the probability does not depend on the
     features.
+
+    Args:
+      answers: the answers.
+      signs: for each feature, 1, or -1 for a coefficient of at most 0.
     """
     right = np.array([a.right for a in answers], bool)
     if right.all() or not right.any():
         bias = CONSTANT_LOGIT if right.all() else -CONSTANT_LOGIT
-        return Logistic((0.0,) * feature_count, bias)
-    features = np.stack([a.features for a in answers])
-    fitted = LogisticRegression(C=REGULARISATION, max_iter=5000).fit(features, right)
-    return Logistic(tuple(map(float, fitted.coef_[0])), float(fitted.intercept_[0]))
+        return Logistic((0.0,) * len(signs), bias)
+    # Features times their signs have coefficients that are not negative.
+    sign = np.array(list(signs))
+    signed = sign * np.stack([a.features for a in answers])
+    target = np.where(right, 1.0, -1.0)
+
+    def loss(c: np.ndarray) -> tuple[float, np.ndarray]:
+        """Returns the penalised loss and its gradient."""
+        margin = target * (signed @ c[:-1] + c[-1])
+        slope = -target * expit(-margin)
+        gradient = np.append(signed.T @ slope + c[:-1] / REGULARISATION, slope.sum())
+        penalty = (c[:-1] ** 2).sum() / (2 * REGULARISATION)
+        return float(np.logaddexp(0, -margin).sum() + penalty), gradient
+
+    bounds = [(0, None)] * len(sign) + [(None, None)]
+    start = np.zeros(len(bounds))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return Logistic(tuple(map(float, sign * found.x[:-1])), float(found.x[-1]))
 
 
 def level_answers(scan: DrawnScan, located: Located) -> list[Answer]:

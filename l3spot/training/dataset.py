@@ -19,7 +19,7 @@ from l3spot.localize.preprocess import (
     downsample,
 )
 from l3spot.phantom import pictures
-from l3spot.phantom.draw import PhantomRanges
+from l3spot.phantom.draw import VARIED_PROPORTIONS
 from l3spot.projections.projection_files import Example
 from l3spot.training import augmentation
 from l3spot.training.augmentation_ranges import AugmentationRanges
@@ -57,7 +57,7 @@ def phantoms(folder: str | Path, seed: int, count: int) -> ProjectionDataset:
     Raises:
       WorkdirError: the folder has phantoms of another seed, or cannot be written.
     """
-    root, ranges = Path(folder), PhantomRanges()
+    root, ranges = Path(folder), VARIED_PROPORTIONS
     workdir.make(root, f"data.path={folder}")
     settings = {"seed": seed, "ranges": ranges.to_text()}
     workdir.same(root / "how.json", settings, f"data.path={folder}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from l3spot.phantom import body, shadow, solid, trunk
 from l3spot.phantom.body import Body, Scan
-from l3spot.phantom.draw import PhantomRanges
+from l3spot.phantom.draw import VARIED_PROPORTIONS, PhantomRanges
 from l3spot.phantom.spine import L1, L3, T1
 from l3spot.projections.band import AIR_HU, X_MM, Band
 from l3spot.projections.mip import Projection
@@ -30,7 +30,7 @@ SMALL_FIELD, FIELD_MM = 0.2, (110.0, 260.0)  # Share of small fields, and their 
 MAX_SHIFT_MM = 15.0  # Of a small field, from the spine.
 FIRST = {"T": T1 - 1, "L": L1 - 1}  # The indices before T1 and L1.
 HARD = dataclasses.replace(
-    PhantomRanges(), size=(0.45, 1.25), curve=(0.2, 1.5), lean_rad=(-0.1, 0.1),
+    VARIED_PROPORTIONS, size=(0.45, 1.25), curve=(0.2, 1.5), lean_rad=(-0.1, 0.1),
     roll_rad=(-0.09, 0.09), scoliosis_rad=0.06, bone_density=(0.4, 1.5),
     fat_mm=(4.0, 70.0), girth=(0.82, 1.3), fracture=0.06, implant=0.12,
     sixth_lumbar=0.06, sacralised=0.06, ribs_11=0.05, ribs_13=0.05,

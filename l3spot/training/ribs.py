@@ -1,5 +1,6 @@
-"""Trains the network that finds vertebrae with ribs, on frontal phantoms alone."""
+"""Trains the network that looks for ribs and the sacrum, on frontal phantoms alone."""
 
+import dataclasses
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -13,16 +14,19 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from l3spot.phantom import body, shadow
-from l3spot.phantom.draw import PhantomRanges
-from l3spot.phantom.spine import L1, T1
+from l3spot.phantom.draw import VARIED_PROPORTIONS, PhantomRanges
+from l3spot.phantom.shapes import AIR_HU, Blocks
+from l3spot.phantom.spine import L6, T1
 from l3spot.vertebrae import model, ribs
 from mtl.engine import schedules, sharding
 from mtl.engine.task import Params, Task
 from mtl.engine.training import Training
 
 ROWS_MM, COLUMNS_MM = 700, 300  # Of a projection, with 1 mm pixels.
-LEVELS = range(T1 + 8, L1 + 4)  # T9 to L4.
+LEVELS = range(T1 + 8, L6 + 1)  # From T9 down; absent vertebrae are left out.
+S1 = L6 + 1
 SIZES = (0.5, 1.14)  # Of bodies, with children.
+SIGN_NAMES = "a rib", "a rib above", "the sacrum"
 MARGIN_MM = 12.0  # Vertebrae nearer to an end of the scan are left out.
 # Errors of the positions in use, as standard deviations or a range.
 ROW_ERROR_MM, COLUMN_ERROR_MM, PITCH_ERROR = 2.0, 3.0, 0.07
@@ -33,11 +37,12 @@ class Halves(NamedTuple):
 
     Attributes:
       grey: uint8 [N, SIZE, SIZE].
-      has_rib: bool [N].
+      signs: bool [N, SIGNS]: whether the vertebra has ribs, whether the one above it
+        has ribs, and whether it is S1.
     """
 
     grey: np.ndarray
-    has_rib: np.ndarray
+    signs: np.ndarray
 
 
 def phantoms(seed: int, count: int, rare: float) -> Halves:
@@ -48,22 +53,27 @@ def phantoms(seed: int, count: int, rare: float) -> Halves:
       count: of the phantoms; each gives up to 16 crops.
       rare: probability of 11 pairs of ribs, and of 13 pairs.
     """
-    ranges = PhantomRanges(size=SIZES, ribs_11=rare, ribs_13=rare)
+    ranges = dataclasses.replace(
+        VARIED_PROPORTIONS, size=SIZES, ribs_11=rare, ribs_13=rare
+    )
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
     grey: list[np.ndarray] = []
-    has_rib: list[bool] = []
+    signs: list[list[bool]] = []
     for i in tqdm(range(count), unit="phantom", disable=None):
         drawn = _draw(jax.random.fold_in(key, i), ranges)
         for level, halves in _vertebrae(jax.device_get(drawn), rng):
             grey += [np.rint(255 * half).astype(np.uint8) for half in halves]
-            has_rib += [bool(level - T1 < drawn.rib_pairs)] * len(halves)
-    return Halves(np.stack(grey), np.array(has_rib))
+            ribs_end = T1 + int(drawn.rib_pairs)
+            own = [level < ribs_end, level - 1 < ribs_end, level == S1]
+            signs += [own] * len(halves)
+    return Halves(np.stack(grey), np.array(signs))
 
 
 class _Drawn(NamedTuple):
     frontal: jax.Array
     top_mm: jax.Array
-    centre: jax.Array
+    bodies: Blocks
+    s1: jax.Array
     scan: body.Scan
     rib_pairs: jax.Array
 
@@ -73,7 +83,8 @@ def _draw(key: jax.Array, ranges: PhantomRanges) -> _Drawn:
     body_key, image_key = jax.random.split(key)
     person, scan = body.draw(body_key, ranges)
     frontal, top_mm = shadow.project(image_key, person, scan, ROWS_MM, COLUMNS_MM)
-    return _Drawn(frontal, top_mm, person.blocks.centre, scan, person.rib_pairs)
+    s1 = person.sacrum.centre[0]
+    return _Drawn(frontal, top_mm, person.blocks, s1, scan, person.rib_pairs)
 
 
 def _vertebrae(
@@ -81,17 +92,18 @@ def _vertebrae(
 ) -> Iterator[tuple[int, list[np.ndarray]]]:
     """Yields each level in view with its two crops."""
     brightest = ndimage.maximum_filter(np.asarray(p.frontal), 2)
-    x, _, z = np.asarray(p.centre).T
+    present = np.append(np.asarray(p.bodies.matter.rim_hu) > AIR_HU, True)
+    levels = [level for level in (*LEVELS, S1) if present[level]]
+    x, _, z = np.concatenate([p.bodies.centre, [p.s1]])[levels].T
     low_mm, high_mm = float(p.scan.low_mm), float(p.scan.high_mm)
     middle = (COLUMNS_MM - 1) / 2 - float(p.scan.x_mm)
-    for level in LEVELS:
-        if not low_mm + MARGIN_MM < z[level] < high_mm - MARGIN_MM:
-            continue
-        row = float(p.top_mm) - z[level] + ROW_ERROR_MM * rng.normal()
-        column = x[level] + middle + COLUMN_ERROR_MM * rng.normal()
-        pitch = abs(z[level - 1] - z[level + 1]) / 2
-        pitch *= 1 + PITCH_ERROR * rng.uniform(-1, 1)
-        yield level, [ribs.crop(brightest, row, column, pitch, s) for s in (-1, 1)]
+    pitches = -np.gradient(z)
+    for i in np.flatnonzero((z > low_mm + MARGIN_MM) & (z < high_mm - MARGIN_MM)):
+        row = float(p.top_mm) - z[i] + ROW_ERROR_MM * rng.normal()
+        column = x[i] + middle + COLUMN_ERROR_MM * rng.normal()
+        pitch = pitches[i] * (1 + PITCH_ERROR * rng.uniform(-1, 1))
+        crops = [ribs.crop(brightest, row, column, pitch, s) for s in (-1, 1)]
+        yield levels[i], crops
 
 
 def make_training(config: ConfigDict, halves: Halves) -> Training:
@@ -134,15 +146,17 @@ def loss(
     grey += jax.random.uniform(shift, each, minval=-r.shift, maxval=r.shift)
     grey += r.noise * jax.random.normal(noise, grey.shape)
     logits = model.rib_logits(params["network"], jnp.clip(grey, 0, 1))
-    return optax.sigmoid_binary_cross_entropy(logits, batch["has_rib"])
+    return optax.sigmoid_binary_cross_entropy(logits, batch["signs"]).mean(1)
 
 
 def evaluate(params: Params, halves: Halves) -> dict[str, float]:
     """Returns the cross-entropy, and the share of vertebrae that are judged wrong."""
     logits = np.asarray(model.rib_logits(params["network"], halves.grey / 255.0))
-    entropy = optax.sigmoid_binary_cross_entropy(logits, halves.has_rib)
-    pairs, truth = logits.reshape(-1, 2).mean(1), halves.has_rib[::2]
+    entropy = optax.sigmoid_binary_cross_entropy(logits, halves.signs)
+    pairs = logits.reshape(-1, 2, ribs.SIGNS).mean(1)
+    wrong = ((pairs > 0) != halves.signs[::2]).mean(0)
+    errors = zip(SIGN_NAMES, map(float, wrong), strict=True)
     return {
         "valid/loss": float(np.mean(entropy)),
-        "valid/error": float(np.mean((pairs > 0) != truth)),
+        **{f"valid/error of {name}": error for name, error in errors},
     }

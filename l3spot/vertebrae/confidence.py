@@ -23,14 +23,20 @@ MAX_LOGIT = 6.0
 # Usual values; features are 0 there.
 ADULT_PITCH_MM, THIN_MM, LONG_MM, WIDE_MM = 35.0, 2.5, 300.0, 300.0
 
-LEVEL_FEATURES = (
-    "numbering", "usual_anatomy", "frontal", "frontal_distance", "sacrum", "ribs",
-    "faint_bodies", "small_body", "thick_slices", "short_scan", "narrow_field", "metal",
-)  # fmt: skip
-POSITION_FEATURES = (
-    "body", "uneven_height", "small_body", "thick_slices", "metal",
-)  # fmt: skip
-FRONTAL_FEATURES = ("frontal", "thick_slices", "short_scan", "narrow_field")
+# Each feature and its sign: a larger value can only raise (1) or lower (-1) the
+# probability. Otherwise chance effects among the drawn scans, such as good answers in
+# narrow fields, would be taken over to real scans.
+LEVEL_FEATURES = {
+    "numbering": 1, "usual_anatomy": 1, "frontal": 1, "frontal_distance": -1,
+    "sacrum": 1, "ribs": 1, "clear_bodies": 1, "small_body": -1, "thick_slices": -1,
+    "short_scan": -1, "narrow_field": -1, "metal": -1,
+}  # fmt: skip
+POSITION_FEATURES = {
+    "body": 1, "uneven_height": -1, "small_body": -1, "thick_slices": -1, "metal": -1,
+}  # fmt: skip
+FRONTAL_FEATURES = {
+    "frontal": 1, "thick_slices": -1, "short_scan": -1, "narrow_field": -1,
+}  # fmt: skip
 
 
 class Logistic(NamedTuple):

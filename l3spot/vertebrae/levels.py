@@ -2,7 +2,7 @@
 
 Each hypothesis makes one body of the chain, or a place beyond its ends, L3. Its
 probability comes from the coarse position in the frontal projection, from the number of
-bodies above S1, and from the last body with ribs.
+bodies above S1, and from the last vertebra with ribs.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,9 @@ BEYOND = 2  # L3 can be so many bodies beyond an end of the chain.
 COARSE_ERROR = 0.25
 # How often a spine has so many lumbar vertebrae, the usual number first.
 LUMBAR_COUNTS = {5: 0.92, 6: 0.05, 4: 0.03}
-# How often the body taken for S1 is L5, of drawn scans (`training.calibration`).
-L5_TAKEN_FOR_S1 = 0.5
 # How often the last ribs are so many bodies above L3: on T12, T11 and L1.
 LAST_RIBS = {3: 0.92, 4: 0.04, 2: 0.04}
-MIN_RIB, MAX_RIB = 0.05, 0.95  # Probabilities of ribs are not believed beyond these.
+MIN_SIGN, MAX_SIGN = 0.05, 0.95  # Probabilities are not believed beyond these.
 MIN_USUAL = 0.5  # Ribs and sacrum agree if usual anatomy is so probable.
 BOTH, RIBS, SACRUM, PICTURE, AMBIGUOUS = (
     "both",
@@ -54,6 +52,22 @@ class Level(NamedTuple):
     upper_mm: float
     lower_mm: float
     probability: float
+
+
+class Signs(NamedTuple):
+    """What the frontal projection shows beside the bodies of a chain.
+
+    ribs: the probability of ribs; first of the vertebra above the chain, which can be
+      out of view, then of each body above S1; () if it is not known.
+    sacrum: the probability that the body taken for S1 is a part of the sacrum; often it
+      is L5.
+    """
+
+    ribs: Sequence[float] = ()
+    sacrum: float = 0.5
+
+
+UNKNOWN = Signs()
 
 
 class Numbering(NamedTuple):
@@ -91,7 +105,7 @@ def number(
     chain: Chain,
     coarse_z_mm: float,
     coarse_probability: float,
-    rib_probabilities: Sequence[float] = (),
+    signs: Signs = UNKNOWN,
 ) -> Numbering:
     """Names the bodies of a chain with at least two of them above S1.
 
@@ -99,7 +113,7 @@ def number(
       chain: the bodies.
       coarse_z_mm: of L3, from the frontal projection.
       coarse_probability: that L3 is there.
-      rib_probabilities: of each body above S1; () if they are not known.
+      signs: of ribs and the sacrum.
     """
     bodies = [body for body in chain.bodies if not body.is_s1]
     s1 = next((body for body in chain.bodies if body.is_s1), None)
@@ -107,8 +121,8 @@ def number(
     z = positions(bodies, index)
     pitch = pitch_mm(chain, coarse_z_mm)
     picture = picture_evidence(z, pitch, coarse_z_mm, coarse_probability)
-    sacrum = sacrum_evidence(index, len(bodies), s1)
-    ribs = rib_evidence(index, np.array(rib_probabilities))
+    sacrum = sacrum_evidence(index, len(bodies), s1, signs.sacrum)
+    ribs = rib_evidence(index, np.array(signs.ribs))
     evidence = picture * sacrum.sum(0) * ribs.sum(0)
     probability = evidence / evidence.sum()
     order = np.argsort(-probability)
@@ -122,7 +136,7 @@ def number(
         levels.append(_level("S1", s1))
     # The usual numbers of lumbar vertebrae and of ribs are in the first rows.
     usual = float((picture * sacrum[0] * ribs[0]).sum() / evidence.sum())
-    basis = _basis(sacrum.sum(0), ribs.sum(0))
+    basis = _basis(sacrum.sum(0), ribs.sum(0), best)
     if usual < MIN_USUAL:
         basis = AMBIGUOUS
     return Numbering(
@@ -137,12 +151,22 @@ def number(
     )
 
 
-def _basis(sacrum: np.ndarray, ribs: np.ndarray) -> str:
-    """Returns which evidence [H] prefers one hypothesis, and whether both agree."""
+def _basis(sacrum: np.ndarray, ribs: np.ndarray, best: int) -> str:
+    """Returns which evidence [H] is used, and whether both kinds allow the best one."""
     by_sacrum, by_ribs = (e.max() > INFORMATIVE * np.median(e) for e in (sacrum, ribs))
     if by_sacrum and by_ribs:
-        return BOTH if sacrum.argmax() == ribs.argmax() else AMBIGUOUS
+        allowed = (INFORMATIVE * e[best] >= e.max() for e in (sacrum, ribs))
+        return BOTH if all(allowed) else AMBIGUOUS
     return SACRUM if by_sacrum else RIBS if by_ribs else PICTURE
+
+
+def ribs_end(signs: Signs) -> bool:
+    """Returns whether ribs end within a chain, as they do above lumbar vertebrae."""
+    p = np.clip(signs.ribs, MIN_SIGN, MAX_SIGN)
+    counts = range(len(p) + 1)
+    likelihood = np.array([np.append(p[:n], 1 - p[n:]).prod() for n in counts])
+    all_or_none = max(likelihood[0], likelihood[-1])
+    return bool(likelihood.max() > INFORMATIVE * all_or_none)
 
 
 def pitch_mm(chain: Chain, z_mm: float) -> float:
@@ -176,31 +200,35 @@ def picture_evidence(
     return probability * near + (1 - probability) / len(z)
 
 
-def sacrum_evidence(index: np.ndarray, count: int, s1: Body | None) -> np.ndarray:
+def sacrum_evidence(
+    index: np.ndarray, count: int, s1: Body | None, in_sacrum: float
+) -> np.ndarray:
     """Returns the likelihood [3, H] that body `index` of `count` is L3, from S1.
 
     A row is for one number of lumbar vertebrae; with five, L3 is the third above S1.
-    The body taken for S1 can be L5.
+    The body taken for S1 is L5 if it is no part of the sacrum.
     """
     shares = np.array(list(LUMBAR_COUNTS.values()))[:, None]
     unknown = shares * np.full(len(index), 1 / len(index))
     if s1 is None:
         return unknown
+    right = np.clip(in_sacrum, MIN_SIGN, MAX_SIGN)
     above_s1, expected = count - index + 2, np.array(list(LUMBAR_COUNTS))[:, None]
-    right = (1 - L5_TAKEN_FOR_S1) * (above_s1 == expected)
-    known = shares * (right + L5_TAKEN_FOR_S1 * (above_s1 + 1 == expected))
+    is_s1, is_l5 = above_s1 == expected, above_s1 + 1 == expected
+    known = shares * (right * is_s1 + (1 - right) * is_l5)
     return s1.probability * known + (1 - s1.probability) * unknown
 
 
 def rib_evidence(index: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Returns the likelihood [3, H] that body `index` is L3, from the last ribs.
 
-    A row is for the body that bears them; usually it is the third above L3.
+    A row is for the body that bears them; usually it is the third above L3. The first
+    probability is of the vertebra above body 0.
     """
-    p = np.clip(probability, MIN_RIB, MAX_RIB)
+    p = np.clip(probability, MIN_SIGN, MAX_SIGN)
     rows = []
     for above, share in LAST_RIBS.items():
-        has_ribs = np.arange(len(p)) <= index[:, None] - above
+        has_ribs = np.arange(len(p)) - 1 <= index[:, None] - above
         rows.append(share * np.where(has_ribs, p, 1 - p).prod(1))
     return np.stack(rows)
 

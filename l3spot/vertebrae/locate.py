@@ -62,7 +62,7 @@ def locate(model: Model, vertebrae: VertebraModel, projection: Projection) -> Lo
 
     Args:
       model: finds L3 in the frontal projection.
-      vertebrae: finds the bodies and the ribs.
+      vertebrae: finds the bodies, the ribs and the sacrum.
       projection: with 1 mm pixels.
     """
     coarse = frontal.find(model, projection)
@@ -75,8 +75,11 @@ def locate(model: Model, vertebrae: VertebraModel, projection: Projection) -> Lo
             # Hips can draw the slab off a spine with few vertebrae in view.
             picture = slab.make(projection.spine, from_top=True)
             chain = vertebrae.find(picture, coarse.z_mm)
-        # Vertebrae of the neck are as near to each other as those of a child.
-        if seen and _pitch_mm(chain, coarse) < SMALL_PITCH_MM:
+        # Vertebrae of the neck are as near to each other as those of a child, but ribs
+        # do not end there.
+        if _pitch_mm(chain, coarse) < SMALL_PITCH_MM and (
+            seen or levels.ribs_end(vertebrae.signs(projection, picture, chain))
+        ):
             scale = ADULT_PITCH_MM / _pitch_mm(chain, coarse)
             coarse = frontal.find(model, projection, scale)
             chain = vertebrae.find(picture, coarse.z_mm)
@@ -105,8 +108,8 @@ def _name(
     coarse: Frontal,
 ) -> Spine:
     """Names the bodies of a chain, and says how far this can be trusted."""
-    ribs = vertebrae.rib_probabilities(projection, picture, chain)
-    numbering = levels.number(chain, coarse.z_mm, coarse.confidence, ribs)
+    signs = vertebrae.signs(projection, picture, chain)
+    numbering = levels.number(chain, coarse.z_mm, coarse.confidence, signs)
     calibration, seen = vertebrae.calibration, (projection, picture, chain)
     features = confidence.level_features(*seen, numbering, coarse)
     right = calibration.level(features)

@@ -15,6 +15,7 @@ from l3spot.projections.mip import Projection
 from l3spot.vertebrae import bodies, confidence, ribs, slab
 from l3spot.vertebrae.bodies import Chain
 from l3spot.vertebrae.confidence import Calibration
+from l3spot.vertebrae.levels import Signs
 from l3spot.vertebrae.network import VertebraNetwork
 from l3spot.vertebrae.ribs import RibNetwork
 from l3spot.vertebrae.slab import COLUMNS, ROWS, Slab
@@ -54,15 +55,17 @@ class VertebraModel(NamedTuple):
         ends = float(picture.z[0]), float(picture.z[-1])
         return chain._replace(bodies=bodies.complete(chain.bodies, *ends))
 
-    def rib_probabilities(
-        self, projection: Projection, picture: Slab, chain: Chain
-    ) -> list[float]:
-        """Returns the probability that a body bears ribs, for each one above S1."""
+    def signs(self, projection: Projection, picture: Slab, chain: Chain) -> Signs:
+        """Looks for ribs and the sacrum beside the bodies of a chain."""
         halves = ribs.crops(projection, picture, chain)
         padded = np.zeros((2 * MAX_BODIES, ribs.SIZE, ribs.SIZE), np.float32)
         padded[: len(halves)] = halves[: 2 * MAX_BODIES]
         logits = np.asarray(rib_logits(self.params["ribs"], padded))
-        return expit(logits.reshape(-1, 2).mean(1))[: len(halves) // 2].tolist()
+        pairs = logits.reshape(MAX_BODIES, 2, ribs.SIGNS)
+        own, above, sacrum = expit(pairs.mean(1)).T.tolist()
+        count = sum(not body.is_s1 for body in chain.bodies)
+        has_s1 = count < len(chain.bodies)
+        return Signs(above[:1] + own[:count], sacrum[count] if has_s1 else 0.0)
 
 
 @jax.jit
@@ -73,7 +76,7 @@ def maps_of(params: Params, grey: jax.Array) -> jax.Array:
 
 @jax.jit
 def rib_logits(params: Params, crops: jax.Array) -> jax.Array:
-    """Returns the logits [B] of ribs in crops [B, SIZE, SIZE]."""
+    """Returns the logits [B, SIGNS] of crops [B, SIZE, SIZE]."""
     return jnp.asarray(RibNetwork().apply({"params": params}, crops))
 
 

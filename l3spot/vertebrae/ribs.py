@@ -1,4 +1,4 @@
-"""Estimates which vertebrae bear ribs, from the frontal projection."""
+"""Looks for ribs and the sacrum beside the vertebrae, in the frontal projection."""
 
 import flax.linen as nn
 import jax
@@ -11,9 +11,11 @@ from l3spot.vertebrae.bodies import Chain
 from l3spot.vertebrae.slab import Slab
 
 SIZE = 32  # Rows and columns of a crop.
-# A crop, in distances between bodies: from above the body to below it, and from the
-# middle of the spine outwards.
-ABOVE, BELOW, OUTWARDS = 1.1, 1.5, 2.6
+# A crop, in distances between bodies: from above the body to below it, and beside the
+# spine outwards. The spine itself is left out: by its width, which varies, a network
+# would tell thoracic vertebrae from lumbar ones.
+ABOVE, BELOW, INNER, OUTER = 1.5, 1.3, 0.75, 2.9
+SIGNS = 3  # A rib of the vertebra, a rib of the one above, a part of the sacrum.
 LOW_HU, HIGH_HU = 0.0, 900.0  # Black and white.
 
 
@@ -28,19 +30,19 @@ class RibNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, crops: jax.Array) -> jax.Array:
-        """Returns the logits [B] of a rib in crops [B, SIZE, SIZE] in [0, 1]."""
+        """Returns the logits [B, SIGNS] of crops [B, SIZE, SIZE] in [0, 1]."""
         x = crops[..., None] - 0.5
         for channels in self.channels:
             x = nn.relu(Conv(channels, 3)(x))
             x = nn.max_pool(x, (2, 2), (2, 2))
         x = x.reshape(len(x), -1)
-        return nn.Dense(1, name="rib")(x)[:, 0]
+        return nn.Dense(SIGNS, name="rib")(x)
 
 
 def crop(
     frontal: np.ndarray, row: float, column: float, pitch: float, side: int
 ) -> np.ndarray:
-    """Cuts the right or left half of a vertebra and its surroundings.
+    """Cuts the surroundings to the right or left of a vertebra.
 
     Args:
       frontal: HU [R, C], with square pixels.
@@ -53,17 +55,17 @@ def crop(
       Grey values [SIZE, SIZE] from 0 to 1; columns run outwards.
     """
     rows = row + pitch * np.linspace(-ABOVE, BELOW, SIZE)
-    columns = column + side * pitch * np.linspace(0, OUTWARDS, SIZE)
+    columns = column + side * pitch * np.linspace(INNER, OUTER, SIZE)
     at = np.stack(np.meshgrid(rows, columns, indexing="ij"))
     hu = ndimage.map_coordinates(frontal, at, order=1, cval=AIR_HU)
     return np.clip((hu - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1).astype(np.float32)
 
 
 def crops(projection: Projection, picture: Slab, chain: Chain) -> np.ndarray:
-    """Cuts the halves of the bodies above S1, [2 N, SIZE, SIZE]; right before left."""
+    """Cuts the halves of all bodies, [2 N, SIZE, SIZE]; right before left."""
     # Thin ribs are not lost between the pixels of a crop.
     brightest = ndimage.maximum_filter(projection.frontal, 2)
-    z = np.array([body.z_mm for body in chain.bodies if not body.is_s1])
+    z = np.array([body.z_mm for body in chain.bodies])
     x = np.interp(-z, -picture.z, picture.spine_x)
     pitch = np.abs(np.gradient(z))
     row, column = projection.z[0] - z, x - projection.x[0]  # Pixels of 1 mm.

@@ -282,3 +282,64 @@ def test_the_launcher_keeps_existing_files(tmp_path, monkeypatch):
     )
     launcher.write(out, 3)
     assert len(launcher.write(out, 1)) == 3
+
+
+def proportioned(**changes):
+    drawn, _ = series._draw(jax.random.key(2), dataclasses.replace(SHORT, **changes))
+    return drawn
+
+
+def moved(changed, usual):
+    """How far up the ends of the fine capsules move that do not stay, in mm."""
+    up = np.asarray(changed.fine.end - usual.fine.end)[:, 2]
+    return up[np.abs(up) > 0.5]
+
+
+def test_vertebrae_get_taller_and_not_wider():
+    usual, tall = proportioned(), proportioned(vertebra_height=(1.1, 1.1))
+    levels = slice(spine.T12, spine.L5 + 1)
+    half, taller = (np.asarray(p.blocks.half)[levels] for p in (usual, tall))
+    np.testing.assert_allclose(taller, half * [1, 1, 1.1], rtol=1e-5)
+    z, further = (np.asarray(p.blocks.centre)[levels, 2] for p in (usual, tall))
+    np.testing.assert_allclose(further, 1.1 * z, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("lower", "higher"),
+    [
+        ({"rib_drop": (1.2, 1.2)}, {"rib_drop": (0.4, 0.4)}),
+        ({"rib_start": (0.7, 0.7)}, {"rib_start": (-0.3, -0.3)}),
+        ({"crest_mm": (-30.0, -30.0)}, {"crest_mm": (30.0, 30.0)}),
+    ],
+)
+def test_ribs_and_crests_move_while_the_spine_stays(lower, higher):
+    low, high = proportioned(**lower), proportioned(**higher)
+    up = moved(high, low)
+    assert len(up) > 20
+    assert (up > 0).mean() > 0.95  # Cartilage follows the ribs' ends, and bends.
+    np.testing.assert_array_equal(low.blocks.centre, high.blocks.centre)
+    np.testing.assert_array_equal(low.sacrum.centre, high.sacrum.centre)
+
+
+def test_lumbar_transverse_processes_get_longer_thinner_and_fainter():
+    def arches(**changes):
+        rows = 15 * spine.LEVELS  # They come first.
+        return jax.tree.map(
+            lambda a: np.asarray(a)[:rows], proportioned(**changes).fine
+        )
+
+    usual = arches()
+    ends = arches(transverse_length=(1.4, 1.4)).end
+    longer = np.abs(ends[:, 0]) - np.abs(usual.end[:, 0])
+    changed = np.abs(longer) > 0.5
+    assert (longer[changed] > 5).all()
+    assert changed.sum() == 2 * 2 * 6  # The line and its tip, both sides, L1 to L6.
+    thin = arches(transverse_radius=(0.5, 0.5)).radius
+    ratio = thin / usual.radius
+    np.testing.assert_allclose(ratio[changed], 0.5, rtol=1e-5)
+    np.testing.assert_allclose(ratio[~changed], 1.0, rtol=1e-5)
+    faint = arches(transverse_density=(0.5, 0.5)).matter.rim_hu
+    present = changed & (usual.matter.rim_hu > ABSENT_HU)
+    np.testing.assert_allclose(
+        faint[present], 0.5 * usual.matter.rim_hu[present], rtol=1e-5
+    )

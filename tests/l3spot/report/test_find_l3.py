@@ -152,7 +152,7 @@ def test_a_scan_without_l3_stays_without_it():
 
 def test_ribs_and_sacrum_find_l3_where_the_frontal_picture_does_not():
     six = np.append(FIVE, FIVE[-1] - PITCH_MM)
-    got = find(six, s1=True, confidence=0.2, ribs=[0.05] * 5)
+    got = find(six, s1=True, confidence=0.2, ribs=[0.95] + [0.05] * 5)
     assert got.status == result.IN_VIEW
     assert got.z_mm == pytest.approx(L3_MM)
 
@@ -194,7 +194,7 @@ def test_an_unsure_numbering_gives_both_candidates():
 def test_the_levels_in_view_and_one_in_place_of_l3_are_named():
     """T11 to L2; ribs end at T12, and L3 is below the scan."""
     seen = L3_MM - 130 + PITCH_MM * np.array([4, 3, 2, 1])
-    got = find(seen, coarse_mm=235.0, ribs=[0.95, 0.95, 0.05, 0.05])
+    got = find(seen, coarse_mm=235.0, ribs=[0.95] * 3 + [0.05] * 2)
     row = result.add_result(ResultRow("a"), got, volume())
     assert (row.status, row.z_mm) == (result.NOT_IN_VIEW, None)
     assert (row.levels, row.fallback) == ("T11 T12 L1 L2", "L2")

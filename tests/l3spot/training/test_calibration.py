@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from l3spot.training import calibration
 from l3spot.training.calibration import Answer
@@ -19,21 +20,39 @@ from tests.l3spot.vertebrae.stub import (
 L3_MM = TOP_MM + 0.5 - 120.0
 
 
-def test_the_fitted_probability_is_that_of_the_answers():
+def some_answers(count=4000):
+    """Answers that the first feature raises, the second lowers, the third does not."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(4000, 2))
-    p = 1 / (1 + np.exp(-(1.5 * x[:, 0] - 0.7)))
-    right = rng.random(4000) < p
-    fitted = calibration.fit(
-        [Answer(a, bool(r)) for a, r in zip(x, right, strict=True)], 2
-    )
-    np.testing.assert_allclose(fitted.coefficients, [1.5, 0.0], atol=0.15)
-    assert fitted.bias == pytest.approx(-0.7, abs=0.1)
+    x = rng.normal(size=(count, 3))
+    p = 1 / (1 + np.exp(-(1.5 * x[:, 0] - 0.8 * x[:, 1] - 0.7)))
+    return x, rng.random(count) < p
+
+
+def fit(x, right, signs):
+    answers = [Answer(a, bool(r)) for a, r in zip(x, right, strict=True)]
+    return calibration.fit(answers, signs)
+
+
+def test_the_fitted_probability_is_that_of_scikit_learn():
+    x, right = some_answers(300)
+    signs = np.sign(LogisticRegression().fit(x, right).coef_[0])
+    fitted = fit(x, right, signs)
+    reference = LogisticRegression(C=calibration.REGULARISATION, tol=1e-8).fit(x, right)
+    np.testing.assert_allclose(fitted.coefficients, reference.coef_[0], atol=1e-3)
+    assert fitted.bias == pytest.approx(reference.intercept_[0], abs=1e-3)
+
+
+def test_a_feature_of_the_other_sign_does_not_count():
+    x, right = some_answers()
+    fitted = fit(x, right, [1, 1, 1])
+    alone = fit(x[:, [0, 2]], right, [1, 1])
+    assert fitted.coefficients[1] == 0
+    np.testing.assert_allclose(fitted.coefficients[::2], alone.coefficients, atol=1e-3)
 
 
 @pytest.mark.parametrize(("right", "low", "high"), [(True, 0.98, 1), (False, 0, 0.02)])
 def test_answers_that_are_all_alike_do_not_depend_on_the_features(right, low, high):
-    fitted = calibration.fit([Answer(np.array([3.0]), right)] * 4, 1)
+    fitted = calibration.fit([Answer(np.array([3.0]), right)] * 4, [1])
     assert low < fitted(np.array([-100.0])) < high
 
 

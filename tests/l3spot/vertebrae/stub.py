@@ -8,6 +8,7 @@ from l3spot.projections.band import Band
 from l3spot.projections.mip import Projection
 from l3spot.vertebrae.bodies import Body, Chain
 from l3spot.vertebrae.confidence import UNCALIBRATED, Calibration, Logistic
+from l3spot.vertebrae.levels import Signs
 
 ROWS, TOP_MM, PITCH_MM, HEIGHT_MM = 240, 500.0, 34.0, 27.0
 X_MM, Y_MM = 44.0, -230.0  # Of the spine.
@@ -23,8 +24,8 @@ class StubVertebrae(NamedTuple):
     def find(self, picture, z_mm):
         return self.chain
 
-    def rib_probabilities(self, projection, picture, chain):
-        return self.ribs
+    def signs(self, projection, picture, chain):
+        return Signs(self.ribs)
 
 
 def chain(z_mm, s1=False):

@@ -3,6 +3,7 @@ import pytest
 
 from l3spot.vertebrae import levels
 from l3spot.vertebrae.bodies import Body, Chain
+from l3spot.vertebrae.levels import Signs
 from tests.l3spot.vertebrae.test_bodies import spine
 
 
@@ -32,6 +33,16 @@ def test_a_sure_sacrum_decides_between_two_bodies():
     middle = (c.bodies[4].z_mm + c.bodies[5].z_mm) / 2
     n = levels.number(c, middle, 0.9)
     assert n.l3.z_mm == pytest.approx(c.bodies[4].z_mm)
+
+
+def test_an_l5_that_is_taken_for_s1_is_recognised_beside_no_sacrum():
+    """Seven bodies to L5: the last is taken for S1, and L3 is the second above it."""
+    c = chain(6)
+    between = (c.bodies[3].z_mm + c.bodies[4].z_mm) / 2
+    for in_sacrum, l3 in ((0.9, 3), (0.1, 4)):
+        n = levels.number(c, between, 0.9, Signs(sacrum=in_sacrum))
+        assert n.l3_z_mm == c.bodies[l3].z_mm
+        assert n.basis == levels.SACRUM
 
 
 def test_a_faint_sacrum_does_not():
@@ -75,8 +86,8 @@ def test_l3_can_be_beyond_the_chain():
 
 
 def ribs(count, last, sure=0.95):
-    """Probabilities of ribs on bodies 0 to `last` of `count`."""
-    return [sure if i <= last else 1 - sure for i in range(count)]
+    """Signs of ribs on bodies -1 to `last`; -1 is above the chain."""
+    return Signs([sure if i <= last else 1 - sure for i in range(-1, count)])
 
 
 def test_ribs_decide_where_the_sacrum_is_out_of_view():
@@ -84,6 +95,16 @@ def test_ribs_decide_where_the_sacrum_is_out_of_view():
     between = (c.bodies[3].z_mm + c.bodies[4].z_mm) / 2
     n = levels.number(c, between, 0.9, ribs(6, last=0))
     assert n.l3.z_mm == pytest.approx(c.bodies[3].z_mm)
+    assert n.basis == levels.RIBS
+
+
+def test_ribs_on_the_vertebra_above_the_chain_decide_too():
+    """L1 to L3 in view, as in a small field: T12 is cut, but its ribs are seen."""
+    c = chain(3, s1=False)
+    between = (c.bodies[1].z_mm + c.bodies[2].z_mm) / 2 + 1
+    assert levels.number(c, between, 0.9).l3_z_mm == c.bodies[1].z_mm
+    n = levels.number(c, between, 0.9, ribs(3, last=-1))
+    assert n.l3_z_mm == c.bodies[2].z_mm
     assert n.basis == levels.RIBS
 
 
@@ -104,10 +125,31 @@ def test_ribs_and_sacrum_that_disagree_are_ambiguous(last):
     assert n.l3_z_mm in candidates
 
 
+def test_a_slight_preference_for_another_level_is_no_disagreement():
+    c, signs = chain(7), ribs(7, last=1)
+    signs.ribs[3] = 0.6  # Body 2, the first without ribs.
+    assert levels.number(c, c.bodies[4].z_mm, 0.9, signs).basis == levels.BOTH
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "end"),
+    [
+        ([0.9, 0.9, 0.1, 0.1], True),
+        ([0.99, 0.9, 0.55, 0.2, 0.7, 0.01], True),
+        ([0.1, 0.1, 0.9, 0.9], False),  # In the neck they begin.
+        ([0.9, 0.9, 0.9], False),
+        ([0.1, 0.1], False),
+        ([], False),
+    ],
+)
+def test_ribs_end_above_lumbar_vertebrae(probabilities, end):
+    assert levels.ribs_end(Signs(probabilities)) == end
+
+
 def test_one_wrong_rib_decides_little():
     c = chain(6, s1=False)
     p = ribs(6, last=0)
-    p[1] = 0.6
+    p.ribs[2] = 0.6
     n = levels.number(c, c.bodies[3].z_mm + 2, 0.9, p)
     assert n.l3.z_mm == pytest.approx(c.bodies[3].z_mm)
 
