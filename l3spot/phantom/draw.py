@@ -137,8 +137,8 @@ class PhantomRanges:
         return f"Ranges({', '.join(values)})"
 
 
-# Networks trained on usual proportions alone place L3 by them: at a fixed share of the
-# way from the ribs to the pelvis.
+# A network that is trained on usual proportions alone places L3 by them: at about the
+# same share of the way from the ribs to the pelvis.
 VARIED_PROPORTIONS = PhantomRanges(
     vertebra_height=(0.84, 1.16),
     transverse_length=(0.85, 1.55),
@@ -148,6 +148,7 @@ VARIED_PROPORTIONS = PhantomRanges(
     rib_start=(-0.3, 0.7),
     crest_mm=(-38.0, 34.0),
 )
+PROPORTIONS = {"usual": PhantomRanges(), "varied": VARIED_PROPORTIONS}
 
 
 class Draw:

@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from l3spot import backbones
 from l3spot.localize import network, preprocess, window_search
+from l3spot.phantom import draw
 from l3spot.training import tasks
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from mtl.host import fields, named_configs
@@ -45,6 +46,7 @@ def default() -> ConfigDict:
     # A CSV file with the columns scan and patient; "" gives each scan its own patient.
     c.data.patients = ""
     c.data.seed = 7  # Seeds the phantoms.
+    c.data.proportions = "usual"  # Of phantoms, one of phantom.draw.PROPORTIONS.
     c.data.count = 3000  # Number of phantoms.
     c.data.test = 0  # Size of the test set, taken from the end.
     # Size of the validation set, taken from the end of the remaining scans. It also
@@ -113,6 +115,7 @@ def check(c: ConfigDict) -> None:
     fields.check(c, default())
     one_of(c, "data.source", SOURCES)
     _check_view(c)
+    one_of(c, "data.proportions", tuple(draw.PROPORTIONS))
     one_of(c, "precision", PRECISIONS)
     one_of(c, "model.backbone", backbones.NAMES)
     one_of(c, "model.dtype", precision.DTYPES)

@@ -19,7 +19,7 @@ from l3spot.localize.preprocess import (
     downsample,
 )
 from l3spot.phantom import pictures
-from l3spot.phantom.draw import VARIED_PROPORTIONS
+from l3spot.phantom.draw import PhantomRanges
 from l3spot.projections.projection_files import Example
 from l3spot.training import augmentation
 from l3spot.training.augmentation_ranges import AugmentationRanges
@@ -30,6 +30,7 @@ from mtl.host.errors import DataError
 IMAGE_ROWS = 400  # 800 mm.
 IMAGE_COLUMNS = WIDTH_PX + 2 * MARGIN_PX
 PHANTOMS_PER_FILE = 250
+USUAL = PhantomRanges()
 FILE_ARRAYS = ("hu", "height", "l3")  # Names of the arrays in phantom files.
 
 
@@ -51,13 +52,16 @@ class ProjectionDataset(NamedTuple):
     patient: np.ndarray
 
 
-def phantoms(folder: str | Path, seed: int, count: int) -> ProjectionDataset:
+def phantoms(
+    folder: str | Path, seed: int, count: int, ranges: PhantomRanges = USUAL
+) -> ProjectionDataset:
     """Returns the first `count` phantoms of a seed; draws those that `folder` lacks.
 
     Raises:
-      WorkdirError: the folder has phantoms of another seed, or cannot be written.
+      WorkdirError: the folder has phantoms of another seed or of other ranges, or
+        cannot be written.
     """
-    root, ranges = Path(folder), VARIED_PROPORTIONS
+    root = Path(folder)
     workdir.make(root, f"data.path={folder}")
     settings = {"seed": seed, "ranges": ranges.to_text()}
     workdir.same(root / "how.json", settings, f"data.path={folder}")

@@ -16,6 +16,7 @@ from l3spot.backbones.pretrained import converted
 from l3spot.localize import model, network, window_search
 from l3spot.localize.model import Model
 from l3spot.localize.network import Network
+from l3spot.phantom import draw
 from l3spot.projections import projection_files
 from l3spot.training import config as configs
 from l3spot.training import dataset, scoring, split
@@ -86,7 +87,8 @@ def load_dataset(config: ConfigDict) -> ProjectionDataset:
     d = config.data
     if d.source == "phantoms":
         with processes.first_before_others():  # The first one draws what is missing.
-            return dataset.phantoms(d.path, d.seed, d.count)
+            ranges = draw.PROPORTIONS[d.proportions]
+            return dataset.phantoms(d.path, d.seed, d.count, ranges)
     with remote.local_copy(d.path) as path:
         return dataset.projections(projection_files.load(path), d.patients, d.view)
 

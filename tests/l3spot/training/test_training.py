@@ -11,6 +11,7 @@ import pytest
 from configs.l3spot import phantom
 from l3spot.localize import model
 from l3spot.localize.preprocess import AIR_HU, HEIGHT_PX, MM_PER_PX, WIDTH_PX
+from l3spot.phantom.draw import VARIED_PROPORTIONS
 from l3spot.projections import projection_files
 from l3spot.training import augmentation, dataset, experiment, scoring
 from l3spot.training.augmentation_ranges import AugmentationRanges
@@ -176,6 +177,8 @@ def test_phantoms_are_drawn_once(tmp_path, monkeypatch):
     np.testing.assert_array_equal(p.l3_mm, again.l3_mm)
     with pytest.raises(WorkdirError, match="take another"):
         dataset.phantoms(tmp_path / "p", 2, 4)
+    with pytest.raises(WorkdirError, match="take another"):
+        dataset.phantoms(tmp_path / "p", 1, 4, VARIED_PROPORTIONS)
 
 
 def test_a_run_learns_and_writes_a_model(bars, tmp_path):
@@ -214,7 +217,7 @@ def test_confidence_is_that_of_the_evidence():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("epochs", 0), ("data.source", "none"), ("data.validation", 5000),
+        ("epochs", 0), ("data.source", "none"), ("data.proportions", "none"), ("data.validation", 5000),
         ("low_hu", 2000.0),
         ("optim.learning_rate", 0.0), ("huber_delta", 0.0), ("max_offset_mm", 40.0),
         ("window_stride_px", 3), ("model.backbone", "resnet"),
