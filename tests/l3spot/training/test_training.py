@@ -217,7 +217,8 @@ def test_confidence_is_that_of_the_evidence():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("epochs", 0), ("data.source", "none"), ("data.proportions", "none"), ("data.validation", 5000),
+        ("epochs", 0), ("data.source", "none"), ("data.proportions", "none"),
+        ("data.validation", 5000),
         ("low_hu", 2000.0),
         ("optim.learning_rate", 0.0), ("huber_delta", 0.0), ("max_offset_mm", 40.0),
         ("window_stride_px", 3), ("model.backbone", "resnet"),
