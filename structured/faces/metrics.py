@@ -162,7 +162,7 @@ def landmark_metrics(
 
     Args:
       predicted: in pixels.
-      truth: in pixels; no point is missing.
+      truth: in pixels; no point is missing, and all normalisers are `usable`.
       scheme: of the points.
 
     Returns:
@@ -177,11 +177,11 @@ def landmark_metrics(
 def partial_landmark_metrics(
     predicted: Points, truth: Points, scheme: Scheme
 ) -> dict[str, Scalar | int]:
-    """Returns `landmark_metrics` where true points may be missing, NaN.
+    """Returns `landmark_metrics` of any faces; true points may be missing, NaN.
 
     The errors of a face are the mean over its other points. A face without a normaliser
-    (with an eye that is missing, or all points on a line) is left out of its metrics; a
-    metric without any face is absent.
+    (with an eye that is missing, or all points on a line or a spot) is left out of its
+    metrics; a metric without any face is absent.
 
     Returns:
       The metrics; `missing_points`, the number of missing points; and
@@ -202,6 +202,13 @@ def partial_landmark_metrics(
 def usable(normaliser: np.ndarray) -> np.ndarray:
     """Returns which normalisers [N] are finite and above 0, bool [N]."""
     return np.isfinite(normaliser) & (np.asarray(normaliser) > 0)
+
+
+def all_usable(truth: Points, scheme: Scheme) -> bool:
+    """Returns whether no point is missing, and each face has all normalisers."""
+    functions = normalisers(scheme).values()
+    known = not np.isnan(truth).any()
+    return known and all(usable(np.asarray(f(truth))).all() for f in functions)
 
 
 def _summary(errors: Mapping[str, PerFace]) -> dict[str, Scalar]:
