@@ -94,7 +94,7 @@ def read() -> tuple[np.ndarray, np.ndarray]:
     if FLAGS.idx is None:
         x, y = load_digits(return_X_y=True)
         return x / 16, y
-    train, _ = idx.load(FLAGS.idx)
+    train, _ = idx.load(FLAGS.idx, field="--idx")
     return train.x.reshape(len(train.x), -1), train.y
 
 
