@@ -133,10 +133,10 @@ class Claim:
         """The content of a claim; {} if there is none."""
         for _ in range(READS):
             try:
-                return json.loads(self._store.cat_file(path))
+                return dict(json.loads(self._store.cat_file(path)))
             except FileNotFoundError:
                 return {}
-            except ValueError:
+            except (TypeError, ValueError):
                 time.sleep(0.1)
         return {"host": "?"}  # A kill cut it short.
 

@@ -83,7 +83,7 @@ def make_report(config: ConfigDict, folder: str | Path) -> str:
     done = join.read(folder)
     if not done:
         raise WorkdirError(f"{folder / join.FILE} has no run that is done")
-    total = workdir.read_json(folder / "data.json")["rows"]["train"]
+    total = join.training_rows(folder)
     wanted = set(grid.runs(config, total))
     rows = [row for run, row in done.items() if run in wanted]
     text = report.write(config, folder, Cells(config, rows, total))
