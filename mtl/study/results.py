@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mtl.host import csv_text, workdir
 from mtl.host.errors import WorkdirError
 from mtl.study.grid import Run
-from mtl.study.sweep import Progress
+from mtl.study.trainer import GroupProgress
 
 
 class Row(NamedTuple):
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 READ: dict[type, Callable[[str], Any]] = {float: csv_text.number, int: int, str: str}
 
 
-def rows(runs: Sequence[Run], p: Progress) -> list[Row]:
+def rows(runs: Sequence[Run], p: GroupProgress) -> list[Row]:
     """The rows of a group of finished runs."""
     return [
         Row(

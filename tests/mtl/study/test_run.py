@@ -11,7 +11,7 @@ import pytest
 from mtl.host.errors import WorkdirError
 from mtl.host.shards import Shard
 from mtl.study import results, run
-from mtl.study.sweep import Sweep
+from mtl.study.trainer import GroupTrainer
 from tests.mtl.study import tiny
 
 
@@ -45,7 +45,7 @@ def test_what_is_done_is_not_done_again(whole, monkeypatch):
 @pytest.mark.slow
 def test_an_interrupted_study_ends_with_the_same_table(whole, tmp_path, monkeypatch):
     """It is interrupted within its second group, which has a checkpoint."""
-    advance, calls = Sweep._advance, itertools.count(1)
+    advance, calls = GroupTrainer._advance, itertools.count(1)
     per_group = tiny.config().epochs // tiny.config().eval_every
 
     def interrupted(*args):
@@ -55,7 +55,7 @@ def test_an_interrupted_study_ends_with_the_same_table(whole, tmp_path, monkeypa
 
     c = tiny.config(save_minutes=0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(Sweep, "_advance", interrupted)
+        patch.setattr(GroupTrainer, "_advance", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run.study(c, tmp_path)
     assert list(tmp_path.glob("checkpoints/*/[0-9]*"))
@@ -113,9 +113,9 @@ def test_a_killed_study_goes_on_to_the_same_table(whole, tmp_path):
 def test_more_seeds_add_to_what_is_there(whole, monkeypatch):
     trained = []
 
-    def train(sweep, group, folder, bar):
+    def train(trainer, group, folder, bar):
         trained.extend(group.runs)
-        p = next(sweep.train(group, folder))
+        p = next(trainer.train(group, folder))
         return results.rows(group.runs, p)
 
     kept = (whole / "results.csv").read_bytes()
