@@ -9,7 +9,7 @@ options and number of devices. For each it prints
     wrong       reported errors that an evaluation of the same parameters in another
                 program does not give, of all reported ones
     parameters  the largest difference of a parameter from that without options
-    seconds     of the sweep's programs, over those without options on as many devices
+    seconds     of the study's programs, over those without options on as many devices
 """
 
 import json
@@ -31,7 +31,7 @@ from mtl.engine.cpu import compiling
 from mtl.host import launch, tables
 from mtl.host.errors import ConfigError
 from mtl.study import grid
-from mtl.study.sweep import Sweep
+from mtl.study.trainer import GroupTrainer
 
 OPTIONS: dict[str, dict] = {
     "none": {},
@@ -51,7 +51,7 @@ class Counts(NamedTuple):
     seconds: float
 
 
-def sweep(name: str, devices: int, path: str, out: Path) -> None:
+def train_group(name: str, devices: int, path: str, out: Path) -> None:
     """Trains with one set of options; leaves parameters and counts in `out`."""
     jax.config.update("jax_num_cpu_devices", devices)
     compiling.CPU_OPTIONS, compiling.CPU_OPTIONS_LARGE = OPTIONS[name], {}
@@ -67,7 +67,7 @@ def sweep(name: str, devices: int, path: str, out: Path) -> None:
     held = {"valid": images.validation, "test": images.test}
     evaluate = experiment.make_evaluate(network, held)
     wrong = []
-    for p in Sweep(c, images).train(group, out / "checkpoints"):
+    for p in GroupTrainer(c, images).train(group, out / "checkpoints"):
         params = jax.device_get(p.state.params)
         for r in range(SEEDS if p.epoch else 0):
             true = evaluate(jax.tree.map(lambda x: x[r], params))  # noqa: B023
@@ -80,7 +80,7 @@ def sweep(name: str, devices: int, path: str, out: Path) -> None:
 
 
 def measure(name: str, devices: int, folder: Path) -> tuple[np.ndarray, Counts]:
-    """`sweep` in a process of its own."""
+    """`train_group` in a process of its own."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "benchmarks.compiler_options"]
     child = json.dumps([name, devices, str(folder)])
@@ -112,7 +112,7 @@ def work(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     if args.child:
         name, devices, out = json.loads(args.child)
-        sweep(name, devices, args.data, Path(out))
+        train_group(name, devices, args.data, Path(out))
         return ""
     c = table1.get_config("cpu")
     c.data.path = args.data

@@ -1,4 +1,4 @@
-"""The sweep of `mtl.study` beside PyTorch: runs of `exponential` an hour.
+"""`mtl.study` beside PyTorch: runs of `exponential` an hour.
 
     python -m benchmarks.study_vs_torch [--runs 8] [--turns 5] [--out FILE.json]
 
@@ -64,13 +64,13 @@ def ours(problem: Problem, runs: int, kind: str) -> Iterator[object]:
     from mtl.data.datasets import Dataset
     from mtl.data.readers import Images
     from mtl.study import grid
-    from mtl.study.sweep import Sweep
+    from mtl.study.trainer import GroupTrainer
 
     c = table1.get_config()
     c.epochs, c.eval_every, c.schedule.sigma = 100_000, 1, 1e9
     c.schedule.cutoff = 0.0
     c.model.activation, c.reconstruct.scale = "tanh", 1.0
-    # Labels are hidden by the sweep, so all rows have one.
+    # Labels are hidden by the study, so all rows have one.
     label = np.arange(len(problem.label), dtype=np.int32) % 10
     images = Images(problem.image, label)
     few = Images(problem.image[:8], label[:8])
@@ -79,7 +79,7 @@ def ours(problem: Problem, runs: int, kind: str) -> Iterator[object]:
     each = [grid.Run((50,), LABELLED, UNLABELLED, method, seed) for seed in range(runs)]
     bundle = grid.RunGroup(grid.one_config(c, each[0]), each)
     with tempfile.TemporaryDirectory() as folder:
-        yield from Sweep(c, dataset).train(bundle, Path(folder) / kind)
+        yield from GroupTrainer(c, dataset).train(bundle, Path(folder) / kind)
 
 
 def figures_of(runs: int, turns: int) -> Figures:

@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from absl import app, flags
@@ -68,11 +68,27 @@ def _read(folder: Path) -> Run:
     config = fields.complete(saved, configs.default(), path).to_dict()
     if not (folder / "summary.json").exists():
         raise WorkdirError(f"{folder} has not finished: there is no summary.json")
-    summary = workdir.read_json(folder / "summary.json")
+    with workdir.damaged(folder / "summary.json"):
+        summary = _summary(workdir.read_json(folder / "summary.json"))
     rows = logs.read_rows(folder)
     if not rows:
         raise WorkdirError(f"{folder} has no rows in metrics.jsonl")
     return Run(config, summary, rows)
+
+
+def _summary(content: dict[str, Any]) -> Summary:
+    """The fields that the table shows."""
+    last, best = (
+        {"test/error": float(dict(content[epoch])["test/error"])}
+        for epoch in ("last", "best")
+    )
+    return {
+        "labelled": int(content["labelled"]),
+        "unlabelled": int(content["unlabelled"]),
+        "seconds": float(content["seconds"]),
+        "last": last,
+        "best": best,
+    }
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:

@@ -89,6 +89,14 @@ class EvolvingMTLClassifier(ClassifierMixin, fitting.NetworkEstimator):
       best_iter_: the epoch of the parameters that are kept.
       history_: a dict for each evaluation: losses, loss weights, metrics.
       params_: the parameters, NumPy arrays in nested dicts.
+
+    Examples:
+      >>> x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+      >>> y = np.where(x[:, 0] > 0, "right", "left")
+      >>> few = np.where(np.arange(60) < 30, y, "-1")  # "-1": no label.
+      >>> model = EvolvingMTLClassifier(epochs=100, random_state=0).fit(x, few)
+      >>> model.predict([[3.0, 0.0], [-3.0, 0.0]]).tolist()
+      ['right', 'left']
     """
 
     def __init__(

@@ -65,6 +65,12 @@ def learning_rates(config: ConfigDict) -> np.ndarray:
       config: with `epochs`, and in `optim` with `learning_rate`; `schedule`, the form
         of the fall to 0 over the last `decay_epochs`; and `warmup_epochs`, a linear
         rise in the first ones.
+
+    Examples:
+      >>> optim = {"learning_rate": 1.0, "schedule": "cosine"}
+      >>> optim |= {"decay_epochs": 2, "warmup_epochs": 1}
+      >>> learning_rates(ConfigDict({"epochs": 5, "optim": optim})).round(2)
+      array([0.5, 1. , 1. , 1. , 0.5])
     """
     c, epochs = config.optim, config.epochs
     epoch, start = np.arange(epochs), epochs - c.decay_epochs

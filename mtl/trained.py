@@ -43,11 +43,13 @@ def load(folder: str | Path) -> Model:
 def _load(folder: Path) -> Model:
     saved = workdir.load_config(folder)
     config = fields.complete(saved, configs.default(), str(folder / "config.json"))
-    data = workdir.read_json(folder / "data.json")
-    network = networks.build(config, data["shape"], data["classes"])
+    with workdir.damaged(folder / "data.json"):
+        data = workdir.read_json(folder / "data.json")
+        shape, classes = tuple(map(int, data["shape"])), int(data["classes"])
+        names = list(data.get("names", range(classes)))
+    network = networks.build(config, shape, classes)
     start = network.init(jax.random.key(0))
     params = checkpoint.restore_best(folder, start, "mtl.main")
-    names = data.get("names", list(range(data["classes"])))
     unit = config.data.scaling == scaling.UNIT
     kept = None if unit else scaling.load(folder)
-    return Model(config, network, params, tuple(data["shape"]), names, kept)
+    return Model(config, network, params, shape, names, kept)

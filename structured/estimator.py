@@ -96,6 +96,14 @@ class StructuredRegressor(RegressorMixin, fitting.NetworkEstimator):
       history_: a dict for each evaluation: losses, loss weights, and the mean squared
         error of standardised outputs.
       params_: the parameters, NumPy arrays in nested dicts.
+
+    Examples:
+      >>> x = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+      >>> y = x @ np.array([[1.0, -1.0], [0.5, 0.0], [0.0, 2.0]], np.float32)
+      >>> y[60:] = np.nan  # These rows lack y.
+      >>> model = StructuredRegressor(epochs=100, random_state=0).fit(x, y)
+      >>> model.score(x[:60], y[:60]) > 0.9
+      True
     """
 
     def __init__(

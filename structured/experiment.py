@@ -223,9 +223,20 @@ def _mean(dataset: Dataset) -> Run:
 
 def _read(config: ConfigDict, dataset: Dataset, folder: Path) -> Run:
     """Reads a finished run."""
-    summary = workdir.read_json(folder / "summary.json")
+    summary = _read_summary(folder / "summary.json")
     predicted = load_npz(folder / "predictions.npz", ("predicted",))["predicted"]
     if config.variant == "mean":
         return Run(summary, _mean(dataset).params, predicted=predicted)
     params = restore(folder, assemble.network(config, dataset))
     return Run(summary, params, predicted=predicted)
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    """Reads the summary of a finished run, with all fields of a table."""
+    summary = workdir.read_json(path)
+    with workdir.damaged(path):
+        for name in ("seed", "pairs", "x_only", "y_only"):
+            int(summary[name])
+        for name in ("best", "test"):
+            summary[name] = {k: float(v) for k, v in dict(summary[name]).items()}
+    return summary

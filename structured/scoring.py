@@ -20,9 +20,9 @@ def score(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
     test, faces = dataset.test, dataset.faces
     scores: dict[str, Any] = {"mse": choose_mse(test.y)(predicted, test.y)}
     if faces is not None:
-        missing = np.isnan(faces.points).any()
+        complete = metrics.all_usable(faces.points, dataset.scheme)
         measure = (
-            metrics.partial_landmark_metrics if missing else metrics.landmark_metrics
+            metrics.landmark_metrics if complete else metrics.partial_landmark_metrics
         )
         points = crops.from_frame(predicted, faces.frame)
         scores |= measure(points, faces.points, dataset.scheme)
@@ -47,7 +47,8 @@ def example_errors(dataset: Dataset, predicted: np.ndarray) -> np.ndarray:
 def face_normaliser(dataset: Dataset) -> np.ndarray:
     """Returns the divisors of the errors of the test faces, [N], in pixels.
 
-    Those that are not `metrics.usable` belong to faces that lack an eye.
+    Those that are not `metrics.usable` belong to faces that lack an eye, or have all
+    points on a line or a spot.
     """
     assert dataset.faces is not None
     _, function = metrics.main_normaliser(dataset.scheme)

@@ -74,8 +74,9 @@ def _load(folder: Path, sources: Sequence[str], needs: str) -> Trained:
             f"{folder} holds a run that is not finished; train it to its end with "
             "structured.main"
         )
-    described = workdir.read_json(folder / "data.json")
-    shape, outputs = tuple(described["shape"]), described["outputs"]
+    with workdir.damaged(folder / "data.json"):
+        described = workdir.read_json(folder / "data.json")
+        shape, outputs = tuple(map(int, described["shape"])), int(described["outputs"])
     net = assemble.build_network(config, shape, outputs)
     params, main = experiment.restore(folder, net), assemble.make_predict(net)
 

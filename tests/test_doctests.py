@@ -7,7 +7,9 @@ import pytest
 
 MODULES = (
     *("mtl.engine.schedules", "mtl.engine.fit", "mtl.data.labels", "mtl.config"),
-    *("structured.examples", "structured.config"),
+    *("mtl.metrics", "mtl.optimizers", "mtl.sweeps.grid", "mtl.estimator"),
+    *("structured.examples", "structured.config", "structured.faces.metrics"),
+    "structured.estimator",
     *("l3spot.labels.csv_labels", "l3spot.training.config"),
 )
 

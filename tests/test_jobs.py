@@ -57,11 +57,26 @@ def test_the_tasks_of_a_slurm_array_train_a_study(tmp_path):
     assert f"{total} of {total} runs are there" in done.stdout.decode()
 
 
+@pytest.mark.parametrize("module", ["mtl.study", "structured.sweep"])
+def test_a_slurm_array_trains_a_study_or_a_sweep(tmp_path, module):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    own = environment(CONFIG="digits", WORKDIR="runs/w")
+    own |= {"PATH": f"{tmp_path}:{own['PATH']}"}
+    own |= {"MODULE": module} if module != "mtl.study" else {}
+    grid = ["--grid", "optim.learning_rate=0.01,0.1"]
+    script = ["bash", str(JOBS / "mtl_study_slurm.sh"), *grid]
+    said = subprocess.run(script, env=own, capture_output=True, text=True, check=True)
+    flags = ["--config", "digits", "--workdir", "runs/w", "--shard", "auto", *grid]
+    assert said.stdout.split() == ["-m", module, *flags]
+
+
 @pytest.mark.parametrize(
     ("job", "variable", "message"),
     [
         ("l3spot_slurm.sh", "SCANS", "give the folder or the list of scans"),
-        ("mtl_study_slurm.sh", "CONFIG", "give the config of the study"),
+        ("mtl_study_slurm.sh", "CONFIG", "give the config of the runs"),
     ],
 )
 def test_a_slurm_job_without_its_input_says_so(job, variable, message):

@@ -46,17 +46,38 @@ def test_the_readme_is_short():
     assert len(lines) <= README_LINES
 
 
+def examples(heading):
+    """The examples of docs/extending.md below a heading."""
+    page = (ROOT / "docs" / "extending.md").read_text()
+    section = re.split(r"^#+ ", page.split(f"# {heading}\n")[1], flags=re.M)[0]
+    return re.findall(r"```python\n(.*?)```", section, re.S)
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "Tasks of your own",
+        "A schedule of your own",
+        "Loss weights that adapt",
+        "An encoder of your own",
+        "Metrics",
+    ],
+)
+def test_an_extension_is_short(heading):
+    for code in examples(heading):
+        assert len([line for line in code.splitlines() if line]) <= 20
+
+
 @pytest.mark.slow
 def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatch):
-    page = (ROOT / "docs" / "extending.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
-    tasks, stream, flax = blocks[0], blocks[1], blocks[6]
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(tasks, names)
+    exec("\n".join(examples("Tasks of your own")), names)
     text, value = capsys.readouterr().out.rsplit(":", 1)
     assert text == "mean loss of the labelled examples"
     assert 0 < float(value) < 0.2
+    (stream,) = examples("Data that do not fit into memory")
+    (flax,) = examples("A Flax module in a task of your own")
     exec(stream, names)
     text, value = capsys.readouterr().out.rsplit("\n", 2)[1].rsplit(":", 1)
     assert text == "validation loss"
@@ -68,9 +89,29 @@ def test_the_examples_of_your_own_tasks_and_streams(capsys, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+def test_the_examples_of_your_own_schedule_and_weighting(capsys):
+    names = {}
+    exec("\n".join(examples("Tasks of your own")), names)
+    (schedule,), (weighting,) = map(
+        examples, ("A schedule of your own", "Loss weights that adapt")
+    )
+    exec(schedule, names)
+    rows = names["loss_weights"]
+    assert rows.shape == (100, 2)
+    np.testing.assert_allclose(rows[[0, 25, 50, 99]].T[0], [1, 0.5, 0, 0], atol=1e-12)
+    capsys.readouterr()
+    exec(weighting, names)
+    assert capsys.readouterr().out.startswith("loss weights: [")
+    state, metrics = names["state"], names["metrics"]
+    means = metrics.loss / metrics.rows
+    np.testing.assert_allclose(state.weighting_state, means, 1e-6)
+    assert (metrics.loss_weights > 0).all()
+    assert not np.allclose(metrics.loss_weights, 1)
+
+
+@pytest.mark.slow
 def test_the_example_in_scikit_learn(capsys):
-    page = (ROOT / "docs" / "extending.md").read_text()
-    code = re.findall(r"```python\n(.*?)```", page, re.S)[2]
+    (code,) = examples("In scikit-learn")
     exec(code, {})
     accuracy, best = capsys.readouterr().out.splitlines()
     assert 0.7 < float(accuracy.split(":")[1]) < 1
@@ -79,10 +120,8 @@ def test_the_example_in_scikit_learn(capsys):
 
 @pytest.mark.slow
 def test_the_example_of_your_own_metric(tmp_path, monkeypatch):
-    page = (ROOT / "docs" / "extending.md").read_text()
-    (tmp_path / "kappa.py").write_text(
-        re.findall(r"```python\n(.*?)```", page, re.S)[3], encoding="utf-8"
-    )
+    (code,) = examples("Metrics")
+    (tmp_path / "kappa.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     c = digits.get_config("smoke")
     c.epochs, c.optim.decay_epochs, c.eval_every, c.schedule.t1 = 6, 0, 2, 1

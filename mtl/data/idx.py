@@ -29,20 +29,23 @@ CHECKSUMS = {
 }
 
 
-def load(folder: str, name: str | None = None) -> tuple[Images, Images]:
+def load(
+    folder: str, name: str | None = None, field: str = "data.path"
+) -> tuple[Images, Images]:
     """(train, test) from the four IDX files of MNIST's layout, gzipped or not.
 
     Args:
       folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-..., each
         with or without ".gz".
       name: "mnist" or "fashion_mnist" checks them against the published checksums.
+      field: the field or flag that gave the folder, for errors.
 
     Raises:
       DataError: a file is missing, cut short, not IDX, or not the published one.
     """
     root = Path(folder)
     if not root.is_dir():
-        raise DataError(f"data.path={folder!r} is no folder; it should hold IDX files")
+        raise DataError(f"{field}={folder!r} is no folder; it should hold IDX files")
     sets = []
     for part in ("train", "t10k"):
         x = _read(root, f"{part}-images-idx3-ubyte", 3, name)

@@ -109,9 +109,9 @@ def gradnorm(
 
     def step(state: Norms, batch: Batch) -> Norms:
         first = jnp.where(state.first > 0, state.first, batch.cost)
-        r = batch.cost / first
+        r = _over(batch.cost, first)
         scaled = state.weight * batch.norm
-        target = scaled.mean() * (r / r.mean()) ** alpha
+        target = scaled.mean() * _over(r, r.mean()) ** alpha
         slope = jnp.sign(scaled - target) * batch.norm
         moved, opt = optimizer.update(slope, state.opt)
         weight = jnp.maximum(state.weight + moved, 1e-3)
@@ -223,8 +223,8 @@ def ratio(monitor: str = "valid/loss") -> Weighting:
         return state._replace(loss=mean[1])
 
     def observe(state: Gap, numbers: Mapping[str, Any]) -> Gap:
-        share = jnp.clip(state.loss / numbers[monitor], 0, 1)
-        return state._replace(share=share)
+        share = _over(state.loss, jnp.asarray(numbers[monitor]))
+        return state._replace(share=jnp.clip(share, 0, 1))
 
     return Weighting(
         lambda: Gap(jnp.full((), 0.5, float), jnp.zeros(())),
@@ -232,6 +232,11 @@ def ratio(monitor: str = "valid/loss") -> Weighting:
         epoch=epoch,
         observe=observe,
     )
+
+
+def _over(part: Array, whole: Array) -> Array:
+    """The ratio of two losses; 1 if the second one is 0, for there is no gap."""
+    return jnp.where(whole == 0, 1, part / jnp.where(whole == 0, 1, whole))
 
 
 def _select(holds: Array, new: WeightingState, old: WeightingState) -> WeightingState:

@@ -54,9 +54,17 @@ class Checkpoints:
         same result: what is there already for this or a later epoch stays.
 
         Raises:
-          WorkdirError: the disk is full, or the folder cannot be written any more.
+          WorkdirError: the disk is full, or the folder cannot be written any more, or
+            was removed or moved.
         """
         if self.epoch is None or epoch > self.epoch:
+            if (
+                not self._folder.is_dir()
+            ):  # Orbax would make it again, without the rest.
+                raise WorkdirError(
+                    f"{self._folder} was removed or moved during the training, so no "
+                    "checkpoint can be saved; put it back, or start again"
+                )
             if processes.several():
                 tree = jax.tree.map(_saveable, tree)
             try:

@@ -52,7 +52,7 @@ def claimed(folder: Path) -> set[str]:
     """
     try:
         lines = (folder / MANIFEST).read_text("utf-8").splitlines()
-        return {json.loads(line) for line in lines}
+        return {str(json.loads(line)) for line in lines}
     except FileNotFoundError:
         return set()
     except (OSError, ValueError) as e:

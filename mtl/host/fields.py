@@ -65,8 +65,8 @@ def complete(c: ConfigDict, default: ConfigDict, path: str) -> ConfigDict:
     """A run's saved config, with the default where an older version had no field.
 
     Raises:
-      ConfigError: the file has a field that this version does not know, or a group
-        where this version has a field, or the reverse.
+      ConfigError: the file has a field that this version does not know, a field of
+        another type, or a group where this version has a field, or the reverse.
     """
     completed = ConfigDict(default.to_dict(), convert_dict=True)
 
@@ -90,6 +90,7 @@ def complete(c: ConfigDict, default: ConfigDict, path: str) -> ConfigDict:
                     into[name] = value
 
     fill(c, completed, "")
+    check(completed, default, f"{path}: config")
     return completed
 
 

@@ -101,7 +101,7 @@ def read_rows(workdir: Path) -> list[Row]:
     """The rows of `metrics.jsonl`; a last line cut short by a kill is left out.
 
     Raises:
-      WorkdirError: a line is no JSON.
+      WorkdirError: a line is no JSON, or no row of numbers with an epoch.
     """
     path = workdir / "metrics.jsonl"
     if not path.exists():
@@ -109,9 +109,22 @@ def read_rows(workdir: Path) -> list[Row]:
     try:
         text = path.read_text("utf-8")
         lines = text[: text.rfind("\n") + 1].splitlines()
-        return [json.loads(line) for line in lines]
+        rows = [json.loads(line) for line in lines]
     except ValueError as e:
         raise WorkdirError(f"{path} has a line that is no JSON: {e}") from e
+    for number, row in enumerate(rows, start=1):
+        if not _is_row(row):
+            raise WorkdirError(
+                f"{path}: line {number} is damaged: it must be numbers by name, with "
+                "the epoch"
+            )
+    return rows
+
+
+def _is_row(row: object) -> bool:
+    if not isinstance(row, dict) or "epoch" not in row:
+        return False
+    return all(type(value) in (int, float) for value in row.values())
 
 
 def _line(row: Mapping[str, float]) -> str:

@@ -133,11 +133,14 @@ class Claim:
         """The content of a claim; {} if there is none."""
         for _ in range(READS):
             try:
-                return json.loads(self._store.cat_file(path))
+                content = json.loads(self._store.cat_file(path))
             except FileNotFoundError:
                 return {}
             except ValueError:
-                time.sleep(0.1)
+                content = None
+            if isinstance(content, dict):
+                return content
+            time.sleep(0.1)
         return {"host": "?"}  # A kill cut it short.
 
     def _said(self, path: str, found: dict[str, Any]) -> str:

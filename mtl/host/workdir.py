@@ -254,27 +254,42 @@ def load_config(workdir: Path) -> ConfigDict:
     Raises:
       WorkdirError: there is none, or it is no JSON.
     """
-    path = workdir / "config.json"
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise WorkdirError(f"{path} is not a config: {content!r}")
-    return ConfigDict(content)
+    return ConfigDict(read_json(workdir / "config.json"))
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file of a run holds.
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file of a run.
 
     Raises:
-      WorkdirError: there is no such file, or it is no JSON.
+      WorkdirError: there is no such file, or it is no JSON object.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError) as e:
         raise WorkdirError(
             f"{path.parent} holds no such run: there is no {path.name}"
         ) from e
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise WorkdirError(f"{path} is not JSON: {e}") from e
+    if not isinstance(content, dict):
+        raise WorkdirError(f"{path} is damaged: it must hold fields, as {{...}}")
+    return content
+
+
+@contextlib.contextmanager
+def damaged(path: Path) -> Iterator[None]:
+    """Names the file if its fields are missing or of another type.
+
+    Raises:
+      WorkdirError: the work inside looks up a field that is missing, or converts one
+        of another type.
+    """
+    try:
+        yield
+    except KeyError as e:
+        raise WorkdirError(f"{path} is damaged: it lacks the field {e}") from e
+    except (TypeError, ValueError) as e:
+        raise WorkdirError(f"{path} is damaged: {e}") from e
 
 
 def _wait_for(path: Path) -> None:

@@ -59,6 +59,17 @@ def read(*folders: Path) -> dict[Run, Row]:
     return found
 
 
+def training_rows(folder: Path) -> int:
+    """Reads the number of training images of a study.
+
+    Raises:
+      WorkdirError: data.json is missing or damaged.
+    """
+    path = folder / "data.json"
+    with workdir.damaged(path):
+        return int(workdir.read_json(path)["rows"]["train"])
+
+
 def write(folder: Path, wanted: Iterable[Run]) -> dict[Run, Row]:
     """Writes results.csv with the results of all shards, in the order of the grid.
 
@@ -94,7 +105,7 @@ def merge(config: ConfigDict, folder: Path, sources: Sequence[Path]) -> Joined:
         workdir.load_config(source)  # Fails if the folder holds no study.
     for place in (*sources, folder):
         _check_study(place, config, about)
-    wanted = grid.runs(config, about["data"]["rows"]["train"])
+    wanted = grid.runs(config, training_rows(sources[0]))
     times = Counter(run for source in sources for run in read(source))
     workdir.make(folder, f"the workdir {folder}")
     with workdir.lock(folder, wait=True):

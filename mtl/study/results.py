@@ -2,14 +2,15 @@
 
 import csv
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mtl.host import workdir
+from mtl.host import csv_text, workdir
 from mtl.host.errors import WorkdirError
 from mtl.study.grid import Run
-from mtl.study.sweep import Progress
+from mtl.study.trainer import GroupProgress
 
 
 class Row(NamedTuple):
@@ -39,7 +40,10 @@ class Row(NamedTuple):
         return Run(hidden, self.labelled, self.unlabelled, self.method, self.seed)
 
 
-def rows(runs: Sequence[Run], p: Progress) -> list[Row]:
+READ: dict[type, Callable[[str], Any]] = {float: csv_text.number, int: int, str: str}
+
+
+def rows(runs: Sequence[Run], p: GroupProgress) -> list[Row]:
     """The rows of a group of finished runs."""
     return [
         Row(
@@ -61,25 +65,51 @@ def rows(runs: Sequence[Run], p: Progress) -> list[Row]:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file; none if there is no file.
+    """The rows of a file, perhaps with decimal commas; none if there is no file.
 
     Raises:
-      WorkdirError: it is no table of results.
+      WorkdirError: it is no table of results, or a spreadsheet has changed a cell.
     """
     if not path.exists():
         return []
-    kinds = list(Row.__annotations__.values())
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            lines = list(csv.reader(stream))
-        if tuple(lines[0]) != Row._fields:
-            raise ValueError(f"its columns are not {', '.join(Row._fields)}")
-        return [
-            Row(*(kind(x) for kind, x in zip(kinds, line, strict=True)))
-            for line in lines[1:]
-        ]
-    except (ValueError, IndexError, csv.Error) as e:
+        table = csv_text.open_table(path)
+        lines = list(table)
+    except (ValueError, csv.Error) as e:
         raise WorkdirError(f"{path} is no table of this study: {e}") from e
+    if tuple(table.fieldnames or ()) != Row._fields:
+        raise WorkdirError(
+            f"{path} is no table of this study: its columns are not "
+            f"{', '.join(Row._fields)}"
+        )
+    return [_row(line, f"{path}: row {i}") for i, line in enumerate(lines, start=1)]
+
+
+def _row(line: Mapping[str, Any], where: str) -> Row:
+    """A row from its cells; a short line has cells None, a long one the column None."""
+    if None in line or None in line.values():
+        raise WorkdirError(
+            f"{where} has another number of cells than the {len(Row._fields)} columns; "
+            "delete it, and its run trains again"
+        )
+    found: dict[str, Any] = {}
+    for name, kind in Row.__annotations__.items():
+        try:
+            found[name] = (
+                _sizes(line[name]) if name == "hidden" else READ[kind](line[name])
+            )
+        except ValueError as e:
+            raise WorkdirError(
+                f"{where} has {name}={line[name]!r}, which a spreadsheet may have "
+                "changed; restore it, or delete the row, and its run trains again"
+            ) from e
+    return Row(**found)
+
+
+def _sizes(text: str) -> str:
+    if not re.fullmatch(r"\d+(-\d+)*", text):
+        raise ValueError(text)
+    return text
 
 
 def write(path: Path, found: Sequence[Row]) -> None:

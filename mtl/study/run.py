@@ -20,7 +20,7 @@ from mtl.host.shards import WHOLE, Shard
 from mtl.study import grid, join, report, results, split
 from mtl.study.cells import Cells
 from mtl.study.grid import RunGroup
-from mtl.study.sweep import Sweep
+from mtl.study.trainer import GroupTrainer
 
 BAR = "{desc}  {percentage:.0f} % |{bar:20}| {elapsed} so far, about {remaining} left"
 
@@ -53,16 +53,16 @@ def study(
     workdir.make(place, f"the folder {place}")
     with jax.default_matmul_precision(config.precision), workdir.lock(place):
         done, rows = join.read(folder), results.read(place / join.FILE)
-        sweep = Sweep(config, dataset)
-        groups = grid.run_groups(config, wanted, sweep.vmapped)
+        trainer = GroupTrainer(config, dataset)
+        groups = grid.run_groups(config, wanted, trainer.vmapped)
         own = [run for group in split.select(groups, shard) for run in group.runs]
         missing = [run for run in own if run not in done]
-        left = grid.run_groups(config, missing, sweep.vmapped)
+        left = grid.run_groups(config, missing, trainer.vmapped)
         # Without a terminal there is no bar but a line for each group.
         with tqdm.tqdm(total=sum(map(split.cost, left)), bar_format=BAR,
                        disable=not sys.stderr.isatty()) as bar:  # fmt: skip
-            for group in (part for whole in left for part in sweep.parts(whole)):
-                rows += _train(sweep, group, place / "checkpoints", bar)
+            for group in (part for whole in left for part in trainer.parts(whole)):
+                rows += _train(trainer, group, place / "checkpoints", bar)
                 results.write(place / join.FILE, rows)
                 shutil.rmtree(place / "checkpoints", ignore_errors=True)
                 remote.push(place)
@@ -83,7 +83,7 @@ def make_report(config: ConfigDict, folder: str | Path) -> str:
     done = join.read(folder)
     if not done:
         raise WorkdirError(f"{folder / join.FILE} has no run that is done")
-    total = workdir.read_json(folder / "data.json")["rows"]["train"]
+    total = join.training_rows(folder)
     wanted = set(grid.runs(config, total))
     rows = [row for run, row in done.items() if run in wanted]
     text = report.write(config, folder, Cells(config, rows, total))
@@ -91,14 +91,14 @@ def make_report(config: ConfigDict, folder: str | Path) -> str:
 
 
 def _train(
-    sweep: Sweep, group: RunGroup, folder: Path, bar: tqdm.tqdm
+    trainer: GroupTrainer, group: RunGroup, folder: Path, bar: tqdm.tqdm
 ) -> list[results.Row]:
     """The rows of a group; checkpoints are saved during training."""
     cost, at, begun = split.cost(group), 0, time.monotonic()
     bar.set_description_str(_name(group))
     # A checkpoint is for as many devices.
     own = repr((group.runs, jax.device_count())).encode()
-    for p in sweep.train(group, folder / hashlib.sha256(own).hexdigest()[:16]):
+    for p in trainer.train(group, folder / hashlib.sha256(own).hexdigest()[:16]):
         bar.update(cost * (p.epoch - at) / group.config.epochs)
         at = p.epoch
     if bar.disable:

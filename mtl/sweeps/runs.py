@@ -112,10 +112,16 @@ def read(place: Path) -> Outcome:
     """Reads the outcome of a run from its folder.
 
     Raises:
-      WorkdirError: a file in it is no JSON.
+      WorkdirError: a file in it is damaged.
     """
-    if (place / FAILURE).exists():
-        return Outcome(**workdir.read_json(place / FAILURE))
+    failure = place / FAILURE
+    if failure.exists():
+        content = workdir.read_json(failure)
+        if content.get("status") not in ("diverged", "failed"):
+            raise WorkdirError(
+                f"{failure} is damaged; delete it to train the run again"
+            )
+        return Outcome(content["status"], str(content.get("why", "")))
     if not (place / SUMMARY).exists():
         return Outcome("lacking")
     summary = flatten_dict(workdir.read_json(place / SUMMARY), sep="/")

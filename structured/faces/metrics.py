@@ -126,7 +126,11 @@ def nme(
 def cdf(
     errors: PerFace, thresholds: Float[Array, " thresholds"]
 ) -> Float[jax.Array, " thresholds"]:
-    """Returns the share of errors up to each threshold, 0 to 1."""
+    """Returns the share of errors up to each threshold, 0 to 1.
+
+    >>> cdf(jnp.array([0.1, 0.3, 0.2, jnp.nan]), jnp.array([0.15, 0.5])).tolist()
+    [0.25, 0.75]
+    """
     # Sorting puts NaN last, above every threshold.
     below = jnp.searchsorted(jnp.sort(errors), thresholds, side="right")
     return below.astype(errors.dtype) / len(errors)
@@ -145,13 +149,21 @@ def auc_paper(errors: PerFace) -> Scalar:
 
 
 def auc(errors: PerFace, threshold: float) -> Scalar:
-    """Returns the exact area under the CDF of errors up to a threshold, 0 to 1."""
+    """Returns the exact area under the CDF of errors up to a threshold, 0 to 1.
+
+    >>> float(auc(jnp.array([0.0, 0.25, 0.75]), threshold=0.5))
+    0.5
+    """
     # The CDF of one face is 0 below its error and 1 from there on.
     return jnp.mean(jnp.where(errors <= threshold, 1 - errors / threshold, 0))
 
 
 def failure_rate(errors: PerFace, threshold: float) -> Scalar:
-    """Returns the share of errors above a threshold."""
+    """Returns the share of errors above a threshold.
+
+    >>> float(failure_rate(jnp.array([0.01, 0.3, jnp.nan, 0.05]), threshold=0.1))
+    0.5
+    """
     return jnp.mean(~(errors <= threshold), dtype=errors.dtype)
 
 
@@ -162,7 +174,7 @@ def landmark_metrics(
 
     Args:
       predicted: in pixels.
-      truth: in pixels; no point is missing.
+      truth: in pixels; no point is missing, and all normalisers are `usable`.
       scheme: of the points.
 
     Returns:
@@ -177,11 +189,11 @@ def landmark_metrics(
 def partial_landmark_metrics(
     predicted: Points, truth: Points, scheme: Scheme
 ) -> dict[str, Scalar | int]:
-    """Returns `landmark_metrics` where true points may be missing, NaN.
+    """Returns `landmark_metrics` of any faces; true points may be missing, NaN.
 
     The errors of a face are the mean over its other points. A face without a normaliser
-    (with an eye that is missing, or all points on a line) is left out of its metrics; a
-    metric without any face is absent.
+    (with an eye that is missing, or all points on a line or a spot) is left out of its
+    metrics; a metric without any face is absent.
 
     Returns:
       The metrics; `missing_points`, the number of missing points; and
@@ -202,6 +214,13 @@ def partial_landmark_metrics(
 def usable(normaliser: np.ndarray) -> np.ndarray:
     """Returns which normalisers [N] are finite and above 0, bool [N]."""
     return np.isfinite(normaliser) & (np.asarray(normaliser) > 0)
+
+
+def all_usable(truth: Points, scheme: Scheme) -> bool:
+    """Returns whether no point is missing, and each face has all normalisers."""
+    functions = normalisers(scheme).values()
+    known = not np.isnan(truth).any()
+    return known and all(usable(np.asarray(f(truth))).all() for f in functions)
 
 
 def _summary(errors: Mapping[str, PerFace]) -> dict[str, Scalar]:

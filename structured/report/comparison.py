@@ -146,10 +146,13 @@ def write_report(
     last = list(variants)[-1]
     left_out = ""
     if dataset.faces is not None:
-        # Faces that lack an eye have no NRMSE.
+        # These faces have no NRMSE.
         measured = metrics.usable(scoring.face_normaliser(dataset))
         if not measured.all():
-            left_out = f" {(~measured).sum()} faces that lack an eye are left out."
+            left_out = (
+                f" {(~measured).sum()} faces that lack an eye, or lie on one line, are "
+                "left out."
+            )
         pictures |= _draw_errors(config, dataset, variants, measured)
     elif config.data.source == "digits":
         pictures["completions.png"] = _draw_completions(dataset, variants)

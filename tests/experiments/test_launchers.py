@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests import program
 from tests.conftest import ROOT
 
 LAUNCHERS = [
@@ -59,3 +60,9 @@ def test_a_missing_file_is_named_without_a_traceback():
     done = launched("experiments.held_out", "none.safetensors")
     assert done.returncode == 1
     assert done.stderr.strip() == "error: there is no file none.safetensors"
+
+
+def test_a_folder_of_idx_files_that_is_missing_is_named_by_its_flag():
+    done = program.call("benchmarks.semi_supervised", "--idx=none")
+    assert done.returncode == 1
+    assert "--idx='none' is no folder" in done.stderr

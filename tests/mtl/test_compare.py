@@ -122,3 +122,24 @@ def test_curves_are_means_over_seeds(tmp_path):
     (band,) = figure.axes[0].collections
     corners = {tuple(c) for c in band.get_paths()[0].vertices.round(6).tolist()}
     assert corners == {(5, 20), (5, 30), (9, 10)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"last": 3}, {"last": {}}, {"best": {"test/error": "x"}}, {"seconds": {}}],
+)
+def test_a_damaged_summary_is_named(tmp_path, change):
+    folder = finished(tmp_path / "a", "stairs", 0, 0.1)
+    content = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(content | change))
+    with pytest.raises(WorkdirError, match=r"a/summary.json is damaged"):
+        compare.read(folder)
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    folder = finished(tmp_path / "a", "stairs", 0, 0.1)
+    content = json.loads((folder / "config.json").read_text())
+    content["model"]["hidden"] = "many"
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=r"a/config.json: config.model.hidden='many'"):
+        compare.read(folder)

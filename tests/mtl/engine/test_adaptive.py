@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtl.engine import adaptive, engine
-from mtl.engine.weighting import Weighting
+from mtl.engine.weighting import Batch, Weighting
 from tests.mtl.engine.test_adaptive_formulas import TASKS, problem
 
 
@@ -89,3 +89,21 @@ def test_a_task_whose_given_weight_is_0_is_not_present(weights):
 def test_reported_weights_are_the_given_ones_times_the_weighting():
     _, metrics = one_batch((0.5, 1.0))
     assert metrics.loss_weights.tolist() == [1, 3]
+
+
+def test_the_ratio_of_losses_that_are_both_0_is_no_gap():
+    w = adaptive.ratio("valid/loss")
+    state = w.observe(w.init(), {"valid/loss": 0.0})
+    assert w.weights(state, None).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("cost", [[0.0, 2.0], [0.0, 0.0]])
+def test_gradnorm_with_a_first_loss_of_0_stays_finite(cost):
+    w = adaptive.gradnorm(2, "encoder")
+    norm = jnp.array([0.0, 1.0])
+    batch = Batch(jnp.array(cost), jnp.array([True, True]), 0.1, norm, norm)
+    state = w.step(w.init(), batch)
+    state = w.step(state, batch._replace(cost=jnp.array([1.0, 2.0])))
+    weights = w.weights(state, None)
+    assert np.isfinite(weights).all()
+    np.testing.assert_allclose(weights.sum(), 2, 1e-6)

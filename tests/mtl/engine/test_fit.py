@@ -446,3 +446,16 @@ def test_a_training_that_contradicts_itself_is_refused(tmp_path, changes, said):
 
 def test_the_workdir_may_be_a_string(tmp_path):
     assert train(tiny.training(epochs=1), str(tmp_path)).summary["epochs"] == 1
+
+
+def test_a_folder_that_vanishes_during_the_run_is_not_made_again(tmp_path):
+    folder = tmp_path / "run"
+
+    def remove(row):
+        if row["epoch"] == 5:
+            folder.rename(tmp_path / "moved")
+
+    with pytest.raises(WorkdirError, match=r"run.* was removed or moved"):
+        fit.fit(tiny.training(save_every=3), folder, callbacks=[remove])
+    assert not folder.exists()
+    assert Checkpoints(tmp_path / "moved" / "checkpoints" / "last").epoch == 3

@@ -164,6 +164,14 @@ def test_the_claim_of_a_dead_process_is_taken_over(tmp_path, capsys):
         dead.check()
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "null"])
+def test_a_damaged_claim_is_that_of_an_unknown_host(tmp_path, text):
+    store, path = fsspec.filesystem("memory"), f"{tmp_path}/claim.json"
+    store.pipe_file(path, text.encode())
+    claim = remote_claim.Claim(store, str(tmp_path), (1, 1))
+    assert claim._read(path) == {"host": "?"}
+
+
 def test_a_process_that_lost_its_claim_keeps_its_files(address):
     store, root = fsspec.core.url_to_fs(address)
     copy = remote.local_folder(address)

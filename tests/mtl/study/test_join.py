@@ -12,7 +12,7 @@ from mtl.host import workdir
 from mtl.host.errors import WorkdirError
 from mtl.host.shards import Shard
 from mtl.study import grid, join, results, run, split
-from mtl.study.sweep import Progress
+from mtl.study.trainer import GroupProgress
 from tests import program
 from tests.mtl.study import tiny
 
@@ -31,7 +31,7 @@ def whole(tmp_path_factory):
     about = {"classes": 10, "rows": {"train": 1000}}
     workdir.prepare(folder, configs.of_a_run(c), about)
     wanted = grid.runs(c, 1000)
-    p = Progress(
+    p = GroupProgress(
         state=None,
         fine=np.arange(len(wanted)) != 4,
         last={name: np.arange(len(wanted)) / 100 for name in METRICS},

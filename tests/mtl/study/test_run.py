@@ -1,5 +1,6 @@
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from mtl.host.errors import WorkdirError
 from mtl.host.shards import Shard
 from mtl.study import results, run
-from mtl.study.sweep import Sweep
+from mtl.study.trainer import GroupTrainer
 from tests.mtl.study import tiny
 
 
@@ -44,7 +45,7 @@ def test_what_is_done_is_not_done_again(whole, monkeypatch):
 @pytest.mark.slow
 def test_an_interrupted_study_ends_with_the_same_table(whole, tmp_path, monkeypatch):
     """It is interrupted within its second group, which has a checkpoint."""
-    advance, calls = Sweep._advance, itertools.count(1)
+    advance, calls = GroupTrainer._advance, itertools.count(1)
     per_group = tiny.config().epochs // tiny.config().eval_every
 
     def interrupted(*args):
@@ -54,7 +55,7 @@ def test_an_interrupted_study_ends_with_the_same_table(whole, tmp_path, monkeypa
 
     c = tiny.config(save_minutes=0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(Sweep, "_advance", interrupted)
+        patch.setattr(GroupTrainer, "_advance", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run.study(c, tmp_path)
     assert list(tmp_path.glob("checkpoints/*/[0-9]*"))
@@ -112,9 +113,9 @@ def test_a_killed_study_goes_on_to_the_same_table(whole, tmp_path):
 def test_more_seeds_add_to_what_is_there(whole, monkeypatch):
     trained = []
 
-    def train(sweep, group, folder, bar):
+    def train(trainer, group, folder, bar):
         trained.extend(group.runs)
-        p = next(sweep.train(group, folder))
+        p = next(trainer.train(group, folder))
         return results.rows(group.runs, p)
 
     kept = (whole / "results.csv").read_bytes()
@@ -153,3 +154,41 @@ def test_a_file_that_is_no_table_is_named(tmp_path, content):
     (tmp_path / "results.csv").write_bytes(content)
     with pytest.raises(WorkdirError, match=r"results.csv is no table of this study"):
         run.make_report(tiny.config(), tmp_path)
+
+
+def changed_cells(whole, folder, change):
+    """A copy of results.csv after a spreadsheet changed it."""
+    text = (whole / "results.csv").read_text()
+    (folder / "results.csv").write_text(change(text))
+    return folder / "results.csv"
+
+
+def test_a_spreadsheet_may_write_decimal_commas(whole, tmp_path):
+    path = changed_cells(
+        whole, tmp_path, lambda text: text.replace(",", ";").replace(".", ",")
+    )
+    assert results.read(path) == results.read(whole / "results.csv")
+
+
+@pytest.mark.parametrize(
+    ("number", "cell", "message"),
+    [
+        (0, "05. Oct", "row 1 has hidden='05. Oct', which a spreadsheet"),
+        (6, "Jan 23", "row 1 has test_error='Jan 23', which a spreadsheet"),
+        (1, "1e", "row 1 has labelled='1e', which a spreadsheet"),
+        (1, "1,2", "row 1 has another number of cells than the 12 columns"),
+    ],
+)
+def test_a_cell_that_a_spreadsheet_changed_is_named(
+    whole, tmp_path, number, cell, message
+):
+    def change(text):
+        head, first = text.splitlines()[:2]
+        cells = first.split(",")
+        return "\n".join(
+            [head, ",".join([*cells[:number], cell, *cells[number + 1 :]])]
+        )
+
+    path = changed_cells(whole, tmp_path, change)
+    with pytest.raises(WorkdirError, match=re.escape(message)):
+        results.read(path)

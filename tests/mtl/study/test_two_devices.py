@@ -42,8 +42,8 @@ def rows(folder):
     return {row.run: row._replace(seconds=0.0) for row in found}
 
 
-def test_each_report_of_a_sweep_is_an_evaluation_of_its_parameters(folder, images):
-    with np.load(folder / "sweep.npz") as stored:
+def test_each_report_of_a_group_is_an_evaluation_of_its_parameters(folder, images):
+    with np.load(folder / "trained.npz") as stored:
         found = traverse_util.unflatten_dict(dict(stored), sep="/")
     held = {"valid": images.validation, "test": images.test}
     c = two_devices.config()

@@ -3,7 +3,7 @@
     python -m tests.mtl.study.two_devices FOLDER
 
 It leaves in FOLDER: `once`, `again` and `other` (studies with some runs in common), and
-`sweep.npz` (the parameters and the reported errors of each evaluation of a sweep).
+`trained.npz` (the parameters and the reported errors of each evaluation of a group).
 """
 
 import sys
@@ -18,7 +18,7 @@ from mtl.data import datasets
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
 from mtl.study import grid, run
-from mtl.study.sweep import Sweep
+from mtl.study.trainer import GroupTrainer
 
 EPOCHS, EVAL_EVERY = 20, 10
 METHOD = "baseline_matched"  # It takes the least time, and was the most often wrong.
@@ -58,12 +58,12 @@ def main(folder: Path) -> None:
     run.study(config("baseline", METHOD), folder / "other")
     (group,) = grid.run_groups(config(), grid.runs(config(), 50_000), vmapped=False)
     found = {}
-    for p in Sweep(config(), images).train(group, folder / "sweep"):
+    for p in GroupTrainer(config(), images).train(group, folder / "group"):
         if p.epoch:
             found |= {f"{p.epoch}/reported/{k}": v for k, v in p.last.items()}
             flat = traverse_util.flatten_dict(jax.device_get(p.state.params), sep="/")
             found |= {f"{p.epoch}/params/{k}": v for k, v in flat.items()}
-    np.savez(folder / "sweep.npz", **found)
+    np.savez(folder / "trained.npz", **found)
 
 
 if __name__ == "__main__":

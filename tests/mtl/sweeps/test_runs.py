@@ -164,3 +164,10 @@ def test_shards_train_each_run_once_and_end_with_all_rows(tmp_path):
         assert statuses.count("done") == done
         assert statuses.count("lacking") == 6 - done
     assert len(fake.trained) == len(set(fake.trained)) == 6
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"status": "done"}', '{"reason": 1}'])
+def test_a_damaged_failure_is_named(tmp_path, text):
+    (tmp_path / runs.FAILURE).write_text(text)
+    with pytest.raises(WorkdirError, match=r"failure.json is damaged"):
+        runs.read(tmp_path)

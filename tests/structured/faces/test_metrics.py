@@ -1,6 +1,8 @@
 """Tests metrics against examples by hand, NumPy loops, and the paper's mean shape."""
 
 import functools
+import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from structured import scoring
 from structured.faces import metrics
 from structured.faces.schemes import FIVE_POINTS, IBUG_68, WFLW_98, Scheme
 
@@ -302,3 +305,27 @@ def test_the_mean_shape_of_helen_scores_as_in_the_paper(real_data, x64):
     # The paper's thresholds leave out the last of 500 intervals.
     lost = 100 * (metrics.auc(errors, 0.5) - report["auc_0.5"])
     assert lost == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", ["line", "spot"])
+def test_a_face_on_a_line_or_spot_is_left_out(shape):
+    predicted, truth, _ = shapes(n=5)
+    assert metrics.all_usable(truth, IBUG_68)
+    expected = metrics.landmark_metrics(predicted[1:], truth[1:], IBUG_68)
+    truth[0] = [7.0, 9.0]
+    if shape == "line":
+        truth[0, :, 1] = np.arange(68)
+    assert not metrics.all_usable(truth, IBUG_68)
+    frame = np.tile([-0.5, -0.5, 1.0, 1.0], (5, 1))  # Coordinates are pixels.
+    flat = {
+        k: v.swapaxes(1, 2).reshape(5, -1) for k, v in (("p", predicted), ("t", truth))
+    }
+    dataset = SimpleNamespace(
+        test=SimpleNamespace(y=flat["t"]),
+        faces=SimpleNamespace(points=truth, frame=frame),
+        scheme=IBUG_68,
+    )
+    scores = scoring.score(dataset, flat["p"])
+    json.dumps(scores, allow_nan=False)
+    assert scores["left_out_box_size"] == 1
+    assert scores["nme_box_size"] == pytest.approx(float(expected["nme_box_size"]))

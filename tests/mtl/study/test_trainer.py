@@ -6,9 +6,9 @@ from mtl.data import datasets
 from mtl.engine import batches
 from mtl.engine.fit import compile_epoch, fit
 from mtl.study import grid, prepared
-from mtl.study import sweep as sweep_module
+from mtl.study import trainer as trainer_module
 from mtl.study.grid import RunGroup
-from mtl.study.sweep import Sweep, memory
+from mtl.study.trainer import GroupTrainer, memory
 from tests.mtl.study import tiny
 
 METHODS = ("exponential", "baseline_matched", "ratio")
@@ -31,16 +31,16 @@ def alone(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("vmapped", [False, True])
-def test_a_run_of_a_sweep_is_the_run_alone(vmapped, alone, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep_module, "MAX_PROGRAMS", 1)
+def test_a_run_of_a_group_is_the_run_alone(vmapped, alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "MAX_PROGRAMS", 1)
     dataset, expected = alone
     c = tiny.config()
-    sweep = Sweep(c, dataset)
-    sweep.vmapped = vmapped
+    trainer = GroupTrainer(c, dataset)
+    trainer.vmapped = vmapped
     groups = grid.run_groups(c, expected, vmapped)
     assert len(groups) == (2 if vmapped else 3)
     for group in groups:
-        *_, p = sweep.train(group, tmp_path / group.runs[0].method)
+        *_, p = trainer.train(group, tmp_path / group.runs[0].method)
         for i, run in enumerate(group.runs):
             result = expected[run]
             kernel = np.asarray(p.state.params["encoder"]["1"]["kernel"][i])
@@ -49,7 +49,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(vmapped, alone, tmp_path, monkeypatch
             assert p.last["test/error"][i] == result.summary["last"]["test/error"]
             assert p.best_epoch[i] == result.summary["best_epoch"]
             assert p.best["valid/error"][i] == result.summary["best"]["valid/error"]
-        assert len(sweep._programs) == 1, "those before would fill the memory's map"
+        assert len(trainer._programs) == 1, "those before would fill the memory's map"
 
 
 @pytest.mark.slow
@@ -58,9 +58,9 @@ def test_examples_that_do_not_fit_are_trained_on_all_the_same(
 ):
     dataset, expected = alone
     c, (run, *_) = tiny.config(), expected
-    sweep = Sweep(c, dataset)
+    trainer = GroupTrainer(c, dataset)
     monkeypatch.setattr(batches, "max_rows_per_batch", lambda *_: (100, 8))
-    *_, p = sweep.train(RunGroup(grid.one_config(c, run), [run]), tmp_path)
+    *_, p = trainer.train(RunGroup(grid.one_config(c, run), [run]), tmp_path)
     assert p.last["test/error"][0] == expected[run].summary["last"]["test/error"]
 
 
@@ -69,14 +69,14 @@ def test_a_run_that_diverges_is_told_and_harms_no_other(alone, tmp_path, monkeyp
     dataset, expected = alone
     c = tiny.config()
     run, broken = (r for r in expected if r.method == "exponential")
-    sweep = Sweep(c, dataset)
+    trainer = GroupTrainer(c, dataset)
     weights = prepared._weights
     huge = {0: 1.0, 1: 1e30}
     monkeypatch.setattr(
         prepared, "_weights", lambda c, t: weights(c, t) * np.float32(huge[c.seed])
     )
     group = RunGroup(grid.one_config(c, run), [run, broken])
-    *_, p = sweep.train(group, tmp_path)
+    *_, p = trainer.train(group, tmp_path)
     assert p.fine.tolist() == [True, False]
     assert p.last["test/error"][0] == expected[run].summary["last"]["test/error"]
 
@@ -84,18 +84,18 @@ def test_a_run_that_diverges_is_told_and_harms_no_other(alone, tmp_path, monkeyp
 @pytest.mark.slow
 def test_a_bundle_is_cut_until_it_fits(alone, monkeypatch):
     dataset, expected = alone
-    sweep = Sweep(tiny.config(), dataset)
-    sweep.vmapped = True
+    trainer = GroupTrainer(tiny.config(), dataset)
+    trainer.vmapped = True
     group, _ = grid.run_groups(tiny.config(), expected, vmapped=True)
-    runs = sweep._prepare(group.runs)
-    need = memory(sweep._program(runs, sweep._start(runs), runs.engine))
+    runs = trainer._prepare(group.runs)
+    need = memory(trainer._program(runs, trainer._start(runs), runs.engine))
     for limit, sizes in {need: [4], 0.6 * need: [2, 2], 1: [1] * 4}.items():
-        monkeypatch.setattr(sweep, "_limit", lambda limit=limit: limit)
-        assert [len(part.runs) for part in sweep.parts(group)] == sizes
+        monkeypatch.setattr(trainer, "_limit", lambda limit=limit: limit)
+        assert [len(part.runs) for part in trainer.parts(group)] == sizes
 
 
 @pytest.mark.slow
-def test_a_ladder_is_swept_too(tmp_path):
+def test_a_ladder_is_trained_too(tmp_path):
     """Adam, rows of its own for a task, and statistics of the training images."""
     c = tiny.config(seeds=1)
     c.study.parts.a.methods = ("linear",)
@@ -112,6 +112,6 @@ def test_a_ladder_is_swept_too(tmp_path):
     expected = fit(
         experiment.make_training(group.config, dataset), tmp_path / "alone"
     ).summary
-    *_, p = Sweep(c, dataset).train(group, tmp_path / "swept")
+    *_, p = GroupTrainer(c, dataset).train(group, tmp_path / "trained")
     assert p.last["test/error"][0] == expected["last"]["test/error"]
     assert p.last["valid/loss"][0] == pytest.approx(expected["last"]["valid/loss"])

@@ -41,7 +41,7 @@ MEMORY_SHARE = 0.8  # Of an accelerator's memory, what a program may take.
 MAX_PROGRAMS = 32
 
 
-class Progress(NamedTuple):
+class GroupProgress(NamedTuple):
     """The progress of a group, which is all that a checkpoint holds.
 
     fine: bool [R]; last, best: evaluations [R] of the last and the best epoch.
@@ -56,7 +56,7 @@ class Progress(NamedTuple):
     seconds: float = 0.0
 
 
-class Sweep:
+class GroupTrainer:
     """Trains groups of one study, one after the other.
 
     Args:
@@ -96,7 +96,7 @@ class Sweep:
         cut = [group.runs[i : i + size] for i in range(0, len(group.runs), size)]
         return [RunGroup(one_config(self._config, runs[0]), runs) for runs in cut]
 
-    def train(self, group: RunGroup, folder: Path) -> Iterator[Progress]:
+    def train(self, group: RunGroup, folder: Path) -> Iterator[GroupProgress]:
         """Trains or resumes a group; yields its progress at each evaluation.
 
         Args:
@@ -130,7 +130,7 @@ class Sweep:
     def _prepare(self, runs: Sequence[Run]) -> Prepared:
         return prepare(self._config, self._dataset, runs, self._mesh)
 
-    def _start(self, prepared: Prepared) -> Progress:
+    def _start(self, prepared: Prepared) -> GroupProgress:
         def init(seed: jax.Array) -> State:
             key = jax.random.split(jax.random.key(seed))[0]
             return prepared.engine.init(prepared.network.init(key))
@@ -140,9 +140,9 @@ class Sweep:
         names = [f"{s}/{m}" for s in ("valid", "test") for m in ("error", "loss")]
         worst = {name: np.full(count, np.inf, np.float32) for name in names}
         zeros = np.zeros(count, np.int64)
-        return Progress(state, np.ones(count, bool), worst, worst, zeros)
+        return GroupProgress(state, np.ones(count, bool), worst, worst, zeros)
 
-    def _advance(self, prepared: Prepared, p: Progress) -> Progress:
+    def _advance(self, prepared: Prepared, p: GroupProgress) -> GroupProgress:
         """To the next evaluation."""
         c, seconds = prepared.config, p.seconds
         stop = min((p.epoch // c.eval_every + 1) * c.eval_every, c.epochs)
@@ -161,7 +161,7 @@ class Sweep:
         return _after(p, state, part, stop, c.monitor)._replace(seconds=seconds)
 
     def _program(
-        self, prepared: Prepared, p: Progress, engine: Engine
+        self, prepared: Prepared, p: GroupProgress, engine: Engine
     ) -> jax.stages.Compiled:
         """For the tasks that still have a weight; compiled once for runs like these."""
         c, given, room = prepared.config, prepared.given, engine.spec.max_rows_per_batch
@@ -215,7 +215,9 @@ def _active(weights: np.ndarray, epoch: int, few: int) -> tuple[bool, ...]:
     return tuple(bool(w.any()) for w in np.moveaxis(weights[:, first:], 2, 0))
 
 
-def _after(p: Progress, state: State, part: Part, epoch: int, monitor: str) -> Progress:
+def _after(
+    p: GroupProgress, state: State, part: Part, epoch: int, monitor: str
+) -> GroupProgress:
     """The progress after a chunk of epochs; diverged runs keep their best epoch."""
     better = part.fine & p.fine & (part.row[monitor] < p.best[monitor])
     best = {k: np.where(better, v, p.best[k]) for k, v in part.row.items()}
