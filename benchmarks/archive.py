@@ -47,7 +47,7 @@ from l3spot.projections.scan_folders import Case
 from l3spot.report import result_json
 from l3spot.report.predict_scan import METHODS, PredictOptions
 from l3spot.report.results_file import LevelRow, ResultRow, ScanRows
-from mtl.host import claims, launch, workdir
+from mtl.host import claims, compile_cache, launch, workdir
 
 PHANTOMS = 10
 MONOCHROME2 = 2  # The code of openjpeg.
@@ -234,6 +234,7 @@ def _result(name: str, rng: np.random.Generator) -> ScanRows:
 def work(arguments: Sequence[str]) -> str:
     """Measures from command-line flags and returns what was found."""
     launch.reject_extra_args(arguments)
+    compile_cache.enable()
     args = flags.FLAGS
     found: dict[str, Any] = {"machine": measure.machine(None, ("jax", "numpy"))}
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
