@@ -1,23 +1,26 @@
 """An archive of scans: how many in an hour, and what many results cost.
 
     python -m benchmarks.archive [--scans 200] [--workers 1,2] [--jpeg2000 0.2] \
-        [--size 512] [--method vertebrae] [--out FILE.json]
+        [--slices 120,600] [--size 512] [--method vertebrae] [--phantoms FOLDER] \
+        [--out FILE.json]
     python -m benchmarks.archive --results 1000,10000,100000 [--out FILE.json]
 
 The first command writes ten phantoms of 120 to 600 slices of 512 x 512 pixels, a share
 of them in lossless JPEG 2000 and the others uncompressed. The archive of so many scans
 is made of links to them, as 2,000 scans of this size take 380 GB. It finds L3 in all of
 them with each number of workers; each run is a process of its own, and its results are
-removed. Memory is the highest of all its processes together.
+removed. Memory is the highest of all its processes together. `--phantoms` keeps the
+phantoms for the next call.
 
 The second one makes an archive in which each scan has its result: a file, its NAME.json
 and a picture. It measures a run of `l3spot.predict` that finds all of them still valid,
 and writes the tables and pages.
 """
 
-import itertools
+import io
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,34 +47,39 @@ from l3spot.projections.scan_folders import Case
 from l3spot.report import result_json
 from l3spot.report.predict_scan import METHODS, PredictOptions
 from l3spot.report.results_file import LevelRow, ResultRow, ScanRows
-from mtl.host import claims, launch, workdir
+from mtl.host import claims, compile_cache, launch, workdir
 
 PHANTOMS = 10
-MIN_SLICES, MAX_SLICES = 120, 600
 MONOCHROME2 = 2  # The code of openjpeg.
 NAMES = ("T12", "L1", "L2", "L3", "L4", "L5", "S1")
 
 
 def predict(*arguments: object) -> dict[str, float]:
-    """Runs l3spot.predict; returns seconds, and MB of it and its children together."""
+    """Runs l3spot.predict; returns seconds, those of all cores, and MB.
+
+    The last two are of the process and of those that it started, together.
+    """
     start = time.perf_counter()
-    command = [sys.executable, "-m", "l3spot.predict", *map(str, arguments)]
+    command = [sys.executable, "-m", "l3spot", "predict", *map(str, arguments)]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    highest = 0.0
+    highest, ended = 0.0, threading.Event()
 
     def watch() -> None:
         nonlocal highest
-        while process.poll() is None:
+        while not ended.wait(0.2):
             highest = max(highest, _memory_mb(process.pid))
-            time.sleep(0.2)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    process.wait()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    ended.set()
     watcher.join()
-    return {"seconds": time.perf_counter() - start, "mb": highest}
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "mb": highest}
 
 
 def _memory_mb(pid: int) -> float:
@@ -87,26 +95,45 @@ def _memory_mb(pid: int) -> float:
     return sum(kb for own, _, kb in rows if own in family) / 1000
 
 
-def write_phantoms(folder: Path, size: int) -> list[Path]:
-    """Writes phantoms with evenly spread numbers of slices; longer scans have more."""
+def write_phantoms(
+    folder: Path, slices: tuple[int, int], size: int, share: float
+) -> list[Path]:
+    """Writes phantoms with evenly spread numbers of slices; longer scans have more.
+
+    Args:
+      folder: phantoms that it holds already are kept.
+      slices: the lowest and the highest number of slices.
+      size: pixels a side of a slice.
+      share: of the phantoms in JPEG 2000.
+    """
     drawn = [series.draw(0, i, PhantomRanges()) for i in range(PHANTOMS)]
     drawn.sort(key=lambda p: float(p.scan.high_mm - p.scan.low_mm))
     made = []
-    counts = np.linspace(MIN_SLICES, MAX_SLICES, PHANTOMS).astype(int)
+    lowest, highest = slices
+    counts = np.linspace(lowest, highest, PHANTOMS).astype(int)
     for i, (phantom, count) in enumerate(zip(drawn, counts, strict=True)):
         length_mm = phantom.scan.high_mm - phantom.scan.low_mm
         # Half a slice is left over, so that rounding does not change their number.
         scan = phantom.scan._replace(slice_mm=length_mm / (count - 0.5))
-        made.append(folder / f"phantom-{i}")
+        made.append(folder / f"phantom-{i}-{count}-{size}")
         series.write_drawn(
             made[-1], phantom._replace(scan=scan), f"archive {i}", i, size
         )
+        if is_compressed(i, share):
+            made[-1] = compress(made[-1])
     return made
 
 
-def compress(folder: Path) -> None:
-    """Encodes the DICOM files of a folder again, in lossless JPEG 2000."""
+def compress(folder: Path) -> Path:
+    """Encodes the DICOM files of a folder in lossless JPEG 2000; returns their folder.
+
+    Files that it holds already are kept.
+    """
+    to = folder.with_name(f"{folder.name}-jpeg2000")
+    to.mkdir(exist_ok=True)
     for path in folder.iterdir():
+        if (to / path.name).exists():
+            continue
         ds = pydicom.dcmread(path)
         stored = np.frombuffer(ds.PixelData, "<u2").reshape(ds.Rows, ds.Columns)
         frame = openjpeg.utils.encode_array(
@@ -117,7 +144,10 @@ def compress(folder: Path) -> None:
         ds.PixelData = encapsulate([bytes(frame)])
         ds["PixelData"].VR = "OB"
         ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
-        ds.save_as(path)
+        content = io.BytesIO()
+        ds.save_as(content)
+        workdir.write_bytes(to / path.name, content.getvalue())
+    return to
 
 
 def is_compressed(number: int, share: float) -> bool:
@@ -129,10 +159,12 @@ def throughput(
     scans: int, workers: Sequence[int], folder: Path, args: flags.FlagValues
 ) -> dict[str, Any]:
     """Measures how many scans each number of workers gets through in an hour."""
-    made = write_phantoms(folder, args.size)
+    lowest, highest = map(int, args.slices)
+    phantoms = Path(args.phantoms) if args.phantoms else folder
+    made = write_phantoms(
+        phantoms.absolute(), (lowest, highest), args.size, args.jpeg2000
+    )
     compressed = [is_compressed(i, args.jpeg2000) for i in range(PHANTOMS)]
-    for path in itertools.compress(made, compressed):
-        compress(path)
     sizes = [len(list(path.iterdir())) for path in made]
     archive = folder / "archive"
     archive.mkdir()
@@ -202,6 +234,7 @@ def _result(name: str, rng: np.random.Generator) -> ScanRows:
 def work(arguments: Sequence[str]) -> str:
     """Measures from command-line flags and returns what was found."""
     launch.reject_extra_args(arguments)
+    compile_cache.enable()
     args = flags.FLAGS
     found: dict[str, Any] = {"machine": measure.machine(None, ("jax", "numpy"))}
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -225,9 +258,11 @@ if __name__ == "__main__":
         lower_bound=0.0,
         upper_bound=1.0,
     )
+    flags.DEFINE_list("slices", ["120", "600"], "Their lowest and highest number.")
     flags.DEFINE_integer("size", 512, "Pixels a side of a slice.", lower_bound=64)
     flags.DEFINE_enum("method", METHODS[0], METHODS, "As of l3spot.predict.")
     flags.DEFINE_list("results", [], "The numbers of results that are there.")
+    flags.DEFINE_string("phantoms", None, "A folder that keeps the phantoms.")
     flags.DEFINE_string("folder", None, "Where temporary files are.")
     measure.define_out()
     launch.launch(work)

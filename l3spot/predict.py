@@ -208,4 +208,4 @@ if __name__ == "__main__":
     shards.define_flag("scans")
     flags.DEFINE_bool("json", False, "Print the results as JSON, one a line.")
     flags.DEFINE_bool("retry_failed", False, "Work on scans again that failed.")
-    launch.launch(launcher, "scans")
+    launch.launch(launcher, "scans", leave_at_once=True)

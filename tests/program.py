@@ -11,6 +11,7 @@ from unittest import mock
 
 from absl import app, flags
 
+from mtl.host import launch
 from tests.conftest import ROOT
 
 TIMEOUT_S = 600  # Many times what a launcher takes, for a computer that is busy.
@@ -39,6 +40,7 @@ def call(module, *arguments):
     with (
         mock.patch.object(sys, "argv", command),
         mock.patch.object(app, "run", _run_main),
+        mock.patch.object(launch, "_leave", _leave),
         warnings.catch_warnings(action="ignore"),  # A test would raise them.
         _flags_of_its_own(),
         contextlib.redirect_stdout(out),
@@ -51,6 +53,12 @@ def call(module, *arguments):
 def _run_main(main, flags_parser):
     """Replaces absl's function, which also changes this process's logs and signals."""
     sys.exit(main(flags_parser(sys.argv)))
+
+
+def _leave(message, status):
+    """Replaces a function that ends this process."""
+    print(message, end="\n" if message else "", file=sys.stderr)
+    sys.exit(status)
 
 
 @contextlib.contextmanager

@@ -82,11 +82,8 @@ def cut(values: StoredValues, x: np.ndarray, y: np.ndarray, middle_mm: float) ->
 
 def _mean(values: np.ndarray, down: int, across: int) -> np.ndarray:
     """Returns the means [D, C] of blocks of [D * down, C * across] numbers."""
-    parts = [
-        values[i::down, j::across].astype(np.float32)
-        for i in range(down)
-        for j in range(across)
-    ]
+    values = values.astype(np.float32)  # Once for all: the parts are not contiguous.
+    parts = [values[i::down, j::across] for i in range(down) for j in range(across)]
     return sum(parts[1:], parts[0]) / len(parts)
 
 

@@ -131,8 +131,8 @@ def project_slice(
     )
     inside = stored[fine_box]
     # Pixels outside the mask are lowered to the lowest value of the dtype.
-    limit = _value_range(stored.dtype).take(mask)
-    limit = limit.repeat(stride[1], 1).repeat(stride[0], 0)
+    limit = np.where(mask, *_value_range(stored.dtype)[::-1])
+    limit = _repeat_columns(limit, stride[1]).repeat(stride[0], 0)
     inside = np.minimum(inside, limit[: inside.shape[0], : inside.shape[1]])
     for axis, line in enumerate(maxima):
         hu = values._replace(stored=inside.max(axis=1 - axis)).hu()
@@ -149,6 +149,11 @@ def _cut(ct_slice: Slice, values: StoredValues, x_hu: np.ndarray) -> Cut:
     x, y = orient.pixel_positions(ct_slice)
     body = x_hu[:: orient.signs(ct_slice)[0]] > MIN_TISSUE_HU
     return band.cut(oriented, x, y, float(x[body].mean() if body.any() else x.mean()))
+
+
+def _repeat_columns(values: np.ndarray, count: int) -> np.ndarray:
+    """Repeats each column of values [R, C]; twice as fast as `np.repeat`."""
+    return np.stack([values] * count, -1).reshape(len(values), -1)
 
 
 def _value_range(dtype: np.dtype) -> np.ndarray:
@@ -175,14 +180,18 @@ def segment_body(
       The bounding box of the body, and the mask of the body within this box, bool.
     """
     radius_px = [max(1, round(MAX_TABLE_MM / mm)) - 1 for mm in pixel_mm]
-    box = _bounding_box(tissue)
-    pieces = np.empty(tissue[box].shape, np.int32)
-    opened = _dilate(_erode(tissue[box], radius_px), radius_px)
-    ndimage.label(opened, output=pieces)
-    area = np.bincount(pieces.ravel())
-    area[0] = 0
-    large = (area >= max(1, MIN_PIECE_FRACTION * area.max())).take(pieces)
-    return box, _dilate(large, (1, 0)) | _dilate(large, (0, 1))
+    outer = _bounding_box(tissue)
+    opened = _dilate(_erode(tissue[outer], radius_px), radius_px)
+    inner = _bounding_box(opened)  # It is smaller where there is a table.
+    opened = opened[inner]
+    rows, columns = map(_slice_within, outer, inner)
+    pieces = np.empty(opened.shape, np.intp)  # The dtype of indices.
+    large = opened
+    if ndimage.label(opened, output=pieces) > 1:
+        area = np.bincount(pieces.ravel())
+        area[0] = 0
+        large = (area >= MIN_PIECE_FRACTION * area.max()).take(pieces)
+    return (rows, columns), _dilate(large, (1, 0)) | _dilate(large, (0, 1))
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
@@ -194,6 +203,11 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
     ends = [(max(i[0] - 1, 0), i[-1] + 2) if len(i) else (0, 1) for i in at]
     rows, columns = (slice(*pair) for pair in ends)
     return rows, columns
+
+
+def _slice_within(outer: slice, inner: slice) -> slice:
+    """Returns a slice of a slice."""
+    return slice(outer.start + inner.start, min(outer.start + inner.stop, outer.stop))
 
 
 def _dilate(mask: np.ndarray, radius_px: Sequence[int]) -> np.ndarray:

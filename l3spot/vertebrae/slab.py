@@ -10,7 +10,7 @@ from l3spot.projections.band import AIR_HU, Band
 
 ROW_MM = 1.0
 HALF_THICKNESS_MM = 7.0
-BONE_HU = 150.0
+BONE_HU, DENSE_HU = 150, 650  # Bone counts by its HU above the first, up to the second.
 START_WIDTH_MM = 80.0  # The spine is first searched in the densest columns so wide.
 REACH_MM = (30.0, 25.0, 20.0, 17.0)  # In each round, of the search around the last.
 SMOOTH_MM = 15.0
@@ -47,12 +47,11 @@ def make(band: Band, from_top: bool = False) -> Slab:
     place = np.interp(z, band.z, np.arange(len(band.z)))
     below = np.clip(place.astype(int), 0, len(band.z) - 2)
     share = (place - below).astype(np.float32)
-    bone = np.stack([_bone(layer).sum(0) for layer in band.hu])
+    bone = np.stack([_bone_columns(layer) for layer in band.hu])
     bone = bone[below] + share[:, None] * (bone[below + 1] - bone[below])
     spine_x = (follow_down if from_top else follow)(bone, band.x)
     hu = np.empty((len(z), len(band.y)), np.float32)
-    for row, x in enumerate(spine_x):
-        weight = _slab_weights(band.x, x)
+    for row, weight in enumerate(_slab_weights(band.x, spine_x)):
         used = slice(*np.flatnonzero(weight)[[0, -1]] + np.array([0, 1]))
         low, high = (band.hu[below[row] + i][:, used] @ weight[used] for i in (0, 1))
         hu[row] = low + share[row] * (high - low)
@@ -60,16 +59,25 @@ def make(band: Band, from_top: bool = False) -> Slab:
 
 
 def _bone(hu: np.ndarray) -> np.ndarray:
-    return np.clip(hu.astype(np.float32) - BONE_HU, 0, 500)
+    return np.clip(hu.astype(np.float32) - BONE_HU, 0, DENSE_HU - BONE_HU)
 
 
-def _slab_weights(at: np.ndarray, middle: float) -> np.ndarray:
-    """Returns weights [W] that sum to 1: the share of each column within the slab."""
+def _bone_columns(hu: np.ndarray) -> np.ndarray:
+    """Returns the sums float32 [W] of the bone of int16 [D, W], with integers alone."""
+    bone = np.clip(hu, BONE_HU, DENSE_HU) - np.int16(BONE_HU)
+    return bone.sum(0, dtype=np.int32).astype(np.float32)
+
+
+def _slab_weights(at: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Returns the share of each column [W] within the slab of each middle [R].
+
+    The weights [R, W] of a row sum to 1.
+    """
     width = at[1] - at[0]
-    middle = np.clip(middle, at[0], at[-1])
+    middle = np.clip(middle, at[0], at[-1])[:, None]
     edge = (HALF_THICKNESS_MM + width / 2 - np.abs(at - middle)) / width
     weight = np.clip(edge, 0, 1).astype(np.float32)
-    return weight / weight.sum()
+    return weight / weight.sum(1, keepdims=True)
 
 
 def follow_down(bone: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def test_rows_run_from_the_head_and_are_interpolated():
 
 def test_a_slab_is_the_mean_over_14_mm():
     x = np.arange(-40.0, 41, 2)
-    weights = slab._slab_weights(x, 3.3)
+    weights = slab._slab_weights(x, np.array([3.3]))[0]
     fine = np.arange(-40.995, 41, 0.01)
     inside = np.abs(fine - 3.3) <= 7
     share = np.array([inside[np.abs(fine - c) <= 1].mean() for c in x])

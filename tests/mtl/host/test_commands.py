@@ -1,5 +1,6 @@
 """The commands of the three programs are the launchers."""
 
+import gc
 import importlib
 import importlib.metadata
 import runpy
@@ -9,10 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from mtl.host import commands
 from tests.conftest import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROGRAMS = PYPROJECT["project"]["scripts"]
+
+
+@pytest.fixture(autouse=True)
+def threshold():
+    """Keeps the threshold of this process."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
 
 
 def call(monkeypatch, capsys, program, *arguments):
@@ -61,14 +71,15 @@ def test_a_command_runs_its_module_with_the_other_arguments(monkeypatch, capsys)
     seen = []
 
     def run_module(*args, **kwargs):
-        seen.append((args, kwargs, sys.argv))
+        seen.append((args, kwargs, sys.argv, gc.get_threshold()[0]))
 
     monkeypatch.setattr(runpy, "run_module", run_module)
     call(monkeypatch, capsys, "l3spot", "phantom", "--n", "3")
-    (args, kwargs, argv) = seen[0]
+    (args, kwargs, argv, threshold) = seen[0]
     assert args == ("l3spot.phantom.__main__",)
     assert kwargs == {"run_name": "__main__", "alter_sys": True}
     assert argv == ["l3spot phantom", "--n", "3"]
+    assert threshold == commands.GC_THRESHOLD > 700
 
 
 def test_an_unknown_command_names_the_nearest(monkeypatch, capsys):
