@@ -47,7 +47,7 @@ def results(tmp_path_factory):
     """Predicts three scans, one of them broken; returns the results' folder."""
     root = tmp_path_factory.mktemp("page")
     write.write(root / "scans" / ODD_NAME, images(trunk()))
-    write.write(root / "scans" / "noisy", images(trunk()[::-1] * 2))
+    write.write(root / "scans" / "noisy", images(trunk()[::-1, :, 8:-8] * 2))
     write.write(root / "scans" / "broken", images(trunk())[:3])
     calibration = Calibration((0.3,) * model.FEATURE_COUNT, 0.0)
     model.save(root / "model", model.load()._replace(calibration=calibration))
