@@ -35,7 +35,7 @@ def flags_of(module):
     """The required flags of a launcher, and all flags and fields that may be paths."""
     before, found = set(flags.FLAGS), []
 
-    def spy(work, *required, default=None, stages=()):
+    def spy(work, *required, default=None, stages=(), leave_at_once=False):
         own = set(flags.FLAGS) - before - {"config"}
         texts = {n for n in own if flags.FLAGS[n].flag_type() in TEXTS}
         for config in (default, *stages):
