@@ -54,9 +54,8 @@ def finish(processes, timeout_s=600):
     """Waits for the processes; returns their exit statuses and outputs."""
     try:
         texts = [p.communicate(timeout=timeout_s)[0] for p in processes]
-        # Gloo reports each connection; two of its threads can mix their lines, and then
-        # a number stands alone.
-        said = [re.sub(r"(?m)^(\[Gloo\].*|\d+)\n", "", text) for text in texts]
+        # Gloo reports each connection.
+        said = [re.sub(r"(?m)^\[Gloo\].*\n", "", text) for text in texts]
         return [p.returncode for p in processes], said
     finally:
         for p in processes:

@@ -74,7 +74,7 @@ def test_loss_weights_that_adapt_are_those_of_one_process(tmp_path):
     two, said = trained(tmp_path / "two", 2, "--plateau", devices=2)
     assert_same(two, one)
     assert f"{EPOCHS} epochs" in said[0]
-    assert said[1] == ""
+    assert "epoch" not in said[1]  # Gloo's lines are there, sometimes mixed.
 
 
 @pytest.mark.slow
