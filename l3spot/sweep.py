@@ -30,8 +30,8 @@ DATA_FIELDS = (
     *("reconstruct.value", "reconstruct.t1", "reconstruct.sigma"),
     *("eval_every", "save_every", "patience", "window_stride_px", "mirror"),
 )
-# Fields of config.data.
-SCANS = ("source", "view", "path", "seed", "count", "patients")
+# Fields of config.data that only divide the scans.
+SPLIT_FIELDS = ("test", "validation", "labelled", "unlabelled", "strips")
 COLUMNS = (
     *("valid/mean_mm", "valid/median_mm", "valid/within_10_mm", "test/mean_mm"),
     "seconds",
@@ -47,7 +47,8 @@ def system() -> System:
         return experiment.load_dataset(ConfigDict(parts))
 
     def train(config: ConfigDict, folder: Path) -> None:
-        scans = load(FrozenConfigDict({"data": {k: config.data[k] for k in SCANS}}))
+        parts = {k: v for k, v in config.data.items() if k not in SPLIT_FIELDS}
+        scans = load(FrozenConfigDict({"data": parts}))
         experiment.train_and_evaluate(config, folder, scans, programs.of(config))
 
     def free(config: ConfigDict, folder: Path) -> tuple[str, ...]:

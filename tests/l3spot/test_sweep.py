@@ -13,8 +13,6 @@ from tests import program
 from tests.epoch_text import changed, epoch_text
 from tests.l3spot.training.bars import images_of_bars
 
-pytestmark = pytest.mark.slow  # It trains networks.
-
 FIELDS = {
     "epochs": 1, "windows": 2, "batch_size": 8, "data.count": 40,
     "data.validation": 8, "optim.warm_up": 0, "model.backbone": "cnn4", "mirror": False,
@@ -27,6 +25,7 @@ def tiny(**changes):
     return c
 
 
+@pytest.mark.slow  # It trains networks.
 def test_rates_are_swept_and_a_run_is_the_run_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "phantoms", lambda *_: images_of_bars())
     done = program.call(
@@ -44,6 +43,26 @@ def test_rates_are_swept_and_a_run_is_the_run_alone(tmp_path, monkeypatch):
         config, tmp_path / "optim.learning_rate=0.002" / "seed0"
     )
     jax.tree.map(np.testing.assert_array_equal, alone.model.params, same.model.params)
+
+
+def test_scans_are_loaded_again_only_if_they_are_others(monkeypatch):
+    loaded = []
+
+    def load(config):
+        loaded.append((config.data.count, config.data.proportions))
+        return images_of_bars()
+
+    monkeypatch.setattr(experiment, "load_dataset", load)
+    monkeypatch.setattr(experiment, "train_and_evaluate", lambda *_: None)
+    train = sweep.system().train
+    for changes in (
+        {},
+        {"data.labelled": 10, "data.validation": 9, "data.test": 3, "data.strips": 20},
+        {"data.proportions": "varied"},
+        {"data.count": 60},
+    ):
+        train(tiny(**changes), None)
+    assert loaded == [(40, "usual"), (40, "varied"), (60, "usual")]
 
 
 def test_fields_that_share_programs_change_no_program():
