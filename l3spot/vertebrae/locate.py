@@ -77,11 +77,11 @@ def locate(model: Model, vertebrae: VertebraModel, projection: Projection) -> Lo
             chain = vertebrae.find(picture, coarse.z_mm)
         # Vertebrae of the neck are as near to each other as those of a child, but ribs
         # do not end there.
-        if _pitch_mm(chain, coarse) < SMALL_PITCH_MM and (
+        pitch_mm = _pitch_mm(chain, coarse)
+        if pitch_mm < SMALL_PITCH_MM and (
             seen or levels.ribs_end(vertebrae.signs(projection, picture, chain))
         ):
-            scale = ADULT_PITCH_MM / _pitch_mm(chain, coarse)
-            coarse = frontal.find(model, projection, scale)
+            coarse = frontal.find(model, projection, ADULT_PITCH_MM / pitch_mm)
             chain = vertebrae.find(picture, coarse.z_mm)
         if _count(chain) >= MIN_BODIES:
             spine = _name(vertebrae, projection, picture, chain, coarse)

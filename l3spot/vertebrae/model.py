@@ -27,7 +27,7 @@ PACKAGED_FILE = Path(__file__).with_name("phantoms.safetensors")
 PIXEL_MM = 1.5  # Of tiles, as in training.
 # Of tiles, above the middle, in heights of a tile.
 TILE_OFFSETS = (0.33, 0.0, -0.33)
-MAX_BODIES = 24  # Of a chain; its ribs are then looked at in one program.
+BODIES_AT_ONCE = 24  # A chain is filled up to a multiple, so that programs are shared.
 
 
 class VertebraModel(NamedTuple):
@@ -58,10 +58,10 @@ class VertebraModel(NamedTuple):
     def signs(self, projection: Projection, picture: Slab, chain: Chain) -> Signs:
         """Looks for ribs and the sacrum beside the bodies of a chain."""
         halves = ribs.crops(projection, picture, chain)
-        padded = np.zeros((2 * MAX_BODIES, ribs.SIZE, ribs.SIZE), np.float32)
-        padded[: len(halves)] = halves[: 2 * MAX_BODIES]
+        spare = -len(halves) % (2 * BODIES_AT_ONCE)
+        padded = np.pad(halves, [(0, spare), (0, 0), (0, 0)])
         logits = np.asarray(rib_logits(self.params["ribs"], padded))
-        pairs = logits.reshape(MAX_BODIES, 2, ribs.SIGNS)
+        pairs = logits.reshape(-1, 2, ribs.SIGNS)
         own, above, sacrum = expit(pairs.mean(1)).T.tolist()
         count = sum(not body.is_s1 for body in chain.bodies)
         has_s1 = count < len(chain.bodies)
@@ -114,7 +114,7 @@ def _check(params: Params) -> None:
     It traces the programs that `VertebraModel` calls, which JAX then has at hand.
     """
     tiles = jax.ShapeDtypeStruct((len(TILE_OFFSETS), ROWS, COLUMNS), np.float32)
-    crops = jax.ShapeDtypeStruct((2 * MAX_BODIES, ribs.SIZE, ribs.SIZE), np.float32)
+    crops = jax.ShapeDtypeStruct((2 * BODIES_AT_ONCE, ribs.SIZE, ribs.SIZE), np.float32)
     jax.eval_shape(maps_of, params["bodies"], tiles)
     jax.eval_shape(rib_logits, params["ribs"], crops)
 

@@ -143,3 +143,16 @@ def test_a_calibration_is_stored_unchanged_and_another_one_is_refused(tmp_path):
     model.save(path, loaded._replace(calibration=Calibration(short, short, short)))
     with pytest.raises(DataError, match=r"m\.safetensors is no model of this version"):
         model.load(path)
+
+
+def test_a_chain_that_is_longer_than_one_program_has_all_its_signs():
+    loaded, p = model.load(), make_projection()
+    picture = slab.make(p.spine)
+    longest = chain(TOP_MM - 2.0 - 5.0 * np.arange(model.BODIES_AT_ONCE + 9), s1=True)
+    bodies = longest.bodies
+    signs = loaded.signs(p, picture, longest)
+    assert len(signs.ribs) == len(bodies)  # One above the chain, and none of S1.
+    # The vertebrae far from the cut have the same neighbours, and so the same signs.
+    half = loaded.signs(p, picture, longest._replace(bodies=bodies[-12:]))
+    np.testing.assert_allclose(signs.ribs[-10:], half.ribs[-10:], atol=1e-5)
+    assert signs.sacrum == pytest.approx(half.sacrum, abs=1e-5)
