@@ -39,6 +39,7 @@ from pydicom.uid import JPEG2000Lossless
 
 from benchmarks import measure
 from l3spot.batch import resume, run, scan_list
+from l3spot.ct import volumes
 from l3spot.localize import model
 from l3spot.phantom import series
 from l3spot.phantom.draw import PhantomRanges
@@ -48,6 +49,7 @@ from l3spot.report import result_json
 from l3spot.report.predict_scan import METHODS, PredictOptions
 from l3spot.report.results_file import LevelRow, ResultRow, ScanRows
 from mtl.host import claims, compile_cache, launch, workdir
+from mtl.host.errors import ConfigError
 
 PHANTOMS = 10
 MONOCHROME2 = 2  # The code of openjpeg.
@@ -155,15 +157,28 @@ def is_compressed(number: int, share: float) -> bool:
     return math.floor((number + 1) * share) > math.floor(number * share)
 
 
+def _slices() -> tuple[int, int]:
+    """Returns the lowest and the highest number of slices.
+
+    Raises:
+      ConfigError: the flag has no two rising numbers.
+    """
+    numbers = measure.integers("slices", volumes.MIN_SLICES)
+    if len(numbers) != 2 or numbers[0] > numbers[1]:
+        raise ConfigError(
+            f"--slices={','.join(map(str, numbers))} must be the lowest number and the "
+            "highest, such as 120,600"
+        )
+    return numbers[0], numbers[1]
+
+
 def throughput(
     scans: int, workers: Sequence[int], folder: Path, args: flags.FlagValues
 ) -> dict[str, Any]:
     """Measures how many scans each number of workers gets through in an hour."""
-    lowest, highest = map(int, args.slices)
     phantoms = Path(args.phantoms) if args.phantoms else folder
-    made = write_phantoms(
-        phantoms.absolute(), (lowest, highest), args.size, args.jpeg2000
-    )
+    slices = _slices()
+    made = write_phantoms(phantoms.absolute(), slices, args.size, args.jpeg2000)
     compressed = [is_compressed(i, args.jpeg2000) for i in range(PHANTOMS)]
     sizes = [len(list(path.iterdir())) for path in made]
     archive = folder / "archive"
@@ -239,12 +254,12 @@ def work(arguments: Sequence[str]) -> str:
     found: dict[str, Any] = {"machine": measure.machine(None, ("jax", "numpy"))}
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         if args.results:
-            for count in map(int, args.results):
+            for count in measure.integers("results"):
                 place = Path(folder) / str(count)
                 place.mkdir()
                 found[f"{count} results"] = resumed(count, place)
         else:
-            workers = [int(n) for n in args.workers]
+            workers = measure.integers("workers")
             found |= throughput(args.scans, workers, Path(folder), args)
     measure.write(found)
     return json.dumps(found, indent=2)

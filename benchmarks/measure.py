@@ -57,6 +57,21 @@ def define_out() -> None:
     flags.DEFINE_string("out", "", "A JSON file for the figures.")
 
 
+def integers(name: str, least: int = 1) -> list[int]:
+    """Reads a flag that is a list of whole numbers.
+
+    Raises:
+      ConfigError: one is no whole number, or too low.
+    """
+    texts = getattr(flags.FLAGS, name)
+    numbers = [int(text) if text.isdecimal() else least - 1 for text in texts]
+    if min(numbers, default=least) < least:
+        raise ConfigError(
+            f"--{name}={','.join(texts)} must be whole numbers from {least} on"
+        )
+    return numbers
+
+
 def check_splits(splits: int, least: int = 2) -> None:
     """Checks the flag --splits; one draw has no standard deviation.
 

@@ -66,3 +66,20 @@ def test_a_folder_of_idx_files_that_is_missing_is_named_by_its_flag():
     done = program.call("benchmarks.semi_supervised", "--idx=none")
     assert done.returncode == 1
     assert "--idx='none' is no folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--slices=300", "--slices=300 must be the lowest number and the highest"),
+        ("--slices=600,120", "--slices=600,120 must be the lowest number"),
+        ("--slices=120,many", "--slices=120,many must be whole numbers from"),
+        ("--slices=1,120", "--slices=1,120 must be whole numbers from"),
+        ("--workers=0", "--workers=0 must be whole numbers from 1 on"),
+        ("--results=1e3", "--results=1e3 must be whole numbers from 1 on"),
+    ],
+)
+def test_numbers_of_the_archive_are_checked_before_work(flag, message):
+    done = program.call("benchmarks.archive", flag)
+    assert done.returncode == 1
+    assert message in done.stderr
