@@ -19,6 +19,7 @@ from absl import app
 from experiments import held_out
 from l3spot.localize import model
 from l3spot.phantom.draw import PhantomRanges
+from l3spot.report.metrics import WRONG_VERTEBRA_MM
 from l3spot.training import scoring
 from mtl.host import launch, tables
 
@@ -34,7 +35,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "vertebrae of 0.87 times the height": {"vertebra_height": (0.87, 0.87)},
     "vertebrae of 1.13 times the height": {"vertebra_height": (1.13, 1.13)},
 }
-WRONG_MM = 18.0  # As in `metrics`; half the distance between two lumbar vertebrae.
 HEAD = ("model", "bodies", "mean error, mm", "mean distance, mm", "wrong vertebra")
 
 
@@ -45,7 +45,7 @@ def measure(paths: Sequence[str]) -> str:
     """
     if not paths:
         raise app.UsageError("give the files of models, such as MODEL.safetensors")
-    models = {path: model.load(Path(path)) for path in paths}
+    models = {path: model.load_frontal(Path(path)) for path in paths}
     sets = {
         name: held_out.draw(dataclasses.replace(USUAL, **change), COUNT)
         for name, change in CHANGES.items()
@@ -56,7 +56,7 @@ def measure(paths: Sequence[str]) -> str:
             rows_mm, _ = scoring.predict(m, phantoms)
             up_mm = scoring.true_rows(phantoms) - rows_mm
             distance = np.abs(up_mm)
-            wrong = f"{(distance > WRONG_MM).sum()} of {len(distance)}"
+            wrong = f"{(distance > WRONG_VERTEBRA_MM).sum()} of {len(distance)}"
             cells = f"{up_mm.mean():+.1f}", f"{distance.mean():.1f}", wrong
             lines.append([path, name, *cells])
     return tables.markdown(HEAD, lines)

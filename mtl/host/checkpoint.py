@@ -58,9 +58,8 @@ class Checkpoints:
             was removed or moved.
         """
         if self.epoch is None or epoch > self.epoch:
-            if (
-                not self._folder.is_dir()
-            ):  # Orbax would make it again, without the rest.
+            # Orbax would make a missing folder again, without the rest of the run.
+            if not self._folder.is_dir():
                 raise WorkdirError(
                     f"{self._folder} was removed or moved during the training, so no "
                     "checkpoint can be saved; put it back, or start again"

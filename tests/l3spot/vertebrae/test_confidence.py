@@ -106,6 +106,10 @@ def test_small_bodies_are_searched_again_in_a_magnified_projection():
     # In the neck, where L3 is not seen, it is not searched again.
     neck = locate.locate(stub_model([150.0], 0.3), stub, make_projection())
     assert neck.frontal.z_mm == TOP_MM + 0.5 - 150
+    # It is where ribs end among the bodies.
+    ribs_end = stub._replace(ribs=[0.95, 0.95] + [0.05] * 4)
+    child = locate.locate(stub_model([150.0, 247.0], 0.3), ribs_end, make_projection())
+    assert child.frontal.z_mm == pytest.approx(TOP_MM + 0.5 - 247 / scale)
     adult = []
     locate.locate(
         stub_model([150.0], images=adult), StubVertebrae(chain(FIVE), []),
