@@ -116,6 +116,12 @@ def check(c: ConfigDict) -> None:
     one_of(c, "data.source", SOURCES)
     _check_view(c)
     one_of(c, "data.proportions", tuple(draw.PROPORTIONS))
+    require(
+        c.data.source == "phantoms" or c.data.proportions == "usual",
+        c,
+        "data.proportions",
+        "usual with config.data.source=projections, which are no phantoms",
+    )
     one_of(c, "precision", PRECISIONS)
     one_of(c, "model.backbone", backbones.NAMES)
     one_of(c, "model.dtype", precision.DTYPES)

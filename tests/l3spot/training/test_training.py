@@ -235,5 +235,12 @@ def test_configs_that_are_not_valid_are_refused(field, value):
         check(c)
 
 
+def test_projections_have_no_drawn_proportions():
+    c = phantom.get_config()
+    c.data.source, c.data.proportions = "projections", "varied"
+    with pytest.raises(ConfigError, match="which are no phantoms"):
+        check(c)
+
+
 def test_the_config_has_all_fields_of_the_augmentation():
     assert set(phantom.get_config().augmentation) == set(AugmentationRanges._fields)
