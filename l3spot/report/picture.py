@@ -190,7 +190,11 @@ def _marks(box: Box, projection: Projection, result: L3Result) -> list[_Mark]:
         text = named.get(body.z_mm, "")
         chosen = text == result.level and result.status == IN_VIEW
         y, z = np.stack([body.upper, body.lower], 1)
-        ends = [box.place(a, top_mm - b) for a, b in zip(y, z, strict=True)]
+        # The end plate of a body that an end of the scan cuts is beyond the picture.
+        rows = top_mm - z
+        seen = np.clip(rows, 0, box.rows_mm)
+        places = zip(np.interp(seen, rows, y), seen, strict=True)
+        ends = [box.place(a, row) for a, row in places]
         beside = box.place(y.mean() + 0.75 * body.height_mm, top_mm - z.mean())
         colour = FOUND_COLOUR if chosen else OTHER_COLOUR
         marks.append(_Mark(colour, text, ends, beside))

@@ -236,3 +236,12 @@ def test_the_picture_shows_both_views_with_the_line_at_the_row():
     rows = np.flatnonzero(red.mean(1) > 0.5)
     assert len(rows) in (1, 2, 3)
     assert rows.mean() / len(drawn) == pytest.approx(120 / ROWS, abs=0.1)
+
+
+def test_the_axis_of_a_body_that_the_scan_cuts_ends_with_the_picture():
+    high = TOP_MM - 3.0  # Its upper end plate is 10 mm above the first slice.
+    got = find(np.append(high, FIVE), ribs=[0.95] * 2 + [0.05] * 5)
+    assert got.spine.chain.bodies[0].upper[1] > TOP_MM + 5
+    drawn = png.imread(io.BytesIO(picture.draw_png("a", projection(), got)))[..., :3]
+    above = drawn[: picture.TOP - 1]
+    assert np.ptp(above, axis=-1).max() == 0  # The title is black.
