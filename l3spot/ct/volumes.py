@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from l3spot.ct import duplicates, orientation, stacks
+from l3spot.ct import duplicates, frames, orientation, stacks
 from l3spot.ct.duplicates import SAME_POSITION_MM
 from l3spot.ct.slices import Slice
 from l3spot.ct.stacks import MIN_IMAGE_SIDE_PX
@@ -60,7 +60,7 @@ def assemble(slices: Sequence[Slice]) -> tuple[list[Volume], list[Rejected]]:
     """
     volumes: list[Volume] = []
     rejected: list[Rejected] = []
-    for stack in stacks.split(slices):
+    for stack in stacks.split(frames.join_small_frames(slices, MIN_SLICES)):
         for result in _make_volumes(stack.slices):
             if isinstance(result, Rejected):
                 rejected.append(result)

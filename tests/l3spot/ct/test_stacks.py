@@ -71,7 +71,8 @@ def mixtures(draw):
 def test_used_and_reported_slices_are_all_slices(slices):
     made, rejected = volumes.assemble(slices)
     parts = [v.slices + v.left_out for v in made] + [r.slices for r in rejected]
-    assert sorted(id(s) for part in parts for s in part) == sorted(map(id, slices))
+    kept = [s.sop_instance_uid for part in parts for s in part]
+    assert sorted(kept) == sorted(s.sop_instance_uid for s in slices)
     content = Scan(made, rejected, [])
     for volume in made:
         assert np.all(np.diff(volume.z) > 0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom.uid import RLELossless
 
-from l3spot.ct import dicom, scan, slices, volumes
+from l3spot.ct import dicom, frames, scan, slices, volumes
 from l3spot.projections import volume_table
 from l3spot.projections.dataset_layouts import Case
 from mtl.host.errors import DataError
@@ -107,6 +107,23 @@ def test_two_patients_are_two_volumes(tmp_path):
     made, rejected = assemble(tmp_path)
     assert rejected == []
     assert sorted(len(v.slices) for v in made) == [10, SLICES]
+
+
+def test_a_frame_of_reference_for_each_file_does_not_divide_a_series(tmp_path):
+    images = write.series()
+    for number, image in enumerate(images):
+        image.FrameOfReferenceUID = f"1.2.9.{number}"
+    warning = frames.WARNING.format(count=SLICES)
+    assert_clean(only_volume(write.write(tmp_path, images)), warnings=(warning,))
+
+
+def test_frames_of_reference_that_make_volumes_divide_a_series(tmp_path):
+    images = write.series()
+    for number, image in enumerate(images):
+        image.FrameOfReferenceUID = f"1.2.9.{number % 2}"
+    made, rejected = assemble(write.write(tmp_path, images))
+    assert rejected == []
+    assert [len(v.slices) for v in made] == [SLICES // 2] * 2
 
 
 def test_exact_duplicates_are_left_out(tmp_path):
