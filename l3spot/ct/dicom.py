@@ -32,8 +32,9 @@ CT_CLASSES = frozenset(
         uid.LegacyConvertedEnhancedCTImageStorage,
     ]
 )
-# Accepted values of RescaleType; US means "not specified".
-RESCALE_TYPES = (ABSENT, "HU", "US")
+# Values of RescaleType that mean HU, or "not specified" (US). Some programs write the
+# words, also misspelt.
+HU_TYPES = re.compile(rf"{ABSENT}|HU|US|houn\w*( units?)?", re.IGNORECASE)
 # The errors that reading a file or a member of a zip file raises. RuntimeError covers
 # NotImplementedError (an unknown feature of a zip file) and a missing password.
 READ_ERRORS = (
@@ -167,7 +168,7 @@ def _make_slice(
         find("PixelValueTransformation", name, ABSENT)
         for name in ("RescaleSlope", "RescaleIntercept", "RescaleType")
     )
-    if unit.upper() not in RESCALE_TYPES:
+    if not HU_TYPES.fullmatch(unit):
         raise ValueError(f"RescaleType: its values are {unit}, no HU")
     numbers = header_values.parse_numbers
     down, along = numbers(spacing, 2, "PixelSpacing")

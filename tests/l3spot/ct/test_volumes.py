@@ -360,7 +360,9 @@ def test_volumes_with_doubtful_values_come_last(tmp_path):
     assert table[3].endswith(f"values in doubt; {volumes.NOT_HU_WARNING}")
 
 
-@pytest.mark.parametrize("unit", ["HU", "US", "", "hu"])
+@pytest.mark.parametrize(
+    "unit", ["HU", "US", "", "hu", "Houndsfield Unit", "HOUNSFIELD UNITS"]
+)
 def test_rescale_types_of_hu_are_accepted(tmp_path, unit):
     assert_clean(only_volume(write.write(tmp_path, write.series(RescaleType=unit))))
 
@@ -423,6 +425,7 @@ def read_one(path):
         ),
         ({"Rows": None}, "Rows"),
         ({"RescaleType": "MGML"}, "RescaleType: its values are MGML, no HU"),
+        ({"RescaleType": "HU_MOD"}, "RescaleType: its values are HU_MOD, no HU"),
     ],
 )
 def test_unusable_headers_are_refused(tmp_path, fields, message):
