@@ -1,8 +1,8 @@
 """Frames of reference that do not tell the slices of a series apart.
 
 Slices of different frames have different coordinates, and make different volumes. Some
-programs that remove names give each file a FrameOfReferenceUID of its own. Then no frame
-of the series has enough slices for a volume, and the frames say nothing.
+programs that remove names give each file a FrameOfReferenceUID of its own. Then no
+frame of the series has enough slices for a volume, and the frames say nothing.
 """
 
 import dataclasses
@@ -36,9 +36,7 @@ def join_small_frames(slices: Sequence[Slice], min_slices: int) -> list[Slice]:
         for series, frames in counts.items()
         if len(frames) > 1 and max(frames.values()) < min_slices
     }
-    return [
-        _in_frame(s, small[s.series]) if s.series in small else s for s in slices
-    ]
+    return [_in_frame(s, small[s.series]) if s.series in small else s for s in slices]
 
 
 def _in_frame(ct_slice: Slice, frames: Counter[str]) -> Slice:
