@@ -4,8 +4,9 @@
 
 Each kind of phantom has one difficulty: metal, fused or collapsed vertebrae, scoliosis,
 slices of 0.5, 5 or 8 mm, false headers, L3 cut by an end of the scan, or another number
-of ribs or vertebrae. docs/results/l3spot_hard.csv has a row for each phantom; phantoms
-in it are not computed again. A phantom takes about 10 s on two cores.
+of ribs or vertebrae, with the last ribs and the sacrum in view.
+docs/results/l3spot_hard.csv has a row for each phantom; phantoms in it are not computed
+again. A phantom takes about 10 s on two cores.
 """
 
 import dataclasses
@@ -85,14 +86,29 @@ def _with(phantom: Phantom, **changes: Any) -> Phantom:
 
 def cut_below(phantom: Phantom, number: int) -> Phantom:
     """Ends the scan 6 to 11 mm below the middle of L3."""
-    moved = phantom.scan._replace(low_mm=jnp.float32(-6.0 - number % 6))
-    return phantom._replace(scan=moved._replace(high_mm=moved.low_mm + 260))
+    low_mm = -6.0 - number % 6
+    return _with_ends(phantom, low_mm, low_mm + 260)
 
 
 def cut_above(phantom: Phantom, number: int) -> Phantom:
     """Ends the scan 6 to 11 mm above the middle of L3."""
-    moved = phantom.scan._replace(high_mm=jnp.float32(6.0 + number % 6))
-    return phantom._replace(scan=moved._replace(low_mm=moved.high_mm - 260))
+    high_mm = 6.0 + number % 6
+    return _with_ends(phantom, high_mm - 260, high_mm)
+
+
+def with_both_ends(phantom: Phantom, number: int) -> Phantom:
+    """Brings the last ribs and the sacrum into view."""
+    return _with_ends(phantom, -185.0, 240.0)
+
+
+def without_ribs(phantom: Phantom, number: int) -> Phantom:
+    """Ends the scan below the last ribs, with the sacrum in view."""
+    return _with_ends(phantom, -185.0, 65.0)
+
+
+def _with_ends(phantom: Phantom, low_mm: float, high_mm: float) -> Phantom:
+    ends = {"low_mm": jnp.float32(low_mm), "high_mm": jnp.float32(high_mm)}
+    return phantom._replace(scan=phantom.scan._replace(**ends))
 
 
 def true_prone(ds: pydicom.Dataset) -> None:
@@ -147,10 +163,12 @@ KINDS = {
     "L3 cut by the lower end": Kind(change=cut_below),
     "L3 cut by the upper end": Kind(change=cut_above),
     "half an adult's size": Kind({"size": (0.45, 0.6)}),
-    "11 pairs of ribs": Kind({"ribs_11": 1.0}),
-    "13 pairs of ribs": Kind({"ribs_13": 1.0}),
-    "six lumbar vertebrae": Kind({"sixth_lumbar": 1.0}),
-    "sacralised L5": Kind({"sacralised": 1.0}),
+    "usual, both ends in view": Kind(change=with_both_ends),
+    "11 pairs of ribs": Kind({"ribs_11": 1.0}, with_both_ends),
+    "13 pairs of ribs": Kind({"ribs_13": 1.0}, with_both_ends),
+    "sacralised L5": Kind({"sacralised": 1.0}, with_both_ends),
+    "six lumbar vertebrae": Kind({"sixth_lumbar": 1.0}, with_both_ends),
+    "six, ribs out of view": Kind({"sixth_lumbar": 1.0}, without_ribs),
 }
 
 

@@ -15,7 +15,14 @@ from functools import partial
 import numpy as np
 
 from configs.mtl import table1, weights
-from experiments import DOCS, draw_few_pairs, hard_phantoms, rates, reliability
+from experiments import (
+    DOCS,
+    draw_few_pairs,
+    hard_phantoms,
+    public_scans,
+    rates,
+    reliability,
+)
 from mtl.host import launch, tables
 from mtl.study import report, results
 from mtl.study.cells import Cells
@@ -121,6 +128,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "weights": adaptive_weights,
     "ladder": ladder,
     "hard_phantoms": lambda: hard_phantoms.table(hard_phantoms.read(hard_phantoms.CSV)),
+    "public": lambda: public_scans.summary(*public_scans.read()),
+    "public_scans": lambda: public_scans.table(*public_scans.read()),
     "reliability": lambda: reliability.table(reliability.read(reliability.CSV)),
     "order": lambda: reliability.order_table(reliability.read(reliability.CSV)),
     "methods": lambda: reliability.methods_table(reliability.read(reliability.CSV)),

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from l3spot.ct import scan
 from l3spot.ct.slices import Slice, StoredValues
-from l3spot.ct.volumes import Volume
+from l3spot.ct.volumes import MAX_STEP_MM, Volume
 from l3spot.localize import model
 from l3spot.projections import mip
 from l3spot.report import locating, result
@@ -72,8 +72,9 @@ def variants(v: Volume, l3: float) -> Iterator[tuple[str, Volume]]:
     yield "cut 30 mm below L3: out of view", _part(v, v.z <= l3 - 30)
     for factor in SLICE_FACTORS:
         slice_mm = factor * float(np.diff(v.z).mean())
-        thick = _part(v, np.arange(len(v.z)) % factor == 0)
-        yield f"a slice each {slice_mm:.1f} mm", thick
+        if slice_mm <= MAX_STEP_MM:  # The programs refuse others.
+            thick = _part(v, np.arange(len(v.z)) % factor == 0)
+            yield f"a slice each {slice_mm:.1f} mm", thick
     for sigma in NOISE_HU:
         yield f"noise of {sigma} HU", _noisy(v, sigma)
     pixel_mm = v.slices[0].spacing_mm[0]

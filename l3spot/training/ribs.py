@@ -25,7 +25,11 @@ from mtl.engine.training import Training
 ROWS_MM, COLUMNS_MM = 700, 300  # Of a projection, with 1 mm pixels.
 LEVELS = range(T1 + 8, L6 + 1)  # From T9 down; absent vertebrae are left out.
 S1 = L6 + 1
-SIZES = (0.5, 1.14)  # Of bodies, with children.
+# Children too, thick slices, and scans that end near the last ribs or the pelvis.
+RANGES = dataclasses.replace(
+    VARIED_PROPORTIONS, size=(0.42, 1.14), slice_mm=(0.8, 8.0), noise_hu=(6.0, 50.0),
+    contrast=0.8, length_mm=(120.0, 500.0), without_l3=0.05,
+)  # fmt: skip
 SIGN_NAMES = "a rib", "a rib above", "the sacrum"
 MARGIN_MM = 12.0  # Vertebrae nearer to an end of the scan are left out.
 # Errors of the positions in use, as standard deviations or a range.
@@ -53,9 +57,7 @@ def phantoms(seed: int, count: int, rare: float) -> Halves:
       count: of the phantoms; each gives up to 16 crops.
       rare: probability of 11 pairs of ribs, and of 13 pairs.
     """
-    ranges = dataclasses.replace(
-        VARIED_PROPORTIONS, size=SIZES, ribs_11=rare, ribs_13=rare
-    )
+    ranges = dataclasses.replace(RANGES, ribs_11=rare, ribs_13=rare)
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
     grey: list[np.ndarray] = []
     signs: list[list[bool]] = []
@@ -109,7 +111,8 @@ def _vertebrae(
 def make_training(config: ConfigDict, halves: Halves) -> Training:
     """Returns a run as data and pure functions; nothing is computed yet."""
     c, epochs = config, config.ribs.epochs
-    count = len(halves.grey) * c.data.validation // c.data.count
+    # Both halves of a vertebra are in the same set.
+    count = 2 * (len(halves.grey) // 2 * c.data.validation // c.data.count)
     training, validation = (
         Halves(*(a[part] for a in halves))
         for part in (slice(-count), slice(-count, None))

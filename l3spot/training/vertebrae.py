@@ -42,7 +42,7 @@ def default() -> ConfigDict:
     c.loss.body = 1.0  # Loss weight of the bodies' cross-entropy.
     c.loss.votes = 1.0  # Loss weight of the votes' absolute error.
     c.ribs = ConfigDict()
-    c.ribs.count = 700  # Number of frontal phantoms.
+    c.ribs.count = 2100  # Number of frontal phantoms.
     c.ribs.rare = 0.03  # Share of phantoms with 11 pairs of ribs, and of those with 13.
     c.ribs.epochs = 12  # Of the ribs' network.
     c.ribs.batch_size = 64  # Halves of pictures of an update of the ribs' network.

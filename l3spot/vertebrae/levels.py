@@ -19,8 +19,9 @@ NAMES = (
 L3 = NAMES.index("L3")
 PITCH_PAIRS = 4  # The number of distances that are averaged.
 BEYOND = 2  # L3 can be so many bodies beyond an end of the chain.
-# The coarse position is off by this share of the distance between bodies, on average.
-COARSE_ERROR = 0.25
+# The coarse position is off by this share of the distance between bodies, on average:
+# in 16 public scans (docs/results/l3spot.md).
+COARSE_ERROR = 0.33
 # How often a spine has so many lumbar vertebrae, the usual number first.
 LUMBAR_COUNTS = {5: 0.92, 6: 0.05, 4: 0.03}
 # How often the last ribs are so many bodies above L3: on T12, T11 and L1.

@@ -7,10 +7,11 @@ import numpy as np
 from l3spot.localize import frontal
 from l3spot.localize.frontal import Frontal
 from l3spot.localize.model import MIN_CONFIDENCE, Model
+from l3spot.projections.band import Band
 from l3spot.projections.mip import Projection
 from l3spot.vertebrae import confidence, levels, slab
 from l3spot.vertebrae.bodies import Chain
-from l3spot.vertebrae.levels import Numbering
+from l3spot.vertebrae.levels import PICTURE, Numbering
 from l3spot.vertebrae.model import VertebraModel
 from l3spot.vertebrae.slab import Slab
 
@@ -69,12 +70,7 @@ def locate(model: Model, vertebrae: VertebraModel, projection: Projection) -> Lo
     spine = None
     if projection.spine is not None:
         seen = coarse.confidence >= MIN_CONFIDENCE
-        picture = slab.make(projection.spine)
-        chain = vertebrae.find(picture, coarse.z_mm)
-        if seen and _count(chain) < MIN_BODIES:
-            # Hips can draw the slab off a spine with few vertebrae in view.
-            picture = slab.make(projection.spine, from_top=True)
-            chain = vertebrae.find(picture, coarse.z_mm)
+        picture, chain = _look(vertebrae, projection.spine, coarse.z_mm)
         # Vertebrae of the neck are as near to each other as those of a child, but ribs
         # do not end there.
         pitch_mm = _pitch_mm(chain, coarse)
@@ -87,6 +83,15 @@ def locate(model: Model, vertebrae: VertebraModel, projection: Projection) -> Lo
             spine = _name(vertebrae, projection, picture, chain, coarse)
     features = confidence.frontal_features(projection, coarse)
     return Located(coarse, vertebrae.calibration.frontal(features), spine)
+
+
+def _look(vertebrae: VertebraModel, band: Band, z_mm: float) -> tuple[Slab, Chain]:
+    """Returns the slab that shows most vertebrae, and these."""
+    pictures = slab.make_all(band)
+    chains = [vertebrae.find(picture, z_mm) for picture in pictures]
+    counts = [len(chain.bodies) for chain in chains]
+    best = int(np.argmax(counts))  # The first of equal ones.
+    return pictures[best], chains[best]
 
 
 def _count(chain: Chain) -> int:
@@ -113,6 +118,9 @@ def _name(
     calibration, seen = vertebrae.calibration, (projection, picture, chain)
     features = confidence.level_features(*seen, numbering, coarse)
     right = calibration.level(features)
+    if numbering.basis == PICTURE:
+        # The frontal network is worse in people than in the phantoms of calibration.
+        right = min(right, numbering.probability)
     within = {}
     for level in numbering.levels:
         body = next(b for b in chain.bodies if b.z_mm == level.z_mm)

@@ -26,7 +26,7 @@ class RibNetwork(nn.Module):
       channels: of the convolutions.
     """
 
-    channels: tuple[int, ...] = (16, 24, 32)
+    channels: tuple[int, ...] = (24, 40, 48)
 
     @nn.compact
     def __call__(self, crops: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ SMOOTH_MM = 15.0
 # share of the distance to the bone by which each row shifts the line, and the steepest
 # line, in mm a mm.
 TRACK_MM, TRACK_SMOOTH_MM, TRACK_GAIN, TRACK_SLOPE = 20.0, 6.0, 0.1, 0.35
+PARTING_MM = 12.0  # Between two lines through the spine that show other things.
 
 
 class Slab(NamedTuple):
@@ -36,20 +37,43 @@ class Slab(NamedTuple):
     spine_y: np.ndarray
 
 
-def make(band: Band, from_top: bool = False) -> Slab:
-    """Follows the spine through a band and averages a slab about it.
+def make(band: Band) -> Slab:
+    """Follows the spine through a band and averages a slab about it."""
+    z, place, bone = _rows_of_bone(band)
+    return _average(band, z, place, follow(bone, band.x))
 
-    Args:
-      band: of the scan.
-      from_top: follow it by `follow_down`.
+
+def make_all(band: Band) -> list[Slab]:
+    """Returns the slab of `make`, and another one if `follow_down` parts from its line.
+
+    They part below a sacrum, or where hips draw the line off the spine.
     """
+    z, place, bone = _rows_of_bone(band)
+    lines = [follow(bone, band.x), follow_down(bone, band.x)]
+    if np.abs(lines[1] - lines[0]).max() <= PARTING_MM:
+        lines = lines[:1]
+    return [_average(band, z, place, line) for line in lines]
+
+
+def _rows_of_bone(band: Band) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns z [R] of the rows, their place among the slices, and bone [R, W]."""
     z = np.arange(band.z[-1], band.z[0] - 1e-6, -ROW_MM)
     place = np.interp(z, band.z, np.arange(len(band.z)))
-    below = np.clip(place.astype(int), 0, len(band.z) - 2)
-    share = (place - below).astype(np.float32)
+    below, share = _between(place, len(band.z))
     bone = np.stack([_bone_columns(layer) for layer in band.hu])
     bone = bone[below] + share[:, None] * (bone[below + 1] - bone[below])
-    spine_x = (follow_down if from_top else follow)(bone, band.x)
+    return z, place, bone
+
+
+def _between(place: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the slice below each place, and the share of the next one."""
+    below = np.clip(place.astype(int), 0, count - 2)
+    return below, (place - below).astype(np.float32)
+
+
+def _average(band: Band, z: np.ndarray, place: np.ndarray, spine_x: np.ndarray) -> Slab:
+    """Averages a slab about a line x [R] through rows of `_rows_of_bone`."""
+    below, share = _between(place, len(band.z))
     hu = np.empty((len(z), len(band.y)), np.float32)
     for row, weight in enumerate(_slab_weights(band.x, spine_x)):
         used = slice(*np.flatnonzero(weight)[[0, -1]] + np.array([0, 1]))

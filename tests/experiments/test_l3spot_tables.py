@@ -4,7 +4,14 @@ import csv
 
 import numpy as np
 
-from experiments import DOCS, few_labels, frozen, hard_phantoms, reliability
+from experiments import (
+    DOCS,
+    few_labels,
+    frozen,
+    hard_phantoms,
+    public_scans,
+    reliability,
+)
 
 
 def read(module, name):
@@ -45,6 +52,34 @@ def test_the_errors_of_frozen_filters_are_on_the_page_a_row_for_each_network():
 def test_hard_phantoms_of_all_kinds_were_measured():
     rows = hard_phantoms.read(hard_phantoms.CSV)
     assert {row.kind for row in rows} == set(hard_phantoms.KINDS)
+
+
+def lines(name):
+    with (DOCS / "results" / name).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_page_counts_the_answers_for_public_scans():
+    """They are counted here again, from the two CSV files."""
+    labels, answers = lines("l3spot_public_labels.csv"), lines("l3spot_public.csv")
+    assert [k["scan"] for k in labels] == [a["scan"] for a in answers]
+    for held_out, name in (("0", "seen during the work"), ("1", "held out")):
+        with_l3, found, wrong, alarms, without = [], 0, 0, 0, 0
+        for label, answer in zip(labels, answers, strict=True):
+            if label["held_out"] != held_out:
+                continue
+            is_found = answer["status"] == "found"
+            if label["state"] == "not in view":
+                without, alarms = without + 1, alarms + is_found
+            elif label["state"] == "in view":
+                with_l3.append(label["scan"])
+                found += is_found
+                if is_found:
+                    error_mm = float(answer["z_mm"]) - float(label["z_mm"])
+                    wrong += abs(error_mm) > public_scans.WRONG_MM
+        (row,) = [row for row in PAGE if row[0] == name]
+        assert row[1:4] == [str(n) for n in (len(with_l3), found, wrong)]
+        assert row[7:] == [str(n) for n in (without, alarms)]
 
 
 def test_the_reliability_figure_shows_the_csv():

@@ -37,9 +37,15 @@ def test_the_slab_stays_between_the_thighs():
         thigh = np.abs(band.x - side_mm) < 12
         band.hu[:60, :, thigh] = 1200  # Up to z = 120 mm.
     band.hu[:50, :, np.abs(band.x) < 20] = 40
-    picture = slab.make(band, from_top=True)
+    first, picture = slab.make_all(band)
     spine = picture.z > 100
     np.testing.assert_allclose(picture.spine_x[spine], 0, atol=4)
+    np.testing.assert_array_equal(first.hu, slab.make(band).hu)
+
+
+def test_one_slab_is_enough_where_nothing_is_beside_the_spine():
+    (picture,) = slab.make_all(bent_spine()[0])
+    np.testing.assert_array_equal(picture.hu, slab.make(bent_spine()[0]).hu)
 
 
 def test_rows_run_from_the_head_and_are_interpolated():

@@ -1,0 +1,153 @@
+"""Compares the answers for public CT scans with positions of L3 that a person read.
+
+    python -m l3spot.predict --scans SCANS --out RESULTS
+    python -m experiments.public_scans --results RESULTS
+
+SCANS has a folder for each scan of docs/results/l3spot_public_labels.csv, with the
+files of the source that the CSV names: data sets of The Cancer Imaging Archive, and
+others. docs/results/l3spot_public.csv has the answers.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import flags
+
+from experiments import DOCS, csv_rows
+from l3spot.report import results_file
+from l3spot.report.result import IN_VIEW, MIN_SURE, NOT_IN_VIEW
+from mtl.host import launch, tables, workdir
+from mtl.host.errors import DataError
+
+LABELS = DOCS / "results" / "l3spot_public_labels.csv"
+CSV = DOCS / "results" / "l3spot_public.csv"
+# An error above this is a wrong vertebra: half the distance between adults' ones.
+WRONG_MM = 16.0
+LABEL_IN_VIEW, LABEL_OUT = "in view", "not in view"
+
+
+class Label(NamedTuple):
+    """What a person read in a scan.
+
+    Attributes:
+      scan: the name of its folder.
+      held_out: 1 if no answer for it was seen before the networks were final.
+      source: the data set, and the patient in it.
+      state: "in view", "not in view", or why there is no truth.
+      z_mm: of L3's middle, LPS; NaN if it is not in view, or not known.
+    """
+
+    scan: str
+    held_out: int
+    source: str
+    state: str
+    z_mm: float
+
+
+class Answer(NamedTuple):
+    """The answer for a scan; NaN where there is none.
+
+    Attributes:
+      scan: the name of its folder.
+      status: "found", "not in view" or "failed".
+      z_mm: of L3's middle, LPS.
+      confidence: as in results.csv.
+      within_5_mm: as in results.csv.
+      numbering: as in results.csv.
+      frontal_z_mm: from the frontal projection alone.
+    """
+
+    scan: str
+    status: str
+    z_mm: float
+    confidence: float
+    within_5_mm: float
+    numbering: str
+    frontal_z_mm: float
+
+
+def compare(arguments: Sequence[str]) -> str:
+    """Writes the answers of a folder of results; returns the tables.
+
+    Raises:
+      DataError: a labelled scan has no result.
+    """
+    launch.reject_extra_args(arguments)
+    labels = csv_rows.read(LABELS, Label)
+    path = Path(flags.FLAGS.results) / results_file.TABLE
+    answers = {row.scan: row for row in csv_rows.read(path, Answer)}
+    missing = [label.scan for label in labels if label.scan not in answers]
+    if missing:
+        raise DataError(f"{path} lacks the scans {', '.join(missing)} of {LABELS.name}")
+    rows = [answers[label.scan] for label in labels]
+    workdir.write_csv(CSV, Answer._fields, rows)
+    return "\n\n".join((summary(labels, rows), table(labels, rows)))
+
+
+def read() -> tuple[list[Label], list[Answer]]:
+    """Returns the labels and the answers beside them."""
+    return csv_rows.read(LABELS, Label), csv_rows.read(CSV, Answer)
+
+
+def summary(labels: Sequence[Label], answers: Sequence[Answer]) -> str:
+    """Returns how good the answers are, of each set of scans."""
+    lines = []
+    pairs = list(zip(labels, answers, strict=True))
+    for held_out, name in ((0, "seen during the work"), (1, "held out")):
+        of_set = [(k, a) for k, a in pairs if k.held_out == held_out]
+        with_l3 = [(k, a) for k, a in of_set if k.state == LABEL_IN_VIEW]
+        found = [(k, a) for k, a in with_l3 if a.status == IN_VIEW]
+        errors = [abs(a.z_mm - k.z_mm) for k, a in found]
+        wrong = [a for (_, a), e in zip(found, errors, strict=True) if e > WRONG_MM]
+        near = [e for e in errors if e <= WRONG_MM]
+        without = [a for k, a in of_set if k.state == LABEL_OUT]
+        lines.append([
+            name,
+            *(str(len(x)) for x in (with_l3, found, wrong)),
+            str(sum(a.confidence >= MIN_SURE for a in wrong)),
+            f"{sum(near) / len(near):.1f}" if near else "",
+            f"{max(near):.1f}" if near else "",
+            str(len(without)),
+            str(sum(a.status == IN_VIEW for a in without)),
+        ])  # fmt: skip
+    head = ("scans", "with L3", "found", "wrong vertebra", "wrong, but sure")
+    rest = ("mean error of the others, mm", "worst", "without L3", "false alarms")
+    return tables.markdown((*head, *rest), lines)
+
+
+def table(labels: Sequence[Label], answers: Sequence[Answer]) -> str:
+    """Returns a line for each scan with L3 in view, and for each false answer."""
+    lines = []
+    for label, answer in zip(labels, answers, strict=True):
+        expected = {LABEL_OUT: NOT_IN_VIEW}.get(label.state)
+        if answer.status == expected:
+            continue
+        truth = f"{label.z_mm:g}" if label.state == LABEL_IN_VIEW else label.state
+        lines.append([
+            label.source + " (held out)" * label.held_out,
+            truth,
+            _difference(answer.z_mm, label.z_mm, answer.status),
+            _number(answer.confidence),
+            _number(answer.within_5_mm),
+            f"`{answer.numbering}`" if answer.numbering else "",
+            _difference(answer.frontal_z_mm, label.z_mm, ""),
+        ])  # fmt: skip
+    head = ("scan", "truth, z in mm", "error, mm", "confidence", "within 5 mm")
+    return tables.markdown((*head, "numbering", "frontal: error, mm"), lines)
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
+
+
+def _difference(z_mm: float, true_mm: float, status: str) -> str:
+    """Returns an error, or the status where there is none."""
+    error = z_mm - true_mm
+    return status if math.isnan(error) else f"{error:+.1f}"
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("results", None, "Folder of results of l3spot.predict.")
+    launch.launch(compare, "results")
