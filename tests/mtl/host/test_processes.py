@@ -11,6 +11,7 @@ import pytest
 from mtl.host import logs
 from mtl.host.checkpoint import Checkpoints
 from tests import hosts
+from tests.mtl import shard_folder
 
 TINY = "tests.mtl.host.training_on_hosts"
 EPOCHS = 12  # Of TINY, which saves in every other one.
@@ -89,6 +90,41 @@ def test_loss_weights_that_adapt_are_those_of_one_process(tmp_path):
 def test_a_line_that_another_process_prints_is_seen(tmp_path):
     _, said = trained(tmp_path, 2, "--act=print", "--at=5", "--who=1")
     assert said[1] == "3\n"
+
+
+@pytest.mark.slow
+def test_each_process_reads_its_rows_and_the_run_is_that_of_all_rows(tmp_path):
+    kinds = ("whole", "split", "lazy")
+    found = {
+        kind: trained(tmp_path / kind, 2, f"--data={kind}", devices=2)[0]
+        for kind in kinds
+    }
+    for kind in kinds[1:]:
+        for name, value in found["whole"].items():
+            np.testing.assert_array_equal(found[kind][name], value, err_msg=name)
+    read = [
+        json.loads((tmp_path / "lazy" / f"read-{i}.json").read_text()) for i in (0, 1)
+    ]
+    assert read == [list(range(20)), list(range(20, 40))]
+
+
+@pytest.mark.slow
+def test_shards_that_two_processes_read_in_parts_train_as_if_each_read_all(tmp_path):
+    shard_folder.write(tmp_path)
+    given = [
+        *LAUNCHERS["mtl"],
+        *("--config.data.source=shards", f"--config.data.path={tmp_path}"),
+        *("--config.data.chunk_rows=300", "--config.epochs=4"),
+    ]
+    rows = []
+    for split in (False, True):
+        folder = tmp_path / str(split)
+        own = f"--config.shard_data={split}"
+        statuses, said = run(folder, 2, *given[1:], own, module=given[0], devices=2)
+        assert statuses == [0, 0], "\n".join(said)
+        rows.append(logs.read_rows(folder))
+    whole, split = ([r | {"seconds": 0} for r in part] for part in rows)
+    assert split == whole
 
 
 @pytest.mark.slow
