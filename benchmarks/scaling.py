@@ -7,7 +7,7 @@ random data. The devices share the cores of this machine: with more devices than
 the table shows what splitting a run costs, and no speed-up. Other work on the machine
 changes the CPU's time of a step, that of all cores, less than the steps a second.
 "collectives" counts the operations between devices in the compiled epoch; those of a
-loop count once.
+loop count once. "split" data are those with `config.shard_data`.
 """
 
 import json
@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -31,8 +31,10 @@ from l3spot.training.experiment import Datasets
 from mtl import config as mtl_config
 from mtl import experiment as mtl_experiment
 from mtl.data import datasets
-from mtl.engine import sharding
+from mtl.engine import sharding, split_rows
 from mtl.engine.fit import compile_epoch
+from mtl.engine.streams import Stream
+from mtl.engine.task import Data
 from mtl.engine.training import Training
 from mtl.host import launch, tables
 from structured import assemble
@@ -52,26 +54,28 @@ def collectives(program: jax.stages.Compiled) -> Counter[str]:
     return Counter(COLLECTIVE.findall(program.as_text() or ""))
 
 
-def mtl(devices: int) -> Training:
+def mtl(devices: int, shard_data: bool = False) -> Training:
     """System 1: NN1 on the digits, reconstruction and classification."""
     c = mtl_config.default()
-    c.method, c.batch_size, c.devices = "constant", 240, devices
+    c.method, c.batch_size = "constant", 240
+    c.devices, c.shard_data = devices, shard_data
     return mtl_experiment.make_training(c, datasets.load(c.data))
 
 
-def structured(devices: int) -> Training:
+def structured(devices: int, shard_data: bool = False) -> Training:
     """System 2: two auto-encoders and the main network; some digits lack x or y."""
     c = structured_config.default()
     c.data.source, c.data.pairs, c.batch_size = "digits", 200, 64
     c.model.input, c.model.link, c.model.output = (128,), (64,), (32,)
-    c.devices = devices
+    c.devices, c.shard_data = devices, shard_data
     return assemble.make_training(c, structured_data.load(c))
 
 
-def l3spot(devices: int) -> Training:
+def l3spot(devices: int, shard_data: bool = False) -> Training:
     """System 3: CNN4 on random images with random positions of L3."""
     c = l3spot_config.default()
-    c.windows, c.batch_size, c.devices = 2, 8, devices
+    c.windows, c.batch_size = 2, 8
+    c.devices, c.shard_data = devices, shard_data
     rng = np.random.default_rng(0)
     size = 16, l3spot_dataset.IMAGE_ROWS, l3spot_dataset.IMAGE_COLUMNS
     height_mm = np.full(16, 700, np.float32)
@@ -89,15 +93,29 @@ def l3spot(devices: int) -> Training:
 SYSTEMS = {"mtl": mtl, "structured": structured, "l3spot": l3spot}
 
 
-def measure(training: Training) -> tuple[float, float, Counter[str]]:
-    """Update steps a second, CPU's milliseconds a step, and collectives.
+class Measured(NamedTuple):
+    """Update steps a second, CPU's milliseconds a step, and two properties.
+
+    data_kib: the training data on the first device.
+    collectives: of the compiled epoch, by kind.
+    """
+
+    steps_per_s: float
+    cpu_ms: float
+    data_kib: float
+    collectives: Counter[str]
+
+
+def measure(training: Training) -> Measured:
+    """Times some epochs of a training.
 
     The times are those of the fastest of the timed epochs.
     """
     train_epoch = compile_epoch(training)
     state = train_epoch.engine.init(training.params)
     state = sharding.replicate(state, training.mesh)
-    data: Any = sharding.replicate(training.data, training.mesh)
+    data: Any = on_devices(training)
+    held = [x.addressable_shards[0].data for x in jax.tree.leaves(data)]
     weights, rate = training.loss_weights[0], training.learning_rates[0]
     times, cpu_times = [], []
     for t in range(1 + REPEATS):
@@ -111,15 +129,29 @@ def measure(training: Training) -> tuple[float, float, Counter[str]]:
     steps = updates * -(-rows // training.batch_size)
     (program,) = train_epoch.programs
     cpu_ms = 1000 * min(cpu_times[1:]) / steps
-    return steps / min(times[1:]), cpu_ms, collectives(program)
+    kib = sum(x.nbytes for x in held) / 1024
+    return Measured(steps / min(times[1:]), cpu_ms, kib, collectives(program))
+
+
+def on_devices(training: Training) -> Data:
+    """The data as `fit` puts them on the devices."""
+    assert not isinstance(training.data, Stream)
+    if training.shard_data:
+        return split_rows.place(training.data, training.mesh)
+    return sharding.replicate(training.data, training.mesh)
 
 
 def rows_of(devices: int) -> Iterator[list[str]]:
     """Measures all systems on so many devices of this process."""
     for name, make in SYSTEMS.items():
-        speed, cpu_ms, counts = measure(make(devices))
-        text = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
-        yield [name, str(devices), f"{speed:.1f}", f"{cpu_ms:.2f}", text or "none"]
+        for shard_data in (False, True) if devices > 1 else (False,):
+            m = measure(make(devices, shard_data))
+            counts = (f"{n} {kind}" for kind, n in sorted(m.collectives.items()))
+            yield [
+                *(name, str(devices), "split" if shard_data else "whole"),
+                *(f"{m.steps_per_s:.1f}", f"{m.cpu_ms:.2f}", f"{m.data_kib:.0f}"),
+                ", ".join(counts) or "none",
+            ]
 
 
 def work(arguments: Sequence[str]) -> str:
@@ -134,8 +166,9 @@ def work(arguments: Sequence[str]) -> str:
         command = [sys.executable, "-m", "benchmarks.scaling", f"--only={devices}"]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found += json.loads(done.stdout.splitlines()[-1])
-    head = ["system", "devices", "steps a second", "CPU ms a step", "collectives"]
-    return tables.markdown(head, sorted(found))
+    head = ["system", "devices", "data", "steps a second", "CPU ms a step"]
+    head += ["data KiB a device", "collectives"]
+    return tables.markdown(head, sorted(found, key=lambda row: (row[0], int(row[1]))))
 
 
 if __name__ == "__main__":

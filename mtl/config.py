@@ -9,7 +9,10 @@ from mtl.host import fields, named_configs
 from mtl.host.checks import check_run, one_of, require
 
 # A run continues with other values of these; data.json has a checksum of the data.
-FREE = ("data.path", "save_every", "save_minutes", "patience", "devices")
+FREE = (
+    *("data.path", "save_every", "save_minutes", "patience", "devices"),
+    "shard_data",
+)
 # Fields that change arrays alone: runs that differ in them share compiled programs.
 DATA_FIELDS = (
     *("seed", "epochs", "optim.learning_rate", "optim.decay_epochs"),
@@ -197,6 +200,9 @@ def default() -> ConfigDict:
     # devices if they divide batch_size, and one of each process otherwise. Each run of
     # a study has one.
     c.devices = 0
+    # Ours: whether each of several devices holds its part of the rows of the training
+    # data alone, and not all of them. The result is the same; see docs/scaling.md.
+    c.shard_data = False
     return c
 
 
@@ -232,6 +238,11 @@ def check(c: ConfigDict) -> None:
     methods.check(c)
     optimizers.check(c)
     _check_monitor(c)
+    fits = not c.shard_data or c.model.norm == "none"
+    what = (
+        "False with model.norm='batch', which takes the statistics of all rows at once"
+    )
+    require(fits, c, "shard_data", what)
 
 
 def monitor_mode(c: ConfigDict) -> metrics.Mode:

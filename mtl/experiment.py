@@ -20,7 +20,7 @@ from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
 from mtl.data.shard_stream import ShardStream
 from mtl.data.shards import Shards
-from mtl.engine import sharding
+from mtl.engine import sharding, split_rows
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.task import Data, Params
@@ -141,6 +141,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         save_minutes=config.save_minutes,
         patience=config.patience,
         mesh=sharding.data_mesh(config.devices, config.batch_size),
+        shard_data=config.shard_data,
     )
 
 
@@ -153,8 +154,11 @@ def _training_data(
         d.train.y, d.classes, c.labelled, unlabelled, config.seed, c.balanced
     )
     if isinstance(d.train.x, Shards):
-        return shard_stream.make(d.train.x, rows, y, c.chunk_rows, config.seed)
-    return {"image": jnp.asarray(d.train.x[rows]), "label": jnp.asarray(y)}
+        return shard_stream.make(
+            *(d.train.x, rows, y, c.chunk_rows, config.seed, config.shard_data)
+        )
+    fields = {"image": d.train.x[rows], "label": y}
+    return split_rows.arrays(fields, on_host=config.shard_data)
 
 
 def _amounts(data: Any, epochs: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mtl import optimizers
-from mtl.engine import sharding
+from mtl.engine import sharding, split_rows
 from mtl.engine.task import Params
 from mtl.engine.training import Training
 from structured import data, partial_outputs, scoring, tasks
@@ -33,7 +33,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         tasks=tasks.make_tasks(config, net, augment(config), fill(train)),
         loss_weights=tasks.loss_weights(config),
         learning_rates=optimizers.learning_rates(config),
-        data={k: jnp.asarray(v) for k, v in fields.items()},
+        data=split_rows.arrays(fields, on_host=config.shard_data),
         params=net.init(init_key),
         key=train_key,
         evaluate=make_evaluate(config, dataset, net),
@@ -46,6 +46,7 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         save_minutes=config.save_minutes,
         patience=config.patience,
         mesh=sharding.data_mesh(config.devices, config.batch_size),
+        shard_data=config.shard_data,
     )
 
 

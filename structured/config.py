@@ -14,7 +14,10 @@ from structured import autoencoder, data, tasks
 from structured.faces.points import POINTS
 
 # A run continues with other values of these; data.json has a checksum of the data.
-FREE = ("data.path", "data.cache", "save_every", "save_minutes", "devices")
+FREE = (
+    *("data.path", "data.cache", "save_every", "save_minutes", "devices"),
+    "shard_data",
+)
 # Fields that change arrays alone: runs that differ in them share compiled programs.
 DATA_FIELDS = (
     *("seed", "variant", "epochs", "optim.learning_rate", "optim.decay_epochs"),
@@ -193,6 +196,9 @@ def default() -> ConfigDict:
     # Ours: the number of devices that share the rows of each mini-batch. 0 takes all
     # devices if they divide batch_size, and one of each process otherwise.
     c.devices = 0
+    # Ours: whether each of several devices holds its part of the rows of the training
+    # data alone, and not all of them. The result is the same; see docs/scaling.md.
+    c.shard_data = False
     return c
 
 

@@ -8,6 +8,16 @@ import sys
 
 from tests.conftest import ROOT
 
+# Gloo reports each connection on standard output, as the launchers do theirs: "[Gloo]
+# Rank 0 is connected to 3 peer ranks. Expected number of connected peer ranks is : 3".
+# Several threads write at the same time, so the parts of some sentences are mixed.
+GLOO = (
+    *("[Gloo] Rank ", " is connected to ", " peer ranks. "),
+    *("Expected number of connected peer ranks is : ", "\n"),
+)
+GLOO_DIGITS = 3  # Of a sentence; ranks are below 10.
+GLOO_PART = re.compile("|".join((*map(re.escape, GLOO), r"\d")))
+
 
 def start(module, count, *arguments, devices=1, environ=None, own=None):
     """Starts `python -m module` in `count` processes, with some CPU devices each.
@@ -51,15 +61,44 @@ def start(module, count, *arguments, devices=1, environ=None, own=None):
 
 
 def finish(processes, timeout_s=600):
-    """Waits for the processes; returns their exit statuses and outputs."""
+    """Waits for the processes; returns their exit statuses and outputs.
+
+    Outputs are without Gloo's sentences.
+    """
     try:
         texts = [p.communicate(timeout=timeout_s)[0] for p in processes]
-        # Gloo reports each connection.
-        said = [re.sub(r"(?m)^\[Gloo\].*\n", "", text) for text in texts]
-        return [p.returncode for p in processes], said
+        return [p.returncode for p in processes], list(map(without_gloo, texts))
     finally:
         for p in processes:
             p.kill()
+
+
+def without_gloo(text):
+    """The text without Gloo's sentences; all that is not exactly theirs stays."""
+    kept, start = "", text.find(GLOO[0])
+    while start >= 0:
+        kept += text[:start]
+        end = _end_of_gloo(text, start)
+        kept += "" if end else text[start : start + 1]
+        text = text[end or start + 1 :]
+        start = text.find(GLOO[0])
+    return kept + text
+
+
+def _end_of_gloo(text, start):
+    """The place where as many whole sentences end as began; 0 if they do not."""
+    counts, end = dict.fromkeys(GLOO, 0), start
+    digits = 0
+    while part := GLOO_PART.match(text, end):
+        end = part.end()
+        if part[0] in counts:
+            counts[part[0]] += 1
+        else:
+            digits += 1
+        begun = counts[GLOO[0]]
+        if set(counts.values()) == {begun} and digits == GLOO_DIGITS * begun:
+            return end
+    return 0
 
 
 def free_port():

@@ -12,7 +12,7 @@ from benchmarks import scaling
 from tests.conftest import ROOT
 
 
-@pytest.mark.slow  # It compiles the three systems twice, in another program.
+@pytest.mark.slow  # It compiles the three systems thrice, in another program.
 def test_each_system_gives_on_four_devices_what_it_gives_on_one(tmp_path):
     path = tmp_path / "found.npz"
     command = [sys.executable, "-m", "tests.systems_on_devices", str(path)]
@@ -26,7 +26,9 @@ def test_each_system_gives_on_four_devices_what_it_gives_on_one(tmp_path):
         if name.endswith("/collectives"):
             assert expected.tolist() == [], name
             assert value.tolist() == ["all-reduce"], name
+            assert found["split" + name[1:]].tolist() == ["all-reduce"], name
         else:
+            np.testing.assert_array_equal(found["split" + name[1:]], value, name)
             np.testing.assert_allclose(value, expected, 1e-3, 1e-4, err_msg=name)
 
 

@@ -15,7 +15,7 @@ from l3spot.vertebrae import bodies, model, network, targets
 from l3spot.vertebrae.bodies import Body
 from l3spot.vertebrae.slab import Tile
 from l3spot.vertebrae.targets import Picture
-from mtl.engine import schedules, sharding
+from mtl.engine import schedules, sharding, split_rows
 from mtl.engine.task import Params, Task
 from mtl.engine.training import Training
 
@@ -50,7 +50,7 @@ def make_training(config: ConfigDict, pictures: Picture) -> Training:
         tasks=[Task("bodies", make_loss(c), params=("network",))],
         loss_weights=schedules.table([schedules.constant], epochs),
         learning_rates=np.asarray(learning_rate(np.arange(epochs))),
-        data={k: jnp.asarray(v) for k, v in training._asdict().items()},
+        data=split_rows.arrays(training._asdict(), on_host=c.shard_data),
         params={"network": model.init(init_key)["bodies"]},
         key=train_key,
         evaluate=partial(evaluate, pictures=validation),
@@ -64,6 +64,7 @@ def make_training(config: ConfigDict, pictures: Picture) -> Training:
         eval_every=c.eval_every,
         save_every=c.save_every,
         mesh=sharding.data_mesh(c.devices, c.batch_size),
+        shard_data=c.shard_data,
     )
 
 

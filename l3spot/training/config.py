@@ -12,7 +12,7 @@ from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import precision
 
 SOURCES = ("phantoms", "projections")
-FREE = ("devices",)  # A run continues with other values of these.
+FREE = ("devices", "shard_data")  # A run continues with other values of these.
 GROUPS = {"augmentation": AugmentationRanges}  # Classes that describe their fields.
 
 
@@ -30,6 +30,9 @@ def default() -> ConfigDict:
     # The number of devices that share the rows of each mini-batch. 0 takes all
     # devices if they divide batch_size, and one of each process otherwise.
     c.devices = 0
+    # Ours: whether each of several devices holds its part of the rows of the training
+    # data alone, and not all of them. The result is the same; see docs/scaling.md.
+    c.shard_data = False
 
     c.model = ConfigDict()
     c.model.backbone = "cnn4"  # One of backbones.NAMES.

@@ -23,7 +23,7 @@ from l3spot.training import dataset, scoring, split
 from l3spot.training import tasks as task_list
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
-from mtl.engine import sharding
+from mtl.engine import sharding, split_rows
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
@@ -227,6 +227,7 @@ def make_training(
         0.1 * o.learning_rate, o.learning_rate, o.warm_up, max(epochs, o.warm_up + 1)
     )
     tasks, loss_weights = task_list.build(config, net)
+    fields = {k: getattr(datasets.train, k) for k in task_list.BATCH_FIELDS}
     # Validation during training has a larger stride, to be quick.
     stride_px = min(2 * config.window_stride_px, window_search.MAX_STRIDE_PX)
 
@@ -239,9 +240,7 @@ def make_training(
         tasks=tasks,
         loss_weights=loss_weights,
         learning_rates=np.asarray(learning_rate(np.arange(epochs))),
-        data={
-            k: jnp.asarray(getattr(datasets.train, k)) for k in task_list.BATCH_FIELDS
-        },
+        data=split_rows.arrays(fields, on_host=config.shard_data),
         params=params,
         key=jax.random.split(jax.random.key(config.seed))[1],
         evaluate=evaluate,
@@ -253,6 +252,7 @@ def make_training(
         save_every=config.save_every,
         patience=config.patience,
         mesh=sharding.data_mesh(config.devices, config.batch_size),
+        shard_data=config.shard_data,
     )
 
 

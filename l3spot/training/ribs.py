@@ -18,7 +18,7 @@ from l3spot.phantom.draw import VARIED_PROPORTIONS, PhantomRanges
 from l3spot.phantom.shapes import AIR_HU, Blocks
 from l3spot.phantom.spine import L6, T1
 from l3spot.vertebrae import model, ribs
-from mtl.engine import schedules, sharding
+from mtl.engine import schedules, sharding, split_rows
 from mtl.engine.task import Params, Task
 from mtl.engine.training import Training
 
@@ -123,7 +123,7 @@ def make_training(config: ConfigDict, halves: Halves) -> Training:
         tasks=[Task("ribs", partial(loss, config), params=("network",))],
         loss_weights=schedules.table([schedules.constant], epochs),
         learning_rates=np.asarray(fall(np.arange(epochs))),
-        data={k: jnp.asarray(v) for k, v in training._asdict().items()},
+        data=split_rows.arrays(training._asdict(), on_host=c.shard_data),
         params={"network": model.init(init_key)["ribs"]},
         key=train_key,
         evaluate=partial(evaluate, halves=validation),
@@ -134,6 +134,7 @@ def make_training(config: ConfigDict, halves: Halves) -> Training:
         eval_every=c.eval_every,
         save_every=c.save_every,
         mesh=sharding.data_mesh(c.devices, c.ribs.batch_size),
+        shard_data=c.shard_data,
     )
 
 

@@ -31,6 +31,9 @@ def default() -> ConfigDict:
     # The number of devices that share the rows of each mini-batch. 0 takes all
     # devices if they divide the batch size, and one of each process otherwise.
     c.devices = 0
+    # Ours: whether each of several devices holds its part of the rows of the training
+    # data alone, and not all of them. The result is the same; see docs/scaling.md.
+    c.shard_data = False
     c.data = ConfigDict()
     c.data.seed = 11  # Seeds the phantoms.
     c.data.count = 4928  # Number of sagittal phantoms.

@@ -6,6 +6,9 @@ fit, and the next chunk continues there. The engine shuffles the rows of a chunk
 rows of a block are in the same chunk, or in two; a shuffle of all rows would part them.
 """
 
+import math
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +21,37 @@ BLOCK_ROWS = 1024
 UNIT = np.arange(256, dtype=np.float32) / 255
 
 
+class LazyRows:
+    """Images [rows, D] in [0, 1]; a slice of them is read when it is asked for.
+
+    Args:
+      first: the first images, which are in memory.
+      shards: hold all others.
+      rows: the numbers of these in `shards`.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, first: np.ndarray, shards: Shards, rows: np.ndarray):
+        self._first, self._shards, self._rows = first, shards, rows
+        self.shape = len(first) + len(rows), math.prod(shards.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice) -> Float[Array, "part inputs"]:
+        """The images of consecutive rows, on the device.
+
+        Raises:
+          DataError: a file holds other numbers than images.
+        """
+        start, stop, _ = part.indices(len(self))
+        known = len(self._first)
+        rows = self._rows[max(start - known, 0) : max(stop - known, 0)]
+        x = np.concatenate([self._first[start:stop], self._shards[rows]])
+        return as_unit(x.reshape(len(x), self.shape[1]))
+
+
 class ShardStream:
     """Chunks of "image" float32 [rows, D] and "label" int32 [rows]; `streams.Stream`.
 
@@ -27,6 +61,7 @@ class ShardStream:
       y: int32, labels of these, -1 for "no label".
       rows: of a chunk; more than the labelled rows, fewer than all.
       seed: of the orders of the blocks.
+      lazy: whether "image" of a chunk is a `LazyRows`, and not an array.
 
     Attributes:
       label: of all rows that are trained on, in the order of `chosen`.
@@ -34,10 +69,17 @@ class ShardStream:
     """
 
     def __init__(
-        self, shards: Shards, chosen: np.ndarray, y: np.ndarray, rows: int, seed: int
+        self,
+        shards: Shards,
+        chosen: np.ndarray,
+        y: np.ndarray,
+        rows: int,
+        seed: int,
+        lazy: bool = False,
     ):
         labelled = int((y >= 0).sum())
         self._shards, self._seed, self.label = shards, seed, y
+        self._lazy = lazy
         self._labelled = shards[chosen[:labelled]]
         self._unlabelled = chosen[labelled:]
         self._fresh = rows - labelled
@@ -47,16 +89,16 @@ class ShardStream:
         edges = np.searchsorted(self._unlabelled, cuts, sorter=self._by_row)
         self._edges = np.unique([*edges, len(self._by_row)])
 
-    def chunk(self, epoch: int) -> dict[str, Array]:
+    def chunk(self, epoch: int) -> dict[str, Any]:
         """All labelled rows, and unlabelled ones in the order of `chosen`.
 
         Raises:
           DataError: a file holds other numbers than images.
         """
         rows = self._unlabelled[np.sort(self._places(epoch))]
-        x = np.concatenate([self._labelled, self._shards[rows]])
-        y = self.label[: len(x)]  # Those of unlabelled rows are all alike.
-        return {"image": as_unit(x.reshape(len(x), -1)), "label": jnp.asarray(y)}
+        image = LazyRows(self._labelled, self._shards, rows)
+        y = self.label[: len(image)]  # Those of unlabelled rows are all alike.
+        return {"image": image if self._lazy else image[:], "label": jnp.asarray(y)}
 
     def passes(self, chunks: int) -> float:
         """How often so many chunks hold each unlabelled row, on average."""
@@ -82,8 +124,13 @@ class ShardStream:
 
 
 def make(
-    shards: Shards, chosen: np.ndarray, y: np.ndarray, rows: int, seed: int
-) -> dict[str, Array] | ShardStream:
+    shards: Shards,
+    chosen: np.ndarray,
+    y: np.ndarray,
+    rows: int,
+    seed: int,
+    lazy: bool = False,
+) -> dict[str, Any] | ShardStream:
     """A stream of the chosen rows, or arrays if all of them fit into a chunk.
 
     See `ShardStream` for the arguments.
@@ -93,15 +140,15 @@ def make(
       DataError: a file holds other numbers than images.
     """
     if len(chosen) <= rows:
-        x = shards[chosen]
-        return {"image": as_unit(x.reshape(len(x), -1)), "label": jnp.asarray(y)}
+        image = LazyRows(shards[chosen[:0]], shards, chosen)
+        return {"image": image if lazy else image[:], "label": jnp.asarray(y)}
     labelled = int((y >= 0).sum())
     if labelled >= rows:
         raise ConfigError(
             f"data.chunk_rows={rows} must be above {labelled}, the labelled images "
             "that each chunk holds; raise it, or lower data.labelled"
         )
-    return ShardStream(shards, chosen, y, rows, seed)
+    return ShardStream(shards, chosen, y, rows, seed, lazy)
 
 
 def _block_starts(shards: Shards) -> np.ndarray:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key, Shaped
 
+from mtl.engine.split_rows import whole_fields
 from mtl.engine.task import Data, Task
 
 
@@ -60,7 +61,9 @@ def shuffle(
 
 def members(task: Task, data: Data) -> Bool[Array, " examples"]:
     """The examples that take part in a task."""
-    return jnp.ones(length(data), bool) if task.rows is None else task.rows(data)
+    if task.rows is None:
+        return jnp.ones(length(data), bool)
+    return task.rows(whole_fields(data))
 
 
 def select_members(

@@ -13,6 +13,7 @@ from mtl.engine import sharding
 from mtl.engine.cpu.compiling import compiled
 from mtl.engine.engine import Engine, Metrics, State
 from mtl.engine.spec import Spec
+from mtl.engine.split_rows import are_split
 from mtl.engine.steps import sums_dtype
 from mtl.engine.task import Data
 
@@ -58,7 +59,8 @@ class CompiledEpoch:
         Args:
           state: after the epoch before.
           data: fields with a row for each example, on the device; with a mesh, on each
-            of its devices (`sharding.replicate`), or they are copied in each epoch.
+            of its devices (`sharding.replicate`), or they are copied in each epoch;
+            or split over these (`split_rows.place`).
           loss_weights: of this epoch, on the host; weight 0 costs no time.
           learning_rate: of this epoch.
           key: a PRNG key, of this epoch.
@@ -71,11 +73,12 @@ class CompiledEpoch:
         dtype = sums_dtype(jax.tree.leaves(state.params)[0].dtype)
         engine = engine or self.engine
         active = _active(engine.spec, state, loss_weights)
-        inputs = (
-            state, data, np.asarray(loss_weights, dtype),
-            np.asarray(learning_rate, dtype), key,
-        )  # fmt: skip
-        inputs = sharding.replicate(inputs, self.engine.spec.mesh)
+        mesh = self.engine.spec.mesh
+        if not are_split(data):
+            data = sharding.replicate(data, mesh)
+        others = np.asarray(loss_weights, dtype), np.asarray(learning_rate, dtype), key
+        state, others = sharding.replicate((state, others), mesh)
+        inputs = state, data, *others
 
         def run(engine: Engine) -> tuple[State, Metrics]:
             new, metrics = self._program(engine, active, inputs)(*inputs)

@@ -29,6 +29,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mtl.engine import batches, sharding, steps
 from mtl.engine.spec import Order, Spec
+from mtl.engine.split_rows import are_split
 from mtl.engine.task import Data, Params, Task, flatten, trainable_params, unflatten
 from mtl.engine.weighting import Weighting, WeightingState
 
@@ -201,6 +202,8 @@ def _epoch(
     if weighting and not weighting.in_batch:
         loss_weights = loss_weights * weighting.weights(state.weighting_state, None)
     members = [batches.members(task, data) for task in spec.tasks]
+    if are_split(data):
+        members = sharding.constrain(members, spec.mesh, split=False)
     indices = _indices(spec, shuffle_key, members, batches.length(data))
 
     def body(carry: Any, number_and_rows: Any) -> tuple[Any, Any]:

@@ -38,7 +38,7 @@ from typing import Any
 
 import jax
 
-from mtl.engine import sharding
+from mtl.engine import sharding, split_rows
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.engine import Engine, Metrics, State, make_engine
 from mtl.engine.progress import (
@@ -112,7 +112,7 @@ def fit(
     with (
         Preemption() as preempted,
         open_log(workdir, p.epoch, epochs, t.quiet) as log,
-        Chunks(t.data, train_epoch.engine, epochs) as chunks,
+        Chunks(t.data, train_epoch.engine, epochs, t.shard_data) as chunks,
     ):
         while p.epoch < epochs and not stalled(p, t.patience):
             try:
@@ -186,6 +186,8 @@ def _on_devices(t: Training) -> Training:
     t = dataclasses.replace(t, params=processes.arrays_of_first(t.params))
     if isinstance(t.data, Stream):
         return t
+    if t.shard_data:
+        return dataclasses.replace(t, data=split_rows.place(t.data, t.mesh))
     return dataclasses.replace(t, data=sharding.replicate(t.data, t.mesh))
 
 

@@ -45,7 +45,7 @@ class ProgramCache:
         shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), (t.data, t.params))
         given = t.tasks, t.data, t.batch_size
         key = (
-            *(static, str(shapes), t.mesh, jax.default_backend()),
+            *(static, str(shapes), t.mesh, t.shard_data, jax.default_backend()),
             *(batches.max_rows_per_batch(*given), batches.never_empty(*given)),
             jnp.result_type(float),
         )

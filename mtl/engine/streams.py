@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
-from mtl.engine import sharding
+from mtl.engine import sharding, split_rows
 from mtl.engine.engine import Engine
 from mtl.engine.task import Data
 
@@ -24,6 +24,10 @@ class Stream(Protocol):
 
     def chunk(self, epoch: int) -> Data:
         """The rows of an epoch: fields [rows, ...], as NumPy or JAX arrays.
+
+        With `Training.shard_data`, a field of more than one number a row needs only
+        `shape`, `dtype`, `len` and rows for a slice, and is asked for the rows of this
+        process's devices alone.
 
         All chunks have the same fields, shapes and types. Their arrays do not change
         after the call. Calls come from one thread, which is not the main one; after a
@@ -85,10 +89,18 @@ class Chunks:
       data: arrays on the devices, or a stream.
       engine: of the training; that of arrays fits them already.
       epochs: how many there are.
+      shard_data: whether the rows of a chunk are split over the engine's mesh.
     """
 
-    def __init__(self, data: Data | Stream, engine: Engine, epochs: int):
+    def __init__(
+        self,
+        data: Data | Stream,
+        engine: Engine,
+        epochs: int,
+        shard_data: bool = False,
+    ):
         self._data, self._engine, self._epochs = data, engine, epochs
+        self._shard_data = shard_data
         self._shapes: dict[str, Any] = {}
         self._ahead: dict[int, Future[tuple[Data, Engine]]] = {}
         self._reader = ThreadPoolExecutor(1, "chunks")
@@ -120,9 +132,10 @@ class Chunks:
 
     def _read(self, epoch: int) -> tuple[Data, Engine]:
         assert isinstance(self._data, Stream)
-        chunk = dict(self._data.chunk(epoch))
+        chunk, mesh = dict(self._data.chunk(epoch)), self._engine.spec.mesh
         check_fields(chunk, f"chunk {epoch}")
-        chunk = sharding.replicate(jax.device_put(chunk), self._engine.spec.mesh)
+        if not self._shard_data:
+            chunk = sharding.replicate(jax.device_put(chunk), mesh)
         shapes = {name: (x.shape, x.dtype.name) for name, x in chunk.items()}
         self._shapes = self._shapes or shapes
         if shapes != self._shapes:
@@ -130,7 +143,12 @@ class Chunks:
                 f"chunk {epoch} of the stream has {shapes}, but the first one had "
                 f"{self._shapes}; all must have the same fields, shapes and types"
             )
-        return chunk, self._engine.for_data(chunk)
+        engine = self._engine.for_data(chunk)
+        if self._shard_data:
+            # Not before: to count the rows of a task, processes would exchange them,
+            # while the main thread exchanges those of the former chunk.
+            return split_rows.place(chunk, mesh), engine
+        return chunk, engine
 
 
 def check_fields(data: Data, name: str = "data") -> None:

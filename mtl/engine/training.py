@@ -41,6 +41,9 @@ class Training:
       patience: stop after so many epochs without a better `monitor`; 0: never.
       mesh: the devices that share the rows of a mini-batch (`sharding.data_mesh`);
         None: one. `finalize_params` and `evaluate` run on one device.
+      shard_data: whether each device of the mesh holds its part of the rows of `data`
+        alone (`split_rows`), and not all of them. The result is the same. Arrays are
+        best NumPy's then, so that no device has held them whole.
       quiet: whether to print nothing.
     """
 
@@ -63,6 +66,7 @@ class Training:
     save_minutes: float = math.inf
     patience: int = 0
     mesh: Mesh | None = None
+    shard_data: bool = False
     quiet: bool = False
 
 

@@ -69,9 +69,12 @@ class Checkpoints:
             try:
                 self._manager.save(epoch, args=ocp.args.StandardSave(tree))
             except (OSError, ValueError) as e:  # Orbax raises either.
+                why = "is the disk full"
+                if processes.several():
+                    why += ", or did another process of this training die"
                 raise WorkdirError(
-                    f"cannot save a checkpoint in {self._folder}; is the disk full? "
-                    f"The last one stays. ({e})"
+                    f"cannot save a checkpoint in {self._folder}; {why}? The last one "
+                    f"stays. ({e})"
                 ) from e
 
     def restore(self, like: Tree) -> Tree:

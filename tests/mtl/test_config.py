@@ -125,6 +125,7 @@ UNCHECKED = {
     "init_from",
     "model.tied",
     "reconstruct.reaches_below",
+    "shard_data",
 }
 
 

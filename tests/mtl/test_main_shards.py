@@ -80,6 +80,13 @@ def test_a_run_resumes_with_the_same_bits(folder, tmp_path, monkeypatch):
     assert_same_bits(train(c, tmp_path / "parts"), whole)
 
 
+@pytest.mark.parametrize("rows", [300, 1200])
+def test_one_device_trains_with_shard_data_as_without(folder, tmp_path, rows):
+    whole = train(config("shards", folder, rows), tmp_path / "whole")
+    given = config("shards", folder, rows, shard_data=True)
+    assert_same_bits(train(given, tmp_path / "split"), whole)
+
+
 @pytest.mark.slow
 def test_the_command_trains_on_shards_and_predicts(folder, tmp_path):
     run = tmp_path / "run"
@@ -126,6 +133,9 @@ def test_fields_that_contradict_shards_are_refused(folder):
     with pytest.raises(ConfigError, match=r"scaling='minmax' must be 'unit' with"):
         configs.check(refused)
     assert_refused(configs.check, config("shards", folder, 1), "data.chunk_rows", 1)
+    normed = dict(model__norm="batch", unsupervised="vat", shard_data=True)
+    refused = config("shards", folder, **normed)
+    assert_refused(configs.check, refused, "shard_data", True)
     c = config("shards", folder, 40)
     with pytest.raises(ConfigError, match=r"chunk_rows=40 must be above 40, the lab"):
         experiment.make_training(c, experiment.datasets.load(c.data))

@@ -148,6 +148,7 @@ UNCHECKED = {
     "model.tied_output",
     "reconstruct_in.center_code",
     "reconstruct_out.center_code",
+    "shard_data",
 }
 
 

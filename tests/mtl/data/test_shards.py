@@ -26,12 +26,12 @@ def blocks_of_64(monkeypatch):
     monkeypatch.setattr(shard_stream, "BLOCK_ROWS", 64)
 
 
-def stream(folder, rows=130, labelled=10, seed=3):
+def stream(folder, rows=130, labelled=10, seed=3, lazy=False):
     """A stream of 10 labelled rows and all others, in an order of its own."""
     x = shards.read(str(folder)).train.x
     chosen = np.random.default_rng(0).permutation(1200)
     y = np.where(np.arange(1200) < labelled, 7, -1).astype(np.int32)
-    return ShardStream(x, chosen, y, rows, seed), chosen
+    return ShardStream(x, chosen, y, rows, seed, lazy), chosen
 
 
 def test_any_rows_are_read_in_any_order(folder):
@@ -207,3 +207,24 @@ def test_a_folder_without_shards_is_refused(tmp_path):
     (tmp_path / "valid.npz").unlink()
     with pytest.raises(DataError, match=r"valid\.npz: no such file"):
         shards.read(str(tmp_path))
+
+
+def test_a_lazy_chunk_is_the_same_and_reads_no_other_rows(folder, blocks_of_64):
+    whole, lazy = stream(folder)[0].chunk(4), stream(folder, lazy=True)[0].chunk(4)
+    image = lazy["image"]
+    assert (image.shape, image.dtype) == ((130, 64), np.float32)
+    np.testing.assert_array_equal(lazy["label"], whole["label"])
+    asked = []
+
+    class Recorded:
+        shape = image._shards.shape
+
+        def __getitem__(self, rows):
+            asked.append(len(rows))
+            return shards_there[rows]
+
+    shards_there, image._shards = image._shards, Recorded()
+    for part, read in [(slice(0, 5), 0), (slice(7, 40), 30), (slice(100, 150), 30)]:
+        np.testing.assert_array_equal(image[part], whole["image"][part])
+        assert asked.pop() == read  # The first ten have a label, and are in memory.
+    assert image[130:140].shape == (0, 64)

@@ -11,12 +11,20 @@ import pytest
 from mtl.host import logs
 from mtl.host.checkpoint import Checkpoints
 from tests import hosts
+from tests.mtl import shard_folder
 
 TINY = "tests.mtl.host.training_on_hosts"
 EPOCHS = 12  # Of TINY, which saves in every other one.
+# The arguments of each system; "{}" is a folder of the run's own.
 LAUNCHERS = {
     "mtl": ("mtl.main", "--config=configs/mtl/digits.py:smoke"),
     "structured": ("structured.main", "--config=configs/structured/digits.py:smoke"),
+    "l3spot": (
+        *("l3spot.main", "--config=configs/l3spot/phantom.py:smoke"),
+        *("--config.model.backbone=cnn4", "--config.windows=2"),
+        *("--config.data.count=12", "--config.data.validation=4"),
+        "--config.data.path={}",
+    ),
 }
 
 
@@ -49,13 +57,14 @@ def whole(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("system", LAUNCHERS)
 def test_two_processes_train_as_one(tmp_path, system):
-    module, config = LAUNCHERS[system]
+    module, *config = LAUNCHERS[system]
     folders = {n: tmp_path / str(n) for n in (1, 2)}
     for count, folder in folders.items():
-        statuses, said = run(folder, count, config, module=module)
+        given = [part.format(tmp_path / f"data-{count}") for part in config]
+        statuses, said = run(folder, count, *given, module=module)
         assert statuses == [0] * count, "\n".join(said)
     assert "epoch" in said[0]
-    assert "epoch" not in said[1], "only the first process prints"
+    assert said[1] == "", "only the first process prints"
     rows = [logs.read_rows(folder) for folder in folders.values()]
     for one, two in zip(*rows, strict=True):
         one, two = ({k: row[k] for k in row if k != "seconds"} for row in (one, two))
@@ -65,7 +74,7 @@ def test_two_processes_train_as_one(tmp_path, system):
     names = [sorted(p.name for p in folder.iterdir()) for folder in folders.values()]
     assert names[0] == names[1]
     # A finished run is read, or trained no further, by all.
-    assert run(folders[2], 2, config, module=module)[0] == [0, 0]
+    assert run(folders[2], 2, *given, module=module)[0] == [0, 0]
 
 
 @pytest.mark.slow
@@ -74,7 +83,48 @@ def test_loss_weights_that_adapt_are_those_of_one_process(tmp_path):
     two, said = trained(tmp_path / "two", 2, "--plateau", devices=2)
     assert_same(two, one)
     assert f"{EPOCHS} epochs" in said[0]
-    assert "epoch" not in said[1]  # Gloo's lines are there, sometimes mixed.
+    assert said[1] == ""
+
+
+@pytest.mark.slow
+def test_a_line_that_another_process_prints_is_seen(tmp_path):
+    _, said = trained(tmp_path, 2, "--act=print", "--at=5", "--who=1")
+    assert said[1] == "3\n"
+
+
+@pytest.mark.slow
+def test_each_process_reads_its_rows_and_the_run_is_that_of_all_rows(tmp_path):
+    kinds = ("whole", "split", "lazy")
+    found = {
+        kind: trained(tmp_path / kind, 2, f"--data={kind}", devices=2)[0]
+        for kind in kinds
+    }
+    for kind in kinds[1:]:
+        for name, value in found["whole"].items():
+            np.testing.assert_array_equal(found[kind][name], value, err_msg=name)
+    read = [
+        json.loads((tmp_path / "lazy" / f"read-{i}.json").read_text()) for i in (0, 1)
+    ]
+    assert read == [list(range(20)), list(range(20, 40))]
+
+
+@pytest.mark.slow
+def test_shards_that_two_processes_read_in_parts_train_as_if_each_read_all(tmp_path):
+    shard_folder.write(tmp_path)
+    given = [
+        *LAUNCHERS["mtl"],
+        *("--config.data.source=shards", f"--config.data.path={tmp_path}"),
+        *("--config.data.chunk_rows=300", "--config.epochs=4"),
+    ]
+    rows = []
+    for split in (False, True):
+        folder = tmp_path / str(split)
+        own = f"--config.shard_data={split}"
+        statuses, said = run(folder, 2, *given[1:], own, module=given[0], devices=2)
+        assert statuses == [0, 0], "\n".join(said)
+        rows.append(logs.read_rows(folder))
+    whole, split = ([r | {"seconds": 0} for r in part] for part in rows)
+    assert split == whole
 
 
 @pytest.mark.slow

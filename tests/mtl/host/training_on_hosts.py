@@ -6,16 +6,19 @@ It leaves the final arrays in final.npz.
 """
 
 import dataclasses
+import json
 import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
 from mtl.engine import adaptive, sharding
 from mtl.engine.fit import fit
+from mtl.engine.streams import Indexed
 from mtl.engine.task import flatten
 from mtl.host import cluster, launch, remote, remote_flags, workdir
 from mtl.host.errors import DataError
@@ -23,12 +26,48 @@ from tests.mtl import tiny
 
 
 def act(what):
-    """A signal to the own process, an error of the user, or another one."""
+    """A signal to the own process, an error of the user or another one, or a line."""
+    if what == "print":
+        return print(3)
     if what == "DataError":
         raise DataError("there is no file data.npz")
     if what == "ZeroDivisionError":
         raise ZeroDivisionError
-    os.kill(os.getpid(), signal.Signals[what])
+    return os.kill(os.getpid(), signal.Signals[what])
+
+
+class Lazy:
+    """An array that reads slices, and writes down which."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.read = set()
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, part):
+        self.read |= set(range(*part.indices(len(self))))
+        return self.array[part]
+
+
+def of_many_types(t):
+    """The training with x in parts of four types."""
+    x, denoise = np.asarray(t.data["x"]), t.tasks[0]
+    parts = {
+        "bytes": (255 * x).astype(np.uint8),
+        "hu": (1000 * x).astype(np.int16),
+        "known": x > 0.5,
+    }
+
+    def loss(params, batch, key):
+        other = batch["bytes"] / 255 + batch["hu"] / 1000
+        x = jnp.where(batch["known"], batch["x"], other)
+        return denoise.loss(params, batch | {"x": x}, key)
+
+    tasks = [dataclasses.replace(denoise, loss=loss), t.tasks[1]]
+    data = {"x": x, "y": np.asarray(t.data["y"])} | parts
+    return dataclasses.replace(t, tasks=tasks, data=data)
 
 
 def training(plateau):
@@ -50,6 +89,12 @@ def train(args, folder):
     if acts and args.at == 0:
         act(args.act)
     t = training(args.plateau)
+    x = None
+    if args.data:
+        t = dataclasses.replace(of_many_types(t), shard_data=args.data != "whole")
+    if args.data == "lazy":
+        x = Lazy(t.data["x"])
+        t = dataclasses.replace(t, data=Indexed([t.data | {"x": x}] * 12))
     workdir.prepare(folder, ConfigDict({"seed": 0}), {"rows": 40}, devices=args.used)
     evaluate, calls = t.evaluate, iter(range(99))
 
@@ -64,6 +109,9 @@ def train(args, folder):
     state = jax.tree.map(np.asarray, result.state)
     arrays = tiny.arrays(state) | flatten(result.params)
     workdir.write_npz(folder / "final.npz", **arrays)
+    if x:
+        path = folder / f"read-{jax.process_index()}.json"
+        path.write_text(json.dumps(sorted(x.read)))
     return f"{result.summary['epochs']} epochs"
 
 
@@ -71,6 +119,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "The run's folder.")
     remote_flags.define("address", "", "An address in place of the folder.")
     flags.DEFINE_bool("plateau", False, "Whether loss weights follow the evaluation.")
+    flags.DEFINE_string("data", "", "whole, split, or lazy, a stream that is split.")
     flags.DEFINE_integer("used", 1, "The number of devices.")
     flags.DEFINE_string("act", "", "What one process does.")
     flags.DEFINE_integer("at", -1, "The evaluation in which it does; 0: at the start.")
