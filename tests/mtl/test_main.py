@@ -206,7 +206,7 @@ def test_mistakes_have_the_names_of_the_classes(tmp_path):
     figure = figures.mistakes(dataset, network, network.init(jax.random.key(0)))
     assert figures.png(figure)
     first = figure.axes[0].texts[0].get_text()
-    assert first.startswith(("a $^$, not b", "b, not a $^$"))
+    assert first.startswith(("a $^$ taken for b", "b taken for a $^$"))
 
 
 # Prediction
