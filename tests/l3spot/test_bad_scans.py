@@ -91,7 +91,7 @@ def test_entries_that_cannot_be_read_are_failed_scans(tmp_path, caplog):
     assert "5 scans failed; results.csv says why:\n" in run.done.stderr
     assert f"\n  dangling: {scans}/dangling" in run.done.stderr
     again = runs.predict(scans, out)
-    # A link whose name is too long for the system is always tried again.
+    # A name that is too long for the system is tried again each time.
     said = "6 of 7 scans have a result (4 failed; --retry_failed works on these again)"
     assert said in caplog.text
     assert again.done.stderr == run.done.stderr
