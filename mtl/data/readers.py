@@ -174,8 +174,17 @@ def _plain(file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         raise
 
 
-def unit(x: np.ndarray, where: object) -> np.ndarray:
+def unit(
+    x: np.ndarray,
+    where: object,
+    fix: str = ", or set data.scaling to minmax or standardise",
+) -> np.ndarray:
     """float32 in [0, 1]: uint8 is divided by 255, others must be there already.
+
+    Args:
+      x: [N, ...].
+      where: names x in errors.
+      fix: what else than another x helps, for the errors.
 
     Raises:
       DataError: another type, no rows, NaN, or outside [0, 1].
@@ -185,14 +194,13 @@ def unit(x: np.ndarray, where: object) -> np.ndarray:
         return x.astype(np.float32) / 255
     if x.dtype.kind not in "fb":
         raise DataError(
-            f"{where} is {x.dtype}; make it uint8, or floats in [0, 1], or set "
-            "data.scaling to minmax or standardise"
+            f"{where} is {x.dtype}; make it uint8, or floats in [0, 1]{fix}"
         )
     _check_finite(x, where)
     if x.min() < 0 or x.max() > 1:
         raise DataError(
             f"{where} must be in [0, 1]; it spans {x.min():g} to {x.max():g}; scale "
-            "it, or set data.scaling to minmax or standardise"
+            f"it{fix}"
         )
     return x.astype(np.float32)
 
