@@ -43,7 +43,7 @@ from l3spot.report.results_file import FAILED, TABLE, ResultRow
 from l3spot.vertebrae import levels
 from mtl.host import compile_cache, launch, shards, workdir
 from mtl.host.errors import ConfigError, DataError
-from mtl.host.wording import counted
+from mtl.host.wording import MOST_NAMED, counted
 
 LEVELS = levels.NAMES[levels.NAMES.index("T10") : levels.NAMES.index("L5") + 1]
 
@@ -153,8 +153,12 @@ def _predict_from_flags(args: flags.FlagValues, out: str) -> str:
     if lacking:
         summary += f". {counted(lacking, 'scan')} of other shards have no result yet"
     if failed:
+        first = [row for row in rows if row.status == FAILED][:MOST_NAMED]
+        reasons = "".join(f"\n  {row.scan}: {row.why}" for row in first)
         raise DataError(
-            f"{counted(failed, 'scan')} failed; {TABLE} says why. {summary}"
+            f"{counted(failed, 'scan')} failed; {TABLE} says why:{reasons}\n"
+            + (f"  and {failed - len(first)} more\n" if failed > len(first) else "")
+            + summary
         )
     return summary
 

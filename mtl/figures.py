@@ -77,7 +77,7 @@ def weight_curves(weights: dict[str, np.ndarray], epochs: np.ndarray) -> Figure:
     for name, weight in weights.items():
         ax.plot(epochs, weight, label=name, lw=2)
     top = max(1, *map(max, weights.values()))
-    ax.set(xlabel="epoch", ylabel="importance weight", ylim=(-0.03 * top, 1.05 * top))
+    ax.set(xlabel="epoch", ylabel="loss weight", ylim=(-0.03 * top, 1.05 * top))
     tidy(ax, legend=False)
     figure.legend(loc="outside right upper", frameon=False)
     return figure
@@ -94,14 +94,14 @@ def mistakes(dataset: Dataset, network: Mlp, params: Params) -> Figure:
     worst = wrong[np.argsort(own[wrong])][:WORST]
     figure = Figure(figsize=(9, 4), layout="constrained")
     figure.suptitle(
-        f"{len(wrong)} of {len(y)} test images are wrong; the worst of them"
+        f"{len(wrong)} of {len(y)} test images are classified wrong; the worst of them"
     )
     ax = figure.subplots()
     images = _images(x[worst], dataset.shape)
     middles = image_grid.show(ax, images, WORST // 3, row_gap=0.35)
     for i, (left, middle) in zip(worst, middles, strict=True):
         sure = np.exp(log_p[i, guess[i]])
-        title = f"{names[y[i]]}, not {names[guess[i]]} ({sure:.0%})"
+        title = f"{names[y[i]]} taken for {names[guess[i]]} ({sure:.0%})"
         top = middle - images.shape[1] / 2 - 0.5
         text = ax.text(left, top, title, fontsize=7, ha="center", va="bottom")
         text.set_parse_math(False)
@@ -119,7 +119,7 @@ def _curves(rows: list[dict[str, float]]) -> Figure:
         _line(own, rows, name, name.removeprefix("loss/"))
     errors.set(ylabel="error, %")
     costs.set(ylabel="cross-entropy of the classifier")
-    own.set(ylabel="loss an example, training", yscale="log")
+    own.set(ylabel="training loss per example", yscale="log")
     for ax in (errors, costs, own):
         ax.set(xlabel="epoch")
         tidy(ax)

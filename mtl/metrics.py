@@ -32,9 +32,10 @@ Named: TypeAlias = tuple[tuple[str, Function], ...]
 def error(logits: Float[Array, "n classes"], y: Int[Array, " n"]) -> Float[Array, ""]:
     """The share of wrong labels.
 
-    >>> logits = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [4.0, 5.0]])
-    >>> float(error(logits, jnp.array([0, 1, 1, 1])))
-    0.25
+    Examples:
+        >>> logits = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [4.0, 5.0]])
+        >>> float(error(logits, jnp.array([0, 1, 1, 1])))
+        0.25
     """
     return jnp.mean(logits.argmax(-1) != y)
 
@@ -79,9 +80,10 @@ def confusion(
 ) -> Int[Array, "classes classes"]:
     """Counts of rows: a line for each true class, a column for each predicted one.
 
-    >>> logits = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [4.0, 5.0]])
-    >>> confusion(logits, jnp.array([0, 1, 1, 1])).tolist()
-    [[1, 0], [1, 2]]
+    Examples:
+        >>> logits = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [4.0, 5.0]])
+        >>> confusion(logits, jnp.array([0, 1, 1, 1])).tolist()
+        [[1, 0], [1, 2]]
     """
     classes = logits.shape[-1]
     return jnp.zeros((classes, classes), int).at[y, logits.argmax(-1)].add(1)

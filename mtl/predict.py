@@ -39,7 +39,11 @@ def probabilities(model: Model, x: np.ndarray, where: str = "x") -> np.ndarray:
     Raises:
       DataError: the images have another size, type or range than the run's.
     """
-    x = readers.numbers(x, where) if model.scaling else readers.unit(x, where)
+    x = (
+        readers.numbers(x, where)
+        if model.scaling
+        else readers.unit(x, where, ", as the images that the run was trained on")
+    )
     flat = x.reshape(len(x), -1)
     if x.shape[1:] not in (model.shape, (math.prod(model.shape),)):
         raise DataError(

@@ -45,6 +45,7 @@ def train_and_evaluate(
     folder: str | Path,
     dataset: Dataset | None = None,
     programs: Callable[[Training], CompiledEpoch] = compile_epoch,
+    callbacks: Sequence[Callable[[dict[str, float]], object]] = (),
 ) -> Run:
     """Trains or resumes the run in `folder`, and writes its summary.
 
@@ -56,6 +57,7 @@ def train_and_evaluate(
         and `problems.csv` with the defects of the data's files.
       dataset: the result of `data.load(config)`; None loads it.
       programs: returns the compiled epochs of a training, which runs can share.
+      callbacks: each is called with each new row of the log, in process 0 alone.
 
     Raises:
       mtl.host.errors.Error: the user can fix the error; the message says how.
@@ -69,7 +71,7 @@ def train_and_evaluate(
         if (folder / "summary.json").exists():
             return _read(config, dataset, folder)
         with workdir.lock(folder):
-            run = _train(config, dataset, folder, training, programs)
+            run = _train(config, dataset, folder, training, programs, callbacks)
     return _finish(config, folder, dataset, run, time.perf_counter() - start)
 
 
@@ -172,11 +174,14 @@ def _train(
     folder: Path,
     training: Training | None,
     programs: Callable[[Training], CompiledEpoch],
+    callbacks: Sequence[Callable[[dict[str, float]], object]],
 ) -> Run:
     """Trains, and predicts the test set; the variant "mean" trains nothing."""
     if training is None:
         return _mean(dataset)
-    return _predicted(config, dataset, fit(training, folder, programs(training)))
+    return _predicted(
+        config, dataset, fit(training, folder, programs(training), callbacks)
+    )
 
 
 def _predicted(config: ConfigDict, dataset: Dataset, result: Result) -> Run:

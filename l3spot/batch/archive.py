@@ -13,7 +13,7 @@ from l3spot.projections.scan_folders import Case
 from l3spot.report import predict_scan, result_json
 from l3spot.report.predict_scan import Job
 from l3spot.report.result_json import Stored
-from l3spot.report.results_file import ResultRow, ScanRows
+from l3spot.report.results_file import FAILED, ResultRow, ScanRows
 from mtl.host import claims, workdir
 from mtl.host.shards import WHOLE, Shard
 from mtl.host.wording import counted
@@ -101,7 +101,14 @@ def _results_that_hold(
         if resume.holds(job, found, out, retry_failed):
             results[job.case.name] = found.results
     if results:
-        logging.warning("%d of %d scans have a result", len(results), len(jobs))
+        failed = sum(
+            any(rows.row.status == FAILED for rows in kept) for kept in results.values()
+        )
+        again = f" ({failed} failed; --retry_failed works on these again)"
+        logging.warning(
+            "%d of %d scans have a result%s",
+            *(len(results), len(jobs), again if failed else ""),
+        )
     if corrected:
         logging.warning(
             "%s corrected by a person; run l3spot.correct again, so that the tables "

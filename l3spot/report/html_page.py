@@ -13,10 +13,12 @@ from mtl.host import html, workdir
 from mtl.host.wording import counted
 
 PAGE_ROWS = 200  # Of a page of the table.
-# Columns of the table, from results.csv, with the CSS classes of their cells.
+# Columns of the table, from results.csv, with the CSS classes of their cells. The
+# reason of a failure stands beside the status, where no window hides it.
 COLUMN_CLASSES = {
     "scan": "",
     "status": "",
+    "why": "text",
     "trust": "number",
     "confidence": "number",
     "within_5_mm": "number",
@@ -25,7 +27,6 @@ COLUMN_CLASSES = {
     "slice_index": "number",
     "warnings": "text",
     "left_out": "text",
-    "why": "text",
 }
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,6 +56,7 @@ def train_and_evaluate(
     folder: str | Path,
     scans: ProjectionDataset | None = None,
     programs: Callable[[Training], CompiledEpoch] = compile_epoch,
+    callbacks: Sequence[Callable[[dict[str, float]], object]] = (),
 ) -> Run:
     """Trains, or resumes, the run in `folder`, and writes model.safetensors there.
 
@@ -67,6 +68,7 @@ def train_and_evaluate(
       folder: the run's folder.
       scans: the result of `load_dataset(config)`; None loads them.
       programs: returns the compiled epochs of a training, which runs can share.
+      callbacks: each is called with each new row of the log, in process 0 alone.
 
     Raises:
       mtl.host.errors.Error: the user can fix it; the message says how.
@@ -75,7 +77,8 @@ def train_and_evaluate(
     sharding.device_count(config.devices, config.batch_size)
     scans = scans or load_dataset(config)
     rest, test = split.split_last(scans, config.data.test)
-    return train(config, folder, split_validation(config, rest, test), programs)
+    datasets = split_validation(config, rest, test)
+    return train(config, folder, datasets, programs, callbacks)
 
 
 def load_dataset(config: ConfigDict) -> ProjectionDataset:
@@ -114,6 +117,7 @@ def train(
     folder: str | Path,
     datasets: Datasets,
     programs: Callable[[Training], CompiledEpoch] = compile_epoch,
+    callbacks: Sequence[Callable[[dict[str, float]], object]] = (),
 ) -> Run:
     """Trains as `train_and_evaluate` does, on the given datasets."""
     start = time.perf_counter()
@@ -134,7 +138,7 @@ def train(
         return _read(folder)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
         training = make_training(config, net, params, datasets)
-        result = fit(training, folder, programs(training))
+        result = fit(training, folder, programs(training), callbacks)
         # Real scans differ from training scans more than the validation set does. The
         # confidence is therefore calibrated on augmented scans as well.
         ranges = AugmentationRanges(**config.augmentation)

@@ -35,7 +35,9 @@ def class_names(y: np.ndarray, where: str) -> Names:
     names = np.unique(y[has_label(y)])
     if len(names) < 2:
         few = f"the class {names[0]!s} alone" if len(names) else "no label"
-        raise DataError(f"{where}: the training rows have {few}; two are needed")
+        raise DataError(
+            f"{where}: the training rows have {few}; two classes are needed"
+        )
     return tuple(names.tolist())
 
 
@@ -57,8 +59,9 @@ def encode(y: np.ndarray, names: Names, where: str) -> np.ndarray:
     others = np.setdiff1d(y[labelled], known)
     if len(others):
         raise DataError(
-            f"{where} has the classes {', '.join(map(str, others[:5]))}, which no "
-            "labelled training row has; leave such rows out, or add some to train on"
+            f"{where} has {'the class' if len(others) == 1 else 'the classes'} "
+            f"{', '.join(map(str, others[:5]))}, which no labelled training row has; "
+            "leave such rows out, or add some to train on"
         )
     place = np.searchsorted(known, y).clip(0, len(known) - 1)
     return np.where(labelled, place, -1).astype(np.int32)
@@ -97,5 +100,8 @@ def absent(sets: Mapping[str, np.ndarray], names: Names) -> list[str]:
     for name, y in sets.items():
         lacking = [str(n) for i, n in enumerate(names) if not (y == i).any()]
         if lacking:
-            sentences.append(f"no {name} row has the class {' or '.join(lacking[:5])}")
+            sentences.append(
+                f"no {name} row has the class {' or '.join(lacking[:5])}, so the "
+                f"metrics of the {name} set say nothing about it"
+            )
     return sentences

@@ -61,8 +61,8 @@ def npz(path: str, scaled: bool = False) -> Own:
         y = labels_of(y, len(x), f"{path}: y_{part}", part)
         sets[part] = Images(to_float(x, f"{path}: x_{part}"), y)
     if len({images.x.shape[1:] for images in sets.values()}) > 1:
-        names = " and ".join(f"x_{part}" for part in sets)
-        raise DataError(f"{path}: {names} have rows of different shapes")
+        shapes = ", ".join(f"x_{k} {list(s.x.shape[1:])}" for k, s in sets.items())
+        raise DataError(f"{path}: rows have different shapes: {shapes}")
     if len({images.y.dtype.kind for images in sets.values()}) > 1:
         raise DataError(f"{path}: some labels are strings and others are numbers")
     return Own(sets["train"], sets["test"], sets.get("valid"))
@@ -174,8 +174,17 @@ def _plain(file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         raise
 
 
-def unit(x: np.ndarray, where: object) -> np.ndarray:
+def unit(
+    x: np.ndarray,
+    where: object,
+    fix: str = ", or set data.scaling to minmax or standardise",
+) -> np.ndarray:
     """float32 in [0, 1]: uint8 is divided by 255, others must be there already.
+
+    Args:
+      x: [N, ...].
+      where: names x in errors.
+      fix: what else than another x helps, for the errors.
 
     Raises:
       DataError: another type, no rows, NaN, or outside [0, 1].
@@ -185,14 +194,13 @@ def unit(x: np.ndarray, where: object) -> np.ndarray:
         return x.astype(np.float32) / 255
     if x.dtype.kind not in "fb":
         raise DataError(
-            f"{where} is {x.dtype}; make it uint8, or floats in [0, 1], or set "
-            "data.scaling"
+            f"{where} is {x.dtype}; make it uint8, or floats in [0, 1]{fix}"
         )
-    # Not `x.min() < 0 or ...`: NaN must fail as well.
-    if not (x.min() >= 0 and x.max() <= 1):
+    _check_finite(x, where)
+    if x.min() < 0 or x.max() > 1:
         raise DataError(
-            f"{where} must be finite and in [0, 1]; it spans {x.min()} to {x.max()}; "
-            "scale it, or set data.scaling"
+            f"{where} must be in [0, 1]; it spans {x.min():g} to {x.max():g}; scale "
+            f"it{fix}"
         )
     return x.astype(np.float32)
 
@@ -208,9 +216,18 @@ def numbers(x: np.ndarray, where: object) -> np.ndarray:
         raise DataError(f"{where} is {x.dtype}; make it numbers")
     with np.errstate(over="ignore"):
         x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise DataError(f"{where} must be finite; it has NaN or infinite values")
+    _check_finite(x, where)
     return x
+
+
+def _check_finite(x: np.ndarray, where: object) -> None:
+    rows = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
+    if len(rows):
+        raise DataError(
+            f"{where} must be finite; {len(rows)} of {len(x)} rows have NaN or "
+            f"infinite values, such as row {rows[0]}; fill them in, or leave these "
+            "rows out"
+        )
 
 
 def _check_rows(x: np.ndarray, where: object) -> None:
@@ -244,13 +261,17 @@ def labels_of(y: np.ndarray, rows: int, where: str, part: str) -> np.ndarray:
             "x, for example by astype(int) or, of one-hot rows, argmax(1); it is "
             f"{y.dtype}{list(y.shape)}"
         )
+    if len(y) == 0:
+        raise DataError(f"{where} is empty")
     if y.dtype.kind == "U":
-        if len(y) == 0 or (part != "train" and (y == "").any()):
-            raise DataError(f"{where} must not be empty or have empty labels")
+        if part != "train" and (y == "").any():
+            raise DataError(f"{where} has empty labels; only labels to train on may be")
         return y
     lowest, most = -1 if part == "train" else 0, np.iinfo(np.int32).max
-    if len(y) == 0 or y.min() < lowest or y.max() >= most:
+    if y.min() < lowest or y.max() >= most:
         raise DataError(
-            f"{where} must not be empty or have labels below {lowest}, or enormous ones"
+            f"{where} has labels from {y.min()} to {y.max()}; they must be from "
+            f"{lowest} to {most - 1}"
+            + ("" if part == "train" else "; only labels to train on may be -1")
         )
     return y.astype(np.int32)

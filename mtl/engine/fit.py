@@ -2,7 +2,10 @@
 
 The host logs, evaluates, saves, stops early and resumes. The key of an epoch is
 `fold_in(key, epoch)`, so an interrupted and resumed run equals, bit for bit, a run
-without interruption. A slope, learned from eight rows:
+without interruption.
+
+Examples:
+    A slope, learned from eight rows:
 
     >>> import tempfile
     >>> import jax.numpy as jnp

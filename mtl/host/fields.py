@@ -61,6 +61,18 @@ def value(c: ConfigDict, name: str) -> Any:
     return known[name]
 
 
+def problem(c: ConfigDict, name: str) -> str:
+    """A sentence on a name that is no field or group of a config; "" if it is one."""
+    group: Any = c
+    for part in name.split("."):
+        if not isinstance(group, ConfigDict):
+            return f"config.{name} is no field"
+        if part not in group:
+            return f"config.{name} is no field; {_nearest(part, group)}"
+        group = group[part]
+    return ""
+
+
 def complete(c: ConfigDict, default: ConfigDict, path: str) -> ConfigDict:
     """A run's saved config, with the default where an older version had no field.
 

@@ -4,17 +4,18 @@ import atexit
 import contextlib
 import io
 import os
-import re
 import signal
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
+from logging import Formatter, LogRecord
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from mtl.host import fields, named_configs, remote_flags
+from mtl.host import fields, flag_errors, named_configs, remote_flags
 from mtl.host.errors import ConfigError, Error, PreemptedError
 from mtl.host.preemption import SIGNALS
 
@@ -25,6 +26,13 @@ SMOKE = "smoke"  # The variant of a config that checks the program in seconds.
 SMOKE_NOTE = (
     "A smoke config: it checks that the program works; its error means nothing."
 )
+
+
+class _PlainFormatter(Formatter):
+    """Writes "warning: TEXT", without time, process and line of the source."""
+
+    def format(self, record: LogRecord) -> str:
+        return f"{record.levelname.lower()}: {super().format(record)}"
 
 
 class Terminated(KeyboardInterrupt):
@@ -74,6 +82,7 @@ def launch(
         # JAX and Orbax log much; only warnings are shown without --verbosity.
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+        logging.get_absl_handler().setFormatter(_PlainFormatter())
         for number in SIGNALS:
             signal.signal(number, _stop)
         remote_flags.check()
@@ -88,12 +97,13 @@ def launch(
             if named_configs.variant() == SMOKE:
                 print(SMOKE_NOTE)
 
+    defaults = (*([default] if default else []), *stages)
     if any(a in HELP for a in sys.argv[1:]):
-        print(usage(*([default] if default else []), *stages))
+        print(usage(*defaults))
         sys.exit(0)
     flags.mark_flags_as_required(required)
     try:
-        app.run(main, flags_parser=_parse)
+        app.run(main, flags_parser=partial(flag_errors.parse, defaults=defaults))
     except SystemExit as e:
         if leave_at_once and not e.code:
             _leave("", 0)
@@ -148,21 +158,3 @@ def usage(*defaults: Callable[[], ConfigDict]) -> str:
             about = textwrap.wrap(field.comment, 80)
             parts[-1] += "\n".join(["", line, *(f"      {x}" for x in about)])
     return "\n\n".join(part.strip("\n") for part in parts)
-
-
-def _parse(argv: list[str]) -> list[str]:
-    """Parses the flags: the config file, and changes of its fields, among them."""
-    try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError) as e:
-        raise ConfigError(_no_field(e)) from e
-
-
-def _no_field(e: BaseException) -> str:
-    """What to say where ml_collections says that a field is unknown."""
-    while e.args and isinstance(e.args[0], BaseException):
-        e = e.args[0]
-    said = str(e.args[0]) if e.args else str(e)
-    name, *nearest = re.findall(r"""['"](\w+)['"]""", said) or [said]
-    rest = f"did you mean {nearest[0]}?" if nearest else "--help lists all fields"
-    return f"the config has no field {name}, or its file breaks; {rest}"

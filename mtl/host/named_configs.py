@@ -52,7 +52,7 @@ def find(package: str, config: str) -> str:
         path = folder(package) / f"{name}.py"
     if not path.is_file():
         known = names(package)
-        hint = nearest(path.stem, known) or ";"
+        hint = nearest(path.stem, known) or "."
         raise ConfigError(
             f"--config={config} is neither a file nor the name of a config{hint} "
             f"The names are {', '.join(known)}; a file ends in .py"

@@ -28,6 +28,7 @@ from ml_collections import ConfigDict
 from mtl.host import csv_text, environment, nested, processes, remote
 from mtl.host.errors import WorkdirError
 
+MOST_DIFFERENCES = 12  # In a message.
 SHARED_S = 60.0  # Network file systems show a new file sooner than this.
 
 Description: TypeAlias = Mapping[str, object]  # Of data, or of how files were made.
@@ -195,10 +196,12 @@ def check_same(
         lines = nested.differences(old, _plain(new))
         others = [line for line in lines if line.split(":")[0] not in free]
         if others:
+            more = len(others) - MOST_DIFFERENCES
             raise WorkdirError(
                 f"{workdir} holds a run with another {name}; take another --workdir, "
                 "or remove it to start afresh. The difference (there -> here):\n  "
-                + "\n  ".join(others)
+                + "\n  ".join(others[:MOST_DIFFERENCES])
+                + (f"\n  and {more} more" if more > 0 else "")
             )
 
 

@@ -48,9 +48,10 @@ def parse(text: str, base: ConfigDict) -> Axis:
 
     Values are Python literals, such as "(50,),(60,50)"; texts need no quotation marks.
 
-    >>> base = ConfigDict({"seed": 0, "optim": {"learning_rate": 0.01}})
-    >>> parse("optim.learning_rate=0.01,1", base)
-    Axis(name='optim.learning_rate', values=[0.01, 1.0])
+    Examples:
+        >>> base = ConfigDict({"seed": 0, "optim": {"learning_rate": 0.01}})
+        >>> parse("optim.learning_rate=0.01,1", base)
+        Axis(name='optim.learning_rate', values=[0.01, 1.0])
 
     Args:
       text: the field and its values.

@@ -128,8 +128,9 @@ def cdf(
 ) -> Float[jax.Array, " thresholds"]:
     """Returns the share of errors up to each threshold, 0 to 1.
 
-    >>> cdf(jnp.array([0.1, 0.3, 0.2, jnp.nan]), jnp.array([0.15, 0.5])).tolist()
-    [0.25, 0.75]
+    Examples:
+        >>> cdf(jnp.array([0.1, 0.3, 0.2, jnp.nan]), jnp.array([0.15, 0.5])).tolist()
+        [0.25, 0.75]
     """
     # Sorting puts NaN last, above every threshold.
     below = jnp.searchsorted(jnp.sort(errors), thresholds, side="right")
@@ -151,8 +152,9 @@ def auc_paper(errors: PerFace) -> Scalar:
 def auc(errors: PerFace, threshold: float) -> Scalar:
     """Returns the exact area under the CDF of errors up to a threshold, 0 to 1.
 
-    >>> float(auc(jnp.array([0.0, 0.25, 0.75]), threshold=0.5))
-    0.5
+    Examples:
+        >>> float(auc(jnp.array([0.0, 0.25, 0.75]), threshold=0.5))
+        0.5
     """
     # The CDF of one face is 0 below its error and 1 from there on.
     return jnp.mean(jnp.where(errors <= threshold, 1 - errors / threshold, 0))
@@ -161,8 +163,9 @@ def auc(errors: PerFace, threshold: float) -> Scalar:
 def failure_rate(errors: PerFace, threshold: float) -> Scalar:
     """Returns the share of errors above a threshold.
 
-    >>> float(failure_rate(jnp.array([0.01, 0.3, jnp.nan, 0.05]), threshold=0.1))
-    0.5
+    Examples:
+        >>> float(failure_rate(jnp.array([0.01, 0.3, jnp.nan, 0.05]), threshold=0.1))
+        0.5
     """
     return jnp.mean(~(errors <= threshold), dtype=errors.dtype)
 

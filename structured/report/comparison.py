@@ -142,7 +142,9 @@ def write_report(
       dataset: the dataset of one of the runs.
       variants: the runs by variant; faces are those of the last variant.
     """
-    pictures = {"mse.png": figures.mse_curves({k: v.logs for k, v in variants.items()})}
+    curves = {k: v.logs for k, v in variants.items()}
+    unit = "box units" if dataset.faces is not None else ""
+    pictures = {"mse.png": figures.mse_curves(curves, unit)}
     last = list(variants)[-1]
     left_out = ""
     if dataset.faces is not None:

@@ -18,13 +18,14 @@ ERROR_GROUPS = ("best", "median", "worst")
 Rows = Sequence[logs.Row]
 
 
-def mse_curves(runs: Mapping[str, Sequence[Rows]]) -> Figure:
+def mse_curves(runs: Mapping[str, Sequence[Rows]], unit: str = "") -> Figure:
     """Draws training and validation MSE against the epoch: mean and range over seeds.
 
     Args:
       runs: the rows of each seed's log (`mtl.host.logs.read_rows`) by variant. Rows
         may lack `train/mse` or `valid/mse`. A single value, such as that of the mean
         shape, is drawn as a horizontal line.
+      unit: of the values, such as "box units" of faces.
     """
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -34,7 +35,7 @@ def mse_curves(runs: Mapping[str, Sequence[Rows]]) -> Figure:
         ax.set(title=part, xlabel="epoch", yscale="log")
         figures.tidy(ax, legend=False)
         ax.grid(alpha=0.15, which="minor")
-    panels[0].set(ylabel="MSE, box units")
+    panels[0].set(ylabel=f"MSE, {unit}" if unit else "MSE")
     # A variant without training MSE has its line in the right panel.
     lines = {a.get_label(): a for ax in panels for a in ax.lines}
     figure.legend(

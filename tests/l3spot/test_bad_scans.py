@@ -78,7 +78,7 @@ def unreadable(folder):
     (folder / "long2").symlink_to("/".join(["x" * 200] * 10))
 
 
-def test_entries_that_cannot_be_read_are_failed_scans(tmp_path):
+def test_entries_that_cannot_be_read_are_failed_scans(tmp_path, caplog):
     scans, out = tmp_path / "scans", tmp_path / "out"
     runs.scan(scans / "good")
     runs.scan(scans / "part")
@@ -88,7 +88,13 @@ def test_entries_that_cannot_be_read_are_failed_scans(tmp_path):
     os.mkfifo(scans / "pipe")
     run = runs.predict(scans, out)
     assert run.done.returncode == 1
-    assert "5 scans failed" in run.done.stderr
+    assert "5 scans failed; results.csv says why:\n" in run.done.stderr
+    assert f"\n  dangling: {scans}/dangling" in run.done.stderr
+    again = runs.predict(scans, out)
+    # A name that is too long for the system is tried again each time.
+    said = "6 of 7 scans have a result (4 failed; --retry_failed works on these again)"
+    assert said in caplog.text
+    assert again.done.stderr == run.done.stderr
     bad = {"dangling", "dangling.nii.gz", "loop", "long", "long2"}
     assert {n for n, row in run.rows.items() if row["status"] == "failed"} == bad
     assert "does not exist" in run.rows["dangling"]["why"]

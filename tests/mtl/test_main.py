@@ -206,7 +206,7 @@ def test_mistakes_have_the_names_of_the_classes(tmp_path):
     figure = figures.mistakes(dataset, network, network.init(jax.random.key(0)))
     assert figures.png(figure)
     first = figure.axes[0].texts[0].get_text()
-    assert first.startswith(("a $^$, not b", "b, not a $^$"))
+    assert first.startswith(("a $^$ taken for b", "b taken for a $^$"))
 
 
 # Prediction
@@ -357,8 +357,11 @@ def test_untrained_workdir(run, tmp_path, killed):
         (np.zeros(64), r"here must have the shape \[N, \.\.\.\]"),
         (np.zeros((0, 8, 8)), r"here must have the shape \[N, \.\.\.\]"),
         (np.zeros((2, 8, 8), int), "here is int64; make it uint8"),
-        (np.full((2, 8, 8), 16.0), r"here must be finite and in \[0, 1\]"),
-        (np.full((2, 8, 8), np.nan), r"here must be finite and in \[0, 1\]"),
+        (
+            np.full((2, 8, 8), 16.0),
+            r"in \[0, 1\]; .* scale it, as the images that the run",
+        ),
+        (np.full((2, 8, 8), np.nan), r"here must be finite; 2 of 2 rows have NaN"),
     ],
     ids=["size", "colours", "one row", "no rows", "integers", "range", "nan"],
 )

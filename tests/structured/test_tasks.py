@@ -8,6 +8,7 @@ import pytest
 from configs.structured import digits
 from mtl import optimizers
 from mtl.engine.task import flatten
+from mtl.host import logs
 from mtl.host.errors import ConfigError
 from structured import assemble, data, experiment, tasks
 from structured import config as configs
@@ -87,6 +88,15 @@ def test_the_papers_loss_weights(variant, has_in, has_out):
 
 def test_the_mean_has_no_loss_weights():
     assert set(tasks.VARIANT_TASKS) == set(tasks.VARIANTS) - {"mean"}
+
+
+def test_callbacks_get_each_row_that_is_logged(tmp_path):
+    c = digits.get_config("smoke")
+    c.variant = "mlp"
+    rows = []
+    experiment.train_and_evaluate(c, tmp_path / "run", callbacks=[rows.append])
+    assert rows
+    assert rows == logs.read_rows(tmp_path / "run")
 
 
 def test_the_mean_predicts_the_mean_of_all_y(tmp_path):

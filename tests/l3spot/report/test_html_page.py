@@ -62,19 +62,20 @@ def test_rows_show_the_results_least_trustworthy_first():
             *(
                 "scan",
                 "status",
+                "why",
                 "trust",
                 "confidence",
                 "within 5 mm",
                 "numbering",
                 "z mm",
             ),
-            *("slice index", "warnings", "left out", "why"),
+            *("slice index", "warnings", "left out"),
         ],
-        ["broken", "failed", "", "", "", "", "", "", "", "", "no <slices> & more"],
-        ["far", "found", "0.4", "0.95", "0.4", "both", "3.0", "", "", "", ""],
-        ["a&<b> #1", "found", "0.55", "0.55", "", "", "7.25", "56", "x < y", "", ""],
-        ["other", "not in view", "0.8", "0.2", "", "", "", "", "", "", ""],
-        ["good", "found", "0.91", "0.91", "", "both", "-12.5", "34", "", "", ""],
+        ["broken", "failed", "no <slices> & more", "", "", "", "", "", "", "", ""],
+        ["far", "found", "", "0.4", "0.95", "0.4", "both", "3.0", "", "", ""],
+        ["a&<b> #1", "found", "", "0.55", "0.55", "", "", "7.25", "56", "x < y", ""],
+        ["other", "not in view", "", "0.8", "0.2", "", "", "", "", "", ""],
+        ["good", "found", "", "0.91", "0.91", "", "both", "-12.5", "34", "", ""],
     ]
     assert read.sorted == []
 

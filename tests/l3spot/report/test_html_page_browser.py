@@ -21,8 +21,8 @@ BROWSER = next(
 )
 ODD_NAME = "50% #1?&<b>'é"
 HEAD = [
-    *("scan", "status", "trust", "confidence", "within 5 mm", "numbering", "z mm"),
-    *("slice index", "warnings", "left out", "why"),
+    *("scan", "status", "why", "trust", "confidence", "within 5 mm", "numbering"),
+    *("z mm", "slice index", "warnings", "left out"),
 ]
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
@@ -90,7 +90,7 @@ def browse(results, tmp_path_factory):
 
 
 def trusts(page):
-    return [float(row[2] or "-inf") for row in page["rows"]]
+    return [float(row[HEAD.index("trust")] or "-inf") for row in page["rows"]]
 
 
 def test_the_page_lists_all_scans_least_trustworthy_first(browse):

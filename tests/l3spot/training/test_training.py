@@ -17,6 +17,7 @@ from l3spot.training import augmentation, dataset, experiment, scoring
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.config import check
 from l3spot.training.dataset import IMAGE_COLUMNS, IMAGE_ROWS
+from mtl.host import logs
 from mtl.host.errors import ConfigError, DataError, WorkdirError
 from tests.l3spot.training.bars import bar
 
@@ -188,8 +189,11 @@ def test_a_run_learns_and_writes_a_model(bars, tmp_path):
         dict.fromkeys(("shading", "side_cut_share", "object_share", "streak_hu"), 0.0)
     )
     c.augmentation.box_px = 0
-    run = experiment.train_and_evaluate(c, tmp_path / "run")
+    rows = []
+    run = experiment.train_and_evaluate(c, tmp_path / "run", callbacks=[rows.append])
+    assert rows == logs.read_rows(tmp_path / "run")
     summary = run.summary
+    assert rows[-1]["valid/mean_mm"] == summary["last"]["valid/mean_mm"]
     assert summary["valid"]["mean_mm"] < 15  # Bars lie anywhere in 700 mm.
     made = model.load(tmp_path / "run" / "model.safetensors")
     assert "phantoms" in made.about

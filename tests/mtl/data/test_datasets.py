@@ -240,11 +240,12 @@ def test_classes_have_any_names(tmp_path, y_train, y_test, names):
 @pytest.mark.parametrize(
     ("y_train", "y_test", "said"),
     [
-        ([0, 1, 1], [0, 2], r"own\.npz: y_test has the classes 2, which no labelled"),
-        ([0, 1, 1], [0, 10**8], r"has the classes 100000000, which"),
-        (["a", "b", "b"], ["a", "c"], r"y_test has the classes c, which no labelled"),
-        ([4, 4, -1], [4, 4], r"the training rows have the class 4 alone; two are"),
-        ([-1, -1], [0, 1], r"the training rows have no label; two are needed"),
+        ([0, 1, 1], [0, 2], r"own\.npz: y_test has the class 2, which no labelled"),
+        ([0, 1, 1], [0, 2, 3], r"y_test has the classes 2, 3, which"),
+        ([0, 1, 1], [0, 10**8], r"has the class 100000000, which"),
+        (["a", "b", "b"], ["a", "c"], r"y_test has the class c, which no labelled"),
+        ([4, 4, -1], [4, 4], r"the training rows have the class 4 alone; two classes"),
+        ([-1, -1], [0, 1], r"the training rows have no label; two classes are needed"),
     ],
 )
 def test_classes_that_cannot_be_learned_are_refused(tmp_path, y_train, y_test, said):
@@ -259,6 +260,7 @@ def test_absent_classes_are_told(tmp_path, caplog):
         datasets.load(config("npz", path, valid=1))
     assert "no test row has the class 1" in caplog.text
     assert "no validation row has the class" in caplog.text
+    assert "so the metrics of the validation set say nothing about it" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["minmax", "standardise"])

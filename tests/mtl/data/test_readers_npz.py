@@ -102,22 +102,23 @@ F = np.full((5, 4, 3), 0.5)
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"x_train": F + 0.6}, "x_train must be finite and in [0, 1]"),
-        ({"x_train": F - 0.6}, "x_train must be finite and in [0, 1]"),
+        ({"x_train": F + 0.6}, "x_train must be in [0, 1]; it spans 1.1 to 1.1"),
+        ({"x_train": F - 0.6}, "x_train must be in [0, 1]; it spans -0.1 to -0.1"),
         (
             {"x_train": np.where(F.cumsum() > 9, np.nan, 0.5).reshape(F.shape)},
-            "x_train",
+            "x_train must be finite; 4 of 5 rows have NaN or infinite values, such as "
+            "row 1",
         ),
-        ({"x_train": F * np.inf}, "x_train must be finite and in [0, 1]"),
-        ({"x_test": F[:3] * 3}, "x_test must be finite and in [0, 1]"),
+        ({"x_train": F * np.inf}, "x_train must be finite; 5 of 5 rows"),
+        ({"x_test": F[:3] * 3}, "x_test must be in [0, 1]"),
         ({"x_train": F.astype(np.int64)}, "make it uint8, or floats in [0, 1]"),
         ({"x_train": F.astype(complex)}, "make it uint8, or floats in [0, 1]"),
         ({"x_train": F[:, 0, 0]}, "x_train must have the shape [N, ...]"),
         ({"x_train": np.array(0.5)}, "x_train"),
         ({"x_train": np.zeros((5, 0))}, "x_train must have the shape [N, ...]"),
-        ({"x_train": F[:0], "y_train": np.zeros(0, int)}, "y_train must not be empty"),
-        ({"y_test": np.array([0, -1, 1])}, "y_test must not be empty or have labels"),
-        ({"y_train": np.array([0, -2, 1, 1, 1])}, "labels below -1"),
+        ({"x_train": F[:0], "y_train": np.zeros(0, int)}, "y_train is empty"),
+        ({"y_test": np.array([0, -1, 1])}, "y_test has labels from -1 to 1"),
+        ({"y_train": np.array([0, -2, 1, 1, 1])}, "y_train has labels from -2 to 1"),
         ({"y_train": np.zeros(5)}, "y_train must hold 5 whole numbers"),
         (
             {"y_train": np.zeros(5, bool)},
@@ -126,10 +127,13 @@ F = np.full((5, 4, 3), 0.5)
         ({"y_train": np.array(list("abcde"))}, "some labels are strings"),
         (
             {"y_test": np.array(["a", "", "b"])},
-            "y_test must not be empty or have",
+            "y_test has empty labels; only labels to train on may be",
         ),
         ({"x_valid": F}, "must have both x_valid and y_valid"),
-        ({"x_valid": F[:, 0], "y_valid": np.zeros(5, int)}, "and x_valid have rows of"),
+        (
+            {"x_valid": F[:, 0], "y_valid": np.zeros(5, int)},
+            "rows have different shapes: x_train [4, 3], x_test [4, 3], x_valid [3]",
+        ),
         (
             {"y_train": np.zeros((5, 1), int)},
             "y_train must hold 5 whole numbers",
@@ -139,7 +143,7 @@ F = np.full((5, 4, 3), 0.5)
         ({"y_test": np.zeros(5, int)}, "y_test must hold 3 whole numbers"),
         ({"y_train": np.array([0, 1, 2, 3, 2**31])}, "y_train"),
         ({"y_train": np.array([0, 1, 2, 3, 2**64 - 1], np.uint64)}, "y_train"),
-        ({"x_test": np.zeros((3, 3, 4))}, "rows of different shapes"),
+        ({"x_test": np.zeros((3, 3, 4))}, "x_train [4, 3], x_test [3, 4]"),
         ({"x_test": None}, "has no x_test; it has x_train, y_train, y_test"),
         ({"x_train": None, "y_test": None}, "has no x_train, y_test"),
     ],

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests import program
 from tests.conftest import ROOT
 
 PROGRAM = """
@@ -38,6 +39,47 @@ def test_a_program_may_leave_before_its_objects_are_freed(end):
     assert (done.returncode, done.stderr) == (0, "")
     freed = [] if end == "at once" else ["freed"]
     assert done.stdout.splitlines() == ["found", "closed", *freed]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--workdr=x"], "unknown flag --workdr; did you mean --workdir?"),
+        (["--qqq=x"], "unknown flag --qqq; --help shows all flags"),
+        (["--config=digits:smoke"], "--workdir must be given; --help shows all flags"),
+        ([], "--config and --workdir must be given; --help shows all flags"),
+        (
+            ["--config=digits:smoke", "--config.epochs=abc"],
+            "--config.epochs=abc: invalid literal for int() with base 10: 'abc'; "
+            "--help shows all flags",
+        ),
+    ],
+)
+def test_a_wrong_flag_is_one_plain_line(flags, said):
+    done = program.call("mtl.main", *flags)
+    assert (done.returncode, done.stderr) == (1, f"error: {said}\n")
+
+
+def test_an_error_in_a_config_file_names_its_line(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text("def get_config():\n    return {}['a']\n")
+    done = program.call("mtl.main", f"--config={file}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 1
+    assert done.stderr == f"error: {file}, line 2: KeyError: 'a'\n"
+
+
+WARNS = """
+from absl import logging
+from mtl.host import launch
+launch.launch(lambda arguments: logging.warning("one is %s", "odd"))
+"""
+
+
+def test_a_warning_is_plain():
+    """It has no time, process and line of the source."""
+    command = [sys.executable, "-c", WARNS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "warning: one is odd\n"
 
 
 def test_output_that_cannot_be_written_is_an_error():

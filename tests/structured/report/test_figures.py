@@ -41,6 +41,14 @@ def test_a_variant_has_one_colour_and_one_line_in_the_legend():
     assert [text.get_text() for text in legend.get_texts()] == ["valid alone", "both"]
 
 
+def test_only_values_with_a_unit_name_it():
+    """The box is that of a face; digits and arrays have none."""
+    curves = {"MLP": [rows({1: 0.4, 2: 0.3})]}
+    assert figures.mse_curves(curves).axes[0].get_ylabel() == "MSE"
+    of_faces = figures.mse_curves(curves, "box units")
+    assert of_faces.axes[0].get_ylabel() == "MSE, box units"
+
+
 def test_a_single_value_is_a_dashed_line_across():
     runs = {"mean": [rows({0: 0.0080}), rows({0: 0.0082})]}
     _, validation = figures.mse_curves(runs).axes

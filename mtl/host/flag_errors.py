@@ -1,0 +1,65 @@
+"""Parses the flags of a launcher; a wrong one is an error that a user can mend."""
+
+import re
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from mtl.host import fields
+from mtl.host.errors import ConfigError
+
+Default = Callable[[], ConfigDict]
+
+
+def parse(argv: list[str], defaults: Sequence[Default] = ()) -> list[str]:
+    """Parses the flags, and returns the arguments that are none.
+
+    Args:
+      argv: the program and its arguments.
+      defaults: make the default configs; a field of `--config` is in one of them.
+
+    Raises:
+      ConfigError: a flag is unknown, missing or wrong, or the config file breaks.
+    """
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as e:
+        raise ConfigError(_plain(str(e))) from e
+    except (AttributeError, KeyError) as e:
+        configs = [default() for default in defaults]
+        raise ConfigError(_unknown_field(argv, configs) or _broken_file(e)) from e
+
+
+def _plain(text: str) -> str:
+    """What absl says of flags, in the words of this project."""
+    missing = re.findall(r"Flag (--\S+) must have a value other than None", text)
+    if missing:
+        return f"{' and '.join(missing)} must be given; --help shows all flags"
+    text = re.sub(r"^Unknown command line flag '(\S+)'", r"unknown flag --\1", text)
+    text = re.sub(r"\. Did you mean: (\w+).*\?$", r"; did you mean --\1?", text)
+    hint = "" if text.endswith("?") else "; --help shows all flags"
+    return text.removeprefix("flag ") + hint
+
+
+def _unknown_field(argv: Sequence[str], configs: Sequence[ConfigDict]) -> str:
+    """A sentence on the first `--config.NAME` that no config has; "" if all have it."""
+    for name in _names(argv):
+        wrong = [problem for c in configs if (problem := fields.problem(c, name))]
+        if configs and len(wrong) == len(configs):
+            return wrong[0]
+    return ""
+
+
+def _names(argv: Sequence[str]) -> Iterator[str]:
+    for argument in argv[1:]:
+        match = re.match(r"--?config\.([\w.]+)", argument)
+        if match:
+            yield match[1]
+
+
+def _broken_file(e: BaseException) -> str:
+    """Where the code of a config file raised an error."""
+    last = traceback.extract_tb(e.__traceback__)[-1]
+    return f"{last.filename}, line {last.lineno}: {type(e).__name__}: {e}"
