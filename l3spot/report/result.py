@@ -21,6 +21,7 @@ FALLBACKS = ("L2", "L4", "L5", "L1", "T12")  # In this order, for L3 out of view
 UNKNOWN = 0.5  # That a vertebra is in view, where none has a name.
 MIN_SURE = 0.8  # Of less sure levels, both candidates are given.
 COARSE_ALONE = "the position is that of the projection alone"
+SPINE_IS_CUT = "the side of the pictures cuts the spine"
 NO_SPINE = f"fewer than two vertebrae are seen in the sagittal picture; {COARSE_ALONE}"
 
 
@@ -138,11 +139,11 @@ def _refine(
         confidence=spine.confidence,
         within_5_mm=spine.within_5_mm[level],
     )
-    other_mm = other_z_mm(refined)
-    if other_mm is None:
-        return refined
-    place = f"z = {refined.z_mm:.1f} mm or z = {other_mm:.1f} mm"
-    return refined._replace(warnings=(f"{level} is not sure: it is at {place}",))
+    warnings = [SPINE_IS_CUT] if spine.is_cut else []
+    if (other_mm := other_z_mm(refined)) is not None:
+        place = f"z = {refined.z_mm:.1f} mm or z = {other_mm:.1f} mm"
+        warnings.append(f"{level} is not sure: it is at {place}")
+    return refined._replace(warnings=tuple(warnings))
 
 
 def _without_vertebra(coarse: L3Result, spine: Spine, volume: Volume) -> L3Result:

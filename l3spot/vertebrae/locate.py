@@ -19,6 +19,9 @@ MIN_BODIES = 2  # Above S1; fewer cannot be numbered.
 # The frontal network is trained on adults. If lumbar vertebrae are nearer to each
 # other than the first distance, the projection is magnified to the second one.
 SMALL_PITCH_MM, ADULT_PITCH_MM = 29.0, 35.0
+# A spine so near to the side of the pictures, in distances between vertebrae, is cut;
+# its level is then trusted no more than this.
+SIDE_MARGIN, MAX_CUT_CONFIDENCE = 0.7, 0.5
 
 
 class Spine(NamedTuple):
@@ -31,6 +34,7 @@ class Spine(NamedTuple):
       confidence: the probability that the names are right.
       within_5_mm: for each name, the probability of the right name and a position
         within 5 mm of the body's middle.
+      is_cut: whether the side of the pictures cuts it at L3's height.
     """
 
     slab: Slab
@@ -38,6 +42,7 @@ class Spine(NamedTuple):
     numbering: Numbering
     confidence: float
     within_5_mm: dict[str, float]
+    is_cut: bool = False
 
     def x_mm(self, z_mm: float) -> float:
         """Returns x of the middle of the spine at a height."""
@@ -121,9 +126,19 @@ def _name(
     if numbering.basis == PICTURE:
         # The frontal network is worse in people than in the phantoms of calibration.
         right = min(right, numbering.probability)
+    is_cut = _is_cut(projection, picture, numbering)
+    if is_cut:
+        right = min(right, MAX_CUT_CONFIDENCE)
     within = {}
     for level in numbering.levels:
         body = next(b for b in chain.bodies if b.z_mm == level.z_mm)
         features = confidence.position_features(*seen, body, numbering.pitch_mm)
         within[level.name] = right * calibration.position(features)
-    return Spine(picture, chain, numbering, right, within)
+    return Spine(picture, chain, numbering, right, within, is_cut)
+
+
+def _is_cut(projection: Projection, picture: Slab, numbering: Numbering) -> bool:
+    """Returns whether the spine is too near to the side of the pictures."""
+    x = float(np.interp(-numbering.l3_z_mm, -picture.z, picture.spine_x))
+    margin_mm = min(x - projection.x[0], projection.x[-1] - x)
+    return bool(margin_mm < SIDE_MARGIN * numbering.pitch_mm)

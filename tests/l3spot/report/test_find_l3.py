@@ -11,7 +11,7 @@ from matplotlib import image as png
 
 from l3spot.report import files, picture, result, result_json
 from l3spot.report.results_file import ResultRow, ScanRows
-from l3spot.vertebrae import levels
+from l3spot.vertebrae import levels, locate
 from l3spot.vertebrae.confidence import (
     LEVEL_FEATURES,
     UNCALIBRATED,
@@ -189,6 +189,15 @@ def test_an_unsure_numbering_gives_both_candidates():
     candidates = sorted([row.z_mm, row.other_z_mm])
     np.testing.assert_allclose(candidates, [L3_MM - PITCH_MM, L3_MM], atol=0.01)
     assert got.warnings[0].startswith("L3 is not sure: it is at z = ")
+
+
+def test_a_spine_that_the_side_of_the_pictures_cuts_has_a_warning(monkeypatch):
+    monkeypatch.setattr(locate, "_is_cut", lambda *_: True)
+    got = find(ribs=[0.95] + [0.05] * 5)
+    assert got.status == result.IN_VIEW
+    assert got.warnings[0] == result.SPINE_IS_CUT
+    assert got.warnings[1].startswith("L3 is not sure: it is at z = ")
+    assert got.confidence <= locate.MAX_CUT_CONFIDENCE
 
 
 def test_the_levels_in_view_and_one_in_place_of_l3_are_named():

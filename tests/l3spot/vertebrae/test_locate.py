@@ -49,3 +49,19 @@ def test_the_frontal_projection_alone_is_not_trusted_beyond_the_numbering(ribs, 
     assert spine.numbering.probability < 0.99
     expected = spine.numbering.probability if alone else 0.99
     assert spine.confidence == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_cut"), [(slice(None), False), (slice(40, None), True)]
+)
+def test_a_spine_at_the_side_of_the_pictures_is_not_trusted(columns, is_cut):
+    """The spine is at x = 44 mm; the other pictures begin at 40 mm."""
+    p = projection()
+    band = p.spine
+    kept = band.x >= p.x[columns][0]
+    band = band._replace(hu=band.hu[..., kept], x=band.x[kept])
+    p = p._replace(frontal=p.frontal[:, columns], x=p.x[columns], spine=band)
+    networks = StubVertebrae(chain(FIVE), [1.0] + [0.0] * 5, SURE)
+    spine = locate.locate(stub_model([120.0], 0.9), networks, p).spine
+    assert spine.is_cut == is_cut
+    assert spine.confidence == pytest.approx(0.5 if is_cut else 0.99)
