@@ -1,4 +1,4 @@
-"""Compares the answers for public CT scans with positions of L3 that a person read.
+"""Compares the answers for public CT scans with positions of L3 that two readers saw.
 
     python -m l3spot.predict --scans SCANS --out RESULTS
     python -m experiments.public_scans --results RESULTS
@@ -29,14 +29,17 @@ LABEL_IN_VIEW, LABEL_OUT = "in view", "not in view"
 
 
 class Label(NamedTuple):
-    """What a person read in a scan.
+    """What the readers saw in a scan.
 
     Attributes:
       scan: the name of its folder.
       held_out: 1 if no answer for it was seen before the networks were final.
       source: the data set, and the patient in it.
       state: "in view", "not in view", or why there is no truth.
-      z_mm: of L3's middle, LPS; NaN if it is not in view, or not known.
+      z_mm: of L3's middle, LPS, the mean of both readings; NaN if it is not in view, or
+        not known.
+      first_mm: the reading of the first reader; NaN if that one did not see L3.
+      second_mm: that of the second reader, who had seen no answer.
     """
 
     scan: str
@@ -44,6 +47,8 @@ class Label(NamedTuple):
     source: str
     state: str
     z_mm: float
+    first_mm: float
+    second_mm: float
 
 
 class Answer(NamedTuple):

@@ -19,9 +19,9 @@ MIN_BODIES = 2  # Above S1; fewer cannot be numbered.
 # The frontal network is trained on adults. If lumbar vertebrae are nearer to each
 # other than the first distance, the projection is magnified to the second one.
 SMALL_PITCH_MM, ADULT_PITCH_MM = 29.0, 35.0
-# A spine so near to the side of the pictures, in distances between vertebrae, is cut;
-# its level is then trusted no more than this.
-SIDE_MARGIN, MAX_CUT_CONFIDENCE = 0.7, 0.5
+# A spine so near to the side of the pictures is cut, as an adult's is 50 mm wide; its
+# level is then trusted no more than this.
+SIDE_MARGIN_MM, MAX_CUT_CONFIDENCE = 25.0, 0.5
 
 
 class Spine(NamedTuple):
@@ -141,4 +141,4 @@ def _is_cut(projection: Projection, picture: Slab, numbering: Numbering) -> bool
     """Returns whether the spine is too near to the side of the pictures."""
     x = float(np.interp(-numbering.l3_z_mm, -picture.z, picture.spine_x))
     margin_mm = min(x - projection.x[0], projection.x[-1] - x)
-    return bool(margin_mm < SIDE_MARGIN * numbering.pitch_mm)
+    return bool(margin_mm < SIDE_MARGIN_MM)
