@@ -46,6 +46,20 @@ def table_1(name: str, parts: Sequence[str]) -> str:
     return "\n\n".join(report.by_unlabelled(config, Cells(config, rows(name), TOTAL)))
 
 
+def table_1_without_unlabelled() -> str:
+    """Test errors at the paper's size with u = 0, of the cells with six seeds."""
+    found = [r for r in rows("table1_full") if r.hidden == "50" and r.unlabelled == 0]
+    methods = sorted({r.method for r in found})
+    lines = []
+    for method in methods:
+        errors = [
+            [100 * r.test_error for r in found if (r.method, r.labelled) == (method, n)]
+            for n in (100, 1000)
+        ]
+        lines.append([f"`{method}`", *map(tables.mean_std, errors)])
+    return tables.markdown(("method", "l = 100", "l = 1,000"), lines)
+
+
 def table_1_verdicts() -> str:
     """The claims at each learning rate, and at the one that validation chose."""
     studies = {0.03: rows("table1"), 0.1: rows("table1_rate_0.1")}
@@ -122,6 +136,7 @@ def structured(names: Sequence[str]) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "table1": partial(table_1, "table1", ("a", "b")),
     "table1_rate_0.1": partial(table_1, "table1_rate_0.1", ("a",)),
+    "table1_full": table_1_without_unlabelled,
     "verdicts": table_1_verdicts,
     "structured_full": partial(structured, ["structured_full"]),
     "structured_few": partial(structured, draw_few_pairs.FEW),
