@@ -19,8 +19,8 @@ NAMES = (
 L3 = NAMES.index("L3")
 PITCH_PAIRS = 4  # The number of distances that are averaged.
 BEYOND = 2  # L3 can be so many bodies beyond an end of the chain.
-# The coarse position is off by this share of the distance between bodies, on average:
-# in 16 public scans (docs/results/l3spot.md).
+# The coarse position is off by this share of the distance between bodies, on average
+# over 16 public scans (docs/results/l3spot.md).
 COARSE_ERROR = 0.33
 # How often a spine has so many lumbar vertebrae, the usual number first.
 LUMBAR_COUNTS = {5: 0.92, 6: 0.05, 4: 0.03}

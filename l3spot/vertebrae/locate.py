@@ -46,7 +46,7 @@ class Spine(NamedTuple):
 
     def x_mm(self, z_mm: float) -> float:
         """Returns x of the middle of the spine at a height."""
-        return float(np.interp(-z_mm, -self.slab.z, self.slab.spine_x))
+        return float(self.slab.x_mm(z_mm))
 
 
 class Located(NamedTuple):
@@ -139,6 +139,6 @@ def _name(
 
 def _is_cut(projection: Projection, picture: Slab, numbering: Numbering) -> bool:
     """Returns whether the spine is too near to the side of the pictures."""
-    x = float(np.interp(-numbering.l3_z_mm, -picture.z, picture.spine_x))
+    x = picture.x_mm(numbering.l3_z_mm)
     margin_mm = min(x - projection.x[0], projection.x[-1] - x)
     return bool(margin_mm < SIDE_MARGIN_MM)

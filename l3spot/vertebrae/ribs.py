@@ -66,7 +66,7 @@ def crops(projection: Projection, picture: Slab, chain: Chain) -> np.ndarray:
     # Thin ribs are not lost between the pixels of a crop.
     brightest = ndimage.maximum_filter(projection.frontal, 2)
     z = np.array([body.z_mm for body in chain.bodies])
-    x = np.interp(-z, -picture.z, picture.spine_x)
+    x = picture.x_mm(z)
     pitch = np.abs(np.gradient(z))
     row, column = projection.z[0] - z, x - projection.x[0]  # Pixels of 1 mm.
     places = list(zip(row, column, pitch, strict=True))

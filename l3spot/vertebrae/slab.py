@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from l3spot.projections.band import AIR_HU, Band
@@ -35,6 +36,10 @@ class Slab(NamedTuple):
     y: np.ndarray
     spine_x: np.ndarray
     spine_y: np.ndarray
+
+    def x_mm(self, z_mm: ArrayLike) -> np.ndarray:
+        """Returns x of the middle of the spine at heights of any shape."""
+        return np.interp(-np.asarray(z_mm), -self.z, self.spine_x)
 
 
 def make(band: Band) -> Slab:
