@@ -39,6 +39,7 @@ def _plain(text: str) -> str:
         return f"{' and '.join(missing)} must be given; --help shows all flags"
     text = re.sub(r"^Unknown command line flag '(\S+)'", r"unknown flag --\1", text)
     text = re.sub(r"\. Did you mean: (\w+).*\?$", r"; did you mean --\1?", text)
+    text = re.sub(r"\('([^']+)', .*\)$", r"\1", text)  # Of an error with two arguments.
     hint = "" if text.endswith("?") else "; --help shows all flags"
     return text.removeprefix("flag ") + hint
 

@@ -53,6 +53,11 @@ def test_a_program_may_leave_before_its_objects_are_freed(end):
             "--config.epochs=abc: invalid literal for int() with base 10: 'abc'; "
             "--help shows all flags",
         ),
+        (
+            ["--config=digits:smoke", "--config.shard_data=maybe"],
+            "--config.shard_data=maybe: Non-boolean argument to boolean flag; "
+            "--help shows all flags",
+        ),
     ],
 )
 def test_a_wrong_flag_is_one_plain_line(flags, said):
