@@ -5,7 +5,8 @@
 
 SCANS has a folder for each scan of docs/results/l3spot_public_labels.csv, with the
 files of the source that the CSV names: data sets of The Cancer Imaging Archive, and
-others. docs/results/l3spot_public.csv has the answers.
+others. docs/results/l3spot_public.csv has the answers, and l3spot_public_before.csv
+those of commit 05199fd, which has the networks of the version before.
 """
 
 import math
@@ -16,6 +17,7 @@ from typing import NamedTuple
 from absl import flags
 
 from experiments import DOCS, csv_rows
+from l3spot.labels import csv_labels
 from l3spot.report import results_file
 from l3spot.report.result import IN_VIEW, MIN_SURE, NOT_IN_VIEW
 from mtl.host import launch, tables, workdir
@@ -23,9 +25,9 @@ from mtl.host.errors import DataError
 
 LABELS = DOCS / "results" / "l3spot_public_labels.csv"
 CSV = DOCS / "results" / "l3spot_public.csv"
+BEFORE = CSV.with_name("l3spot_public_before.csv")
 # An error above this is a wrong vertebra: half the distance between adults' ones.
 WRONG_MM = 16.0
-LABEL_IN_VIEW, LABEL_OUT = "in view", "not in view"
 
 
 class Label(NamedTuple):
@@ -33,9 +35,9 @@ class Label(NamedTuple):
 
     Attributes:
       scan: the name of its folder.
-      held_out: 1 if no answer for it was seen before the networks were final.
+      held_out: 1 if no answer for it was seen before the classifier of ribs was final.
       source: the data set, and the patient in it.
-      state: "in view", "not in view", or why there is no truth.
+      state: as in `csv_labels`, or why there is no truth.
       z_mm: of L3's middle, LPS, the mean of both readings; NaN if it is not in view, or
         not known.
       first_mm: the reading of the first reader; NaN if that one did not see L3.
@@ -77,12 +79,16 @@ def compare(arguments: Sequence[str]) -> str:
     """Writes the answers of a folder of results; returns the tables.
 
     Raises:
-      DataError: a labelled scan has no result.
+      DataError: there are no results, or a labelled scan has none.
     """
     launch.reject_extra_args(arguments)
     labels = csv_rows.read(LABELS, Label)
     path = Path(flags.FLAGS.results) / results_file.TABLE
-    answers = {row.scan: row for row in csv_rows.read(path, Answer)}
+    try:
+        answers = {row.scan: row for row in csv_rows.read(path, Answer)}
+    except (OSError, KeyError, ValueError) as e:
+        fix = "give the folder that l3spot.predict wrote"
+        raise DataError(f"{path} is no table of results ({e!r}); {fix}") from e
     missing = [label.scan for label in labels if label.scan not in answers]
     if missing:
         raise DataError(f"{path} lacks the scans {', '.join(missing)} of {LABELS.name}")
@@ -91,9 +97,9 @@ def compare(arguments: Sequence[str]) -> str:
     return "\n\n".join((summary(labels, rows), table(labels, rows)))
 
 
-def read() -> tuple[list[Label], list[Answer]]:
-    """Returns the labels and the answers beside them."""
-    return csv_rows.read(LABELS, Label), csv_rows.read(CSV, Answer)
+def read(path: Path = CSV) -> tuple[list[Label], list[Answer]]:
+    """Returns the labels, and the answers of a file beside them."""
+    return csv_rows.read(LABELS, Label), csv_rows.read(path, Answer)
 
 
 def summary(labels: Sequence[Label], answers: Sequence[Answer]) -> str:
@@ -102,12 +108,12 @@ def summary(labels: Sequence[Label], answers: Sequence[Answer]) -> str:
     pairs = list(zip(labels, answers, strict=True))
     for held_out, name in ((0, "seen during the work"), (1, "held out")):
         of_set = [(k, a) for k, a in pairs if k.held_out == held_out]
-        with_l3 = [(k, a) for k, a in of_set if k.state == LABEL_IN_VIEW]
+        with_l3 = [(k, a) for k, a in of_set if k.state == csv_labels.IN_VIEW]
         found = [(k, a) for k, a in with_l3 if a.status == IN_VIEW]
         errors = [abs(a.z_mm - k.z_mm) for k, a in found]
         wrong = [a for (_, a), e in zip(found, errors, strict=True) if e > WRONG_MM]
         near = [e for e in errors if e <= WRONG_MM]
-        without = [a for k, a in of_set if k.state == LABEL_OUT]
+        without = [a for k, a in of_set if k.state == csv_labels.NOT_IN_VIEW]
         lines.append([
             name,
             *(str(len(x)) for x in (with_l3, found, wrong)),
@@ -126,10 +132,10 @@ def table(labels: Sequence[Label], answers: Sequence[Answer]) -> str:
     """Returns a line for each scan with L3 in view, and for each false answer."""
     lines = []
     for label, answer in zip(labels, answers, strict=True):
-        expected = {LABEL_OUT: NOT_IN_VIEW}.get(label.state)
-        if answer.status == expected:
+        absent = label.state == csv_labels.NOT_IN_VIEW
+        if absent and answer.status == NOT_IN_VIEW:
             continue
-        truth = f"{label.z_mm:g}" if label.state == LABEL_IN_VIEW else label.state
+        truth = f"{label.z_mm:g}" if label.state == csv_labels.IN_VIEW else label.state
         lines.append([
             label.source + " (held out)" * label.held_out,
             truth,

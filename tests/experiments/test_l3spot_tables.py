@@ -82,6 +82,31 @@ def test_the_page_counts_the_answers_for_public_scans():
         assert row[7:] == [str(n) for n in (without, alarms)]
 
 
+def test_the_page_says_what_the_version_before_answered():
+    labels, answers = (
+        lines("l3spot_public_labels.csv"),
+        lines("l3spot_public_before.csv"),
+    )
+    found, errors_mm = {"0": [], "1": []}, {}
+    for label, answer in zip(labels, answers, strict=True):
+        assert label["scan"] == answer["scan"]
+        assert (label["state"], answer["status"]) != ("not in view", "found")
+        if label["state"] == "in view":
+            found[label["held_out"]].append(answer["status"] == "found")
+            if answer["status"] == "found":
+                error_mm = abs(float(answer["z_mm"]) - float(label["z_mm"]))
+                errors_mm[label["scan"]] = error_mm, float(answer["confidence"])
+    assert [(sum(f), len(f)) for f in found.values()] == [(11, 12), (3, 5)]
+    (wrong,) = [v for v in errors_mm.values() if v[0] > public_scans.WRONG_MM]
+    first = [
+        errors_mm[s][0] for s in ("ircad17", "pet_ct", "totalsegmentator", "flt001")
+    ]
+    text = " ".join((DOCS / "results" / "l3spot.md").read_text().split())
+    assert f"with a confidence of {wrong[1]:.2f}: ribs" in text
+    assert f"its errors were {min(first):.1f} to {max(first):.1f} mm" in text
+    assert "The version before found 3 of their 5 L3, all rightly" in text
+
+
 def test_the_reliability_figure_shows_the_csv():
     """Each point is the mean of an eighth of the answers, counted here again."""
     rows = reliability.read(reliability.CSV)
