@@ -26,6 +26,7 @@ from l3spot.training import experiment, scoring, split
 from l3spot.training.dataset import ProjectionDataset
 from mtl.host import launch, named_configs, remote_flags, tables, workdir
 from mtl.host.errors import ConfigError
+from mtl.own_metrics import Named
 
 
 class PredictionRow(NamedTuple):
@@ -79,6 +80,7 @@ def cross_validate(
     dataset = experiment.load_dataset(config)
     facts = {"folds": count, "scans": len(dataset.hu), "of": int(dataset.hu.sum())}
     workdir.prepare(folder, config, facts, default=configs.default())
+    own = scoring.load_metrics(config.metrics)
     rows: list[PredictionRow] = []
     folds: list[Fold] = []
     for k, (rest, test) in enumerate(split.folds(dataset, count, config.seed)):
@@ -86,7 +88,7 @@ def cross_validate(
         datasets = experiment.split_validation(config, rest, no_test)
         experiment.train(config, folder / f"fold{k}", datasets)
         trained = model.load(folder / f"fold{k}" / "model.safetensors")
-        errors, predictions = _test(trained, k, test)
+        errors, predictions = _test(trained, k, test, own)
         rows += predictions
         folds.append(errors)
     workdir.write_csv(folder / "predictions.csv", PredictionRow._fields, rows)
@@ -96,13 +98,12 @@ def cross_validate(
 
 
 def _test(
-    trained: Model, k: int, test: ProjectionDataset
+    trained: Model, k: int, test: ProjectionDataset, own: Named
 ) -> tuple[Fold, list[PredictionRow]]:
     """Tests fold k; returns its errors, and its rows of predictions.csv."""
     predicted, confidence = scoring.predict(trained, test)
     true = scoring.true_rows(test)
-    in_view = ~np.isnan(true)
-    errors = metrics.errors(predicted[in_view], true[in_view])
+    errors = scoring.errors_in_view(predicted, true, own)
     confident = scoring.confident_errors(predicted, confidence, test)
     rounded = np.round(true, 2), np.round(predicted, 2), np.round(confidence, 4)
     columns = zip(test.patient, *rounded, strict=True)
@@ -112,14 +113,15 @@ def _test(
 def table(result: CrossValidation) -> str:
     """Formats the errors of the folds as a Markdown table."""
     heads = "fold", "scans", "error, mm", "median", "within 10 mm", "wrong vertebra"
+    own = [name for name in result.average if name not in scoring.NAMES]
     lines = []
     folds = [(str(k), fold.errors) for k, fold in enumerate(result.folds)]
     for name, e in [*folds, ("average", result.average)]:
         shares = [f"{100 * e[k]:.1f} %" for k in ("within_10_mm", "wrong_vertebra")]
         spread = f"{e['mean_mm']:.2f} ± {e['std_mm']:.2f}"
         numbers = [f"{e['compared']:g}", spread, f"{e['median_mm']:.2f}"]
-        lines.append([name, *numbers, *shares])
-    return tables.markdown(heads, lines)
+        lines.append([name, *numbers, *shares, *(f"{e[k]:.4g}" for k in own)])
+    return tables.markdown([*heads, *own], lines)
 
 
 def launcher(arguments: Sequence[str]) -> str:

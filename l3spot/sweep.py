@@ -18,7 +18,7 @@ from pathlib import Path
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from l3spot.training import config as configs
-from l3spot.training import experiment
+from l3spot.training import experiment, scoring
 from l3spot.training.dataset import ProjectionDataset
 from mtl.sweeps import launcher
 from mtl.sweeps.programs import SharedPrograms
@@ -26,7 +26,8 @@ from mtl.sweeps.runs import System
 
 # Fields that change arrays alone; see SharedPrograms.
 DATA_FIELDS = (
-    *("seed", "epochs", "optim.learning_rate", "optim.warm_up"),
+    *("seed", "epochs", "optim.learning_rate", "optim.schedule"),
+    *("optim.decay_epochs", "optim.warmup_epochs"),
     *("reconstruct.value", "reconstruct.t1", "reconstruct.sigma"),
     *("eval_every", "save_every", "patience", "window_stride_px", "mirror"),
 )
@@ -54,7 +55,8 @@ def system() -> System:
     def free(config: ConfigDict, folder: Path) -> tuple[str, ...]:
         return configs.FREE
 
-    return System(configs.default, configs.check, free, train, COLUMNS)
+    functions = configs.default, configs.check, free, train
+    return System(*functions, COLUMNS, scoring.MODES, place="")
 
 
 if __name__ == "__main__":

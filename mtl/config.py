@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from mtl import methods, metrics, networks, optimizers
+from mtl import methods, metrics, networks, optimizers, own_metrics
 from mtl.data import datasets
 from mtl.engine import spec
 from mtl.host import fields, named_configs
@@ -16,6 +16,7 @@ FREE = (
 # Fields that change arrays alone: runs that differ in them share compiled programs.
 DATA_FIELDS = (
     *("seed", "epochs", "optim.learning_rate", "optim.decay_epochs"),
+    *("optim.schedule", "optim.warmup_epochs"),
     *("schedule.t1", "schedule.sigma", "schedule.weight", "data.path"),
     *("eval_every", "save_every", "save_minutes", "patience"),
 )
@@ -247,16 +248,10 @@ def check(c: ConfigDict) -> None:
 
 def monitor_mode(c: ConfigDict) -> metrics.Mode:
     """Whether the best epoch has the lowest or the highest value of the monitor."""
-    known = metrics.METRICS.get(c.monitor.removeprefix("valid/"))
-    return known.mode if known and c.monitor_mode == "auto" else c.monitor_mode
+    return own_metrics.mode(c, metrics.MODES)
 
 
 def _check_monitor(c: ConfigDict) -> None:
-    fits = all(isinstance(path, str) for path in c.metrics)
-    require(fits, c, "metrics", "paths such as ('package.module:function',)")
-    names = [f"valid/{name}" for name, _ in metrics.functions(c.metrics)]
-    one_of(c, "monitor", names)
-    own = c.monitor.removeprefix("valid/") not in metrics.METRICS
-    one_of(c, "monitor_mode", ("min", "max") if own else ("auto", "min", "max"))
+    own_metrics.check(c, metrics.MODES, metrics.METRICS)
     fits = c.method != "plateau" or monitor_mode(c) == "min"
     require(fits, c, "monitor", "a metric to minimise, for method='plateau'")

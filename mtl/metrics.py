@@ -1,7 +1,7 @@
 """Metrics of a classifier, from its logits; a config may name more of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
-from mtl.host import plugins
-from mtl.host.errors import ConfigError
+from mtl import own_metrics
+from mtl.own_metrics import Mode, Named
 
-Mode = Literal["min", "max"]
 # `(logits [N, classes], labels [N]) -> number`, of jax.numpy.
 Function: TypeAlias = Callable[[Array, Array], Array]
 BINS = 15
@@ -23,10 +22,6 @@ class Metric(NamedTuple):
 
     function: Function
     mode: Mode
-
-
-# By name; hashable, so that it can be a static argument.
-Named: TypeAlias = tuple[tuple[str, Function], ...]
 
 
 def error(logits: Float[Array, "n classes"], y: Int[Array, " n"]) -> Float[Array, ""]:
@@ -96,6 +91,7 @@ METRICS = {
     "f1": Metric(f1, "max"),
     "calibration_error": Metric(calibration_error, "min"),
 }
+MODES = {name: metric.mode for name, metric in METRICS.items()}
 BASIC: Named = (("error", error), ("loss", loss))
 
 
@@ -108,16 +104,8 @@ def functions(own: Sequence[str]) -> Named:
     Raises:
       ConfigError: a function cannot be imported, or has the name of another metric.
     """
-    named = {name: metric.function for name, metric in METRICS.items()}
-    for path in own:
-        function = plugins.load(path, "metrics")
-        if plugins.name(path) in named:
-            raise ConfigError(
-                f"config.metrics={tuple(own)!r} must be functions of other names than "
-                + ", ".join(named)
-            )
-        named[plugins.name(path)] = function
-    return tuple(named.items())
+    known = tuple((name, metric.function) for name, metric in METRICS.items())
+    return known + own_metrics.load(own, METRICS)
 
 
 def check(named: Named, classes: int) -> None:
@@ -128,16 +116,8 @@ def check(named: Named, classes: int) -> None:
     """
     logits = jax.ShapeDtypeStruct((7, classes), jnp.float32)
     labels = jax.ShapeDtypeStruct((7,), jnp.int32)
-    for name, function in named:
-        if name in METRICS:
-            continue
-        must = f"config.metrics: {name} must return one number from jax.numpy"
-        try:
-            shape = jax.eval_shape(function, logits, labels).shape
-        except Exception as e:  # A function of the user's may raise anything.
-            raise ConfigError(f"{must}: {type(e).__name__}: {e}") from e
-        if shape != ():
-            raise ConfigError(f"{must}; it returns the shape {shape}")
+    own = tuple((name, f) for name, f in named if name not in METRICS)
+    own_metrics.check_shapes(own, logits, labels)
 
 
 class ClassReport(NamedTuple):

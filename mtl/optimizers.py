@@ -1,4 +1,4 @@
-"""Optimizers by name, and learning rates by epoch, of systems 1 and 2.
+"""Optimizers by name, and learning rates by epoch, of all systems.
 
 The engine multiplies the updates of an optimizer made for a learning rate of 1 by the
 epoch's learning rate, so that learning rates are data. This equals optax's own learning
@@ -30,7 +30,7 @@ NAMES = (
     *("rmsprop", "lamb", "lars", "lion", "novograd", "sign_sgd", "sm3", "yogi"),
     *("optimistic_gradient_descent",),
 )
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", "warmup_cosine")
 
 
 def make(c: ConfigDict, **fixed: Any) -> optax.GradientTransformation:
@@ -64,7 +64,8 @@ def learning_rates(config: ConfigDict) -> np.ndarray:
     Args:
       config: with `epochs`, and in `optim` with `learning_rate`; `schedule`, the form
         of the fall to 0 over the last `decay_epochs`; and `warmup_epochs`, a linear
-        rise in the first ones.
+        rise in the first ones. The schedule "warmup_cosine" is optax's: it rises from a
+        tenth, and falls over all epochs after the rise.
 
     Examples:
       >>> optim = {"learning_rate": 1.0, "schedule": "cosine"}
@@ -74,6 +75,11 @@ def learning_rates(config: ConfigDict) -> np.ndarray:
     """
     c, epochs = config.optim, config.epochs
     epoch, start = np.arange(epochs), epochs - c.decay_epochs
+    if c.schedule == "warmup_cosine":
+        low, high, rise = 0.1 * c.learning_rate, c.learning_rate, c.warmup_epochs
+        last = max(epochs, rise + 1)
+        optaxs = optax.schedules.warmup_cosine_decay_schedule(low, high, rise, last)
+        return np.asarray(optaxs(epoch))
     if c.schedule == "constant" or c.decay_epochs == 0:
         rates = schedules.constant(epoch, c.learning_rate)
     elif c.schedule == "linear":

@@ -19,7 +19,7 @@ from pathlib import Path
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mtl import config as configs
-from mtl import experiment
+from mtl import experiment, metrics
 from mtl.config import DATA_FIELDS
 from mtl.data import datasets
 from mtl.data.datasets import Dataset
@@ -45,7 +45,8 @@ def system() -> System:
         dataset = load(FrozenConfigDict(parts))
         experiment.train_and_evaluate(config, folder, dataset, programs.of(config))
 
-    return System(configs.default, check, experiment.free_fields, train, COLUMNS)
+    free = experiment.free_fields
+    return System(configs.default, check, free, train, COLUMNS, metrics.MODES)
 
 
 def check(config: ConfigDict) -> None:

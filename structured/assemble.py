@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mtl import optimizers
+from mtl import optimizers, own_metrics
 from mtl.engine import sharding, split_rows
 from mtl.engine.task import Params
 from mtl.engine.training import Training
+from mtl.own_metrics import Named
 from structured import data, partial_outputs, scoring, tasks
 from structured.autoencoder import AutoEncoder, ConvAutoEncoder, DenseAutoEncoder, Half
 from structured.data import Dataset
@@ -37,7 +38,8 @@ def make_training(config: ConfigDict, dataset: Dataset) -> Training:
         params=net.init(init_key),
         key=train_key,
         evaluate=make_evaluate(config, dataset, net),
-        monitor="valid/mse",
+        monitor=config.monitor,
+        monitor_mode=own_metrics.mode(config, scoring.MODES),
         batch_size=config.batch_size,
         order=config.order,
         optimizer=tasks.make_optimizer(config),
@@ -100,22 +102,27 @@ def _predict(net: Network, params: Params, x: jax.Array) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _mse(
+def _measure(
     net: Network,
-    measures: tuple[tuple[str, Callable], ...],
+    functions: tuple[tuple[str, Named], ...],
     params: Params,
     arrays: dict[str, tuple[jax.Array, jax.Array]],
 ) -> dict[str, jax.Array]:
-    return {
-        f"{name}/mse": measure(_predict(net, params, arrays[name][0]), arrays[name][1])
-        for name, measure in measures
-    }
+    row: dict[str, jax.Array] = {}
+    for name, named in functions:
+        x, y = arrays[name]
+        predicted = _predict(net, params, x)
+        row |= {f"{name}/{metric}": f(predicted, y) for metric, f in named}
+    return row
 
 
 def make_evaluate(
     config: ConfigDict, dataset: Dataset, net: Network
 ) -> Callable[[Params], dict[str, jax.Array]]:
-    """Returns `params -> {"train/mse": ..., "valid/mse": ...}` over the pairs."""
+    """Returns `params -> {"train/mse": ..., "valid/mse": ...}` over the pairs.
+
+    The functions of `config.metrics` follow, such as "valid/mae".
+    """
     train = dataset.train.select(dataset.train.pairs)
     if config.augmentation.on:
         crop = data.crop_from_config(config)
@@ -124,10 +131,11 @@ def make_evaluate(
         name: (jnp.asarray(e.x), jnp.asarray(e.y))
         for name, e in {"train": train, "valid": dataset.validation}.items()
     }
-    measures = tuple(
-        (k, scoring.choose_mse(np.asarray(y))) for k, (_, y) in arrays.items()
+    functions = tuple(
+        (name, scoring.choose_metrics(config.metrics, np.asarray(y)))
+        for name, (_, y) in arrays.items()
     )
-    return lambda params: _mse(net, measures, params, arrays)
+    return lambda params: _measure(net, functions, params, arrays)
 
 
 def network(config: ConfigDict, dataset: Dataset) -> Network:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from mtl import optimizers
+from mtl import optimizers, own_metrics
 from mtl.engine import spec
 from mtl.host import fields, named_configs
 from mtl.host.checks import check_run, get, one_of, require
 from mtl.tasks import precision
-from structured import autoencoder, data, tasks
+from structured import autoencoder, data, scoring, tasks
 from structured.faces.points import POINTS
 
 # A run continues with other values of these; data.json has a checksum of the data.
@@ -21,6 +21,7 @@ FREE = (
 # Fields that change arrays alone: runs that differ in them share compiled programs.
 DATA_FIELDS = (
     *("seed", "variant", "epochs", "optim.learning_rate", "optim.decay_epochs"),
+    *("optim.schedule", "optim.warmup_epochs"),
     *("schedule.input", "schedule.output", "data.path", "data.cache"),
     *("eval_every", "save_every", "save_minutes", "patience"),
 )
@@ -188,8 +189,16 @@ def default() -> ConfigDict:
     c.save_every = 100
     # The longest time between checkpoints, in minutes.
     c.save_minutes = 10.0
-    # The number of epochs without a lower validation MSE after which training stops.
-    # 0 trains for all epochs.
+    # The metric of the validation set that chooses the best epoch: "valid/mse", or
+    # "valid/" and the name of a function in `metrics` (ours).
+    c.monitor = "valid/mse"
+    # Ours: whether the best epoch has the lowest ("min") or highest ("max") value;
+    # "auto" is the lowest MSE.
+    c.monitor_mode = "auto"
+    # Ours: metrics of your own, such as ("package.module:function",); see extending.md.
+    c.metrics = ()
+    # The number of epochs without a better one after which training stops. 0 trains for
+    # all epochs.
     c.patience = 0
     # The precision of matrix products. "highest" is float32 on every device.
     c.precision = "default"
@@ -226,6 +235,7 @@ def check(c: ConfigDict) -> None:
     one_of(c, "order", spec.ORDERS)
     require(0 <= c.optim.momentum < 1, c, "optim.momentum", "from 0 to below 1")
     optimizers.check(c, **tasks.momentum(c.optim))
+    own_metrics.check(c, scoring.MODES, scoring.NAMES)
     data.check(c)
     _check_model(c)
     tasks.check(c)

@@ -301,11 +301,13 @@ class StructuredRegressor(RegressorMixin, fitting.NetworkEstimator):
     def _training(self, config: ConfigDict, dataset: Dataset) -> Training:
         """The training; without early stopping, the last epoch alone is evaluated."""
         training = assemble.make_training(config, dataset)
-        monitor = "valid/mse" if self.early_stopping else "train/mse"
+        own = self.early_stopping  # Without a validation set, no metric is watched.
+        monitor = training.monitor if own else "train/mse"
         return dataclasses.replace(
             training,
             evaluate=lambda params: {monitor: training.evaluate(params)[monitor]},
             monitor=monitor,
+            monitor_mode=training.monitor_mode if own else "min",
             quiet=not self.verbose,
         )
 

@@ -178,7 +178,7 @@ def _train(
 ) -> Run:
     """Trains, and predicts the test set; the variant "mean" trains nothing."""
     if training is None:
-        return _mean(dataset)
+        return _mean(config, dataset)
     return _predicted(
         config, dataset, fit(training, folder, programs(training), callbacks)
     )
@@ -203,7 +203,7 @@ def _finish(
         "y_only": int((~dataset.train.has_x).sum()),
         "partial_y": dataset.partial_y,
         "grey_levels": dataset.grey_levels,
-        "test": scoring.score(dataset, run.predicted),
+        "test": scoring.score(dataset, run.predicted, config.metrics),
         "device": jax.devices()[0].device_kind,
         "total_seconds": round(seconds, 3),
     }
@@ -212,15 +212,16 @@ def _finish(
     return dataclasses.replace(run, summary=summary)
 
 
-def _mean(dataset: Dataset) -> Run:
+def _mean(config: ConfigDict, dataset: Dataset) -> Run:
     """Predicts the mean y; the parameters are this mean [D]."""
     train, validation = dataset.train, dataset.validation
     mean = assemble.fill(train)
     if mean is None:
         mean = train.y[train.has_y].mean(axis=0)
     best = {
-        f"{name}/mse": float(scoring.choose_mse(y)(mean[None], y))
+        f"{name}/{metric}": float(function(np.tile(mean, (len(y), 1)), y))
         for name, y in {"train": train.y[train.pairs], "valid": validation.y}.items()
+        for metric, function in scoring.choose_metrics(config.metrics, y)
     }
     predicted = np.tile(mean, (len(dataset.test.x), 1))
     return Run({"best": best}, {"mean": mean}, predicted=predicted)
@@ -231,7 +232,7 @@ def _read(config: ConfigDict, dataset: Dataset, folder: Path) -> Run:
     summary = _read_summary(folder / "summary.json")
     predicted = load_npz(folder / "predictions.npz", ("predicted",))["predicted"]
     if config.variant == "mean":
-        return Run(summary, _mean(dataset).params, predicted=predicted)
+        return Run(summary, _mean(config, dataset).params, predicted=predicted)
     params = restore(folder, assemble.network(config, dataset))
     return Run(summary, params, predicted=predicted)
 

@@ -1,13 +1,26 @@
 """Measures the predictions of a run, on faces or on arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from mtl import own_metrics
+from mtl.own_metrics import Mode, Named
 from structured.data import Dataset
 from structured.faces import crops, metrics
+
+MODES: dict[str, Mode] = {"mse": "min"}  # Metrics that can be `config.monitor`.
+NAMES = (
+    *("mse", "nrmse", "missing_points"),
+    *(
+        f"{kind}_{normaliser}"
+        for kind in ("nme", "left_out")
+        for normaliser in (*metrics.BOX_NORMALISERS, "inter_ocular", "inter_pupil")
+    ),
+)
 
 
 def choose_mse(truth: np.ndarray) -> Callable[[Any, Any], jax.Array]:
@@ -15,10 +28,30 @@ def choose_mse(truth: np.ndarray) -> Callable[[Any, Any], jax.Array]:
     return metrics.partial_mse if np.isnan(truth).any() else metrics.mse
 
 
-def score(dataset: Dataset, predicted: np.ndarray) -> dict[str, float]:
-    """Returns the metrics of predictions [N, D] for the test set (`faces.metrics`)."""
+def choose_metrics(own: Sequence[str], truth: np.ndarray) -> Named:
+    """Returns the MSE for a truth [N, D], and the functions of `config.metrics`.
+
+    Each is `(predicted [N, D], truth [N, D]) -> number`.
+
+    Raises:
+      ConfigError: one cannot be imported, or returns no number.
+    """
+    named = own_metrics.load(own, NAMES)
+    like = jax.ShapeDtypeStruct((7, truth.shape[1]), jnp.float32)
+    own_metrics.check_shapes(named, like, like)
+    return (("mse", choose_mse(truth)), *named)
+
+
+def score(
+    dataset: Dataset, predicted: np.ndarray, own: Sequence[str] = ()
+) -> dict[str, float]:
+    """Returns the metrics of predictions [N, D] for the test set.
+
+    They are those of `faces.metrics`, and the functions of `config.metrics`, `own`.
+    """
     test, faces = dataset.test, dataset.faces
-    scores: dict[str, Any] = {"mse": choose_mse(test.y)(predicted, test.y)}
+    functions = choose_metrics(own, test.y)
+    scores: dict[str, Any] = {k: f(predicted, test.y) for k, f in functions}
     if faces is not None:
         complete = metrics.all_usable(faces.points, dataset.scheme)
         measure = (

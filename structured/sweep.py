@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from mtl.sweeps import launcher
 from mtl.sweeps.programs import SharedPrograms
 from mtl.sweeps.runs import System
-from structured import assemble, data, experiment
+from structured import assemble, data, experiment, scoring
 from structured import config as configs
 from structured.config import DATA_FIELDS
 
@@ -50,7 +50,8 @@ def system() -> System:
     def free(config: ConfigDict, folder: Path) -> tuple[str, ...]:
         return configs.FREE
 
-    return System(configs.default, configs.check, free, train, COLUMNS)
+    functions = configs.default, configs.check, free, train
+    return System(*functions, COLUMNS, scoring.MODES)
 
 
 if __name__ == "__main__":

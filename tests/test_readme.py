@@ -5,12 +5,18 @@ import re
 
 import numpy as np
 import pytest
-from sklearn.metrics import cohen_kappa_score, confusion_matrix
+from sklearn.metrics import cohen_kappa_score, confusion_matrix, r2_score
 
+from configs.l3spot import phantom
 from configs.mtl import digits
+from configs.structured import digits as completion
+from l3spot.training import experiment as l3spot_training
 from mtl import experiment, predict
 from mtl.data import datasets
+from structured import data as structured_data
+from structured import experiment as structured_output
 from tests.conftest import ROOT
+from tests.l3spot.training.bars import images_of_bars
 
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
@@ -61,6 +67,8 @@ def examples(heading):
         "Loss weights that adapt",
         "An encoder of your own",
         "Metrics",
+        "A metric of system 2",
+        "A metric of system 3",
     ],
 )
 def test_an_extension_is_short(heading):
@@ -136,3 +144,46 @@ def test_the_example_of_your_own_metric(tmp_path, monkeypatch):
     assert run.summary["best"]["test/kappa"] == pytest.approx(expected, abs=1e-5)
     matrix = run.summary["test"]["confusion"]
     np.testing.assert_array_equal(matrix, confusion_matrix(test.y, guess))
+
+
+@pytest.mark.slow
+def test_the_example_of_a_metric_of_system_2(tmp_path, monkeypatch):
+    (code,) = examples("A metric of system 2")
+    (tmp_path / "r2.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    c = completion.get_config("smoke")
+    c.epochs, c.eval_every = 4, 1
+    c.metrics, c.monitor, c.monitor_mode = ("r2:r2",), "valid/r2", "max"
+    rows = []
+    run = structured_output.train_and_evaluate(
+        c, tmp_path / "run", callbacks=[rows.append]
+    )
+    best = max(rows, key=lambda row: row["valid/r2"])
+    assert run.summary["best_epoch"] == best["epoch"]
+    truth = structured_data.load(c).test.y
+    expected = r2_score(truth, run.predicted, multioutput="variance_weighted")
+    assert run.summary["test"]["r2"] == pytest.approx(expected, abs=1e-4)
+    c.variant = "mean"
+    assert structured_output.train_and_evaluate(c, tmp_path / "mean").summary["best"][
+        "train/r2"
+    ] == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.slow
+def test_the_example_of_a_metric_of_system_3(tmp_path, monkeypatch):
+    (code,) = examples("A metric of system 3")
+    (tmp_path / "rms.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    c = phantom.get_config("smoke")
+    c.epochs, c.windows, c.data.validation, c.data.test = 2, 2, 8, 4
+    c.model.backbone, c.mirror = "cnn4", False
+    c.metrics, c.monitor, c.monitor_mode = ("rms:rms",), "valid/rms", "min"
+    rows = []
+    run = l3spot_training.train_and_evaluate(
+        c, tmp_path / "run", images_of_bars(), callbacks=[rows.append]
+    )
+    best = min(rows, key=lambda row: row["valid/rms"])
+    assert run.summary["best_epoch"] == best["epoch"]
+    for name in ("valid", "augmented", "test"):
+        e = run.summary[name]
+        assert e["rms"] == pytest.approx(np.hypot(e["mean_mm"], e["std_mm"]), rel=1e-5)

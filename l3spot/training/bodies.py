@@ -15,6 +15,7 @@ from l3spot.vertebrae import bodies, model, network, targets
 from l3spot.vertebrae.bodies import Body
 from l3spot.vertebrae.slab import Tile
 from l3spot.vertebrae.targets import Picture
+from mtl import optimizers
 from mtl.engine import schedules, sharding, split_rows
 from mtl.engine.task import Params, Task
 from mtl.engine.training import Training
@@ -43,13 +44,10 @@ def make_training(config: ConfigDict, pictures: Picture) -> Training:
     training = Picture(*(a[:-count] for a in pictures))
     validation = Picture(*(a[-count:] for a in pictures))
     init_key, train_key = jax.random.split(jax.random.key(c.seed))
-    learning_rate = optax.schedules.warmup_cosine_decay_schedule(
-        0.1 * c.optim.learning_rate, c.optim.learning_rate, 1, max(epochs, 2)
-    )
     return Training(
         tasks=[Task("bodies", make_loss(c), params=("network",))],
         loss_weights=schedules.table([schedules.constant], epochs),
-        learning_rates=np.asarray(learning_rate(np.arange(epochs))),
+        learning_rates=optimizers.learning_rates(c),
         data=split_rows.arrays(training._asdict(), on_host=c.shard_data),
         params={"network": model.init(init_key)["bodies"]},
         key=train_key,
@@ -57,10 +55,7 @@ def make_training(config: ConfigDict, pictures: Picture) -> Training:
         monitor="valid/missed",
         batch_size=c.batch_size,
         order="joint",
-        optimizer=optax.chain(
-            optax.clip_by_global_norm(c.optim.clip),
-            optax.adamw(1.0, weight_decay=c.optim.decay),
-        ),
+        optimizer=optimizers.make(c.optim),
         eval_every=c.eval_every,
         save_every=c.save_every,
         mesh=sharding.data_mesh(c.devices, c.batch_size),

@@ -5,8 +5,9 @@ from ml_collections import ConfigDict
 from l3spot import backbones
 from l3spot.localize import network, preprocess, window_search
 from l3spot.phantom import draw
-from l3spot.training import tasks
+from l3spot.training import scoring, tasks
 from l3spot.training.augmentation_ranges import AugmentationRanges
+from mtl import optimizers, own_metrics
 from mtl.host import fields, named_configs
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import precision
@@ -83,15 +84,33 @@ def default() -> ConfigDict:
     c.reconstruct.scale = 1.0  # Factor of the reconstruction loss, also in the logs.
 
     c.optim = ConfigDict()
-    # Adam's learning rate after the warm-up; it then falls as a half cosine.
-    c.optim.learning_rate = 2e-3
+    # One of mtl.optimizers.NAMES; adamw has a decoupled weight decay of 1e-4.
+    c.optim.name = "adamw"
+    # Arguments of optax's function, such as "b2=0.99, weight_decay=1e-3".
+    c.optim.arguments = ""
+    c.optim.learning_rate = 2e-3  # The learning rate after the warm-up.
     c.optim.trunk = 1.0  # Factor of the learning rate for the trunk.
-    c.optim.warm_up = 1  # Epochs.
-    c.optim.decay = 1e-4  # Decoupled weight decay.
-    c.optim.clip = 1.0  # Largest norm of the gradient.
+    # The form of the learning rate's fall to 0, one of mtl.optimizers.SCHEDULES.
+    # "warmup_cosine" rises from a tenth, and falls over all epochs after the warm-up.
+    c.optim.schedule = "warmup_cosine"
+    # The number of last epochs of the fall, for "linear" and "cosine".
+    c.optim.decay_epochs = 0
+    # The number of first epochs in which the learning rate rises.
+    c.optim.warmup_epochs = 1
+    # The decoupled weight decay of kernels, for optimizers without such an argument.
+    c.optim.weight_decay = 0.0
+    c.optim.clip = 1.0  # Largest norm of the gradient; 0 does not clip.
     c.eval_every = 4  # Epochs.
     c.save_every = 1  # Epochs.
-    # Epochs without a better validation error before training stops; 0 never stops.
+    # The metric of the validation set that chooses the best epoch: "valid/" and a name
+    # of scoring.MODES, or that of a function in `metrics`.
+    c.monitor = "valid/mean_mm"
+    # Whether the best epoch has the lowest ("min") or highest ("max") value; "auto"
+    # knows which for scoring.MODES.
+    c.monitor_mode = "auto"
+    # Metrics of your own, such as ("package.module:function",); see extending.md.
+    c.metrics = ()
+    # Epochs without a better one before training stops; 0 never stops.
     c.patience = 0
     return c
 
@@ -133,15 +152,17 @@ def check(c: ConfigDict) -> None:
         "seed": 0, "epochs": 1, "batch_size": 1, "windows": 1, "data.count": 2,
         "data.validation": 1, "data.test": 0, "data.labelled": 0,
         "data.unlabelled": -1, "data.strips": 0, "eval_every": 1, "save_every": 1,
-        "patience": 0, "devices": 0, "optim.warm_up": 0, "optim.trunk": 0,
+        "patience": 0, "devices": 0, "optim.trunk": 0,
         "far_weight": 0,
     }.items():  # fmt: skip
         at_least(c, name, least)
     for name in (
-        *("optim.learning_rate", "optim.clip", "huber_delta", "reconstruct.scale"),
-        *("reconstruct.t1", "reconstruct.sigma"),
+        *("huber_delta", "reconstruct.scale", "reconstruct.t1", "reconstruct.sigma"),
     ):
         require(get(c, name) > 0, c, name, "above 0")
+    check_optim(c)
+    own_metrics.check(c, scoring.MODES, scoring.NAMES)
+    scoring.load_metrics(c.metrics)
     held_out = c.data.validation + c.data.test
     limit = "below data.count - data.test"
     require(held_out < c.data.count, c, "data.validation", limit)
@@ -168,6 +189,18 @@ def check(c: ConfigDict) -> None:
         "data.unlabelled",
         "0 without a schedule of config.reconstruct",
     )
+
+
+def check_optim(c: ConfigDict) -> None:
+    """Checks `config.optim` of a config.
+
+    Raises:
+      ConfigError: a value is not valid, or a learning rate that falls has no epochs.
+    """
+    optimizers.check(c)
+    falls = c.optim.schedule in ("linear", "cosine")
+    what = f"above 0 with optim.schedule={c.optim.schedule!r}: the epochs of its fall"
+    require(c.optim.decay_epochs > 0 or not falls, c, "optim.decay_epochs", what)
 
 
 def _check_view(c: ConfigDict) -> None:

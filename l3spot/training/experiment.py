@@ -23,6 +23,7 @@ from l3spot.training import dataset, scoring, split
 from l3spot.training import tasks as task_list
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
+from mtl import optimizers, own_metrics
 from mtl.engine import sharding, split_rows
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, compile_epoch, fit
@@ -124,6 +125,7 @@ def train(
     folder = Path(folder)
     devices = sharding.device_count(config.devices, config.batch_size)
     net, params = init_network(config)
+    own = scoring.load_metrics(config.metrics)
     validation, test = datasets.validation, datasets.test
     sizes = {
         "train": len(datasets.train.hu),
@@ -144,9 +146,11 @@ def train(
         ranges = AugmentationRanges(**config.augmentation)
         augmented = dataset.augmented(validation, config.seed, ranges)
         uncalibrated = _make_model(config, net, result.params)
-        errors, features, right = scoring.errors_and_features(uncalibrated, validation)
+        errors, features, right = scoring.errors_and_features(
+            uncalibrated, validation, own
+        )
         augmented_errors, augmented_features, augmented_right = (
-            scoring.errors_and_features(uncalibrated, augmented)
+            scoring.errors_and_features(uncalibrated, augmented, own)
         )
     best = {k: jax.tree.map(np.asarray, result.params[k]) for k in ("trunk", "head")}
     scans = f"{config.data.view} {config.data.source}"
@@ -170,8 +174,9 @@ def train(
     if len(test.hu):
         rows_mm, confidence = scoring.predict(trained, test)
         all_confident = np.ones(len(rows_mm))
+        own_errors = scoring.errors_in_view(rows_mm, scoring.true_rows(test), own)
         summary |= {
-            "test": scoring.confident_errors(rows_mm, all_confident, test),
+            "test": own_errors | scoring.confident_errors(rows_mm, all_confident, test),
             "test_confident": scoring.confident_errors(rows_mm, confidence, test),
         }
     summary["total_seconds"] = round(time.perf_counter() - start, 1)
@@ -226,29 +231,27 @@ def make_training(
     config: ConfigDict, net: Network, params: Params, datasets: Datasets
 ) -> Training:
     """Returns a run as data and pure functions; nothing is computed yet."""
-    o, epochs = config.optim, config.epochs
-    learning_rate = optax.schedules.warmup_cosine_decay_schedule(
-        0.1 * o.learning_rate, o.learning_rate, o.warm_up, max(epochs, o.warm_up + 1)
-    )
     tasks, loss_weights = task_list.build(config, net)
     fields = {k: getattr(datasets.train, k) for k in task_list.BATCH_FIELDS}
     # Validation during training has a larger stride, to be quick.
     stride_px = min(2 * config.window_stride_px, window_search.MAX_STRIDE_PX)
+    own = scoring.load_metrics(config.metrics)
 
     def evaluate(params: Params) -> dict[str, float]:
         m = _make_model(config, net, params)._replace(stride_px=stride_px)
-        errors, _, _ = scoring.errors_and_features(m, datasets.validation)
+        errors, _, _ = scoring.errors_and_features(m, datasets.validation, own)
         return {f"valid/{k}": v for k, v in errors.items()}
 
     return Training(
         tasks=tasks,
         loss_weights=loss_weights,
-        learning_rates=np.asarray(learning_rate(np.arange(epochs))),
+        learning_rates=optimizers.learning_rates(config),
         data=split_rows.arrays(fields, on_host=config.shard_data),
         params=params,
         key=jax.random.split(jax.random.key(config.seed))[1],
         evaluate=evaluate,
-        monitor="valid/mean_mm",
+        monitor=config.monitor,
+        monitor_mode=own_metrics.mode(config, scoring.MODES),
         batch_size=config.batch_size,
         order="joint",
         optimizer=optimizer(config),
@@ -276,7 +279,7 @@ def _make_model(config: ConfigDict, net: Network, params: Params) -> Model:
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Returns Adam with decoupled weight decay, for a learning rate of 1.
+    """Returns the optimizer of `config.optim`, for a learning rate of 1.
 
     The trunk has its own factor of the learning rate.
     """
@@ -284,10 +287,5 @@ def optimizer(config: ConfigDict) -> optax.GradientTransformation:
     def part(params: Flat) -> dict[str, str]:
         return {k: "trunk" if k.startswith("trunk/") else "rest" for k in params}
 
-    factors = {"trunk": optax.scale(-config.optim.trunk), "rest": optax.scale(-1.0)}
-    return optax.chain(
-        optax.clip_by_global_norm(config.optim.clip),
-        optax.scale_by_adam(),
-        optax.add_decayed_weights(config.optim.decay),
-        optax.partition(factors, part),
-    )
+    factors = {"trunk": optax.scale(config.optim.trunk), "rest": optax.identity()}
+    return optax.chain(optimizers.make(config.optim), optax.partition(factors, part))

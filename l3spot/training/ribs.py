@@ -18,6 +18,7 @@ from l3spot.phantom.draw import VARIED_PROPORTIONS, PhantomRanges
 from l3spot.phantom.shapes import AIR_HU, Blocks
 from l3spot.phantom.spine import L6, T1
 from l3spot.vertebrae import model, ribs
+from mtl import optimizers
 from mtl.engine import schedules, sharding, split_rows
 from mtl.engine.task import Params, Task
 from mtl.engine.training import Training
@@ -118,11 +119,11 @@ def make_training(config: ConfigDict, halves: Halves) -> Training:
         for part in (slice(-count), slice(-count, None))
     )
     init_key, train_key = jax.random.split(jax.random.key(c.seed))
-    fall = optax.schedules.cosine_decay_schedule(c.optim.learning_rate, epochs)
+    own = with_optimizer(c)
     return Training(
         tasks=[Task("ribs", partial(loss, config), params=("network",))],
         loss_weights=schedules.table([schedules.constant], epochs),
-        learning_rates=np.asarray(fall(np.arange(epochs))),
+        learning_rates=optimizers.learning_rates(own),
         data=split_rows.arrays(training._asdict(), on_host=c.shard_data),
         params={"network": model.init(init_key)["ribs"]},
         key=train_key,
@@ -130,12 +131,18 @@ def make_training(config: ConfigDict, halves: Halves) -> Training:
         monitor="valid/loss",
         batch_size=c.ribs.batch_size,
         order="joint",
-        optimizer=optax.adamw(1.0, weight_decay=c.optim.decay),
+        optimizer=optimizers.make(own.optim),
         eval_every=c.eval_every,
         save_every=c.save_every,
         mesh=sharding.data_mesh(c.devices, c.ribs.batch_size),
         shard_data=c.shard_data,
     )
+
+
+def with_optimizer(config: ConfigDict) -> ConfigDict:
+    """Returns `epochs` and `optim` of the ribs' network: no warm-up, no clipping."""
+    own = config.optim.to_dict() | {"warmup_epochs": 0, "clip": 0.0}
+    return ConfigDict({"epochs": config.ribs.epochs, "optim": own})
 
 
 def loss(

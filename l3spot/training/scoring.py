@@ -1,7 +1,9 @@
 """Measures how well a model finds L3 in a dataset, and calibrates its confidence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
@@ -10,8 +12,17 @@ from l3spot.localize.model import Calibration, Model
 from l3spot.localize.window_search import L3Estimate
 from l3spot.report import metrics
 from l3spot.training.dataset import ProjectionDataset
+from mtl import own_metrics
+from mtl.own_metrics import Mode, Named
 
 TOLERANCE_MM = 10.0  # Confidence is the probability of a smaller error.
+# Metrics that can be `config.monitor`.
+MODES: dict[str, Mode] = {
+    "mean_mm": "min", "std_mm": "min", "median_mm": "min", "p95_mm": "min",
+    "max_mm": "min", "within_5_mm": "max", "within_10_mm": "max",
+    "wrong_vertebra": "min",
+}  # fmt: skip
+NAMES = (*MODES, *metrics.COUNTS, "missed", "false_alarms")
 
 
 def true_rows(dataset: ProjectionDataset) -> np.ndarray:
@@ -20,21 +31,47 @@ def true_rows(dataset: ProjectionDataset) -> np.ndarray:
     return np.where(in_view, dataset.l3_mm, np.nan)
 
 
+def load_metrics(own: Sequence[str]) -> Named:
+    """Imports the functions of `config.metrics`, `(predicted_mm, true_mm) -> number`.
+
+    Raises:
+      ConfigError: one cannot be imported, or returns no number.
+    """
+    named = own_metrics.load(own, NAMES)
+    rows_mm = jax.ShapeDtypeStruct((7,), jnp.float32)
+    own_metrics.check_shapes(named, rows_mm, rows_mm)
+    return named
+
+
+def errors_in_view(
+    rows_mm: np.ndarray, true_mm: np.ndarray, own: Named = ()
+) -> dict[str, float]:
+    """Evaluates the estimated rows of the scans with L3 in view.
+
+    Args:
+      rows_mm: [N].
+      true_mm: [N], see `true_rows`.
+      own: metrics of the user's, see `load_metrics`.
+    """
+    in_view = ~np.isnan(true_mm)
+    both = rows_mm[in_view], true_mm[in_view]
+    return metrics.errors(*both) | {name: float(f(*both)) for name, f in own}
+
+
 def errors_and_features(
-    m: Model, dataset: ProjectionDataset
+    m: Model, dataset: ProjectionDataset, own: Named = ()
 ) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
     """Evaluates a model without its confidence.
 
     Returns:
-      `metrics.errors` of the scans with L3 in view; the confidence features [N, 5]; and
-      whether the estimate is right [N], within `TOLERANCE_MM`.
+      `errors_in_view`; the confidence features [N, 5]; and whether the estimate is
+      right [N], within `TOLERANCE_MM`.
     """
     estimates = list(_estimates(m, dataset))
     rows_mm, true_mm = np.array([e.row_mm for e in estimates]), true_rows(dataset)
     right = np.abs(rows_mm - true_mm) <= TOLERANCE_MM  # False for NaN.
-    in_view = ~np.isnan(true_mm)
     features = np.array([e.confidence_features for e in estimates])
-    return metrics.errors(rows_mm[in_view], true_mm[in_view]), features, right
+    return errors_in_view(rows_mm, true_mm, own), features, right
 
 
 def calibrate(features: np.ndarray, right: np.ndarray) -> Calibration:

@@ -9,13 +9,13 @@ from ml_collections import ConfigDict
 
 from l3spot.localize import model as frontal_model
 from l3spot.training import bodies, calibration, drawn_scans, ribs
-from l3spot.training.config import FREE
+from l3spot.training.config import FREE, check_optim
 from l3spot.vertebrae import model
 from l3spot.vertebrae.model import VertebraModel
 from mtl.engine import sharding
 from mtl.engine.fit import Result, fit
 from mtl.host import fields, workdir
-from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
+from mtl.host.checks import PRECISIONS, at_least, one_of, require
 
 STAGE = "vertebrae"
 
@@ -55,11 +55,23 @@ def default() -> ConfigDict:
     c.calibration = ConfigDict()
     c.calibration.seed = 500  # Seeds the drawn scans that calibrate the confidence.
     c.calibration.count = 300  # Number of these scans.
-    c.optim = ConfigDict()
-    # Adam's largest learning rate; it falls as a half cosine.
-    c.optim.learning_rate = 2e-3
-    c.optim.decay = 1e-4  # Decoupled weight decay.
-    c.optim.clip = 1.0  # Largest norm of the gradient of the bodies' network.
+    c.optim = ConfigDict()  # Of both networks.
+    # One of mtl.optimizers.NAMES; adamw has a decoupled weight decay of 1e-4.
+    c.optim.name = "adamw"
+    # Arguments of optax's function, such as "b2=0.99, weight_decay=1e-3".
+    c.optim.arguments = ""
+    c.optim.learning_rate = 2e-3  # The largest learning rate.
+    # The form of the learning rate's fall to 0, one of mtl.optimizers.SCHEDULES.
+    # "warmup_cosine" rises from a tenth, and falls over all epochs after the warm-up.
+    c.optim.schedule = "warmup_cosine"
+    # The number of last epochs of the fall, for "linear" and "cosine".
+    c.optim.decay_epochs = 0
+    # The number of epochs in which the learning rate of the bodies' network rises.
+    c.optim.warmup_epochs = 1
+    # The decoupled weight decay of kernels, for optimizers without such an argument.
+    c.optim.weight_decay = 0.0
+    # Largest norm of the gradient of the bodies' network; 0 does not clip.
+    c.optim.clip = 1.0
     c.eval_every = 1  # Epochs.
     c.save_every = 1  # Epochs.
     return c
@@ -79,14 +91,15 @@ def check(c: ConfigDict) -> None:
     ):
         at_least(c, name, 1)
     for name in (
-        *("seed", "data.seed", "gain", "shift", "optim.decay", "loss.peaks"),
+        *("seed", "data.seed", "gain", "shift", "loss.peaks"),
         *("loss.body", "loss.votes", "ribs.gain", "ribs.shift", "ribs.noise"),
         *("calibration.seed", "devices"),
     ):
         at_least(c, name, 0)
     require(0 <= c.ribs.rare <= 0.5, c, "ribs.rare", "from 0 to 0.5")
-    for name in ("optim.learning_rate", "optim.clip"):
-        require(get(c, name) > 0, c, name, "above 0")
+    check_optim(c)
+    ends, most = c.optim.decay_epochs, c.ribs.epochs
+    require(ends <= most, c, "optim.decay_epochs", f"at most ribs.epochs={most}")
     require(c.data.validation < c.data.count, c, "data.validation", "below data.count")
 
 

@@ -32,7 +32,8 @@ def check_variant(variant: str, *known: str) -> None:
       ConfigError: it is none of the known ones.
     """
     if variant not in ("", *known):
-        raise ConfigError(f"no variant {variant!r}; there is {', '.join(known)}")
+        names = ", ".join(known)
+        raise ConfigError(f"--config has no variant {variant!r}; there is {names}")
 
 
 def get(c: ConfigDict, name: str) -> Any:

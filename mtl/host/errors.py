@@ -1,5 +1,7 @@
 """What a launcher prints without a traceback: the user can mend it."""
 
+import traceback
+
 
 class Error(Exception):
     """Base of all errors that a user can mend."""
@@ -23,6 +25,14 @@ class PreemptedError(Error):
 
 class DivergedError(Error):
     """A loss or a parameter stopped being finite; names epoch and task."""
+
+
+def broken_file(e: BaseException) -> str:
+    """Returns in one line where the code of a user's file failed, and why."""
+    if isinstance(e, SyntaxError):
+        return f"{e.filename}, line {e.lineno}: {type(e).__name__}: {e.msg}"
+    last = traceback.extract_tb(e.__traceback__)[-1]
+    return f"{last.filename}, line {last.lineno}: {type(e).__name__}: {e}"
 
 
 def reason(e: Exception) -> str:

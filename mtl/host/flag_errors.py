@@ -1,14 +1,13 @@
 """Parses the flags of a launcher; a wrong one is an error that a user can mend."""
 
 import re
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from mtl.host import fields
-from mtl.host.errors import ConfigError
+from mtl.host.errors import ConfigError, broken_file
 
 Default = Callable[[], ConfigDict]
 
@@ -29,7 +28,7 @@ def parse(argv: list[str], defaults: Sequence[Default] = ()) -> list[str]:
         raise ConfigError(_plain(str(e))) from e
     except (AttributeError, KeyError) as e:
         configs = [default() for default in defaults]
-        raise ConfigError(_unknown_field(argv, configs) or _broken_file(e)) from e
+        raise ConfigError(_unknown_field(argv, configs) or broken_file(e)) from e
 
 
 def _plain(text: str) -> str:
@@ -38,10 +37,16 @@ def _plain(text: str) -> str:
     if missing:
         return f"{' and '.join(missing)} must be given; --help shows all flags"
     text = re.sub(r"^Unknown command line flag '(\S+)'", r"unknown flag --\1", text)
-    text = re.sub(r"\. Did you mean: (\w+).*\?$", r"; did you mean --\1?", text)
+    text = re.sub(r"\. Did you mean: (\w+).*\?$", _hint, text)
     text = re.sub(r"\('([^']+)', .*\)$", r"\1", text)  # Of an error with two arguments.
     hint = "" if text.endswith("?") else "; --help shows all flags"
     return text.removeprefix("flag ") + hint
+
+
+def _hint(match: re.Match[str]) -> str:
+    """Which flag may be meant; those that absl defines for itself are not."""
+    module = flags.FLAGS.find_module_defining_flag(match[1]) or ""
+    return "" if module.startswith("absl.") else f"; did you mean --{match[1]}?"
 
 
 def _unknown_field(argv: Sequence[str], configs: Sequence[ConfigDict]) -> str:
@@ -58,9 +63,3 @@ def _names(argv: Sequence[str]) -> Iterator[str]:
         match = re.match(r"--?config\.([\w.]+)", argument)
         if match:
             yield match[1]
-
-
-def _broken_file(e: BaseException) -> str:
-    """Where the code of a config file raised an error."""
-    last = traceback.extract_tb(e.__traceback__)[-1]
-    return f"{last.filename}, line {last.lineno}: {type(e).__name__}: {e}"

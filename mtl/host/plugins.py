@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from mtl.host.errors import ConfigError
+from mtl.host.errors import ConfigError, broken_file
 
 
 def name(path: str) -> str:
@@ -22,7 +22,7 @@ def load(path: str, field: str) -> Callable[..., Any]:
       field: of the config, for the message.
 
     Raises:
-      ConfigError: there is no such module or function.
+      ConfigError: there is no such module or function, or the module fails.
     """
     module, _, function = path.partition(":")
     must = f"config.{field}={path!r} must be like 'package.module:function'"
@@ -34,6 +34,8 @@ def load(path: str, field: str) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as e:
         raise ConfigError(f"{must}: {e}") from e
+    except Exception as e:  # The user's module may raise anything.
+        raise ConfigError(f"config.{field}={path!r}: {broken_file(e)}") from e
     if not callable(found):
         raise ConfigError(f"{must}: {function} is no function")
     return found

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from absl import flags
 
+from mtl import own_metrics
 from mtl.host import launch, named_configs, remote_flags, shards
 from mtl.host.errors import ConfigError, Error
 from mtl.host.wording import counted, some
@@ -46,9 +47,12 @@ def work(system: System, arguments: Sequence[str]) -> str:
     runs.check(system, every, folder)
     if not args.report:
         runs.train(system, every, folder, shard)
-    results = table.write(folder, every, system.columns)
+    first = f"{system.place}{args.config.monitor}"
+    columns = list(dict.fromkeys((first, *system.columns)))
+    mode = own_metrics.mode(args.config, system.modes)
+    results = table.write(folder, every, columns, mode)
     text = (
-        f"{table.markdown(results, system.columns)}\n\n{summary(results)}; see {folder}"
+        f"{table.markdown(results, columns, mode)}\n\n{summary(results)}; see {folder}"
     )
     failed = [run.name for run, outcome in results if outcome.status == "failed"]
     if failed:

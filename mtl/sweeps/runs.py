@@ -18,6 +18,7 @@ from mtl.host.errors import (
     reason,
 )
 from mtl.host.shards import WHOLE, Shard
+from mtl.own_metrics import Mode
 from mtl.sweeps.grid import Run
 
 FAILURE = "failure.json"  # In the folder of a run that diverged or failed.
@@ -35,8 +36,9 @@ class System(NamedTuple):
       free: returns the fields in which a config may differ from that of a run in a
         folder.
       train: trains or resumes a run in a folder, and writes summary.json there.
-      columns: numbers of summary.json for the table, such as "best/valid/error"; the
-        first is the one that chooses a setting.
+      columns: numbers of summary.json for the table, such as "best/valid/error".
+      modes: of the system's metrics that can be the monitor.
+      place: of the monitor in summary.json, "best/" or "".
     """
 
     default: Callable[[], ConfigDict]
@@ -44,6 +46,8 @@ class System(NamedTuple):
     free: Callable[[ConfigDict, Path], Sequence[str]]
     train: Callable[[ConfigDict, Path], object]
     columns: tuple[str, ...]
+    modes: Mapping[str, Mode] = {}
+    place: str = "best/"
 
 
 class Outcome(NamedTuple):

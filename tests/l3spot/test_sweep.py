@@ -15,7 +15,8 @@ from tests.l3spot.training.bars import images_of_bars
 
 FIELDS = {
     "epochs": 1, "windows": 2, "batch_size": 8, "data.count": 40,
-    "data.validation": 8, "optim.warm_up": 0, "model.backbone": "cnn4", "mirror": False,
+    "data.validation": 8, "optim.warmup_epochs": 0, "model.backbone": "cnn4",
+    "mirror": False,
 }  # fmt: skip
 
 
@@ -75,7 +76,8 @@ def test_fields_that_share_programs_change_no_program():
         return experiment.make_training(c, net, params, sets)
 
     other = {
-        "seed": 3, "epochs": 9, "optim.learning_rate": 0.5, "optim.warm_up": 2,
+        "seed": 3, "epochs": 9, "optim.learning_rate": 0.5, "optim.schedule": "linear",
+        "optim.decay_epochs": 3, "optim.warmup_epochs": 2,
         "reconstruct.value": 0.3, "reconstruct.t1": 3.0, "reconstruct.sigma": 9.0,
         "eval_every": 3, "save_every": 4, "patience": 9, "window_stride_px": 8,
         "mirror": True,

@@ -85,6 +85,20 @@ def test_a_path_that_leads_to_no_function_is_refused(path, message):
         metrics.functions((path,))
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("1 / 0", "broken.py, line 1: ZeroDivisionError: division by zero"),
+        ("def f(:", "broken.py, line 1: SyntaxError: "),
+    ],
+)
+def test_a_module_that_fails_is_named(code, message, tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"config.metrics='broken:f'.*" + message):
+        plugins.load("broken:f", "metrics")
+
+
 def rows_of_logits(logits, y):
     return logits[:, 0]
 

@@ -101,6 +101,15 @@ def test_the_learning_rate_warms_up_and_falls_by_a_cosine():
     np.testing.assert_allclose(rates[6:], [reference(t) for t in range(4)], rtol=1e-6)
 
 
+@pytest.mark.parametrize("warmup", [0, 1, 3])
+def test_a_warm_up_and_cosine_is_optaxs(warmup):
+    c = config(learning_rate=0.4, schedule="warmup_cosine", warmup_epochs=warmup)
+    reference = optax.warmup_cosine_decay_schedule(0.04, 0.4, warmup, c.epochs)
+    rates = optimizers.learning_rates(c)
+    np.testing.assert_array_equal(rates, reference(np.arange(c.epochs)))
+    assert rates.argmax() == warmup
+
+
 def test_a_constant_learning_rate_ignores_the_decay():
     c = config(schedule="constant", decay_epochs=4)
     assert len(set(optimizers.learning_rates(c))) == 1

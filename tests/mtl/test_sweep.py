@@ -132,6 +132,7 @@ def test_fields_that_share_programs_change_no_program():
 
     other = {
         "seed": 3, "epochs": 50, "optim.learning_rate": 0.5, "optim.decay_epochs": 0,
+        "optim.schedule": "cosine", "optim.warmup_epochs": 1,
         "schedule.t1": 3, "schedule.sigma": 5.0, "schedule.weight": 0.1,
         "data.path": "x", "eval_every": 3, "save_every": 4, "save_minutes": 1.0,
         "patience": 9,

@@ -123,6 +123,9 @@ BAD = [
     ("save_every", 0),
     ("save_minutes", -1.0),
     ("patience", -1),
+    ("monitor", "no_such"),
+    ("monitor_mode", "no_such"),
+    ("metrics", (3,)),
     ("devices", -1),
     ("precision", "no_such"),
 ]

@@ -41,7 +41,8 @@ def test_fields_that_share_programs_change_no_program():
 
     other = {
         "seed": 3, "variant": "mlp", "epochs": 9, "optim.learning_rate": 0.5,
-        "optim.decay_epochs": 2, "schedule.input": (0.0, 1.0),
+        "optim.decay_epochs": 2, "optim.schedule": "linear", "optim.warmup_epochs": 1,
+        "schedule.input": (0.0, 1.0),
         "schedule.output": (0.0, 2.0), "data.path": "x", "data.cache": "y",
         "eval_every": 3, "save_every": 4, "save_minutes": 1.0, "patience": 9,
     }  # fmt: skip

@@ -1,11 +1,15 @@
 """Errors and confidence of stub models on small datasets."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from l3spot.localize.model import FEATURE_COUNT
+from l3spot.training import config as configs
 from l3spot.training import scoring
 from l3spot.training.dataset import ProjectionDataset
+from mtl import own_metrics
+from mtl.host.errors import ConfigError
 from tests.l3spot.stub_model import stub_model
 
 HEIGHTS_MM = np.array([400.0, 400.0, 301.0, 400.0], np.float32)
@@ -38,6 +42,64 @@ def test_estimates_within_10_mm_are_right_and_errors_cover_scans_with_l3():
     assert errors["mean_mm"] == pytest.approx((9.5 + 10.5 + 0) / 3)
     assert features.shape == (4, FEATURE_COUNT)
     assert "false_alarms" not in errors
+
+
+OWN = f"{__name__}:bias"
+
+
+def bias(predicted_mm, true_mm):
+    return jnp.mean(predicted_mm - true_mm)
+
+
+def rows(predicted_mm, true_mm):
+    return predicted_mm
+
+
+def test_own_metrics_get_the_scans_with_l3_in_mm():
+    given = scans([200.0, 200.0, 150.0, -80.0])
+    own = scoring.load_metrics((OWN,))
+    predicted = stub_model([209.5, 189.5, 154.0, 20.0])
+    errors, *_ = scoring.errors_and_features(predicted, given, own)
+    assert errors["bias"] == pytest.approx((9.5 - 10.5 + 4) / 3, abs=1e-5)
+    assert errors["mean_mm"] == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"monitor": "valid/within_10_m"}, "did you mean valid/within_10_mm?"),
+        (
+            {"metrics": (f"{__name__}:bias",), "monitor": "valid/bias"},
+            "one of min, max",
+        ),
+        ({"metrics": (f"{__name__}:mean_mm",)}, "no attribute 'mean_mm'"),
+        (
+            {"metrics": ("l3spot.report.metrics:errors",) * 2},
+            "functions of other names",
+        ),
+        ({"metrics": "kappa:kappa"}, "must be like its default"),
+    ],
+)
+def test_a_monitor_that_is_not_there_is_refused(changes, message):
+    c = configs.default()
+    with c.ignore_type():
+        c.update(changes)
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+        configs.check(c)
+
+
+def test_an_own_metric_that_is_no_number_is_refused():
+    c = configs.default()
+    c.metrics = (f"{__name__}:rows",)
+    with pytest.raises(ConfigError, match=r"rows must .* it returns the shape \(7,\)"):
+        configs.check(c)
+
+
+def test_the_best_epoch_of_a_share_is_the_highest():
+    c = configs.default()
+    assert own_metrics.mode(c, scoring.MODES) == "min"
+    c.monitor = "valid/within_10_mm"
+    assert own_metrics.mode(c, scoring.MODES) == "max"
 
 
 def test_the_image_ends_with_the_scan():

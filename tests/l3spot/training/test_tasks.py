@@ -2,18 +2,23 @@
 
 import csv
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs.l3spot import phantom
+from configs.l3spot import vertebrae as vertebrae_configs
 from l3spot import backbones, crossval
 from l3spot.backbones import normalisation
 from l3spot.backbones.pretrained import converted
 from l3spot.localize import model, network
-from l3spot.training import dataset, experiment, tasks
+from l3spot.training import config as configs
+from l3spot.training import dataset, experiment, ribs, tasks, vertebrae
+from l3spot.vertebrae.ribs import SIGNS, SIZE
 from mtl.engine.task import flatten
 from mtl.host.errors import ConfigError, WorkdirError
 from tests.l3spot.training.bars import images_of_bars
@@ -33,10 +38,17 @@ def kernels(params):
     return {k: v for k, v in flatten(params).items() if k.endswith("kernel")}
 
 
+def square_mm(predicted_mm, true_mm):
+    return jnp.square(predicted_mm - true_mm).mean()
+
+
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory):
     """Cross-validates with a frozen trunk; returns config, workdir and summary."""
-    c = quick(**{"model.frozen": True, "model.dtype": "bfloat16", "data.validation": 8})
+    c = quick(**{
+        "model.frozen": True, "model.dtype": "bfloat16", "data.validation": 8,
+        "metrics": (f"{__name__}:square_mm",), "optim.name": "nadam",
+    })  # fmt: skip
     folder = tmp_path_factory.mktemp("runs") / "folds"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "phantoms", lambda *_: images_of_bars())
@@ -52,12 +64,72 @@ def test_a_frozen_trunk_is_not_trained(folds):
 
 
 def test_the_trunk_has_its_own_learning_rate():
-    made = experiment.optimizer(quick(**{"optim.trunk": 0.1, "optim.decay": 0.0}))
+    made = experiment.optimizer(quick(**{"optim.trunk": 0.1, "optim.name": "adam"}))
     params = {"trunk/conv1/kernel": jnp.ones(3), "head/bias": jnp.ones(())}
     updates, _ = made.update(params, made.init(params), params)
     # Adam's first update has the length of the learning rate.
     np.testing.assert_allclose(updates["head/bias"], -1, rtol=1e-5)
     np.testing.assert_allclose(updates["trunk/conv1/kernel"], -0.1, rtol=1e-5)
+
+
+def test_the_optimizer_is_adam_with_decoupled_decay_unless_named():
+    params = {"trunk/conv1/kernel": jnp.ones(3), "head/bias": jnp.full((), 0.5)}
+    grads = jax.tree.map(lambda p: 3.0 * p, params)
+
+    def updates(made):
+        return made.update(grads, made.init(params), params)[0]
+
+    default = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(1e-4),
+        optax.scale(-1.0),
+    )
+    equal = partial(jax.tree.map, np.testing.assert_array_equal)
+    equal(updates(experiment.optimizer(quick())), updates(default))
+    c = quick(**{
+        "optim.name": "momentum", "optim.arguments": "nesterov=True", "optim.clip": 0.0
+    })  # fmt: skip
+    named = optax.sgd(1.0, momentum=0.9, nesterov=True)
+    equal(updates(experiment.optimizer(c)), updates(named))
+
+
+@pytest.mark.parametrize("default", [configs.default, vertebrae.default])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optim.name": "adamm"}, "optim.name='adamm' must be .*did you mean adam?"),
+        ({"optim.arguments": "bet1=1"}, "optim.arguments='bet1=1'.*did you mean b1?"),
+        ({"optim.schedule": "cosine"}, "optim.decay_epochs=0 must be above 0"),
+        ({"optim.warmup_epochs": 99}, "optim.warmup_epochs=99 must be at most epochs"),
+        ({"optim.weight_decay": 0.1}, "optim.weight_decay=0.1 must be 0"),
+    ],
+)
+def test_an_optimizer_that_is_not_valid_is_refused(default, changes, message):
+    c = default()
+    check = vertebrae.check if "stage" in c else configs.check
+    check(c)
+    c.update_from_flattened_dict(changes)
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+        check(c)
+
+
+def test_the_networks_of_the_vertebrae_take_the_same_fields():
+    c = vertebrae_configs.get_config("smoke")
+    c.epochs, c.ribs.epochs, c.ribs.batch_size = 8, 6, 2
+    c.optim.update({"name": "momentum", "schedule": "linear", "decay_epochs": 4})
+    vertebrae.check(c)
+    halves = ribs.Halves(np.zeros((8, SIZE, SIZE), np.uint8), np.zeros((8, SIGNS)))
+    c.data.count, c.data.validation = 2, 1
+    made = ribs.make_training(c, halves)
+    rates = 2e-3 * np.array([1, 1, 1, 0.75, 0.5, 0.25])  # No warm-up.
+    np.testing.assert_allclose(made.learning_rates, rates)
+    params = {"network/kernel": jnp.ones(3)}
+    updates, _ = made.optimizer.update(params, made.optimizer.init(params), params)
+    np.testing.assert_array_equal(updates["network/kernel"], -np.ones(3))
+    c.ribs.epochs = 3
+    with pytest.raises(ConfigError, match=r"must be at most ribs\.epochs=3"):
+        vertebrae.check(c)
 
 
 def test_filters_and_their_input_come_from_a_file(tmp_path):
@@ -132,6 +204,9 @@ def test_cross_validation_tests_each_scan_and_resumes(
     errors_mm = [abs(float(r["l3_mm"]) - float(r["predicted_mm"])) for r in first]
     mean_mm = summary.folds[0].errors["mean_mm"]
     assert mean_mm == pytest.approx(np.mean(errors_mm), abs=0.01)
+    square = summary.folds[0].errors["square_mm"]
+    assert square == pytest.approx(np.square(errors_mm).mean(), rel=0.01)
+    assert "square_mm" in crossval.table(summary).splitlines()[0]
     spread = np.mean([fold.errors["std_mm"] for fold in summary.folds])
     assert summary.average["std_mm"] == pytest.approx(spread)
     stored = json.loads((folder / "summary.json").read_text())

@@ -46,6 +46,7 @@ def test_a_program_may_leave_before_its_objects_are_freed(end):
     [
         (["--workdr=x"], "unknown flag --workdr; did you mean --workdir?"),
         (["--qqq=x"], "unknown flag --qqq; --help shows all flags"),
+        (["--run=x"], "unknown flag --run; --help shows all flags"),
         (["--config=digits:smoke"], "--workdir must be given; --help shows all flags"),
         ([], "--config and --workdir must be given; --help shows all flags"),
         (

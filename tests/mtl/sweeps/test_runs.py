@@ -96,6 +96,13 @@ def test_the_table_has_means_and_deviations_and_the_lowest_in_bold(tmp_path):
     ]
 
 
+def test_the_highest_is_bold_where_it_is_the_best(tmp_path):
+    results = sweep(Fake(), tmp_path, "rate=0.1,0.2", seeds=(0,))
+    text = table.markdown(results, COLUMNS, "max")
+    assert "**0.2**" in text
+    assert "the highest valid" in text
+
+
 def test_runs_that_diverge_or_fail_are_rows_and_the_others_are_trained(tmp_path):
     fake = Fake()
     sweep(fake, tmp_path, "rate=0.1,9", "kind=bad,a", seeds=(0,))
