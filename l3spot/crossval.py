@@ -23,7 +23,7 @@ from l3spot.report import metrics
 from l3spot.report.metrics import Errors
 from l3spot.training import config as configs
 from l3spot.training import experiment, scoring, split
-from l3spot.training.dataset import ProjectionDataset
+from l3spot.training.dataset import ProjectionDataset, checksum
 from mtl.host import launch, named_configs, remote_flags, tables, workdir
 from mtl.host.errors import ConfigError
 from mtl.own_metrics import Named
@@ -78,8 +78,9 @@ def cross_validate(
         raise ConfigError("config.data.test must be 0: the folds are the test sets")
     folder = Path(folder)
     dataset = experiment.load_dataset(config)
-    facts = {"folds": count, "scans": len(dataset.hu), "of": int(dataset.hu.sum())}
-    workdir.prepare(folder, config, facts, default=configs.default())
+    facts = {"folds": count, "scans": len(dataset.hu), "crc32": checksum(dataset)}
+    free = experiment.free_fields(config, folder)
+    workdir.prepare(folder, config, facts, free, configs.default())
     own = scoring.load_metrics(config.metrics)
     rows: list[PredictionRow] = []
     folds: list[Fold] = []

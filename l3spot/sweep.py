@@ -52,10 +52,7 @@ def system() -> System:
         scans = load(FrozenConfigDict({"data": parts}))
         experiment.train_and_evaluate(config, folder, scans, programs.of(config))
 
-    def free(config: ConfigDict, folder: Path) -> tuple[str, ...]:
-        return configs.FREE
-
-    functions = configs.default, configs.check, free, train
+    functions = configs.default, configs.check, experiment.free_fields, train
     return System(*functions, COLUMNS, scoring.MODES, place="")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mtl import config as configs
-from mtl import figures, methods, metrics, networks, optimizers
+from mtl import figures, methods, metrics, networks, optimizers, resuming
 from mtl.data import datasets, label_choice, scaling, shard_stream
 from mtl.data.datasets import Dataset
 from mtl.data.readers import Images
@@ -25,7 +25,7 @@ from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.task import Data, Params
 from mtl.engine.training import Training
-from mtl.host import checkpoint, fields, workdir
+from mtl.host import checkpoint, workdir
 from mtl.tasks.batch_norm import BatchNormMlp
 from mtl.tasks.network import Mlp
 
@@ -85,25 +85,13 @@ def train_and_evaluate(
 
 
 def free_fields(config: ConfigDict, folder: Path) -> tuple[str, ...]:
-    """The fields that may differ from those of the run in a folder.
+    """The fields that may differ from those of the run in a folder; see `resuming`.
 
-    More epochs are allowed if the loss weights and learning rates of the former ones
-    stay the same, as they do with most schedules; with `linear` they do not.
-
-    Raises:
-      ConfigError: the run is of another program or version.
-      WorkdirError: its config.json is broken.
+    More epochs are allowed with most schedules; with `linear` they are not.
     """
-    path = folder / "config.json"
-    if not path.exists():
-        return configs.FREE
-    saved = workdir.load_config(folder)
-    old = fields.complete(saved, configs.default(), str(path))
-    same = old.epochs <= config.epochs and all(
-        np.array_equal(values(old), values(config)[: old.epochs])
-        for values in (methods.loss_weights, optimizers.learning_rates)
-    )
-    return (*configs.FREE, "epochs") if same else configs.FREE
+    by_epoch = methods.loss_weights, optimizers.learning_rates
+    default, free = configs.default(), configs.FREE
+    return resuming.free_fields(config, folder, default, free, by_epoch)
 
 
 def make_training(config: ConfigDict, dataset: Dataset) -> Training:

@@ -15,7 +15,7 @@ from structured.faces.points import POINTS
 
 # A run continues with other values of these; data.json has a checksum of the data.
 FREE = (
-    *("data.path", "data.cache", "save_every", "save_minutes", "devices"),
+    *("data.path", "data.cache", "save_every", "save_minutes", "patience", "devices"),
     "shard_data",
 )
 # Fields that change arrays alone: runs that differ in them share compiled programs.

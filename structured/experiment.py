@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from mtl import optimizers, resuming
 from mtl.data.readers import load_npz
 from mtl.engine import sharding
 from mtl.engine.compiled_epoch import CompiledEpoch
@@ -21,7 +22,7 @@ from mtl.engine.fit_many import compile_epoch_of_runs, fit_many
 from mtl.engine.task import Params
 from mtl.engine.training import Training
 from mtl.host import checkpoint, workdir
-from structured import assemble, data, scoring
+from structured import assemble, data, scoring, tasks
 from structured import config as configs
 from structured.data import Dataset
 from structured.examples import Examples
@@ -128,16 +129,24 @@ def _prepare(config: ConfigDict, folder: Path, dataset: Dataset) -> Training | N
     devices = sharding.device_count(config.devices, config.batch_size)
     configs.check_input_shape(config, dataset.test.x.shape[1:])
     data.check_output_ranges(config, dataset.train)
-    training, finished = None, (folder / "summary.json").exists()
+    default, free = configs.default(), free_fields(config, folder)
+    training, finished = None, resuming.reopen(config, folder, default, free)
     if config.variant != "mean" and not finished:
         training = assemble.make_training(config, dataset)
         params = checkpoint.warm_start(config.init_from, training.params, folder)
         training = dataclasses.replace(training, params=params)
-    described, default = describe_dataset(dataset), configs.default()
-    workdir.prepare(folder, config, described, configs.FREE, default, devices)
+    described = describe_dataset(dataset)
+    workdir.prepare(folder, config, described, free, default, devices)
     if not finished:
         face_dataset.write_problems(folder / "problems.csv", dataset.problems)
     return training
+
+
+def free_fields(config: ConfigDict, folder: Path) -> tuple[str, ...]:
+    """The fields that may differ from those of the run in a folder; see `resuming`."""
+    by_epoch = tasks.loss_weights, optimizers.learning_rates
+    default, free = configs.default(), configs.FREE
+    return resuming.free_fields(config, folder, default, free, by_epoch)
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:

@@ -47,10 +47,7 @@ def system() -> System:
         shared = programs.of(config, assemble.constants(dataset.train))
         experiment.train_and_evaluate(config, folder, dataset, shared)
 
-    def free(config: ConfigDict, folder: Path) -> tuple[str, ...]:
-        return configs.FREE
-
-    functions = configs.default, configs.check, free, train
+    functions = configs.default, configs.check, experiment.free_fields, train
     return System(*functions, COLUMNS, scoring.MODES)
 
 

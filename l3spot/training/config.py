@@ -13,7 +13,8 @@ from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
 from mtl.tasks import precision
 
 SOURCES = ("phantoms", "projections")
-FREE = ("devices", "shard_data")  # A run continues with other values of these.
+# A run continues with other values of these; data.json has a checksum of the data.
+FREE = ("data.path", "save_every", "patience", "devices", "shard_data")
 GROUPS = {"augmentation": AugmentationRanges}  # Classes that describe their fields.
 
 
@@ -25,6 +26,9 @@ def default() -> ConfigDict:
     c = ConfigDict()
     # Seeds initial parameters, order of scans, augmentation and choice of labels.
     c.seed = 0
+    # The folder of a finished run of the same network; this run starts from its best
+    # parameters. "" starts from random ones, or from model.weights_file.
+    c.init_from = ""
     c.epochs = 16  # Each takes every training scan once.
     c.batch_size = 16  # Strips of an update.
     c.precision = "default"  # Precision of matrix products, one of PRECISIONS.

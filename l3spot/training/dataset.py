@@ -1,6 +1,7 @@
 """Datasets of projections: phantoms, drawn once and kept, or labelled scans."""
 
 import csv
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,14 @@ class ProjectionDataset(NamedTuple):
     height_mm: np.ndarray
     l3_mm: np.ndarray
     patient: np.ndarray
+
+
+def checksum(*datasets: ProjectionDataset) -> str:
+    """Returns the checksum of the arrays of datasets."""
+    total = 0
+    for array in (array for dataset in datasets for array in dataset):
+        total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
+    return f"{total:08x}"
 
 
 def phantoms(

@@ -23,13 +23,13 @@ from l3spot.training import dataset, scoring, split
 from l3spot.training import tasks as task_list
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
-from mtl import optimizers, own_metrics
+from mtl import optimizers, own_metrics, resuming
 from mtl.engine import sharding, split_rows
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
 from mtl.engine.training import Training
-from mtl.host import processes, remote, workdir
+from mtl.host import checkpoint, processes, remote, workdir
 from mtl.host.errors import ConfigError
 
 
@@ -133,9 +133,11 @@ def train(
         "test": len(test.hu),
     }
     labelled = int((~np.isnan(datasets.train.l3_mm)).sum())
-    facts = sizes | {"labelled": labelled, "of": int(validation.hu.sum())}
-    default = configs.default()
-    workdir.prepare(folder, config, facts, configs.FREE, default, devices)
+    facts = sizes | {"labelled": labelled, "crc32": dataset.checksum(*datasets)}
+    default, free = configs.default(), free_fields(config, folder)
+    if not resuming.reopen(config, folder, default, free):
+        params = checkpoint.warm_start(config.init_from, params, folder)
+    workdir.prepare(folder, config, facts, free, default, devices)
     if (folder / "summary.json").exists():
         return _read(folder)
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
@@ -185,6 +187,13 @@ def train(
     # As in the file: in float32, whatever the training's type was.
     stored = model.load(folder / "model.safetensors")
     return Run(summary, best, result.state, model=stored)
+
+
+def free_fields(config: ConfigDict, folder: Path) -> tuple[str, ...]:
+    """The fields that may differ from those of the run in a folder; see `resuming`."""
+    by_epoch = task_list.loss_weights, optimizers.learning_rates
+    default, free = configs.default(), configs.FREE
+    return resuming.free_fields(config, folder, default, free, by_epoch)
 
 
 def _read(folder: Path) -> Run:

@@ -31,10 +31,17 @@ BATCH_FIELDS = ("hu", "height_mm", "l3_mm")  # Fields of the dataset, in this or
 
 def build(config: ConfigDict, net: Network) -> tuple[list[Task], np.ndarray]:
     """Returns the tasks, and their loss weights [epochs, tasks]."""
+    tasks = [localization(config, net)]
+    if config.reconstruct.schedule != NO_SCHEDULE:
+        tasks.insert(0, reconstruction(config, net))
+    return tasks, loss_weights(config)
+
+
+def loss_weights(config: ConfigDict) -> np.ndarray:
+    """Returns the loss weights of the tasks, [epochs, tasks]."""
     c, epochs = config.reconstruct, config.epochs
     if c.schedule == NO_SCHEDULE:
-        table = schedules.table([schedules.constant], epochs)
-        return [localization(config, net)], table
+        return schedules.table([schedules.constant], epochs)
     weights: dict[str, schedules.Schedule] = {
         "constant": partial(schedules.constant, value=c.value),
         "stairs": partial(schedules.stairs, t1=c.t1),
@@ -43,8 +50,7 @@ def build(config: ConfigDict, net: Network) -> tuple[list[Task], np.ndarray]:
         "exponential": partial(schedules.exponential, sigma=c.sigma),
     }
     weight = weights[c.schedule]
-    table = schedules.table([weight, schedules.complement(weight)], epochs)
-    return [reconstruction(config, net), localization(config, net)], table
+    return schedules.table([weight, schedules.complement(weight)], epochs)
 
 
 def localization(config: ConfigDict, net: Network) -> Task:

@@ -206,6 +206,47 @@ def test_a_run_learns_and_writes_a_model(bars, tmp_path):
     assert again.model.calibration == run.model.calibration
 
 
+def constant(**changes):
+    c = phantom.get_config("smoke")
+    c.model.backbone, c.mirror, c.windows, c.data.validation = "cnn4", False, 2, 10
+    c.optim.schedule, c.optim.warmup_epochs = "constant", 0
+    c.update_from_flattened_dict(changes)
+    return c
+
+
+def test_a_run_is_trained_further_and_starts_another(bars, tmp_path, monkeypatch):
+    run = partial(experiment.train_and_evaluate, folder=tmp_path / "run")
+    run(constant(epochs=1))
+    longer = run(constant(**{"epochs": 2, "data.path": "elsewhere"}))
+    whole = experiment.train_and_evaluate(constant(epochs=2), tmp_path / "whole")
+    jax.tree.map(np.testing.assert_array_equal, longer.params, whole.params)
+    assert longer.summary["epochs"] == 2
+    with pytest.raises(WorkdirError, match="epochs: 2 -> 1"):
+        run(constant(epochs=1))
+    with pytest.raises(WorkdirError, match=r"optim\.schedule: constant -> warm"):
+        run(constant(**{"epochs": 3, "optim.schedule": "warmup_cosine"}))
+    started = []
+
+    def fit(training, *_):
+        started.append(training.params)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train_and_evaluate(
+            constant(init_from=str(tmp_path / "run")), tmp_path / "other"
+        )
+    jax.tree.map(np.testing.assert_array_equal, started[0], longer.params)
+
+
+def test_other_labels_are_other_data():
+    same = dataset.ProjectionDataset(
+        *(np.stack([a] * 2) for a in dot(300, 600)), np.arange(2)
+    )
+    moved = same._replace(l3_mm=same.l3_mm + 1)
+    assert dataset.checksum(same) != dataset.checksum(moved)
+
+
 def test_confidence_is_that_of_the_evidence():
     rng = np.random.default_rng(0)
     right = rng.random(400) < 0.6
