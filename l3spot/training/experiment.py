@@ -30,6 +30,7 @@ from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.task import Flat, Params, flatten, unflatten
 from mtl.engine.training import Training
 from mtl.host import checkpoint, processes, remote, workdir
+from mtl.host.checks import require
 from mtl.host.errors import ConfigError
 
 
@@ -103,10 +104,13 @@ def split_validation(
     """Splits the scans outside the test set into training and validation set.
 
     Raises:
-      ConfigError: there are not enough scans.
+      ConfigError: there are not enough scans, or none to validate on has L3 in view.
     """
     d = config.data
     candidates, validation = split.split_last(rest, d.validation)
+    in_view = bool((~np.isnan(scoring.true_rows(validation))).any())
+    what = "more: none of these scans has L3 in view"
+    require(in_view, config, "data.validation", what)
     training = split.limit_labels(
         candidates, d.labelled, d.unlabelled, d.strips, config.seed
     )

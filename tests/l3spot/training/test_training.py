@@ -19,7 +19,7 @@ from l3spot.training.config import check
 from l3spot.training.dataset import IMAGE_COLUMNS, IMAGE_ROWS
 from mtl.host import logs
 from mtl.host.errors import ConfigError, DataError, WorkdirError
-from tests.l3spot.training.bars import bar
+from tests.l3spot.training.bars import bar, images_of_bars
 
 pytestmark = pytest.mark.slow  # It trains networks.
 
@@ -237,6 +237,13 @@ def test_a_run_is_trained_further_and_starts_another(bars, tmp_path, monkeypatch
             constant(init_from=str(tmp_path / "run")), tmp_path / "other"
         )
     jax.tree.map(np.testing.assert_array_equal, started[0], longer.params)
+
+
+def test_a_validation_set_without_l3_is_refused():
+    scans = images_of_bars()
+    cut = scans._replace(l3_mm=np.where(np.arange(40) < 30, scans.l3_mm, -80))
+    with pytest.raises(ConfigError, match=r"data\.validation=10 must be more: none of"):
+        experiment.split_validation(constant(), cut, scans)
 
 
 def test_other_labels_are_other_data():

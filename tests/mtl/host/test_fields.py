@@ -114,8 +114,8 @@ def test_comments_are_those_of_the_source():
     assert all(ours.values())
     theirs = {f.name: f.comment for f in fields.describe(structured_config.default)}
     assert theirs["patience"] == (
-        "The number of epochs without a lower validation MSE after which training "
-        "stops. 0 trains for all epochs."
+        "The number of epochs without a better one after which training stops. 0 "
+        "trains for all epochs."
     )
     assert all(theirs.values())
 
