@@ -55,6 +55,7 @@ def errors_in_view(
     """
     in_view = ~np.isnan(true_mm)
     both = rows_mm[in_view], true_mm[in_view]
+    own = own if in_view.any() else ()  # Like the errors, they are absent then.
     return metrics.errors(*both) | {name: float(f(*both)) for name, f in own}
 
 
