@@ -46,8 +46,8 @@ def reopen(
 ) -> bool:
     """Returns whether the run in a folder is finished.
 
-    A run with fewer epochs or another patience is not: its summary is deleted, so that
-    it is trained further. Call this before `workdir.prepare`.
+    A run with fewer epochs or another patience is not; this deletes its summary, and
+    training continues it. Call this before `workdir.prepare`.
 
     Raises:
       WorkdirError: the config differs in fields that are not free.
