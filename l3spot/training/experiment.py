@@ -77,6 +77,7 @@ def train_and_evaluate(
     """
     configs.check(config)
     sharding.device_count(config.devices, config.batch_size)
+    load_weights(config)  # A missing file is found before the scans are read.
     scans = scans or load_dataset(config)
     rest, test = split.split_last(scans, config.data.test)
     datasets = split_validation(config, rest, test)
@@ -220,15 +221,8 @@ def init_network(config: ConfigDict) -> tuple[Network, Params]:
     """
     c, key = config.model, jax.random.split(jax.random.key(config.seed))[0]
     net = network.make(c.backbone, c.dtype)
-    trunk = None
-    if c.weights_file:
-        pretrained = converted.load(c.weights_file)
-        if pretrained.backbone != c.backbone:
-            raise ConfigError(
-                f"config.model.weights_file={c.weights_file} is of "
-                f"{pretrained.backbone}; set config.model.backbone to it, or give a "
-                f"file of {c.backbone}"
-            )
+    trunk, pretrained = None, load_weights(config)
+    if pretrained:
         # The dense layers of the classifier are dropped.
         flat, shapes = flatten(pretrained.params), net.backbone.shapes()
         trunk = unflatten({k: jnp.asarray(v) for k, v in flat.items() if k in shapes})
@@ -238,6 +232,25 @@ def init_network(config: ConfigDict) -> tuple[Network, Params]:
         decoder = task_list.make_decoder(net)
         params = params | {"decoder": decoder.init(jax.random.fold_in(key, 1))}
     return net, params
+
+
+def load_weights(config: ConfigDict) -> converted.Pretrained | None:
+    """Reads `config.model.weights_file`; None without one.
+
+    Raises:
+      DataError: the file is missing or broken.
+      ConfigError: it is of another backbone.
+    """
+    c = config.model
+    if not c.weights_file:
+        return None
+    pretrained = converted.load(c.weights_file)
+    if pretrained.backbone != c.backbone:
+        raise ConfigError(
+            f"config.model.weights_file={c.weights_file} is of {pretrained.backbone}; "
+            f"set config.model.backbone to it, or give a file of {c.backbone}"
+        )
+    return pretrained
 
 
 def make_training(

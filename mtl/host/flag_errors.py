@@ -1,6 +1,7 @@
 """Parses the flags of a launcher; a wrong one is an error that a user can mend."""
 
 import re
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags
@@ -28,7 +29,9 @@ def parse(argv: list[str], defaults: Sequence[Default] = ()) -> list[str]:
         raise ConfigError(_plain(str(e))) from e
     except (AttributeError, KeyError) as e:
         configs = [default() for default in defaults]
-        raise ConfigError(_unknown_field(argv, configs) or broken_file(e)) from e
+        # A field may be in the config of another stage alone.
+        least = 1 if _names_a_flag(e, argv) else len(configs)
+        raise ConfigError(_unknown_field(argv, configs, least) or broken_file(e)) from e
 
 
 def _plain(text: str) -> str:
@@ -49,13 +52,22 @@ def _hint(match: re.Match[str]) -> str:
     return "" if module.startswith("absl.") else f"; did you mean --{match[1]}?"
 
 
-def _unknown_field(argv: Sequence[str], configs: Sequence[ConfigDict]) -> str:
-    """A sentence on the first `--config.NAME` that no config has; "" if all have it."""
+def _unknown_field(
+    argv: Sequence[str], configs: Sequence[ConfigDict], least: int
+) -> str:
+    """A sentence on the first `--config.NAME` that `least` configs lack, or ""."""
     for name in _names(argv):
         wrong = [problem for c in configs if (problem := fields.problem(c, name))]
-        if configs and len(wrong) == len(configs):
+        if wrong and len(wrong) >= least:
             return wrong[0]
     return ""
+
+
+def _names_a_flag(e: BaseException, argv: Sequence[str]) -> bool:
+    """Whether ml_collections raised it for a field on the command line."""
+    last = traceback.extract_tb(e.__traceback__)[-1]
+    names = (name.split(".")[-1] for name in _names(argv))
+    return "ml_collections" in last.filename and any(n in str(e) for n in names)
 
 
 def _names(argv: Sequence[str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from l3spot.training import config as configs
 from l3spot.training import dataset, experiment, ribs, tasks, vertebrae
 from l3spot.vertebrae.ribs import SIGNS, SIZE
 from mtl.engine.task import flatten
-from mtl.host.errors import ConfigError, WorkdirError
+from mtl.host.errors import ConfigError, DataError, WorkdirError
 from tests.l3spot.training.bars import images_of_bars
 
 pytestmark = pytest.mark.slow  # It trains networks.
@@ -146,6 +146,10 @@ def test_filters_and_their_input_come_from_a_file(tmp_path):
     c.model.backbone = "vgg16"
     with pytest.raises(ConfigError, match="is of alexnet"):
         experiment.init_network(c)
+    c.model.weights_file = str(tmp_path / "none.safetensors")
+    with pytest.raises(DataError, match=r"none\.safetensors"):  # Before work.
+        experiment.train_and_evaluate(c, tmp_path / "run")
+    assert not list(tmp_path.glob("run*"))
 
 
 def test_scans_without_a_label_reconstruct(bars, tmp_path):

@@ -66,6 +66,14 @@ def test_a_wrong_flag_is_one_plain_line(flags, said):
     assert (done.returncode, done.stderr) == (1, f"error: {said}\n")
 
 
+def test_a_field_of_the_other_stage_is_no_field():
+    """Only the config of L3 has a monitor, and only that of the vertebrae has ribs."""
+    flags = ["--workdir=x", "--config=vertebrae:smoke"]
+    done = program.call("l3spot.main", *flags, "--config.monitor=valid/mean_mm")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: config.monitor is no field; ")
+
+
 def test_an_error_in_a_config_file_names_its_line(tmp_path):
     file = tmp_path / "own.py"
     file.write_text("def get_config():\n    return {}['a']\n")
