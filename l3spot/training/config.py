@@ -10,6 +10,7 @@ from l3spot.training.augmentation_ranges import AugmentationRanges
 from mtl import optimizers, own_metrics
 from mtl.host import fields, named_configs
 from mtl.host.checks import PRECISIONS, at_least, get, one_of, require
+from mtl.host.errors import ConfigError
 from mtl.tasks import precision
 
 SOURCES = ("phantoms", "projections")
@@ -138,6 +139,11 @@ def check(c: ConfigDict) -> None:
     Raises:
       ConfigError: a value is not valid.
     """
+    if "stage" in c:
+        raise ConfigError(
+            f"config.stage={c.stage!r} is trained by l3spot.main alone; give the "
+            "config of a network of L3, such as phantom"
+        )
     fields.check(c, default())
     one_of(c, "data.source", SOURCES)
     _check_view(c)

@@ -6,7 +6,7 @@ import pytest
 
 from l3spot.localize.model import FEATURE_COUNT
 from l3spot.training import config as configs
-from l3spot.training import scoring
+from l3spot.training import scoring, vertebrae
 from l3spot.training.dataset import ProjectionDataset
 from mtl import own_metrics
 from mtl.host.errors import ConfigError
@@ -100,6 +100,11 @@ def test_the_best_epoch_of_a_share_is_the_highest():
     assert own_metrics.mode(c, scoring.MODES) == "min"
     c.monitor = "valid/within_10_mm"
     assert own_metrics.mode(c, scoring.MODES) == "max"
+
+
+def test_the_config_of_the_vertebrae_is_that_of_another_launcher():
+    with pytest.raises(ConfigError, match=r"trained by l3spot\.main alone"):
+        configs.check(vertebrae.default())
 
 
 def test_the_image_ends_with_the_scan():
