@@ -33,9 +33,9 @@ def free_fields(
       WorkdirError: its config.json is broken.
     """
     old = _saved(folder, default)
-    if old is None:
+    if old is None or old.epochs >= config.epochs:
         return tuple(free)
-    same = old.epochs <= config.epochs and all(
+    same = all(
         np.array_equal(values(old), values(config)[: old.epochs]) for values in by_epoch
     )
     return (*free, "epochs") if same else tuple(free)
