@@ -20,6 +20,7 @@ from experiments import (
     draw_few_pairs,
     hard_phantoms,
     public_scans,
+    public_variants,
     rates,
     reliability,
 )
@@ -145,6 +146,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "hard_phantoms": lambda: hard_phantoms.table(hard_phantoms.read(hard_phantoms.CSV)),
     "public": lambda: public_scans.summary(*public_scans.read()),
     "public_scans": lambda: public_scans.table(*public_scans.read()),
+    "public_variants": lambda: public_variants.table(public_variants.read()),
     "reliability": lambda: reliability.table(reliability.read(reliability.CSV)),
     "order": lambda: reliability.order_table(reliability.read(reliability.CSV)),
     "methods": lambda: reliability.methods_table(reliability.read(reliability.CSV)),

@@ -5,8 +5,8 @@
 
 SCANS has a folder for each scan of docs/results/l3spot_public_labels.csv, with the
 files of the source that the CSV names: data sets of The Cancer Imaging Archive, and
-others. docs/results/l3spot_public.csv has the answers, and l3spot_public_before.csv
-those of commit 05199fd, which has the networks of the version before.
+others; a scan without results is "absent". docs/results/l3spot_public.csv has the
+answers, and l3spot_public_before.csv those of the version before, commit b24ac6f.
 """
 
 import math
@@ -28,6 +28,8 @@ CSV = DOCS / "results" / "l3spot_public.csv"
 BEFORE = CSV.with_name("l3spot_public_before.csv")
 # An error above this is a wrong vertebra: half the distance between adults' ones.
 WRONG_MM = 16.0
+ABSENT = "absent"
+SETS = {0: "seen during the work", 1: "held out", 2: "found later"}
 
 
 class Label(NamedTuple):
@@ -35,7 +37,8 @@ class Label(NamedTuple):
 
     Attributes:
       scan: the name of its folder.
-      held_out: 1 if no answer for it was seen before the classifier of ribs was final.
+      held_out: 1 if no answer for it was seen before the classifier of ribs was final,
+        2 if it was found after that.
       source: the data set, and the patient in it.
       state: as in `csv_labels`, or why there is no truth.
       z_mm: of L3's middle, LPS, the mean of both readings; NaN if it is not in view, or
@@ -58,7 +61,7 @@ class Answer(NamedTuple):
 
     Attributes:
       scan: the name of its folder.
-      status: "found", "not in view" or "failed".
+      status: "found", "not in view", "failed", or "absent".
       z_mm: of L3's middle, LPS.
       confidence: as in results.csv.
       within_5_mm: as in results.csv.
@@ -79,7 +82,7 @@ def compare(arguments: Sequence[str]) -> str:
     """Writes the answers of a folder of results; returns the tables.
 
     Raises:
-      DataError: there are no results, or a labelled scan has none.
+      DataError: there are no results, or none of a labelled scan.
     """
     launch.reject_extra_args(arguments)
     labels = csv_rows.read(LABELS, Label)
@@ -89,12 +92,17 @@ def compare(arguments: Sequence[str]) -> str:
     except (OSError, KeyError, ValueError) as e:
         fix = "give the folder that l3spot.predict wrote"
         raise DataError(f"{path} is no table of results ({e!r}); {fix}") from e
-    missing = [label.scan for label in labels if label.scan not in answers]
-    if missing:
-        raise DataError(f"{path} lacks the scans {', '.join(missing)} of {LABELS.name}")
-    rows = [answers[label.scan] for label in labels]
+    rows = [answers.get(label.scan, absent(label.scan)) for label in labels]
+    if all(row.status == ABSENT for row in rows):
+        raise DataError(f"{path} has none of the scans of {LABELS.name}")
     workdir.write_csv(CSV, Answer._fields, rows)
     return "\n\n".join((summary(labels, rows), table(labels, rows)))
+
+
+def absent(scan: str) -> Answer:
+    """Returns the row of a scan that is not at hand."""
+    nan = math.nan
+    return Answer(scan, ABSENT, nan, nan, nan, "", nan)
 
 
 def read(path: Path = CSV) -> tuple[list[Label], list[Answer]]:
@@ -106,8 +114,10 @@ def summary(labels: Sequence[Label], answers: Sequence[Answer]) -> str:
     """Returns how good the answers are, of each set of scans."""
     lines = []
     pairs = list(zip(labels, answers, strict=True))
-    for held_out, name in ((0, "seen during the work"), (1, "held out")):
-        of_set = [(k, a) for k, a in pairs if k.held_out == held_out]
+    for held_out, name in SETS.items():
+        of_set = [
+            (k, a) for k, a in pairs if k.held_out == held_out and a.status != ABSENT
+        ]
         with_l3 = [(k, a) for k, a in of_set if k.state == csv_labels.IN_VIEW]
         found = [(k, a) for k, a in with_l3 if a.status == IN_VIEW]
         errors = [abs(a.z_mm - k.z_mm) for k, a in found]
@@ -132,12 +142,12 @@ def table(labels: Sequence[Label], answers: Sequence[Answer]) -> str:
     """Returns a line for each scan with L3 in view, and for each false answer."""
     lines = []
     for label, answer in zip(labels, answers, strict=True):
-        absent = label.state == csv_labels.NOT_IN_VIEW
-        if absent and answer.status == NOT_IN_VIEW:
+        right = label.state == csv_labels.NOT_IN_VIEW and answer.status == NOT_IN_VIEW
+        if right or answer.status == ABSENT:
             continue
         truth = f"{label.z_mm:g}" if label.state == csv_labels.IN_VIEW else label.state
         lines.append([
-            label.source + " (held out)" * label.held_out,
+            label.source + (f" ({SETS[label.held_out]})" if label.held_out else ""),
             truth,
             _difference(answer.z_mm, label.z_mm, answer.status),
             _number(answer.confidence),

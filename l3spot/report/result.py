@@ -19,6 +19,7 @@ from l3spot.vertebrae.model import VertebraModel
 IN_VIEW, NOT_IN_VIEW = "found", "not in view"
 FALLBACKS = ("L2", "L4", "L5", "L1", "T12")  # In this order, for L3 out of view.
 UNKNOWN = 0.5  # That a vertebra is in view, where none has a name.
+MIN_NAMES = 0.3  # Less sure names do not find L3 where the frontal network does not.
 MIN_SURE = 0.8  # Of less sure levels, both candidates are given.
 COARSE_ALONE = "the position is that of the projection alone"
 SPINE_IS_CUT = "the side of the pictures cuts the spine"
@@ -115,10 +116,9 @@ def _refine(
 ) -> L3Result:
     """Replaces the position in one projection by that of a named vertebra."""
     numbering = spine.numbering
-    unsure = (
-        numbering.basis in (AMBIGUOUS, PICTURE) or spine.confidence < MIN_CONFIDENCE
-    )
-    if coarse.status != IN_VIEW and unsure:
+    by_picture = numbering.basis in (AMBIGUOUS, PICTURE)
+    unnamed = by_picture or numbering.in_chain < MIN_CONFIDENCE
+    if coarse.status != IN_VIEW and (unnamed or spine.confidence < MIN_NAMES):
         # Nothing says that these are lumbar vertebrae, so they get no names.
         return _not_in_view(
             coarse if level == "L3" else _with_unknown_view(coarse), level
@@ -127,9 +127,14 @@ def _refine(
     found = next((v for v in numbering.levels if v.name == level), None)
     if found is None:
         return _without_vertebra(coarse, spine, volume)
-    frontal_is_better = (coarse.within_5_mm or 0) > spine.within_5_mm[level]
-    if level == "L3" and frontal_is_better:
-        return coarse._replace(warnings=(f"the vertebrae are faint; {COARSE_ALONE}",))
+    within = coarse.within_5_mm or 0.0
+    # Both positions depend on the name: the frontal one is a part of its evidence.
+    if level == "L3" and spine.confidence * within > spine.within_5_mm[level]:
+        return coarse._replace(
+            confidence=min(coarse.confidence, spine.confidence),
+            within_5_mm=min(within, spine.confidence),
+            warnings=(f"the vertebrae are faint; {COARSE_ALONE}",),
+        )
     row_mm = float(projection.z[0]) + 0.5 - found.z_mm
     refined = coarse._replace(
         status=IN_VIEW,
@@ -154,11 +159,14 @@ def _without_vertebra(coarse: L3Result, spine: Spine, volume: Volume) -> L3Resul
         coarse = coarse._replace(confidence=1 - absent)
         return _not_in_view(coarse, coarse.level, f"{coarse.level} is not seen; {seen}")
     outside = not volume.z[0] <= spine.numbering.l3_z_mm <= volume.z[-1]
+    sure = min(coarse.confidence, 1 - spine.confidence)
     if coarse.status == IN_VIEW and not (outside and spine.confidence > MIN_SURE):
-        return coarse._replace(warnings=(f"L3 is not seen; {seen}; {COARSE_ALONE}",))
+        return coarse._replace(
+            confidence=sure,
+            warnings=(f"L3 is not seen; {seen}; {COARSE_ALONE}",),
+        )
     instead = fallback(coarse)
     offer = f"; {instead.name} at z = {instead.z_mm:.1f} mm" if instead else ""
-    sure = min(coarse.confidence, 1 - spine.confidence)
     coarse = coarse._replace(confidence=sure)
     return _not_in_view(coarse, "L3", f"L3 is not in view; {seen}{offer}")
 

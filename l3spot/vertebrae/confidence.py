@@ -29,7 +29,7 @@ ADULT_PITCH_MM, THIN_MM, LONG_MM, WIDE_MM = 35.0, 2.5, 300.0, 300.0
 LEVEL_FEATURES = {
     "numbering": 1, "usual_anatomy": 1, "frontal": 1, "frontal_distance": -1,
     "sacrum": 1, "ribs": 1, "clear_bodies": 1, "small_body": -1, "thick_slices": -1,
-    "short_scan": -1, "narrow_field": -1, "metal": -1,
+    "short_scan": -1, "narrow_field": -1, "metal": -1, "uneven_spacing": -1,
 }  # fmt: skip
 POSITION_FEATURES = {
     "body": 1, "uneven_height": -1, "small_body": -1, "thick_slices": -1, "metal": -1,
@@ -122,7 +122,19 @@ def level_features(
         _logit(float(np.mean([b.probability for b in near]))),
         small, thick, short, narrow,
         _metal(slab, near),
+        uneven_spacing(chain),
     ])  # fmt: skip
+
+
+def uneven_spacing(chain: Chain) -> float:
+    """Returns the largest change of the distance from one vertebra to the next one.
+
+    It is the absolute logarithm of the ratio of neighbouring distances; S1 is left out.
+    Where it is large, a vertebra was not seen, or something else was taken for one.
+    """
+    middles = np.array([body.middle for body in chain.bodies if not body.is_s1])
+    distance = np.hypot(*np.diff(middles, axis=0).T)
+    return float(np.abs(np.diff(np.log(distance))).max(initial=0.0))
 
 
 def position_features(

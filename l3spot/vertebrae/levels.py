@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit, logit
 
 from l3spot.vertebrae.bodies import Body, Chain
 
@@ -19,14 +20,19 @@ NAMES = (
 L3 = NAMES.index("L3")
 PITCH_PAIRS = 4  # The number of distances that are averaged.
 BEYOND = 2  # L3 can be so many bodies beyond an end of the chain.
-# The coarse position is off by this share of the distance between bodies, on average
-# over 16 public scans (docs/results/l3spot.md).
-COARSE_ERROR = 0.33
+# The values below were chosen on variants of public scans (docs/results/l3spot.md).
+# The coarse position is off by this share of the distance between bodies, on average.
+COARSE_ERROR = 0.4
 # How often a spine has so many lumbar vertebrae, the usual number first.
 LUMBAR_COUNTS = {5: 0.92, 6: 0.05, 4: 0.03}
 # How often the last ribs are so many bodies above L3: on T12, T11 and L1.
 LAST_RIBS = {3: 0.92, 4: 0.04, 2: 0.04}
-MIN_SIGN, MAX_SIGN = 0.05, 0.95  # Probabilities are not believed beyond these.
+# The ribs' logits of a scan are off by one of these values, with these probabilities.
+RIB_SHIFTS = np.linspace(-3.0, 3.0, 9)
+SHIFT_SHARES = np.exp(-((RIB_SHIFTS / 1.5) ** 2) / 2)
+SHIFT_SHARES /= SHIFT_SHARES.sum()
+MIN_RIB, MAX_RIB = 0.05, 0.95  # Probabilities are not believed beyond these.
+MIN_SACRUM, MAX_SACRUM = 0.2, 0.8  # A deep L5 looks like a part of the sacrum.
 MIN_USUAL = 0.5  # Ribs and sacrum agree if usual anatomy is so probable.
 BOTH, RIBS, SACRUM, PICTURE, AMBIGUOUS = (
     "both",
@@ -83,6 +89,9 @@ class Numbering(NamedTuple):
     usual: the probability that twelve pairs of ribs and five lumbar vertebrae explain
       what is seen.
     pitch_mm: the distance between vertebrae near L3.
+    in_chain: the probability that one of the bodies is L3.
+    support: how many times as probable the ribs and the sacrum make this numbering as
+      the next one.
     sacrum, ribs: how much the sacrum and the last ribs prefer this numbering, 0 to 1.
     """
 
@@ -93,6 +102,8 @@ class Numbering(NamedTuple):
     other_z_mm: float
     usual: float
     pitch_mm: float
+    in_chain: float
+    support: float
     sacrum: float
     ribs: float
 
@@ -124,7 +135,8 @@ def number(
     picture = picture_evidence(z, pitch, coarse_z_mm, coarse_probability)
     sacrum = sacrum_evidence(index, len(bodies), s1, signs.sacrum)
     ribs = rib_evidence(index, np.array(signs.ribs))
-    evidence = picture * sacrum.sum(0) * ribs.sum(0)
+    signs_alone = sacrum.sum(0) * ribs.sum(0)
+    evidence = picture * signs_alone
     probability = evidence / evidence.sum()
     order = np.argsort(-probability)
     best = int(order[0])
@@ -148,6 +160,8 @@ def number(
         float(z[order[1]]),
         usual,
         pitch,
+        float(probability[BEYOND:-BEYOND].sum()),
+        float(signs_alone[best] / signs_alone[order[1]]),
         *(float(e[best] / e.sum()) for e in (sacrum.sum(0), ribs.sum(0))),
     )
 
@@ -163,7 +177,7 @@ def _basis(sacrum: np.ndarray, ribs: np.ndarray, best: int) -> str:
 
 def ribs_end(signs: Signs) -> bool:
     """Returns whether ribs end within a chain, as they do above lumbar vertebrae."""
-    p = np.clip(signs.ribs, MIN_SIGN, MAX_SIGN)
+    p = np.clip(signs.ribs, MIN_RIB, MAX_RIB)
     counts = range(len(p) + 1)
     likelihood = np.array([np.append(p[:n], 1 - p[n:]).prod() for n in counts])
     all_or_none = max(likelihood[0], likelihood[-1])
@@ -213,7 +227,7 @@ def sacrum_evidence(
     unknown = shares * np.full(len(index), 1 / len(index))
     if s1 is None:
         return unknown
-    right = np.clip(in_sacrum, MIN_SIGN, MAX_SIGN)
+    right = np.clip(in_sacrum, MIN_SACRUM, MAX_SACRUM)
     above_s1, expected = count - index + 2, np.array(list(LUMBAR_COUNTS))[:, None]
     is_s1, is_l5 = above_s1 == expected, above_s1 + 1 == expected
     known = shares * (right * is_s1 + (1 - right) * is_l5)
@@ -224,13 +238,15 @@ def rib_evidence(index: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Returns the likelihood [3, H] that body `index` is L3, from the last ribs.
 
     A row is for the body that bears them; usually it is the third above L3. The first
-    probability is of the vertebra above body 0.
+    probability is of the vertebra above body 0. In some scans, such as a child's, all
+    logits are too high or too low, so the likelihood is the mean over `RIB_SHIFTS`.
     """
-    p = np.clip(probability, MIN_SIGN, MAX_SIGN)
+    shifted = expit(logit(np.clip(probability, 1e-6, 1 - 1e-6)) - RIB_SHIFTS[:, None])
+    p = np.clip(shifted, MIN_RIB, MAX_RIB)[:, None]
     rows = []
     for above, share in LAST_RIBS.items():
-        has_ribs = np.arange(len(p)) - 1 <= index[:, None] - above
-        rows.append(share * np.where(has_ribs, p, 1 - p).prod(1))
+        has_ribs = np.arange(p.shape[-1]) - 1 <= index[:, None] - above
+        rows.append(share * SHIFT_SHARES @ np.where(has_ribs, p, 1 - p).prod(-1))
     return np.stack(rows)
 
 

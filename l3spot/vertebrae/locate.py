@@ -11,7 +11,7 @@ from l3spot.projections.band import Band
 from l3spot.projections.mip import Projection
 from l3spot.vertebrae import confidence, levels, slab
 from l3spot.vertebrae.bodies import Chain
-from l3spot.vertebrae.levels import PICTURE, Numbering
+from l3spot.vertebrae.levels import BOTH, SACRUM, Numbering
 from l3spot.vertebrae.model import VertebraModel
 from l3spot.vertebrae.slab import Slab
 
@@ -19,9 +19,15 @@ MIN_BODIES = 2  # Above S1; fewer cannot be numbered.
 # The frontal network is trained on adults. If lumbar vertebrae are nearer to each
 # other than the first distance, the projection is magnified to the second one.
 SMALL_PITCH_MM, ADULT_PITCH_MM = 29.0, 35.0
-# A spine so near to the side of the pictures is cut, as an adult's is 50 mm wide; its
-# level is then trusted no more than this.
-SIDE_MARGIN_MM, MAX_CUT_CONFIDENCE = 25.0, 0.5
+# A spine so near to the side of the pictures is cut, as an adult's is 50 mm wide.
+SIDE_MARGIN_MM = 25.0
+# If the distance from one vertebra to the next changes so much, not all are seen.
+MAX_UNEVEN_SPACING = np.log(1.5)
+# If ribs and sacrum hardly prefer a numbering to the next one, the frontal position
+# decides. In people it often is that of another vertebra. A deep L5 is taken for S1.
+MIN_SUPPORT, MAX_ONE_SIDED_CONFIDENCE = 2.0, 0.75
+# Of the level, where the spine is cut or vertebrae are not seen.
+MAX_DOUBTFUL_CONFIDENCE = 0.5
 
 
 class Spine(NamedTuple):
@@ -123,12 +129,14 @@ def _name(
     calibration, seen = vertebrae.calibration, (projection, picture, chain)
     features = confidence.level_features(*seen, numbering, coarse)
     right = calibration.level(features)
-    if numbering.basis == PICTURE:
-        # The frontal network is worse in people than in the phantoms of calibration.
+    # The networks are worse in people than in the phantoms of calibration.
+    if numbering.basis != BOTH:
         right = min(right, numbering.probability)
+    if numbering.basis == SACRUM or numbering.support < MIN_SUPPORT:
+        right = min(right, MAX_ONE_SIDED_CONFIDENCE)
     is_cut = _is_cut(projection, picture, numbering)
-    if is_cut:
-        right = min(right, MAX_CUT_CONFIDENCE)
+    if is_cut or confidence.uneven_spacing(chain) > MAX_UNEVEN_SPACING:
+        right = min(right, MAX_DOUBTFUL_CONFIDENCE)
     within = {}
     for level in numbering.levels:
         body = next(b for b in chain.bodies if b.z_mm == level.z_mm)

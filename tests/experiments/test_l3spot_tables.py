@@ -63,10 +63,10 @@ def test_the_page_counts_the_answers_for_public_scans():
     """They are counted here again, from the two CSV files."""
     labels, answers = lines("l3spot_public_labels.csv"), lines("l3spot_public.csv")
     assert [k["scan"] for k in labels] == [a["scan"] for a in answers]
-    for held_out, name in (("0", "seen during the work"), ("1", "held out")):
+    for held_out, name in enumerate(public_scans.SETS.values()):
         with_l3, found, wrong, alarms, without = [], 0, 0, 0, 0
         for label, answer in zip(labels, answers, strict=True):
-            if label["held_out"] != held_out:
+            if label["held_out"] != str(held_out) or answer["status"] == "absent":
                 continue
             is_found = answer["status"] == "found"
             if label["state"] == "not in view":
@@ -82,29 +82,42 @@ def test_the_page_counts_the_answers_for_public_scans():
         assert row[7:] == [str(n) for n in (without, alarms)]
 
 
-def test_the_page_says_what_the_version_before_answered():
-    labels, answers = (
-        lines("l3spot_public_labels.csv"),
-        lines("l3spot_public_before.csv"),
-    )
-    found, errors_mm = {"0": [], "1": []}, {}
-    for label, answer in zip(labels, answers, strict=True):
-        assert label["scan"] == answer["scan"]
+def answers_with_l3(name):
+    """Held out, error in mm, confidence and whether it is sure, of scans with L3."""
+    labels = {row["scan"]: row for row in lines("l3spot_public_labels.csv")}
+    found = []
+    for answer in lines(name):
+        label = labels[answer["scan"]]
         assert (label["state"], answer["status"]) != ("not in view", "found")
-        if label["state"] == "in view":
-            found[label["held_out"]].append(answer["status"] == "found")
-            if answer["status"] == "found":
-                error_mm = abs(float(answer["z_mm"]) - float(label["z_mm"]))
-                errors_mm[label["scan"]] = error_mm, float(answer["confidence"])
-    assert [(sum(f), len(f)) for f in found.values()] == [(11, 12), (3, 5)]
-    (wrong,) = [v for v in errors_mm.values() if v[0] > public_scans.WRONG_MM]
-    first = [
-        errors_mm[s][0] for s in ("ircad17", "pet_ct", "totalsegmentator", "flt001")
-    ]
+        if label["state"] == "in view" and answer["status"] != "absent":
+            error_mm = abs(float(answer["z_mm"]) - float(label["z_mm"]))
+            confidence = float(answer["confidence"])
+            sure = confidence >= 0.8 and answer["numbering"] != "ambiguous"
+            found.append((label["held_out"], error_mm, confidence, sure))
+    return found
+
+
+def test_the_page_says_what_both_versions_answered():
     text = " ".join((DOCS / "results" / "l3spot.md").read_text().split())
-    assert f"with a confidence of {wrong[1]:.2f}: ribs" in text
-    assert f"its errors were {min(first):.1f} to {max(first):.1f} mm" in text
-    assert "The version before found 3 of their 5 L3, all rightly" in text
+    before = answers_with_l3("l3spot_public_before.csv")
+    wrong = sorted(row for row in before if row[1] > public_scans.WRONG_MM)
+    assert [row[0] for row in wrong] == ["2", "2"]
+    assert all(row[3] for row in wrong)
+    low, high = sorted(f"{row[2]:.2f}" for row in wrong)
+    assert f"in two of these four patients, with a confidence of {low} and {high}" in (
+        text.replace("[took another vertebra](l3spot_public_before.csv) ", "")
+    )
+    others = sum(row[0] != "2" for row in before)
+    assert f"which had all {others} L3 of the others right" in text
+    assert f"Before, {sum(row[3] for row in before)} were sure, two of them wrong" in (
+        text
+    )
+    after = answers_with_l3("l3spot_public.csv")
+    wrong = [row for row in after if row[1] > public_scans.WRONG_MM]
+    assert [round(row[2], 2) for row in wrong] == [0.75, 0.75]
+    sure = [row for row in after if row[3]]
+    assert f"{len(sure)} of the {len(after)} answers are now sure" in text
+    assert not set(sure) & set(wrong)
 
 
 def test_the_reliability_figure_shows_the_csv():
