@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mtl import config as configs
 from mtl import figures, methods, metrics, networks, optimizers, resuming
 from mtl.data import datasets, label_choice, scaling, shard_stream
 from mtl.data.datasets import Dataset
+from mtl.data.mapped import MappedRows
 from mtl.data.readers import Images
 from mtl.data.shard_stream import ShardStream
 from mtl.data.shards import Shards
@@ -28,6 +29,8 @@ from mtl.engine.training import Training
 from mtl.host import checkpoint, workdir
 from mtl.tasks.batch_norm import BatchNormMlp
 from mtl.tasks.network import Mlp
+
+CHECKSUM_ROWS = 4096  # Copied at a time.
 
 
 def train_and_evaluate(
@@ -56,7 +59,7 @@ def train_and_evaluate(
     configs.check(config)
     devices = sharding.device_count(config.devices, config.batch_size)
     folder = Path(folder)
-    dataset = dataset or datasets.load(config.data)
+    dataset = dataset or datasets.load(config.data, lazy=config.shard_data)
     with jax.default_matmul_precision(config.precision):
         training = make_training(config, dataset)
         params = checkpoint.warm_start(config.init_from, training.params, folder)
@@ -145,7 +148,9 @@ def _training_data(
         return shard_stream.make(
             *(d.train.x, rows, y, c.chunk_rows, config.seed, config.shard_data)
         )
-    fields = {"image": d.train.x[rows], "label": y}
+    x = d.train.x
+    image = x.select(rows) if isinstance(x, MappedRows) else x[rows]
+    fields = {"image": image, "label": y}
     return split_rows.arrays(fields, on_host=config.shard_data)
 
 
@@ -171,7 +176,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
     checksum = 0
     for array in (array for images in parts.values() for array in images):
-        checksum = zlib.crc32(_content(array), checksum)
+        for content in _contents(array):
+            checksum = zlib.crc32(content, checksum)
     own = dataset.names != tuple(range(dataset.classes)) and bool(dataset.names)
     return {
         "shape": list(dataset.shape),
@@ -182,8 +188,13 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _content(array: np.ndarray | Shards) -> bytes:
-    return array.identity() if isinstance(array, Shards) else array.tobytes()
+def _contents(array: np.ndarray | Shards | MappedRows) -> Iterator[bytes]:
+    """The bytes of a set, some rows at a time; `MappedRows` are read."""
+    if isinstance(array, Shards):
+        yield array.identity()
+        return
+    for start in range(0, len(array), CHECKSUM_ROWS):
+        yield array[start : start + CHECKSUM_ROWS].tobytes()
 
 
 def make_evaluate(

@@ -37,12 +37,12 @@ def system() -> System:
     programs = SharedPrograms(DATA_FIELDS)
 
     @lru_cache(maxsize=1)
-    def load(parts: FrozenConfigDict) -> Dataset:
-        return datasets.load(ConfigDict(parts))
+    def load(parts: FrozenConfigDict, lazy: bool) -> Dataset:
+        return datasets.load(ConfigDict(parts), lazy)
 
     def train(config: ConfigDict, folder: Path) -> None:
         parts = {k: v for k, v in config.data.items() if k not in CHOSEN}
-        dataset = load(FrozenConfigDict(parts))
+        dataset = load(FrozenConfigDict(parts), config.shard_data)
         experiment.train_and_evaluate(config, folder, dataset, programs.of(config))
 
     free = experiment.free_fields

@@ -20,6 +20,7 @@ from structured.examples import Examples
 from structured.faces import augmentation, sources
 from structured.network import Network
 
+PIECE_ROWS = 1000  # Training pairs that are evaluated at a time.
 EVALUATION_BATCH_SIZE = 100  # Bounds the memory that the patches of convolutions take.
 
 
@@ -122,7 +123,12 @@ def make_evaluate(
     """Returns `params -> {"train/mse": ..., "valid/mse": ...}` over the pairs.
 
     The functions of `config.metrics` follow, such as "valid/mae".
+
+    With `config.shard_data`, x of the training pairs is not held on a device, but read
+    some rows at a time.
     """
+    if config.shard_data:
+        return _evaluate_in_pieces(config, dataset, net)
     train = dataset.train.select(dataset.train.pairs)
     if config.augmentation.on:
         crop = data.crop_from_config(config)
@@ -136,6 +142,41 @@ def make_evaluate(
         for name, (_, y) in arrays.items()
     )
     return lambda params: _measure(net, functions, params, arrays)
+
+
+def _evaluate_in_pieces(
+    config: ConfigDict, dataset: Dataset, net: Network
+) -> Callable[[Params], dict[str, jax.Array]]:
+    train, held = dataset.train, dataset.validation
+    rows = np.flatnonzero(train.pairs)
+    truth = {"train": jnp.asarray(train.y[rows]), "valid": jnp.asarray(held.y)}
+    functions = {
+        name: scoring.choose_metrics(config.metrics, np.asarray(y))
+        for name, y in truth.items()
+    }
+    valid_x = jnp.asarray(held.x)
+
+    def predict_train(params: Params) -> jax.Array:
+        found = []
+        for start in range(0, len(rows), PIECE_ROWS):
+            x = train.x[rows[start : start + PIECE_ROWS]]
+            if config.augmentation.on:
+                x = data.network_input(x, data.crop_from_config(config))
+            found.append(_predict(net, params, jnp.asarray(x)))
+        return jnp.concatenate(found)
+
+    def evaluate(params: Params) -> dict[str, jax.Array]:
+        predicted = {
+            "train": predict_train(params),
+            "valid": _predict(net, params, valid_x),
+        }
+        return {
+            f"{name}/{metric}": f(predicted[name], y)
+            for name, y in truth.items()
+            for metric, f in functions[name]
+        }
+
+    return evaluate
 
 
 def network(config: ConfigDict, dataset: Dataset) -> Network:

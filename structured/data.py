@@ -7,7 +7,7 @@ import numpy as np
 import sklearn.datasets
 from ml_collections import ConfigDict
 
-from mtl.data import readers
+from mtl.data import mapped, readers
 from mtl.host import remote
 from mtl.host.checks import at_least, get, one_of, require
 from mtl.host.errors import DataError
@@ -58,6 +58,11 @@ class Dataset:
         """The numbers of examples that lack some values of y, but not all, by set."""
         parts = {"train": self.train, "valid": self.validation, "test": self.test}
         return {name: int(partial_rows(e.y).sum()) for name, e in parts.items()}
+
+    def with_train_on_disk(self) -> "Dataset":
+        """The same dataset; x and y of `train` are in temporary files, and mapped."""
+        x, y = (mapped.on_disk(a) for a in (self.train.x, self.train.y))
+        return dataclasses.replace(self, train=self.train._replace(x=x, y=y))
 
 
 def crop_from_config(config: ConfigDict) -> Crop:

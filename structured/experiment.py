@@ -66,7 +66,10 @@ def train_and_evaluate(
     start = time.perf_counter()
     configs.check(config)
     folder = Path(folder)
-    dataset = dataset or data.load(config)
+    if dataset is None:
+        dataset = data.load(config)
+        if config.shard_data:
+            dataset = dataset.with_train_on_disk()
     with jax.default_matmul_precision(config.precision):
         training = _prepare(config, folder, dataset)
         if (folder / "summary.json").exists():

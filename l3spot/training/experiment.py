@@ -24,6 +24,7 @@ from l3spot.training import tasks as task_list
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
 from mtl import optimizers, own_metrics, resuming
+from mtl.data import mapped
 from mtl.engine import sharding, split_rows
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, compile_epoch, fit
@@ -78,10 +79,19 @@ def train_and_evaluate(
     configs.check(config)
     sharding.device_count(config.devices, config.batch_size)
     load_weights(config)  # A missing file is found before the scans are read.
-    scans = scans or load_dataset(config)
-    rest, test = split.split_last(scans, config.data.test)
-    datasets = split_validation(config, rest, test)
+    datasets = _datasets(config, scans)
     return train(config, folder, datasets, programs, callbacks)
+
+
+def _datasets(config: ConfigDict, scans: ProjectionDataset | None) -> Datasets:
+    """The sets of a run; `config.shard_data` maps training images that it loads."""
+    given = scans or load_dataset(config)
+    rest, test = split.split_last(given, config.data.test)
+    datasets = split_validation(config, rest, test)
+    if not config.shard_data or scans:
+        return datasets
+    hu = mapped.on_disk(datasets.train.hu)
+    return datasets._replace(train=datasets.train._replace(hu=hu))
 
 
 def load_dataset(config: ConfigDict) -> ProjectionDataset:

@@ -1,5 +1,6 @@
 """System 1's data: a source, split, with a few labels left and the others hidden."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from mtl.data import idx, labels, readers, scaling, shards
+from mtl.data.mapped import MappedRows
 from mtl.data.readers import Images, Own
 from mtl.data.scaling import Scaling
 from mtl.data.shards import Shards
@@ -24,7 +26,8 @@ class Dataset(NamedTuple):
     `shape` is that of one image; `classes` counts them, labels are 0 ... classes - 1,
     places in `names`. x is in [0, 1], unless `scaling` is what was applied to it. The
     config, the files of a run and its metrics call the validation set "valid". With the
-    source "shards", x of the training set is `Shards`, which are not in memory.
+    source "shards", x of the training set is `Shards`, which are not in memory; so are
+    `MappedRows` of other sources.
     """
 
     train: Images
@@ -51,7 +54,7 @@ def check(c: ConfigDict) -> None:
     require(fits, c, "data.path", "set for this source")
 
 
-def load(config: ConfigDict) -> Dataset:
+def load(config: ConfigDict, lazy: bool = False) -> Dataset:
     """All images of `config.source`, split into training, validation and test set.
 
     digits: scikit-learn's 1797 images of 8x8, in an order shuffled once and for all:
@@ -60,10 +63,15 @@ def load(config: ConfigDict) -> Dataset:
     images validate, as everywhere; of other data, as many are drawn, in proportion to
     the classes, unless an .npz has x_valid. "shards" have a validation set.
 
+    Args:
+      config: `config.data`.
+      lazy: whether x of the training set stays in its file, as `MappedRows`, if it is
+        an .npz or IDX file.
+
     Raises:
       DataError: a file is missing or broken, or there is too little in it.
     """
-    own, where = _read(config), config.path or config.source
+    own, where = _read(config, lazy), config.path or config.source
     names = labels.class_names(own.train.y, where)
     parts = {"train": own.train, "validation": own.validation, "test": own.test}
     encoded = {
@@ -75,30 +83,31 @@ def load(config: ConfigDict) -> Dataset:
     if "validation" not in encoded:
         held = _validation_rows(config, train.y, where)
         rest = np.setdiff1d(np.arange(len(train.y)), held)
-        encoded |= {"train": _rows(train, rest), "validation": _rows(train, held)}
+        validation = Images(train.x[held], train.y[held])
+        encoded |= {"train": _rows(train, rest), "validation": validation}
     for sentence in labels.absent({k: v.y for k, v in encoded.items()}, names):
         logging.warning("%s: %s", where, sentence)
     sets = {part: Images(_flat(x), y) for part, (x, y) in encoded.items()}
     scaled = None
     if config.scaling != scaling.UNIT:
         scaled = scaling.fit(config.scaling, sets["train"].x)
-        sets = {part: Images(scaled.apply(x), y) for part, (x, y) in sets.items()}
+        sets = {part: Images(_scaled(scaled, x), y) for part, (x, y) in sets.items()}
     shape, classes = train.x.shape[1:], len(names)
     return Dataset(**sets, shape=shape, classes=classes, names=names, scaling=scaled)
 
 
-def _read(config: ConfigDict) -> Own:
+def _read(config: ConfigDict, lazy: bool) -> Own:
     if config.source == "digits":
         return Own(*_digits(), None)
     with remote.local_copy(config.path) as path:
         if config.source == "shards":
             return shards.read(path)
         if config.source == "npz":
-            return readers.npz(path, config.scaling != scaling.UNIT)
+            return readers.npz(path, config.scaling != scaling.UNIT, lazy)
         if config.source == "tfds":
             return Own(*readers.tfds_folder(path), None)
         published = config.source if config.source in idx.CHECKSUMS else None
-        return Own(*idx.load(path, published), None)
+        return Own(*idx.load(path, published, lazy=lazy), None)
 
 
 def _validation_rows(config: ConfigDict, y: np.ndarray, where: str) -> np.ndarray:
@@ -122,8 +131,23 @@ def _digits() -> tuple[Images, Images]:
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
-    return x if isinstance(x, Shards) else x.reshape(len(x), -1)
+    if isinstance(x, Shards):
+        return x
+    if isinstance(x, MappedRows):
+        shape = len(x), math.prod(x.shape[1:])
+        return x.then(lambda x: x.reshape(len(x), -1), shape)
+    return x.reshape(len(x), -1)
+
+
+def _scaled(scaling: Scaling, x: np.ndarray) -> np.ndarray:
+    return (
+        x.then(scaling.apply, x.shape)
+        if isinstance(x, MappedRows)
+        else scaling.apply(x)
+    )
 
 
 def _rows(images: Images, rows: np.ndarray) -> Images:
-    return Images(images.x[rows], images.y[rows])
+    x = images.x
+    chosen = x.select(rows) if isinstance(x, MappedRows) else x[rows]
+    return Images(chosen, images.y[rows])

@@ -5,10 +5,12 @@ import hashlib
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mtl.data import readers
+from mtl.data.mapped import MappedRows, Stored, Unpacked
 from mtl.data.readers import Images
 from mtl.host.errors import DataError
 
@@ -30,7 +32,10 @@ CHECKSUMS = {
 
 
 def load(
-    folder: str, name: str | None = None, field: str = "data.path"
+    folder: str,
+    name: str | None = None,
+    field: str = "data.path",
+    lazy: bool = False,
 ) -> tuple[Images, Images]:
     """(train, test) from the four IDX files of MNIST's layout, gzipped or not.
 
@@ -39,6 +44,7 @@ def load(
         with or without ".gz".
       name: "mnist" or "fashion_mnist" checks them against the published checksums.
       field: the field or flag that gave the folder, for errors.
+      lazy: whether the training images stay in their file, as `MappedRows`.
 
     Raises:
       DataError: a file is missing, cut short, not IDX, or not the published one.
@@ -48,20 +54,53 @@ def load(
         raise DataError(f"{field}={folder!r} is no folder; it should hold IDX files")
     sets = []
     for part in ("train", "t10k"):
-        x = _read(root, f"{part}-images-idx3-ubyte", 3, name)
+        stem, where = f"{part}-images-idx3-ubyte", root / part
+        rows: Any = _mapped(root, stem, name) if lazy and part == "train" else None
+        x = readers.unit(_read(root, stem, 3, name), where) if rows is None else rows
         y = _read(root, f"{part}-labels-idx1-ubyte", 1, name)
         if len(x) != len(y):
             raise DataError(
                 f"{root}: {len(x)} {part} images but {len(y)} labels; these files do "
                 "not belong together"
             )
-        sets.append(Images(readers.unit(x, root / part), y.astype(np.int32)))
+        sets.append(Images(x, y.astype(np.int32)))
     return sets[0], sets[1]
+
+
+def _mapped(root: Path, stem: str, name: str | None) -> MappedRows | None:
+    """The images of an IDX file; None: `_read` has to read it, or says what is wrong.
+
+    A gzipped file is unpacked into a temporary one.
+    """
+    path, unpacked = _path(root, stem), None
+    if path is None:
+        return None
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as packed:
+                unpacked = Unpacked(packed)
+        with unpacked.open() if unpacked else path.open("rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+            size = file.tell()
+            file.seek(0)
+            head = file.read(16)
+    except (OSError, EOFError, zlib.error):
+        return None
+    shape = tuple(int(n) for n in np.frombuffer(head[4:].ljust(12), ">u4"))
+    whole = head[:4] == bytes([0, 0, 8, 3]) and size == 16 + math.prod(shape)
+    if not whole or 0 in shape or (name and md5 != CHECKSUMS[name][stem]):
+        return None
+    stored = Stored(path, 16, shape, np.dtype(np.uint8), unpacked=unpacked)
+    return readers.convertible(stored, readers.unit)
+
+
+def _path(root: Path, stem: str) -> Path | None:
+    return next((p for p in (root / stem, root / f"{stem}.gz") if p.is_file()), None)
 
 
 def _read(root: Path, stem: str, dims: int, name: str | None) -> np.ndarray:
     """One IDX file of unsigned bytes: a magic number, the sizes, the values."""
-    path = next((p for p in (root / stem, root / f"{stem}.gz") if p.is_file()), None)
+    path = _path(root, stem)
     if path is None:
         raise DataError(f"{root} has neither {stem} nor {stem}.gz; get both sets there")
     content = path.read_bytes()

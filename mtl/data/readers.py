@@ -5,20 +5,25 @@ file and the fix when something is wrong.
 """
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from mtl.data import mapped
+from mtl.data.mapped import MappedRows
 from mtl.host.errors import DataError
+
+# From rows as they are stored, and their name in errors, to float32.
+ToFloat: TypeAlias = Callable[[np.ndarray, object], np.ndarray]
 
 
 class Images(NamedTuple):
     """x: float32 [N, ...]. y [N]: int32, -1 for "no label", or strings, "" for none.
 
-    x of a training set may be `shards.Shards`, an array that is read row by row.
+    x of a training set may be read row by row: `shards.Shards`, or `MappedRows`.
     """
 
     x: np.ndarray
@@ -33,7 +38,7 @@ class Own(NamedTuple):
     validation: Images | None
 
 
-def npz(path: str, scaled: bool = False) -> Own:
+def npz(path: str, scaled: bool = False, lazy: bool = False) -> Own:
     """One's own .npz: x_train, y_train, x_test, y_test, perhaps x_valid and y_valid.
 
     x: [N, ...], bool, uint8 or floats in [0, 1]. y: [N], whole numbers or strings; -1
@@ -42,24 +47,31 @@ def npz(path: str, scaled: bool = False) -> Own:
     Args:
       path: of the file.
       scaled: x is scaled later, so it may hold any finite numbers.
+      lazy: whether x_train stays in the file, as `MappedRows`.
 
     Raises:
       DataError: an array is missing or has a wrong shape, type or range.
     """
+    to_float = numbers if scaled else unit
+    train_x = _mapped_npz(path, to_float) if lazy else None
     needed = "x_train", "y_train", "x_test", "y_test"
-    arrays = load_npz(path, needed, optional=("x_valid", "y_valid"))
+    held = needed if train_x is None else needed[1:]
+    arrays: dict[str, Any] = load_npz(path, held, optional=("x_valid", "y_valid"))
+    if train_x is not None:
+        arrays["x_train"] = train_x
     if ("x_valid" in arrays) != ("y_valid" in arrays):
         raise DataError(f"{path} must have both x_valid and y_valid, or neither")
-    to_float = numbers if scaled else unit
     sets: dict[str, Images] = {}
     for part in ("train", "test", "valid"):
         if f"x_{part}" not in arrays:
             continue
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.ndim == 0:
+        if x.shape == ():
             raise DataError(f"{path}: x_{part} is a single value; give [N, ...]")
         y = labels_of(y, len(x), f"{path}: y_{part}", part)
-        sets[part] = Images(to_float(x, f"{path}: x_{part}"), y)
+        if not isinstance(x, MappedRows):
+            x = to_float(x, f"{path}: x_{part}")
+        sets[part] = Images(x, y)
     if len({images.x.shape[1:] for images in sets.values()}) > 1:
         shapes = ", ".join(f"x_{k} {list(s.x.shape[1:])}" for k, s in sets.items())
         raise DataError(f"{path}: rows have different shapes: {shapes}")
@@ -172,6 +184,31 @@ def _plain(file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         if "allow_pickle" in str(e):
             raise _ObjectsError(name) from e
         raise
+
+
+def _mapped_npz(path: str, to_float: ToFloat) -> MappedRows | None:
+    """x_train of an .npz; None: it has to be read whole, which may raise an error."""
+    try:
+        stored = mapped.find(Path(path), "x_train", unpack=True)
+    except DataError:
+        return None
+    return convertible(stored, to_float)
+
+
+def convertible(stored: mapped.Stored, to_float: ToFloat) -> MappedRows | None:
+    """The rows of an array as float32; None: some rows are refused.
+
+    All rows are read once, for that.
+    """
+    if len(stored.shape) < 2 or 0 in stored.shape:
+        return None
+    rows = MappedRows(stored, lambda x: to_float(x, stored.path))
+    try:
+        for _ in rows.blocks():
+            pass
+    except DataError:
+        return None
+    return rows
 
 
 def unit(

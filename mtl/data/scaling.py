@@ -1,5 +1,6 @@
 """Scales features of any range: statistics of the training rows, kept with the run."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 
 from mtl.data import readers
+from mtl.data.mapped import MappedRows
 from mtl.host import workdir
 from mtl.host.errors import DataError
 
@@ -29,7 +31,7 @@ class Scaling(NamedTuple):
         return (x - self.shift) * self.factor
 
 
-def fit(kind: str, x: np.ndarray) -> Scaling:
+def fit(kind: str, x: np.ndarray | MappedRows) -> Scaling:
     """The scaling of training rows x float32 [N, D]; a constant feature becomes 0.
 
     Args:
@@ -40,7 +42,7 @@ def fit(kind: str, x: np.ndarray) -> Scaling:
     Raises:
       DataError: a feature has a range that float32 does not hold.
     """
-    low, high = x.min(0), x.max(0)
+    low, high = _each(np.minimum, x), _each(np.maximum, x)
     with np.errstate(over="ignore"):
         full_range = high - low
     if not np.isfinite(full_range).all():
@@ -52,11 +54,31 @@ def fit(kind: str, x: np.ndarray) -> Scaling:
     if kind == "minmax":
         shift, width = low, full_range
     else:
-        shift, width = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
+        shift = _each(np.add, x) / len(x)
+        width = np.sqrt(_each(np.add, x, lambda x: (x - shift) ** 2) / len(x))
     # The reciprocal of less than `tiny` is infinite in float32.
     constant = (low == high) | (width < np.finfo(np.float32).tiny)
     factor = np.where(constant, 0.0, 1 / np.where(constant, 1.0, width))
     return Scaling(shift.astype(np.float32), factor.astype(np.float32))
+
+
+def _each(
+    function: np.ufunc,
+    x: np.ndarray | MappedRows,
+    change: Callable[[np.ndarray], np.ndarray] = lambda x: x,
+) -> np.ndarray:
+    """Reduces rows x [N, D] to [D] in float64 if it adds; mapped rows are read."""
+    dtype = np.float64 if function is np.add else None
+    if not isinstance(x, MappedRows):
+        return function.reduce(change(x), 0, dtype)
+    total = None
+    for block in x.blocks():
+        rows = change(block)
+        if total is not None:  # As the first row: the order of the sum is as above.
+            rows = np.concatenate([total[None], rows])
+        total = function.reduce(rows, 0, dtype)
+    assert total is not None
+    return total
 
 
 def save(folder: Path, scaling: Scaling) -> None:

@@ -9,33 +9,15 @@ The labels of all rows are in memory. Files are mapped, so that any rows can be 
 alone; with a compressed file this is not possible.
 """
 
-import struct
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
 
 import numpy as np
 
-from mtl.data import readers
+from mtl.data import mapped, readers
+from mtl.data.mapped import Stored
 from mtl.data.readers import Images, Own
 from mtl.host.errors import DataError
-
-LOCAL_HEADER = 30  # Bytes of a zip archive before the name of a member.
-
-
-class Stored(NamedTuple):
-    """An array in a file, as it lies there: first byte, shape, type, and a checksum."""
-
-    path: Path
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    crc32: int
-
-    def open(self) -> np.ndarray:
-        """Maps the array; its memory is free again when nothing refers to it."""
-        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
 
 class Shards:
@@ -96,7 +78,7 @@ def read(folder: str) -> Own:
     stored: list[Stored] = []
     labels: list[np.ndarray | None] = []
     for path in paths:
-        x = _stored_x(path)
+        x = mapped.find(path, "x")
         _check_alike(x, stored[0] if stored else x)
         stored.append(x)
         labels.append(_labels(path, x.shape[0]))
@@ -147,58 +129,3 @@ def _check_alike(x: Stored, first: Stored) -> None:
             f"{x.path}: x has rows {x.dtype}{list(x.shape[1:])}, but {first.path} has "
             f"{first.dtype}{list(first.shape[1:])}; all shards must be alike"
         )
-
-
-def _stored_x(path: Path) -> Stored:
-    """Where x lies in a file.
-
-    Raises:
-      DataError: the file is broken, compressed, or has no x.
-    """
-    try:
-        with open(path, "rb") as stream:
-            if path.suffix == ".npy":
-                return _array(path, stream, 0, 0)
-            with zipfile.ZipFile(stream) as archive:
-                return _member(path, archive, stream)
-    except DataError:
-        raise
-    except Exception as e:  # NumPy and zipfile raise anything on a broken file.
-        how = "numpy.save" if path.suffix == ".npy" else "numpy.savez"
-        raise DataError(
-            f"{path}: not a whole {path.suffix} of plain arrays ({e}); write it with "
-            f"{how}"
-        ) from e
-
-
-def _member(path: Path, archive: zipfile.ZipFile, stream: IO[bytes]) -> Stored:
-    """Finds x in an .npz; the header before it has a length of its own."""
-    if "x.npy" not in archive.namelist():
-        there = ", ".join(n.removesuffix(".npy") for n in archive.namelist())
-        raise DataError(f"{path} has no x; it has {there or 'nothing'}")
-    info = archive.getinfo("x.npy")
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise DataError(
-            f"{path} is compressed, so that no row can be read alone; write it with "
-            "numpy.savez, not numpy.savez_compressed"
-        )
-    stream.seek(info.header_offset)
-    name, extra = struct.unpack_from("<HH", stream.read(LOCAL_HEADER), 26)
-    start = info.header_offset + LOCAL_HEADER + name + extra
-    return _array(path, stream, start, info.CRC)
-
-
-def _array(path: Path, stream: IO[bytes], start: int, crc32: int) -> Stored:
-    """The array that begins at a byte of a file, in NumPy's format."""
-    stream.seek(start)
-    version = np.lib.format.read_magic(stream)
-    readers_of = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    shape, fortran, dtype = readers_of[version](stream)
-    if fortran or dtype.hasobject:
-        raise ValueError("x must be in C order and hold no objects")
-    stored = Stored(path, stream.tell(), shape, dtype, crc32)
-    stored.open()  # Raises if the file is cut short.
-    return stored

@@ -51,13 +51,17 @@ class SplitRows:
 
 
 def arrays(fields: Data, on_host: bool) -> Data:
-    """The fields as NumPy's arrays, or as JAX's on the first device.
+    """The fields on the host, or as arrays on the first device.
 
     Args:
-      fields: arrays by name.
+      fields: arrays by name; on the host, also what `place` takes in their place.
       on_host: `Training.shard_data`; then no device holds them whole.
     """
-    return {k: np.asarray(v) if on_host else jnp.asarray(v) for k, v in fields.items()}
+    if not on_host:
+        return {k: jnp.asarray(v) for k, v in fields.items()}
+    return {
+        k: np.asarray(v) if isinstance(v, jax.Array) else v for k, v in fields.items()
+    }
 
 
 def place(data: Data, mesh: Mesh | None) -> Data:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from l3spot.projections import projection_files
-from l3spot.training import dataset, split
+from l3spot.training import config as configs
+from l3spot.training import dataset, experiment, split
 from l3spot.training.dataset import ProjectionDataset
 from mtl.host.errors import ConfigError, DataError
 
@@ -97,3 +98,16 @@ def test_patients_of_projections_come_from_a_file(tmp_path):
     path.write_text("scan\na\n")
     with pytest.raises(DataError, match="columns scan and patient"):
         dataset.projections(scans, path)
+
+
+def test_training_images_that_a_run_loads_are_mapped_if_devices_share_them(monkeypatch):
+    whole = dataset_of(range(1, 9), range(8))
+    monkeypatch.setattr(experiment, "load_dataset", lambda _: whole)
+    c = configs.default()
+    c.data.validation = 2
+    plain = experiment._datasets(c, None)
+    c.shard_data = True
+    mapped, given = experiment._datasets(c, None), experiment._datasets(c, whole)
+    kinds = [isinstance(d.train.hu, np.memmap) for d in (plain, mapped, given)]
+    assert kinds == [False, True, False]
+    np.testing.assert_array_equal(mapped.train.hu, plain.train.hu)
