@@ -53,12 +53,12 @@ from mtl.engine.progress import (
     summarize,
     with_best,
 )
+from mtl.engine.saving import Saving
 from mtl.engine.streams import Chunks, Stream
 from mtl.engine.task import Params
 from mtl.engine.training import Training, check, check_monitor, finalized
 from mtl.host import processes, remote
 from mtl.host import workdir as workdirs
-from mtl.host.checkpoint import Checkpoints
 from mtl.host.errors import DivergedError
 from mtl.host.logs import open_log
 from mtl.host.preemption import Preemption
@@ -105,42 +105,13 @@ def fit(
     """
     check(training)
     t = _on_devices(training)
-    workdir, epochs = Path(workdir), len(t.loss_weights)
+    workdir = Path(workdir)
     workdirs.make(workdir, f"the workdir {workdir}")
-    last, best = (Checkpoints(workdir / "checkpoints" / n) for n in ("last", "best"))
     train_epoch = compiled or compile_epoch(training)
     compiled_before = train_epoch.seconds
-    p = _begin(t, train_epoch.engine, last)
-    saved = time.monotonic()
-    with (
-        Preemption() as preempted,
-        open_log(workdir, p.epoch, epochs, t.quiet) as log,
-        Chunks(t.data, train_epoch.engine, epochs, t.shard_data) as chunks,
-    ):
-        while p.epoch < epochs and not stalled(p, t.patience):
-            try:
-                p, metrics = _train_epoch(train_epoch, t, p, last.epoch, chunks)
-            except DivergedError:
-                save_best(best, p)
-                raise
-            log.advance()
-            due = p.epoch == epochs or stalled(p, t.patience)
-            if due or p.epoch % t.eval_every == 0:
-                p, row = _evaluated(t, p, metrics)
-                log.write(row)
-                for callback in callbacks if processes.is_first() else ():
-                    callback(dict(row))
-            late = time.monotonic() - saved >= 60 * t.save_minutes
-            stop, late = processes.any_of_all(bool(preempted), late)
-            if due or stop or late or p.epoch % t.save_every == 0:
-                save_best(best, p)
-                last.save(p.epoch, p)
-                remote.push(workdir)
-                saved = time.monotonic()
-            if stop and p.epoch < epochs:
-                preempted.stop(p.epoch, epochs)
-    last.close()
-    best.close()
+    with Saving(workdir) as saving:
+        p = _begin(t, train_epoch.engine, saving)
+        p = _train(t, p, train_epoch, saving, workdir, callbacks)
     remote.share(workdir)  # Then each process can read the log.
     seconds = round(train_epoch.seconds - compiled_before, 3)
     summary = summarize(t, p) | {"compile_seconds": seconds}
@@ -159,6 +130,46 @@ def compile_epoch(t: Training) -> CompiledEpoch:
         mesh=t.mesh,
     )
     return CompiledEpoch(engine)
+
+
+def _train(
+    t: Training,
+    p: Progress,
+    train_epoch: CompiledEpoch,
+    saving: Saving,
+    workdir: Path,
+    callbacks: Sequence[Callable[[dict[str, float]], object]],
+) -> Progress:
+    """Trains the epochs that are left; all checkpoints are whole at the end."""
+    epochs, saved = len(t.loss_weights), time.monotonic()
+    with (
+        Preemption() as preempted,
+        open_log(workdir, p.epoch, epochs, t.quiet) as log,
+        Chunks(t.data, train_epoch.engine, epochs, t.shard_data) as chunks,
+    ):
+        while p.epoch < epochs and not stalled(p, t.patience):
+            try:
+                p, metrics = _train_epoch(train_epoch, t, p, saving.epoch, chunks)
+            except DivergedError:
+                saving.save_best(p)
+                raise
+            log.advance()
+            due = p.epoch == epochs or stalled(p, t.patience)
+            if due or p.epoch % t.eval_every == 0:
+                p, row = _evaluated(t, p, metrics)
+                log.write(row)
+                for callback in callbacks if processes.is_first() else ():
+                    callback(dict(row))
+            late = time.monotonic() - saved >= 60 * t.save_minutes
+            stop, late = processes.any_of_all(bool(preempted), late)
+            if due or stop or late or p.epoch % t.save_every == 0:
+                saving.save(p)
+                saved = time.monotonic()
+            if stop and p.epoch < epochs:
+                saving.wait()
+                preempted.stop(p.epoch, epochs)
+        saving.wait()
+    return p
 
 
 def _train_epoch(
@@ -194,11 +205,11 @@ def _on_devices(t: Training) -> Training:
     return dataclasses.replace(t, data=sharding.replicate(t.data, t.mesh))
 
 
-def _begin(t: Training, engine: Engine, last: Checkpoints) -> Progress:
+def _begin(t: Training, engine: Engine, saving: Saving) -> Progress:
     """The progress at the last checkpoint, or before the first epoch."""
     p = Progress(sharding.replicate(engine.init(t.params), t.mesh), t.params)
-    if last.epoch is not None:
-        return last.restore(p)
+    if saving.epoch is not None:
+        return saving.restore(p)
     check_monitor(t)
     return p
 
@@ -211,12 +222,6 @@ def _evaluated(
     numbers = processes.of_first(jax.device_get(t.evaluate(params)))
     row = log_row(t, p, metrics, numbers)
     return _observed(t, with_best(t, p, row, params), numbers), row
-
-
-def save_best(best: Checkpoints, p: Progress) -> None:
-    """Saves the parameters of the best epoch, if one was evaluated."""
-    if p.best_epoch:
-        best.save(p.best_epoch, p.best)
 
 
 def _observed(t: Training, p: Progress, numbers: dict[str, Any]) -> Progress:

@@ -18,7 +18,7 @@ import numpy as np
 from mtl.engine import batches
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.engine import Metrics, State
-from mtl.engine.fit import Result, compile_epoch, fit, save_best
+from mtl.engine.fit import Result, compile_epoch, fit
 from mtl.engine.progress import (
     Progress,
     advanced,
@@ -27,11 +27,10 @@ from mtl.engine.progress import (
     summarize,
     with_best,
 )
+from mtl.engine.saving import Saving
 from mtl.engine.streams import Stream
 from mtl.engine.task import Data
 from mtl.engine.training import Training, check, check_monitor, finalized
-from mtl.host import remote
-from mtl.host.checkpoint import Checkpoints
 from mtl.host.logs import Log
 from mtl.host.preemption import Preemption
 
@@ -60,13 +59,11 @@ def fit_many(
       PreemptedError: SIGTERM or SIGUSR1 came; the last epoch is saved.
     """
     check_alike(trainings)
-    folders = [Path(folder) / "checkpoints" for folder in workdirs]
     with contextlib.ExitStack() as stack:
-        last = [_open(stack, folder / "last") for folder in folders]
-        best = [_open(stack, folder / "best") for folder in folders]
-        if len({c.epoch for c in last}) == 1:
+        saving = [stack.enter_context(Saving(Path(folder))) for folder in workdirs]
+        if len({s.epoch for s in saving}) == 1:
             program = compiled or compile_epoch_of_runs(trainings[0])
-            return _fit(trainings, workdirs, last, best, program)
+            return _fit(trainings, workdirs, saving, program)
     return [fit(t, folder) for t, folder in zip(trainings, workdirs, strict=True)]
 
 
@@ -128,19 +125,18 @@ def _common(t: Training) -> tuple[object, ...]:
 def _fit(
     trainings: Sequence[Training],
     workdirs: Sequence[str | Path],
-    last: Sequence[Checkpoints],
-    best: Sequence[Checkpoints],
+    saving: Sequence[Saving],
     train_epoch: CompiledEpoch,
 ) -> list[Result]:
     t, epochs = trainings[0], len(trainings[0].loss_weights)
     compiled_before = train_epoch.seconds
     init = train_epoch.engine.init
     runs = [Progress(init(own.params), own.params) for own in trainings]
-    if last[0].epoch is None:
+    if saving[0].epoch is None:
         for own in trainings:
             check_monitor(own)
     else:
-        runs = [c.restore(p) for c, p in zip(last, runs, strict=True)]
+        runs = [s.restore(p) for s, p in zip(saving, runs, strict=True)]
     data = _stack([_arrays(own) for own in trainings])
     keys = jnp.stack([own.key for own in trainings])
     state = _stack([p.state for p in runs])
@@ -155,7 +151,7 @@ def _fit(
         while epoch < epochs:
             state, metrics, seconds = _advance(train_epoch, t, state, data, keys, epoch)
             for m in metrics:
-                check_finite(t.tasks, m, epoch + 1, last[0].epoch)
+                check_finite(t.tasks, m, epoch + 1, saving[0].epoch)
             epoch += 1
             logs[0].advance()
             runs = [advanced(p, m, seconds) for p, m in zip(runs, metrics, strict=True)]
@@ -165,11 +161,11 @@ def _fit(
             due |= time.monotonic() - saved >= 60 * t.save_minutes
             if due or preempted or epoch % t.save_every == 0:
                 for i, p in enumerate(runs):
-                    save_best(best[i], p)
-                    last[i].save(epoch, p._replace(state=_of_run(state, i)))
-                    remote.push(Path(workdirs[i]))
+                    saving[i].save(p._replace(state=_of_run(state, i)))
                 saved = time.monotonic()
             if preempted and epoch < epochs:
+                for each in saving:
+                    each.wait()
                 preempted.stop(epoch, epochs)
     runs = [p._replace(state=_of_run(state, i)) for i, p in enumerate(runs)]
     seconds = (train_epoch.seconds - compiled_before) / len(runs)
@@ -214,12 +210,6 @@ def _evaluated(
         logs[i].write(row)
         after.append(with_best(t, runs[i], row, params[i]))
     return after
-
-
-def _open(stack: contextlib.ExitStack, folder: Path) -> Checkpoints:
-    opened = Checkpoints(folder)
-    stack.callback(opened.close)
-    return opened
 
 
 def _stack(trees: Sequence[Tree]) -> Tree:

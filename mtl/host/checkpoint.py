@@ -2,24 +2,40 @@
 
 Orbax writes a checkpoint under a temporary name and renames it when it is complete. So
 a run that is killed during a save still has its last complete checkpoint.
+
+One process copies the arrays to the host and saves them in a thread, while the training
+continues. Several processes wait for each save: Orbax ends one in a thread with a
+barrier, where a process that dies leaves the others waiting.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from flax.traverse_util import flatten_dict
 
 from mtl.host import processes, remote
 from mtl.host.errors import ConfigError, WorkdirError
 
+# Orbax logs the errors of its threads with their tracebacks; they are raised here, too.
+logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+
+LONGEST_SAVE_S = 24 * 3600  # In a thread; Orbax then gives up.
+
 Tree = TypeVar("Tree")  # Of arrays, such as a NamedTuple or a dict.
 
 
 class Checkpoints:
-    """The newest checkpoint of a folder, one an epoch number.
+    """The newest checkpoint of a folder, one an epoch number; a context manager.
+
+    The end of the context waits for the save that is under way. So does the next save.
+    Each of them raises the error of that save.
 
     Args:
       folder: holds the checkpoints.
@@ -37,45 +53,50 @@ class Checkpoints:
                 max_to_keep=1,
                 create=writes,
                 cleanup_tmp_directories=writes,
-                enable_async_checkpointing=False,
+                enable_async_checkpointing=not processes.several(),
+                async_options=ocp.AsyncOptions(
+                    timeout_secs=LONGEST_SAVE_S,
+                    # A folder that was removed must not be made again.
+                    create_directories_asynchronously=False,
+                ),
                 single_host_load_and_broadcast=processes.several(),
             ),
         )
 
     @property
     def epoch(self) -> int | None:
-        """The epoch of the newest checkpoint, None if there is none."""
+        """The epoch of the newest checkpoint, also of one that is being saved."""
         return self._manager.latest_step()
 
     def save(self, epoch: int, tree: object) -> None:
         """Saves a tree of arrays; the older checkpoint goes once this one is whole.
+
+        The arrays have been copied when this returns; `wait` waits for the rest.
 
         A run that resumes passes the epochs since its last checkpoint again, with the
         same result: what is there already for this or a later epoch stays.
 
         Raises:
           WorkdirError: the disk is full, or the folder cannot be written any more, or
-            was removed or moved.
+            was removed or moved; or this is true of the save before, and was not
+            raised yet.
         """
         if self.epoch is None or epoch > self.epoch:
             # Orbax would make a missing folder again, without the rest of the run.
-            if not self._folder.is_dir():
-                raise WorkdirError(
-                    f"{self._folder} was removed or moved during the training, so no "
-                    "checkpoint can be saved; put it back, or start again"
-                )
+            self._check_folder()
             if processes.several():
                 tree = jax.tree.map(_saveable, tree)
-            try:
+            with self._naming_errors():
                 self._manager.save(epoch, args=ocp.args.StandardSave(tree))
-            except (OSError, ValueError) as e:  # Orbax raises either.
-                why = "is the disk full"
-                if processes.several():
-                    why += ", or did another process of this training die"
-                raise WorkdirError(
-                    f"cannot save a checkpoint in {self._folder}; {why}? The last one "
-                    f"stays. ({e})"
-                ) from e
+
+    def wait(self) -> None:
+        """Waits until the checkpoint of the last `save` is whole.
+
+        Raises:
+          WorkdirError: see `save`.
+        """
+        with self._naming_errors():
+            self._manager.wait_until_finished()
 
     def restore(self, like: Tree) -> Tree:
         """The newest checkpoint, with the shapes, dtypes and shardings of `like`.
@@ -103,8 +124,43 @@ class Checkpoints:
         return _shapes(tree)
 
     def close(self) -> None:
-        """Waits for what is under way."""
-        self._manager.close()
+        """Waits, and raises WorkdirError, as `wait`; no call may follow."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_folder(self) -> None:
+        if not self._folder.is_dir():
+            raise WorkdirError(
+                f"{self._folder} was removed or moved during the training, so no "
+                "checkpoint can be saved; put it back, or start again"
+            )
+
+    @contextlib.contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as e:  # Orbax raises either.
+            self._check_folder()
+            why = "is the disk full"
+            if processes.several():
+                why += ", or did another process of this training die"
+            raise WorkdirError(
+                f"cannot save a checkpoint in {self._folder}; {why}? The last one "
+                f"stays. ({e})"
+            ) from e
 
 
 def _saveable(x: Any) -> Any:

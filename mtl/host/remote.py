@@ -101,6 +101,11 @@ def output(path: str) -> Iterator[Path]:
         mirror.push_at_end()
 
 
+def is_mirrored(folder: Path) -> bool:
+    """Whether the folder is the local copy of one in a store."""
+    return any(True for _ in _mirrors_of(folder))
+
+
 def push(folder: Path) -> None:
     """Copies changed files to the store; for a local folder, does nothing.
 

@@ -109,22 +109,23 @@ class GroupTrainer:
         c, seconds = group.config, 60 * self._config.study.save_minutes
         prepared = self._prepare(group.runs)
         p = self._start(prepared)
-        kept = Checkpoints(folder)
-        if kept.epoch is not None:
-            p = kept.restore(p)
         saved = time.monotonic()
-        with Preemption() as preempted:
+        with Checkpoints(folder) as kept, Preemption() as preempted:
+            if kept.epoch is not None:
+                p = kept.restore(p)
             while p.epoch < c.epochs:
                 yield p
                 p = self._advance(prepared, p)
                 due = preempted or time.monotonic() - saved > seconds
                 if due and p.epoch < c.epochs:
                     kept.save(p.epoch, p)
-                    remote.push(folder)
+                    if remote.is_mirrored(folder):  # Whole checkpoints are copied.
+                        kept.wait()
+                        remote.push(folder)
                     saved = time.monotonic()
                 if preempted and p.epoch < c.epochs:
+                    kept.wait()
                     preempted.stop(p.epoch, c.epochs)
-        kept.close()
         yield p
 
     def _prepare(self, runs: Sequence[Run]) -> Prepared:

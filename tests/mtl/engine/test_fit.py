@@ -342,8 +342,9 @@ def test_a_checkpoint_that_does_not_fit_is_named_and_the_last_one_stays(tmp_path
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
+        saved.save(2, large)
         with pytest.raises(WorkdirError, match=r"cannot save a checkpoint in .*last;"):
-            saved.save(2, large)
+            saved.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         saved.close()
