@@ -472,6 +472,8 @@ def test_a_folder_that_vanishes_during_the_run_is_not_made_again(tmp_path):
 
     def remove(row):
         if row["epoch"] == 5:
+            while not (folder / "checkpoints" / "last" / "3").is_dir():
+                time.sleep(0.01)  # It is saved in the background.
             folder.rename(tmp_path / "moved")
 
     with pytest.raises(WorkdirError, match=r"run.* was removed or moved"):
