@@ -116,9 +116,7 @@ def _refine(
 ) -> L3Result:
     """Replaces the position in one projection by that of a named vertebra."""
     numbering = spine.numbering
-    by_picture = numbering.basis in (AMBIGUOUS, PICTURE)
-    unnamed = by_picture or numbering.in_chain < MIN_CONFIDENCE
-    if coarse.status != IN_VIEW and (unnamed or spine.confidence < MIN_NAMES):
+    if coarse.status != IN_VIEW and not _names_are_probable(spine):
         # Nothing says that these are lumbar vertebrae, so they get no names.
         return _not_in_view(
             coarse if level == "L3" else _with_unknown_view(coarse), level
@@ -149,6 +147,15 @@ def _refine(
         place = f"z = {refined.z_mm:.1f} mm or z = {other_mm:.1f} mm"
         warnings.append(f"{level} is not sure: it is at {place}")
     return refined._replace(warnings=tuple(warnings))
+
+
+def _names_are_probable(spine: Spine) -> bool:
+    """Returns whether ribs or the sacrum name vertebrae well enough on their own."""
+    numbering = spine.numbering
+    if numbering.basis in (AMBIGUOUS, PICTURE):
+        return False
+    l3_is_seen = numbering.l3 is not None and numbering.in_chain >= MIN_CONFIDENCE
+    return spine.confidence >= (MIN_NAMES if l3_is_seen else MIN_CONFIDENCE)
 
 
 def _without_vertebra(coarse: L3Result, spine: Spine, volume: Volume) -> L3Result:

@@ -158,6 +158,16 @@ def test_ribs_and_sacrum_find_l3_where_the_frontal_picture_does_not():
     assert got.z_mm == pytest.approx(L3_MM)
 
 
+def test_vertebrae_above_l3_are_named_where_ribs_end_and_l3_is_not_seen():
+    """As in a chest: T10 to L1, with the end of the ribs on T12."""
+    seen = L3_MM - 130 + PITCH_MM * np.array([5, 4, 3, 2])
+    got = find(seen, coarse_mm=239.0, confidence=0.1, ribs=[0.99] * 4 + [0.01])
+    assert got.status == result.NOT_IN_VIEW
+    assert got.confidence <= 0.1
+    assert [v.name for v in got.levels] == ["T10", "T11", "T12", "L1"]
+    assert "L1 at z = " in got.warnings[0]
+
+
 def test_an_unlikely_numbering_does_not_find_l3_alone():
     """Such as the vertebrae of a neck, the last of them taken for S1."""
     logit = Logistic((0.0,) * len(LEVEL_FEATURES), -3.0)
