@@ -115,9 +115,9 @@ def table(rows: Sequence[Row]) -> str:
     ]
     head = ("variants", "with L3", "found", "wrong vertebra", "wrong, but sure")
     rest = ("mean error of the others, mm", "worst", "right, but unsure", "without L3")
-    return tables.markdown(
-        (*head, *rest, "false alarms"), [*lines, ["all", *_cells(rows)]]
-    )
+    scans = len({row.scan for row in rows})
+    lines.append([f"all, of {scans} scans", *_cells(rows)])
+    return tables.markdown((*head, *rest, "false alarms"), lines)
 
 
 def _kind(variant: str) -> str:
