@@ -47,6 +47,7 @@ class Checkpoints:
         remote.bring(folder)
         if writes:  # Each process, for their local folders may differ.
             folder.mkdir(parents=True, exist_ok=True)
+        self._folder_number = _number(folder) if writes else None
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -97,6 +98,7 @@ class Checkpoints:
         """
         with self._naming_errors():
             self._manager.wait_until_finished()
+        self._check_folder()
 
     def restore(self, like: Tree) -> Tree:
         """The newest checkpoint, with the shapes, dtypes and shardings of `like`.
@@ -142,7 +144,8 @@ class Checkpoints:
         self.close()
 
     def _check_folder(self) -> None:
-        if not self._folder.is_dir():
+        """Raises an error if the folder is gone, also if Orbax has made another one."""
+        if self._folder_number not in (None, _number(self._folder)):
             raise WorkdirError(
                 f"{self._folder} was removed or moved during the training, so no "
                 "checkpoint can be saved; put it back, or start again"
@@ -161,6 +164,14 @@ class Checkpoints:
                 f"cannot save a checkpoint in {self._folder}; {why}? The last one "
                 f"stays. ({e})"
             ) from e
+
+
+def _number(folder: Path) -> int | None:
+    """Returns the number of a folder in its file system; None if it is missing."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
 
 
 def _saveable(x: Any) -> Any:
