@@ -63,7 +63,7 @@ def members(task: Task, data: Data) -> Bool[Array, " examples"]:
     """The examples that take part in a task."""
     if task.rows is None:
         return jnp.ones(length(data), bool)
-    return task.rows(whole_fields(data))
+    return jnp.asarray(task.rows(whole_fields(data)))
 
 
 def select_members(
