@@ -23,6 +23,7 @@ from absl import flags
 
 from benchmarks import measure
 from mtl.host import launch
+from mtl.host.errors import Error
 
 PIXELS = 784
 LABELLED = 1000
@@ -68,7 +69,8 @@ def peaks_mib(path: Path, folder: Path, shard_data: bool) -> list[int]:
     for p in processes:
         _, status, usage = os.wait4(p.pid, 0)
         if status:
-            raise RuntimeError(f"a process ended with status {status}")
+            code = os.waitstatus_to_exitcode(status)
+            raise Error(f"a training ended with status {code}; see its error above")
         found.append(usage.ru_maxrss // 1024)
     return found
 
@@ -93,7 +95,7 @@ def work(arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("rows", 320_000, "The number of images.")
+    flags.DEFINE_integer("rows", 320_000, "The number of images.", LABELLED)
     flags.DEFINE_multi_enum("kinds", list(KINDS), list(KINDS), "What is measured.")
     flags.DEFINE_string("folder", tempfile.gettempdir(), "Gets the temporary folder.")
     measure.define_out()

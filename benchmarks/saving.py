@@ -89,7 +89,7 @@ def work(arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("hidden", 2000, "The units of each of two hidden layers.")
+    flags.DEFINE_integer("hidden", 2000, "The units of each of two hidden layers.", 1)
     flags.DEFINE_string("folder", tempfile.gettempdir(), "Gets the temporary folders.")
     measure.define_out()
     launch.launch(work)
