@@ -31,7 +31,7 @@ from l3spot.phantom.series import Phantom
 from l3spot.phantom.spine import L3
 from l3spot.projections import mip
 from l3spot.report import result
-from l3spot.report.result import IN_VIEW, L3Result
+from l3spot.report.result import IN_VIEW, L3Result, is_sure
 from l3spot.vertebrae import levels
 from l3spot.vertebrae import model as vertebra_model
 from mtl.host import launch, tables, workdir
@@ -50,7 +50,6 @@ USUAL = dataclasses.replace(
     ribs_11=0.0,
     ribs_13=0.0,
 )
-MIN_SURE = result.MIN_SURE
 
 
 def same(phantom: Phantom, number: int) -> Phantom:
@@ -274,10 +273,10 @@ def table(rows: Sequence[Row]) -> str:
 def _cells(rows: Sequence[Row], answer: bool) -> list[str]:
     found = [row for row in rows if not math.isnan(row.z_mm)]
     paper = [row for row in rows if not math.isnan(row.frontal_mm)]
-    unsure = [row for row in found if not _is_sure(row)]
+    unsure = [row for row in found if not is_sure(row.confidence, row.numbering)]
     ambiguous = [row for row in rows if row.numbering == levels.AMBIGUOUS]
     wrong = [row for row in found if not answer or _is_wrong(row, row.z_mm)]
-    sure = [row for row in wrong if _is_sure(row)]
+    sure = [row for row in wrong if is_sure(row.confidence, row.numbering)]
     errors = [abs(row.z_mm - row.true_mm) for row in found]
     frontal = [abs(row.frontal_mm - row.true_mm) for row in paper]
     frontal_wrong = [
@@ -289,10 +288,6 @@ def _cells(rows: Sequence[Row], answer: bool) -> list[str]:
     return [
         *counts[:2], means[0], worst, *counts[2:], means[1], str(len(frontal_wrong)),
     ]  # fmt: skip
-
-
-def _is_sure(row: Row) -> bool:
-    return row.confidence >= MIN_SURE and row.numbering != levels.AMBIGUOUS
 
 
 def _is_wrong(row: Row, z_mm: float) -> bool:

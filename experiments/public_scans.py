@@ -22,6 +22,7 @@ from l3spot.report import results_file
 from l3spot.report.result import IN_VIEW, MIN_SURE, NOT_IN_VIEW
 from mtl.host import launch, tables, workdir
 from mtl.host.errors import DataError
+from mtl.host.wording import counted
 
 LABELS = DOCS / "results" / "l3spot_public_labels.csv"
 CSV = DOCS / "results" / "l3spot_public.csv"
@@ -96,7 +97,13 @@ def compare(arguments: Sequence[str]) -> str:
     if all(row.status == ABSENT for row in rows):
         raise DataError(f"{path} has none of the scans of {LABELS.name}")
     workdir.write_csv(CSV, Answer._fields, rows)
-    return "\n\n".join((summary(labels, rows), table(labels, rows)))
+    missing = left_out([row.scan for row in rows if row.status == ABSENT])
+    return "\n\n".join((summary(labels, rows), table(labels, rows), missing))
+
+
+def left_out(scans: Sequence[str]) -> str:
+    """Returns a sentence on the labelled scans that are not at hand."""
+    return f"{counted(len(scans), 'scan')} not at hand: {', '.join(scans) or 'none'}"
 
 
 def absent(scan: str) -> Answer:

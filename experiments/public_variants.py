@@ -3,8 +3,9 @@
     python -m experiments.public_variants --scans SCANS
 
 SCANS has a folder for each scan, as for `experiments.public_scans`; scans without one
-are left out. The variants are those of `experiments.transfer`. Scans with rows in
-docs/results/l3spot_public_variants.csv are not computed again. A scan takes a minute.
+are left out, and named. The variants are those of `experiments.transfer`, without empty
+ones. Scans with rows in docs/results/l3spot_public_variants.csv are not computed again.
+A scan takes a minute.
 """
 
 import math
@@ -20,9 +21,7 @@ from experiments.public_scans import WRONG_MM, Label
 from l3spot.ct import scan
 from l3spot.labels import csv_labels
 from l3spot.localize import model
-from l3spot.projections import mip
-from l3spot.report import result
-from l3spot.report.result import IN_VIEW, MIN_SURE
+from l3spot.report.result import IN_VIEW, is_sure
 from l3spot.vertebrae import model as vertebra_model
 from mtl.host import launch, tables, workdir
 from mtl.host.errors import DataError
@@ -62,10 +61,10 @@ def measure(arguments: Sequence[str]) -> str:
     root = Path(flags.FLAGS.scans)
     labels, _ = public_scans.read()
     with_l3 = [label for label in labels if label.state == csv_labels.IN_VIEW]
-    there = [label for label in with_l3 if (root / label.scan).exists()]
+    absent = [k.scan for k in with_l3 if not (root / k.scan).exists()]
+    there = [label for label in with_l3 if label.scan not in absent]
     if not there:
-        names = ", ".join(label.scan for label in with_l3)
-        raise DataError(f"{root} has no folder for any of these scans: {names}")
+        raise DataError(f"{root} has no folder for any scan of {', '.join(absent)}")
     rows = read() if CSV.exists() else []
     done = {row.scan for row in rows}
     models = model.load(), vertebra_model.load()
@@ -73,7 +72,7 @@ def measure(arguments: Sequence[str]) -> str:
         if label.scan not in done:
             rows += _measure_one(label, root / label.scan, *models)
             workdir.write_csv(CSV, Row._fields, rows)
-    return table(rows)
+    return f"{table(rows)}\n\n{public_scans.left_out(absent)}"
 
 
 def _measure_one(
@@ -84,11 +83,9 @@ def _measure_one(
 ) -> list[Row]:
     rows = []
     whole = scan.choose(scan.read(folder), folder)
-    for name, volume in transfer.variants(whole, label.z_mm):
-        if not volume.slices:
+    for name, in_view, found in transfer.answers(whole, label.z_mm, frontal, vertebrae):
+        if found is None:
             continue
-        found = result.find_l3(frontal, mip.project(volume), volume, vertebrae)
-        in_view = volume.z[0] <= label.z_mm <= volume.z[-1]
         is_found = found.status == IN_VIEW
         error_mm = found.z_mm - label.z_mm if in_view and is_found else math.nan
         basis = "" if found.spine is None else found.spine.numbering.basis
@@ -140,8 +137,8 @@ def _cells(rows: Sequence[Row]) -> list[str]:
     wrong = [row for row in found if abs(row.error_mm) > WRONG_MM]
     right = [row for row in found if abs(row.error_mm) <= WRONG_MM]
     errors = [abs(row.error_mm) for row in right]
-    sure = [row for row in wrong if _is_sure(row)]
-    unsure = [row for row in right if not _is_sure(row)]
+    sure = [row for row in wrong if is_sure(row.confidence, row.numbering)]
+    unsure = [row for row in right if not is_sure(row.confidence, row.numbering)]
     without = [row for row in rows if not row.in_view]
     return [
         *(str(len(a)) for a in (with_l3, found, wrong, sure)),
@@ -151,10 +148,6 @@ def _cells(rows: Sequence[Row]) -> list[str]:
         str(len(without)),
         str(sum(row.found for row in without)),
     ]
-
-
-def _is_sure(row: Row) -> bool:
-    return row.confidence >= MIN_SURE and row.numbering != result.AMBIGUOUS
 
 
 if __name__ == "__main__":

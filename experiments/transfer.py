@@ -18,9 +18,12 @@ from l3spot.ct import scan
 from l3spot.ct.slices import Slice, StoredValues
 from l3spot.ct.volumes import MAX_STEP_MM, Volume
 from l3spot.localize import model
+from l3spot.localize.model import Model
 from l3spot.projections import mip
 from l3spot.report import locating, result
+from l3spot.report.result import L3Result
 from l3spot.vertebrae import model as vertebra_model
+from l3spot.vertebrae.model import VertebraModel
 from mtl.host import launch, tables
 
 END_DISTANCES_MM = (30, 60, 100)  # From L3 to the scan's end.
@@ -41,12 +44,10 @@ def evaluate(arguments: Sequence[str]) -> str:
     if args.mend_hu:
         whole, _ = locating.project(whole, mend_hu=True)
     lines = []
-    for name, volume in variants(whole, args.l3):
-        if not volume.slices:
+    for name, in_view, l3_result in answers(whole, args.l3, net, vertebrae):
+        if l3_result is None:
             lines.append([name, "no such slices", "left out", ""])
             continue
-        l3_result = result.find_l3(net, mip.project(volume), volume, vertebrae)
-        in_view = volume.z[0] <= args.l3 <= volume.z[-1]
         position, error = "not in view", ""
         if l3_result.status == result.IN_VIEW:
             position = f"{l3_result.z_mm:.1f}"
@@ -56,6 +57,21 @@ def evaluate(arguments: Sequence[str]) -> str:
         lines.append([name, position, error, f"{l3_result.confidence:.2f}"])
     head = "variant", "answer, z in mm", "error, mm", "confidence"
     return tables.markdown(head, lines)
+
+
+def answers(
+    whole: Volume, l3: float, net: Model, vertebrae: VertebraModel | None
+) -> Iterator[tuple[str, bool, L3Result | None]]:
+    """Yields each variant: its name, whether L3 is in view, and the answer for it.
+
+    The answer is None if the variant has no slices.
+    """
+    for name, volume in variants(whole, l3):
+        if not volume.slices:
+            yield name, False, None
+            continue
+        in_view = bool(volume.z[0] <= l3 <= volume.z[-1])
+        yield name, in_view, result.find_l3(net, mip.project(volume), volume, vertebrae)
 
 
 def variants(v: Volume, l3: float) -> Iterator[tuple[str, Volume]]:

@@ -77,9 +77,8 @@ def cross_validate(
     if config.data.test:
         raise ConfigError("config.data.test must be 0: the folds are the test sets")
     folder = Path(folder)
-    experiment.load_weights(
-        config
-    )  # A missing file is found before the scans are read.
+    # A missing file is found before the scans are read.
+    experiment.load_weights(config)
     dataset = experiment.load_dataset(config)
     facts = {"folds": count, "scans": len(dataset.hu), "crc32": checksum(dataset)}
     free = experiment.free_fields(config, folder)

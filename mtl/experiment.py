@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from mtl import config as configs
 from mtl import figures, methods, metrics, networks, optimizers, resuming
-from mtl.data import datasets, label_choice, scaling, shard_stream
+from mtl.data import datasets, label_choice, mapped, scaling, shard_stream
 from mtl.data.datasets import Dataset
 from mtl.data.mapped import MappedRows
 from mtl.data.readers import Images
@@ -148,9 +148,7 @@ def _training_data(
         return shard_stream.make(
             *(d.train.x, rows, y, c.chunk_rows, config.seed, config.shard_data)
         )
-    x = d.train.x
-    image = x.select(rows) if isinstance(x, MappedRows) else x[rows]
-    fields = {"image": image, "label": y}
+    fields = {"image": mapped.take(d.train.x, rows), "label": y}
     return split_rows.arrays(fields, on_host=config.shard_data)
 
 

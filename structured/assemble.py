@@ -147,6 +147,7 @@ def make_evaluate(
 def _evaluate_in_pieces(
     config: ConfigDict, dataset: Dataset, net: Network
 ) -> Callable[[Params], dict[str, jax.Array]]:
+    """Returns what `make_evaluate` returns, for x that is read some rows at a time."""
     train, held = dataset.train, dataset.validation
     rows = np.flatnonzero(train.pairs)
     truth = {"train": jnp.asarray(train.y[rows]), "valid": jnp.asarray(held.y)}

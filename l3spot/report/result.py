@@ -257,12 +257,17 @@ def frontal_z_mm(result: L3Result) -> float:
     return result.z_mm + result.row_mm - result.estimate.row_mm
 
 
+def is_sure(confidence: float, numbering: str) -> bool:
+    """Returns whether a level needs no second candidate."""
+    return confidence >= MIN_SURE and numbering != AMBIGUOUS
+
+
 def other_z_mm(result: L3Result) -> float | None:
     """Returns z of the second candidate; None if the level is sure."""
     if result.spine is None or result.is_frontal:
         return None
     numbering = result.spine.numbering
-    if numbering.basis != AMBIGUOUS and result.confidence >= MIN_SURE:
+    if is_sure(result.confidence, numbering.basis):
         return None
     shift_mm = result.z_mm - numbering.l3_z_mm
     return round(numbering.other_z_mm + shift_mm, 2)

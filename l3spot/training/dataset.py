@@ -57,7 +57,7 @@ def checksum(*datasets: ProjectionDataset) -> str:
     """Returns the checksum of the arrays of datasets."""
     total = 0
     for array in (array for dataset in datasets for array in dataset):
-        total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
+        total = zlib.crc32(np.ascontiguousarray(array).data, total)
     return f"{total:08x}"
 
 

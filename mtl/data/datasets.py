@@ -8,7 +8,7 @@ import sklearn.datasets
 from absl import logging
 from ml_collections import ConfigDict
 
-from mtl.data import idx, labels, readers, scaling, shards
+from mtl.data import idx, labels, mapped, readers, scaling, shards
 from mtl.data.mapped import MappedRows
 from mtl.data.readers import Images, Own
 from mtl.data.scaling import Scaling
@@ -148,6 +148,4 @@ def _scaled(scaling: Scaling, x: np.ndarray) -> np.ndarray:
 
 
 def _rows(images: Images, rows: np.ndarray) -> Images:
-    x = images.x
-    chosen = x.select(rows) if isinstance(x, MappedRows) else x[rows]
-    return Images(chosen, images.y[rows])
+    return Images(mapped.take(images.x, rows), images.y[rows])

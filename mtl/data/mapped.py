@@ -127,6 +127,11 @@ class MappedRows:
             yield self[start : start + self._block]
 
 
+def take(x: np.ndarray | MappedRows, rows: np.ndarray) -> Any:
+    """Rows of an array, by their numbers; those of mapped rows are not read."""
+    return x.select(rows) if isinstance(x, MappedRows) else x[rows]
+
+
 def on_disk(x: np.ndarray) -> np.ndarray:
     """The same array in a temporary file (TMPDIR) without a name, which is mapped."""
     with tempfile.TemporaryFile() as file:

@@ -4,15 +4,14 @@ Both are saved in the background, and either may be whole first. So a run that r
 saves the best parameters of its progress again if their own checkpoint is older.
 """
 
+import contextlib
 from pathlib import Path
-from types import TracebackType
 
 from mtl.engine.progress import Progress
-from mtl.host import remote
-from mtl.host.checkpoint import Checkpoints
+from mtl.host.checkpoint import Checkpoints, push
 
 
-class Saving:
+class Saving(contextlib.AbstractContextManager["Saving"]):
     """The checkpoints in a run's folder; a context manager, see `Checkpoints`.
 
     Args:
@@ -46,9 +45,7 @@ class Saving:
         """
         self.save_best(p)
         self._last.save(p.epoch, p)
-        if remote.is_mirrored(self._workdir):  # Only whole checkpoints are copied.
-            self.wait()
-            remote.push(self._workdir)
+        push(self._workdir, self._best, self._last)
 
     def save_best(self, p: Progress) -> None:
         """Saves the parameters of the best epoch, if one was evaluated."""
@@ -60,15 +57,7 @@ class Saving:
         self._best.wait()
         self._last.wait()
 
-    def __enter__(self) -> "Saving":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._best.close()
         finally:

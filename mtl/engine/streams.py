@@ -5,10 +5,10 @@ next chunk and puts it on the device. A chunk depends on the number of its epoch
 so a resumed run needs no state of the stream.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -82,7 +82,7 @@ class Replayed:
         )
 
 
-class Chunks:
+class Chunks(contextlib.AbstractContextManager["Chunks"]):
     """The data of each epoch on the devices, and the engine for it; a context manager.
 
     Args:
@@ -105,15 +105,7 @@ class Chunks:
         self._ahead: dict[int, Future[tuple[Data, Engine]]] = {}
         self._reader = ThreadPoolExecutor(1, "chunks")
 
-    def __enter__(self) -> "Chunks":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._reader.shutdown(cancel_futures=True)
 
     def get(self, epoch: int) -> tuple[Data, Engine]:

@@ -11,7 +11,6 @@ barrier, where a process that dies leaves the others waiting.
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 import jax
@@ -31,7 +30,7 @@ LONGEST_SAVE_S = 24 * 3600  # In a thread; Orbax then gives up.
 Tree = TypeVar("Tree")  # Of arrays, such as a NamedTuple or a dict.
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The newest checkpoint of a folder, one an epoch number; a context manager.
 
     The end of the context waits for the save that is under way. So does the next save.
@@ -132,15 +131,7 @@ class Checkpoints:
         finally:
             self._manager.close()
 
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _check_folder(self) -> None:
@@ -164,6 +155,19 @@ class Checkpoints:
                 f"cannot save a checkpoint in {self._folder}; {why}? The last one "
                 f"stays. ({e})"
             ) from e
+
+
+def push(folder: Path, *saved: Checkpoints) -> None:
+    """Copies a folder to its store, once its checkpoints are whole; does nothing else.
+
+    Raises:
+      WorkdirError: see `Checkpoints.save`.
+      LostClaimError: another process has taken the run over.
+    """
+    if remote.is_mirrored(folder):
+        for each in saved:
+            each.wait()
+        remote.push(folder)
 
 
 def _number(folder: Path) -> int | None:

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TypeAlias
 
 import tensorboardX
@@ -18,7 +17,7 @@ from mtl.host.errors import WorkdirError
 Row: TypeAlias = dict[str, float]  # A line of metrics.jsonl: an evaluation.
 
 
-class Log:
+class Log(contextlib.AbstractContextManager["Log"]):
     """Writes rows of metrics; a context manager.
 
     Args:
@@ -63,15 +62,7 @@ class Log:
         if self._prints_lines:
             print(f"epoch {row['epoch']:5d} of {self._epochs}  {text}", flush=True)
 
-    def __enter__(self) -> "Log":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
         self._file.close()
         self._board.close()

@@ -25,7 +25,7 @@ from mtl.engine.compiled_epoch import rerun_on_overflow
 from mtl.engine.cpu.compiling import compiled
 from mtl.engine.engine import Engine, State
 from mtl.engine.task import Params
-from mtl.host import remote
+from mtl.host import checkpoint
 from mtl.host.checkpoint import Checkpoints
 from mtl.host.preemption import Preemption
 from mtl.study import program
@@ -119,9 +119,7 @@ class GroupTrainer:
                 due = preempted or time.monotonic() - saved > seconds
                 if due and p.epoch < c.epochs:
                     kept.save(p.epoch, p)
-                    if remote.is_mirrored(folder):  # Whole checkpoints are copied.
-                        kept.wait()
-                        remote.push(folder)
+                    checkpoint.push(folder, kept)
                     saved = time.monotonic()
                 if preempted and p.epoch < c.epochs:
                     kept.wait()
