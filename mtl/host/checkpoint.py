@@ -129,7 +129,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         try:
             self.wait()
         finally:
-            self._manager.close()
+            with self._naming_errors():  # Orbax raises some errors only here.
+                self._manager.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()

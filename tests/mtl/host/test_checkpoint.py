@@ -107,6 +107,17 @@ def test_a_folder_that_is_removed_during_a_save_is_an_error(tmp_path, hold):
         saved.close()
 
 
+def test_an_error_that_orbax_raises_when_it_closes_is_named(tmp_path):
+    saved = Checkpoints(tmp_path / "last")
+    saved.save(1, SMALL)
+    saved.wait()
+    shutil.rmtree(tmp_path / "last")  # As if a late write failed for this.
+    saved._manager.wait_until_finished = lambda: (tmp_path / "last/1").stat()
+    saved._check_folder = lambda: None
+    with pytest.raises(WorkdirError, match=r"cannot save a checkpoint in .*last"):
+        saved.close()
+
+
 def test_a_run_whose_save_fails_ends_with_the_error_and_not_with_a_result(
     tmp_path, monkeypatch
 ):
