@@ -223,7 +223,7 @@ def test_a_run_is_trained_further_and_starts_another(bars, tmp_path, monkeypatch
     assert longer.summary["epochs"] == 2
     with pytest.raises(WorkdirError, match="epochs: 2 -> 1"):
         run(constant(epochs=1))
-    with pytest.raises(WorkdirError, match=r"optim\.schedule: constant -> warm"):
+    with pytest.raises(WorkdirError, match=r"optim\.schedule: 'constant' -> 'warm"):
         run(constant(**{"epochs": 3, "optim.schedule": "warmup_cosine"}))
     started = []
 
