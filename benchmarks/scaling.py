@@ -26,6 +26,7 @@ from absl import flags
 from l3spot.training import config as l3spot_config
 from l3spot.training import dataset as l3spot_dataset
 from l3spot.training import experiment as l3spot_experiment
+from l3spot.training import initial
 from l3spot.training.dataset import ProjectionDataset
 from l3spot.training.experiment import Datasets
 from mtl import config as mtl_config
@@ -85,7 +86,7 @@ def l3spot(devices: int, shard_data: bool = False) -> Training:
         rng.uniform(200, 500, 16).astype(np.float32),
         np.arange(16, dtype=np.int32),
     )
-    net, params = l3spot_experiment.init_network(c)
+    net, params = initial.init_network(c)
     sets = Datasets(scans, scans, scans)
     return l3spot_experiment.make_training(c, net, params, sets)
 

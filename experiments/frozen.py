@@ -28,7 +28,7 @@ from l3spot.localize.network import Network
 from l3spot.localize.preprocess import MM_PER_PX
 from l3spot.localize.window_search import L3Estimate
 from l3spot.report import metrics
-from l3spot.training import experiment, scoring, split, tasks
+from l3spot.training import experiment, initial, scoring, split, tasks
 from l3spot.training.dataset import ProjectionDataset
 from mtl.data.readers import load_npz
 from mtl.engine.task import Params
@@ -94,7 +94,7 @@ def compare_filters(arguments: Sequence[str]) -> str:
 def _study(c: ConfigDict, variant: str, runs: Path) -> list[Row]:
     """Returns a row for each fold and number of labels."""
     scans = experiment.load_dataset(c)
-    net, params = experiment.init_network(c)
+    net, params = initial.init_network(c)
     features = _features(c, net, params["trunk"], scans, runs / variant)
     inputs = _window_inputs(net, features.strips)
     rows = []

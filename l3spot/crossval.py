@@ -22,7 +22,7 @@ from l3spot.localize.model import Model
 from l3spot.report import metrics
 from l3spot.report.metrics import Errors
 from l3spot.training import config as configs
-from l3spot.training import experiment, scoring, split
+from l3spot.training import experiment, initial, scoring, split
 from l3spot.training.dataset import ProjectionDataset, checksum
 from mtl.host import launch, named_configs, remote_flags, tables, workdir
 from mtl.host.errors import ConfigError
@@ -77,8 +77,8 @@ def cross_validate(
     if config.data.test:
         raise ConfigError("config.data.test must be 0: the folds are the test sets")
     folder = Path(folder)
-    # A missing file is found before the scans are read.
-    experiment.load_weights(config)
+    # A missing weights file is found before the scans are read.
+    net, params = initial.init_network(config)
     dataset = experiment.load_dataset(config)
     facts = {"folds": count, "scans": len(dataset.hu), "crc32": checksum(dataset)}
     free = experiment.free_fields(config, folder)
@@ -89,7 +89,7 @@ def cross_validate(
     for k, (rest, test) in enumerate(split.folds(dataset, count, config.seed)):
         no_test = split.select(test, np.arange(0))  # The fold is tested below.
         datasets = experiment.split_validation(config, rest, no_test)
-        experiment.train(config, folder / f"fold{k}", datasets)
+        experiment.train(config, folder / f"fold{k}", net, params, datasets)
         trained = model.load(folder / f"fold{k}" / "model.safetensors")
         errors, predictions = _test(trained, k, test, own)
         rows += predictions

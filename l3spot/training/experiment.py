@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from l3spot.backbones.pretrained import converted
-from l3spot.localize import model, network, window_search
+from l3spot.localize import model, window_search
 from l3spot.localize.model import Model
 from l3spot.localize.network import Network
 from l3spot.phantom import draw
 from l3spot.projections import projection_files
 from l3spot.training import config as configs
-from l3spot.training import dataset, scoring, split
+from l3spot.training import dataset, initial, scoring, split
 from l3spot.training import tasks as task_list
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import ProjectionDataset
@@ -28,11 +26,11 @@ from mtl.data import mapped
 from mtl.engine import sharding, split_rows
 from mtl.engine.compiled_epoch import CompiledEpoch
 from mtl.engine.fit import Result, compile_epoch, fit
-from mtl.engine.task import Flat, Params, flatten, unflatten
+from mtl.engine.task import Flat, Params
 from mtl.engine.training import Training
 from mtl.host import checkpoint, processes, remote, workdir
 from mtl.host.checks import require
-from mtl.host.errors import ConfigError
+from mtl.own_metrics import Named
 
 
 class Datasets(NamedTuple):
@@ -78,9 +76,10 @@ def train_and_evaluate(
     """
     configs.check(config)
     sharding.device_count(config.devices, config.batch_size)
-    load_weights(config)  # A missing file is found before the scans are read.
+    # A missing weights file is found before the scans are read.
+    net, params = initial.init_network(config)
     datasets = _datasets(config, scans)
-    return train(config, folder, datasets, programs, callbacks)
+    return train(config, folder, net, params, datasets, programs, callbacks)
 
 
 def _datasets(config: ConfigDict, scans: ProjectionDataset | None) -> Datasets:
@@ -131,15 +130,16 @@ def split_validation(
 def train(
     config: ConfigDict,
     folder: str | Path,
+    net: Network,
+    params: Params,
     datasets: Datasets,
     programs: Callable[[Training], CompiledEpoch] = compile_epoch,
     callbacks: Sequence[Callable[[dict[str, float]], object]] = (),
 ) -> Run:
-    """Trains as `train_and_evaluate` does, on the given datasets."""
+    """Trains as `train_and_evaluate` does, from given parameters on given datasets."""
     start = time.perf_counter()
     folder = Path(folder)
     devices = sharding.device_count(config.devices, config.batch_size)
-    net, params = init_network(config)
     own = scoring.load_metrics(config.metrics)
     validation, test = datasets.validation, datasets.test
     sizes = {
@@ -158,26 +158,17 @@ def train(
     with workdir.lock(folder), jax.default_matmul_precision(config.precision):
         training = make_training(config, net, params, datasets)
         result = fit(training, folder, programs(training), callbacks)
-        # Real scans differ from training scans more than the validation set does. The
-        # confidence is therefore calibrated on augmented scans as well.
-        ranges = AugmentationRanges(**config.augmentation)
-        augmented = dataset.augmented(validation, config.seed, ranges)
-        uncalibrated = _make_model(config, net, result.params)
-        errors, features, right = scoring.errors_and_features(
-            uncalibrated, validation, own
-        )
-        augmented_errors, augmented_features, augmented_right = (
-            scoring.errors_and_features(uncalibrated, augmented, own)
-        )
+        augmented = _augmented(config, validation)
+        raw = _make_model(config, net, result.params)
+        errors, *plain = scoring.errors_and_features(raw, validation, own)
+        augmented_errors, *varied = scoring.errors_and_features(raw, augmented, own)
+    features, right = map(np.concatenate, zip(plain, varied, strict=True))
     best = {k: jax.tree.map(np.asarray, result.params[k]) for k in ("trunk", "head")}
     scans = f"{config.data.view} {config.data.source}"
-    about = f"trained on {sizes['train']} {scans}, seed {config.seed}"
-    calibration = scoring.calibrate(
-        np.concatenate([features, augmented_features]),
-        np.concatenate([right, augmented_right]),
+    trained = _make_model(config, net, best)._replace(
+        calibration=scoring.calibrate(features, right),
+        about=f"trained on {sizes['train']} {scans}, seed {config.seed}",
     )
-    trained = _make_model(config, net, best)
-    trained = trained._replace(calibration=calibration, about=about)
     model.save(folder / "model.safetensors", trained)
     summary = result.summary | {
         "valid": errors,
@@ -189,13 +180,7 @@ def train(
         "device": jax.devices()[0].device_kind,
     }
     if len(test.hu):
-        rows_mm, confidence = scoring.predict(trained, test)
-        all_confident = np.ones(len(rows_mm))
-        own_errors = scoring.errors_in_view(rows_mm, scoring.true_rows(test), own)
-        summary |= {
-            "test": own_errors | scoring.confident_errors(rows_mm, all_confident, test),
-            "test_confident": scoring.confident_errors(rows_mm, confidence, test),
-        }
+        summary |= _test_errors(trained, test, own)
     summary["total_seconds"] = round(time.perf_counter() - start, 1)
     workdir.write_json(folder / "summary.json", summary)
     remote.share(folder)  # Then each process can read the model.
@@ -218,49 +203,26 @@ def _read(folder: Path) -> Run:
     return Run(summary, trained.params, model=trained)
 
 
+def _augmented(config: ConfigDict, validation: ProjectionDataset) -> ProjectionDataset:
+    """Augments the validation set, to calibrate the confidence on it as well.
+
+    Real scans differ from training scans more than the validation set does.
+    """
+    ranges = AugmentationRanges(**config.augmentation)
+    return dataset.augmented(validation, config.seed, ranges)
+
+
+def _test_errors(m: Model, test: ProjectionDataset, own: Named) -> dict[str, object]:
+    """Returns the errors on the test set, of all positions and of confident ones."""
+    rows_mm, confidence = scoring.predict(m, test)
+    errors = scoring.errors_in_view(rows_mm, scoring.true_rows(test), own)
+    errors |= scoring.confident_errors(rows_mm, np.ones(len(rows_mm)), test)
+    confident = scoring.confident_errors(rows_mm, confidence, test)
+    return {"test": errors, "test_confident": confident}
+
+
 def _confident_errors(m: Model, scans: ProjectionDataset) -> dict[str, float]:
     return scoring.confident_errors(*scoring.predict(m, scans), scans)
-
-
-def init_network(config: ConfigDict) -> tuple[Network, Params]:
-    """Returns the network of a config, and its initial parameters.
-
-    Raises:
-      DataError: the weights file is broken.
-      ConfigError: the weights file is of another backbone.
-    """
-    c, key = config.model, jax.random.split(jax.random.key(config.seed))[0]
-    net = network.make(c.backbone, c.dtype)
-    trunk, pretrained = None, load_weights(config)
-    if pretrained:
-        # The dense layers of the classifier are dropped.
-        flat, shapes = flatten(pretrained.params), net.backbone.shapes()
-        trunk = unflatten({k: jnp.asarray(v) for k, v in flat.items() if k in shapes})
-        net = Network(c.backbone, pretrained.normalisation, c.dtype)
-    params = net.init(key, trunk)
-    if config.reconstruct.schedule != task_list.NO_SCHEDULE:
-        decoder = task_list.make_decoder(net)
-        params = params | {"decoder": decoder.init(jax.random.fold_in(key, 1))}
-    return net, params
-
-
-def load_weights(config: ConfigDict) -> converted.Pretrained | None:
-    """Reads `config.model.weights_file`; None without one.
-
-    Raises:
-      DataError: the file is missing or broken.
-      ConfigError: it is of another backbone.
-    """
-    c = config.model
-    if not c.weights_file:
-        return None
-    pretrained = converted.load(c.weights_file)
-    if pretrained.backbone != c.backbone:
-        raise ConfigError(
-            f"config.model.weights_file={c.weights_file} is of {pretrained.backbone}; "
-            f"set config.model.backbone to it, or give a file of {c.backbone}"
-        )
-    return pretrained
 
 
 def make_training(

@@ -8,7 +8,7 @@ import pytest
 
 from configs.l3spot import phantom
 from l3spot import sweep
-from l3spot.training import dataset, experiment
+from l3spot.training import dataset, experiment, initial
 from tests import program
 from tests.epoch_text import changed, epoch_text
 from tests.l3spot.training.bars import images_of_bars
@@ -71,7 +71,7 @@ def test_fields_that_share_programs_change_no_program():
     config = tiny(**{"reconstruct.schedule": "exponential", "epochs": 6})
 
     def make(c):
-        net, params = experiment.init_network(c)
+        net, params = initial.init_network(c)
         sets = experiment.split_validation(c, scans, scans)
         return experiment.make_training(c, net, params, sets)
 

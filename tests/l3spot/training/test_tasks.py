@@ -17,7 +17,7 @@ from l3spot.backbones import normalisation
 from l3spot.backbones.pretrained import converted
 from l3spot.localize import model, network
 from l3spot.training import config as configs
-from l3spot.training import dataset, experiment, ribs, tasks, vertebrae
+from l3spot.training import dataset, experiment, initial, ribs, tasks, vertebrae
 from l3spot.vertebrae.ribs import SIGNS, SIZE
 from mtl.engine.task import flatten
 from mtl.host.errors import ConfigError, DataError, WorkdirError
@@ -58,7 +58,7 @@ def folds(tmp_path_factory):
 def test_a_frozen_trunk_is_not_trained(folds):
     c, folder, _ = folds
     trained = kernels(model.load(folder / "fold0" / "model.safetensors").params)
-    start = kernels(experiment.init_network(c)[1])
+    start = kernels(initial.init_network(c)[1])
     same = {k: np.array_equal(v, start[k]) for k, v in trained.items()}
     assert [k for k, v in same.items() if not v] == ["head/kernel"]
 
@@ -139,13 +139,13 @@ def test_filters_and_their_input_come_from_a_file(tmp_path):
     given = converted.Pretrained("alexnet", params, normalisation.CAFFE)
     converted.save(path, given, {})
     c = quick(**{"model.backbone": "alexnet", "model.weights_file": str(path)})
-    net, start = experiment.init_network(c)
+    net, start = initial.init_network(c)
     assert net.input == normalisation.CAFFE
     kept = start["trunk"]["conv1"]["kernel"]
     np.testing.assert_array_equal(kept, params["conv1"]["kernel"])
     c.model.backbone = "vgg16"
     with pytest.raises(ConfigError, match="is of alexnet"):
-        experiment.init_network(c)
+        initial.init_network(c)
     c.model.weights_file = str(tmp_path / "none.safetensors")
     with pytest.raises(DataError, match=r"none\.safetensors"):  # Before work.
         experiment.train_and_evaluate(c, tmp_path / "run")
