@@ -2,7 +2,7 @@
 # Trains a study of system 1, or a sweep of any system, with a Slurm array: each task trains a part
 # of the runs.
 #
-#     sbatch --array=1-8 --export=ALL,CONFIG=configs/mtl/table1.py,WORKDIR=/data/table1 \
+#     sbatch --array=1-8 --export=ALL,CONFIG=table1,WORKDIR=/data/table1 \
 #         jobs/mtl_study_slurm.sh --config.data.path=/data/mnist
 #     sbatch --array=1-8 --export=ALL,MODULE=structured.sweep,CONFIG=digits,WORKDIR=/data/sweep \
 #         jobs/mtl_study_slurm.sh --grid optim.learning_rate=0.01,0.1 --seeds 0,1,2

@@ -5,7 +5,7 @@
 #     sbatch --gres=gpu:4 jobs/train_slurm.sh mtl.main FLAGS
 #     sbatch --gres=gpu:4 --nodes=2 jobs/train_slurm.sh mtl.main FLAGS
 #
-# FLAGS are those of mtl.main, structured.main or l3spot.main, such as --config=configs/mtl/mnist.py
+# FLAGS are those of mtl.main, structured.main or l3spot.main, such as --config=mnist
 # --config.data.path=/data/mnist --workdir=/data/runs/mnist. Activate the environment first: the job
 # calls plain `python`. Each node has one task, which has all GPUs there. If the number of all GPUs
 # does not divide the config's batch_size, each node uses one GPU; the number of nodes must divide it.

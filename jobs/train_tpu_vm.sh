@@ -3,7 +3,7 @@
 #
 #     export NAME=train ZONE=us-central2-b TYPE=v4-16 VERSION=tpu-ubuntu2204-base
 #     jobs/train_tpu_vm.sh create
-#     jobs/train_tpu_vm.sh run mtl.main --config=configs/mtl/mnist.py \
+#     jobs/train_tpu_vm.sh run mtl.main --config=mnist \
 #         --config.data.path=/mnt/mnist --workdir=/mnt/runs/mnist
 #     jobs/train_tpu_vm.sh delete
 #

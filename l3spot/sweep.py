@@ -1,6 +1,6 @@
 """Trains system 3 with each combination of some values of config fields.
 
-    python -m l3spot.sweep --config configs/l3spot/phantom.py --workdir runs/sweep \
+    python -m l3spot.sweep --config phantom --workdir runs/sweep \
         --grid optim.learning_rate=0.001,0.002 --grid far_weight=0,0.3 --seeds 0,1,2
 
 Each run has its own folder, such as runs/sweep/optim.learning_rate=0.001,.../seed0, as

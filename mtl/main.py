@@ -5,7 +5,7 @@ python -m mtl.main --config digits --workdir runs/digits
 
 from collections.abc import Sequence
 
-from absl import flags
+from absl import flags, logging
 
 from mtl import config as configs
 from mtl import experiment, metrics
@@ -18,12 +18,15 @@ def train(arguments: Sequence[str]) -> str:
     """Trains from command-line flags and returns a summary."""
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
+    if "study" in args.config:
+        logging.warning(
+            "this trains one run; `evolving-mtl study` trains config.study, the grid"
+        )
     s = experiment.train_and_evaluate(args.config, args.workdir).summary
     best, last = s["best"]["test/error"], s["last"]["test/error"]
     classes = tables.markdown(*metrics.table(s["test"]))
     few = len(s["test"]["classes"]) <= MAX_CLASSES
-    grid = "This was one run; mtl.study trains config.study, the grid.\n"
-    return (grid if "study" in args.config else "") + (
+    return (
         f"{s['method']}, {s['labelled']} labelled and {s['unlabelled']} unlabelled: "
         f"test error {best:.2%} at the best epoch, {s['best_epoch']}, "
         f"and {last:.2%} at the last, {s['epochs']}.\n"

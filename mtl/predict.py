@@ -4,10 +4,12 @@ python -m mtl.predict --workdir runs/digits --input images.npz --output labels
 
 `images.npz` holds `x` [N, ...] of the size and kind that the run was trained on. Writes
 labels.csv (row, label, probability) and labels.npz (`label` [N], `probability` [N,
-classes]); labels are those of the training data, also if they are strings.
+classes]); labels are those of the training data, also if they are strings. It replaces
+such files of an earlier prediction, and no other file.
 """
 
 import math
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +19,13 @@ import numpy as np
 from absl import flags
 
 from mtl.data import readers
-from mtl.host import launch, remote, remote_flags, workdir
+from mtl.host import launch, remote, remote_flags, remote_store, workdir
 from mtl.host.errors import DataError, WorkdirError
 from mtl.trained import Model, load
+
+COLUMNS = ("row", "label", "probability")
+KINDS = ("csv", "npz")
+ARRAYS = ("label", "probability")
 
 
 def predict(folder: str | Path, x: np.ndarray, where: str = "x") -> np.ndarray:
@@ -61,19 +67,57 @@ def write(output: Path, probability: np.ndarray, names: Sequence[int | str]) -> 
     """Writes output.csv and output.npz atomically, labels by the names of classes."""
     place = probability.argmax(1)
     rows = [(i, names[c], f"{probability[i, c]:.6f}") for i, c in enumerate(place)]
-    table = output.with_name(f"{output.name}.csv")
-    workdir.write_csv(table, ("row", "label", "probability"), rows)
-    arrays = output.with_name(f"{output.name}.npz")
-    label = np.array(names)[place]
-    workdir.write_npz(arrays, label=label, probability=probability)
+    table, arrays = _files(output)
+    workdir.write_csv(table, COLUMNS, rows)
+    values = np.array(names)[place], probability
+    workdir.write_npz(arrays, **dict(zip(ARRAYS, values, strict=True)))
+
+
+def prepare_output(output: Path) -> None:
+    """Makes the folder of the output; refuses to replace files that are no output.
+
+    Raises:
+      WorkdirError: there is such a file, as of the training's data, or the folder
+        cannot be made.
+    """
+    workdir.make(output.parent, f"{output.parent}, the folder of --output={output}")
+    for path in _files(output):
+        if path.exists() and not _is_output(path):
+            raise WorkdirError(
+                f"--output={output} would replace {path}, which holds no labels of a "
+                "prediction; take another name"
+            )
+
+
+def _files(output: Path) -> tuple[Path, Path]:
+    """The table and the arrays of an output."""
+    table, arrays = (output.with_name(f"{output.name}.{kind}") for kind in KINDS)
+    return table, arrays
+
+
+def _is_output(path: Path) -> bool:
+    """Whether a file is the table or the arrays of an earlier prediction."""
+    if path.suffix == ".csv":
+        with open(path, "rb") as file:
+            return file.readline().strip() == ",".join(COLUMNS).encode()
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return set(file.namelist()) == {f"{name}.npy" for name in ARRAYS}
 
 
 def label(arguments: Sequence[str]) -> str:
-    """Labels images from command-line flags and returns a summary."""
+    """Labels images from command-line flags and returns a summary.
+
+    Raises:
+      WorkdirError: the run is missing, or the output would replace another file.
+    """
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
     if not Path(args.output).name:
         raise WorkdirError(f"--output={args.output!r} must end in a file name")
+    if not remote_store.is_address(args.output):
+        prepare_output(Path(args.output))
     model = load(args.workdir)
     with remote.local_copy(args.input) as path:
         x = readers.load_npz(path, ("x",))["x"]

@@ -1,6 +1,6 @@
 """Trains system 1 with each combination of some values of config fields.
 
-    python -m mtl.sweep --config configs/mtl/digits.py --workdir runs/sweep \
+    python -m mtl.sweep --config digits --workdir runs/sweep \
         --grid optim.learning_rate=0.01,0.1 --grid "model.hidden=(50,),(60,50)" \
         --seeds 0,1,2
 

@@ -1,6 +1,6 @@
 """Trains system 2 with each combination of some values of config fields.
 
-    python -m structured.sweep --config configs/structured/digits.py \
+    python -m structured.sweep --config digits \
         --workdir runs/sweep --grid optim.learning_rate=0.003,0.01 \
         --grid variant=mlp,mlp_in_out --seeds 0,1,2
 

@@ -63,9 +63,7 @@ def test_the_tasks_of_a_slurm_array_find_l3_in_all_scans(scans, tmp_path):
 def test_the_tasks_of_a_slurm_array_train_a_study(tmp_path):
     for task in ("0", "1"):
         queue = dict(zip(shards.SLURM, (task, "0", "2"), strict=True))
-        own = environment(
-            CONFIG="configs/mtl/table1.py:smoke", WORKDIR=str(tmp_path), **queue
-        )
+        own = environment(CONFIG="table1:smoke", WORKDIR=str(tmp_path), **queue)
         script = ["bash", JOBS / "mtl_study_slurm.sh", "--config.epochs=20"]
         script += ["--config.study.labelled=(50,)", "--config.study.unlabelled=(200,)"]
         done = subprocess.run(
@@ -142,7 +140,7 @@ for argument in "$@"; do
     esac
 done
 """
-MTL = ("mtl.main", "--config=configs/mtl/digits.py:smoke")
+MTL = ("mtl.main", "--config=digits:smoke")
 
 
 def stand_in(folder, name, script):
@@ -245,7 +243,7 @@ def test_the_pods_of_a_kubernetes_job_train_one_run(tmp_path):
     assert volumes == {m["name"] for m in container["volumeMounts"]}
 
     variables["JAX_COORDINATOR_ADDRESS"] = f"localhost:{hosts.free_port()}"
-    small = {"configs/mtl/mnist.py": MTL[1].split("=")[1], "/runs/": f"{tmp_path}/"}
+    small = {"--config=mnist": MTL[1], "/runs/": f"{tmp_path}/"}
     _, _, module = container["command"]
     arguments = container["args"]
     for old, new in small.items():

@@ -4,6 +4,7 @@ import re
 import textwrap
 import zipfile
 
+import numpy as np
 import pytest
 
 from tests import installed
@@ -77,5 +78,7 @@ def test_the_commands_of_the_start_page(bin_folder, elsewhere):
         installed.run(
             ["bash", "-e", "-c", f"PATH={bin_folder}:$PATH\n{text}"], elsewhere
         )
-    for name in ("runs/halves/report.html", "results/index.html", "wines.csv"):
+    for name in ("runs/halves/report.html", "results/index.html", "labels.csv"):
         assert (elsewhere / name).is_file()
+    with np.load(elsewhere / "wines.npz") as data:
+        assert "x_train" in data, "a command replaced the data of the page"

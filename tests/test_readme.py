@@ -22,6 +22,11 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
 )
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+COMMANDS = [
+    *GUIDES,
+    *sorted(p for s in ("mtl", "structured", "l3spot") for p in ROOT.glob(f"{s}/*.py")),
+    *sorted(ROOT.glob("jobs/*")),
+]
 FOLDERS = "mtl|structured|l3spot|configs|experiments|tests|benchmarks|docs"
 README_LINES = 150
 
@@ -45,6 +50,12 @@ def test_links_lead_to_files_and_headings(page):
 def test_paths_in_code_spans_exist(page):
     paths = re.findall(rf"`((?:{FOLDERS})/[\w./-]+)(?::\w+)?`", page.read_text())
     assert [p for p in paths if not (ROOT / p).exists()] == []
+
+
+@pytest.mark.parametrize("page", COMMANDS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_name_configs_and_so_work_from_any_folder(page):
+    """A wheel has no folder `configs`, but its commands know the names of configs."""
+    assert re.findall(r"(?i)config[= ]configs/\S+", page.read_text()) == []
 
 
 def test_the_readme_is_short():

@@ -295,8 +295,7 @@ def labels_of(y: np.ndarray, rows: int, where: str, part: str) -> np.ndarray:
     if y.shape != (rows,) or y.dtype.kind not in "iuU":
         raise DataError(
             f"{where} must hold {rows} whole numbers or strings, one for each row of "
-            "x, for example by astype(int) or, of one-hot rows, argmax(1); it is "
-            f"{y.dtype}{list(y.shape)}"
+            f"x; it is {y.dtype}{list(y.shape)}{_label_fix(y, part)}"
         )
     if len(y) == 0:
         raise DataError(f"{where} is empty")
@@ -312,3 +311,17 @@ def labels_of(y: np.ndarray, rows: int, where: str, part: str) -> np.ndarray:
             + ("" if part == "train" else "; only labels to train on may be -1")
         )
     return y.astype(np.int32)
+
+
+def _label_fix(y: np.ndarray, part: str) -> str:
+    """How to make labels of an array that holds others, or ""."""
+    if y.ndim == 2 and y.shape[1] > 1:
+        return "; of one-hot rows, take argmax(1)"
+    if y.dtype.kind != "f":
+        return ""
+    if not (missing := np.isnan(y)).any():
+        return "; take astype(int)"
+    found = f" with {missing.sum()} NaN, such as in row {missing.argmax()}"
+    if part != "train":
+        return f"{found}; leave these rows out, and take astype(int)"
+    return f'{found}; for "no label", take np.where(np.isnan(y), -1, y).astype(int)'

@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 from mtl.host import fields
 from mtl.host.errors import ConfigError, broken_file
 
+NO_WHOLE_NUMBER = r"'\1' is no whole number"
+NO_NUMBER = r"'\1' is no number"
 Default = Callable[[], ConfigDict]
 
 
@@ -26,7 +28,7 @@ def parse(argv: list[str], defaults: Sequence[Default] = ()) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as e:
-        raise ConfigError(_plain(str(e))) from e
+        raise ConfigError(_field_hint(_plain(str(e)), defaults)) from e
     except (AttributeError, KeyError) as e:
         configs = [default() for default in defaults]
         # A field may be in the config of another stage alone.
@@ -42,8 +44,18 @@ def _plain(text: str) -> str:
     text = re.sub(r"^Unknown command line flag '(\S+)'", r"unknown flag --\1", text)
     text = re.sub(r"\. Did you mean: (\w+).*\?$", _hint, text)
     text = re.sub(r"\('([^']+)', .*\)$", r"\1", text)  # Of an error with two arguments.
+    text = re.sub(r"invalid literal for int\(\) .*: '(.*)'$", NO_WHOLE_NUMBER, text)
+    text = re.sub(r"could not convert string to float: '(.*)'$", NO_NUMBER, text)
     hint = "" if text.endswith("?") else "; --help shows all flags"
     return text.removeprefix("flag ") + hint
+
+
+def _field_hint(text: str, defaults: Sequence[Default]) -> str:
+    """The text, with the field that an unknown flag such as --epochs may mean."""
+    name = re.match(r"unknown flag --([\w.]+); --help", text)
+    if name and any(not fields.problem(default(), name[1]) for default in defaults):
+        return f"unknown flag --{name[1]}; did you mean --config.{name[1]}?"
+    return text
 
 
 def _hint(match: re.Match[str]) -> str:

@@ -18,9 +18,11 @@ def check(c: ConfigDict) -> None:
     corruption.check(c, "reconstruct")
     require(c.reconstruct.scale > 0, c, "reconstruct.scale", "above 0")
     fits = c.model.activation != "relu" or c.reconstruct.hidden_loss == "squared_error"
-    require(fits, c, "reconstruct.hidden_loss", "squared_error with relu, unbounded")
+    require(
+        fits, c, "reconstruct.hidden_loss", "squared_error: relu has no upper bound"
+    )
     fits = c.data.scaling != "standardise" or c.reconstruct.loss == "squared_error"
-    what = "squared_error with data.scaling='standardise', unbounded"
+    what = "squared_error: data.scaling='standardise' has no bounds"
     require(fits, c, "reconstruct.loss", what)
 
 

@@ -464,6 +464,34 @@ def test_predict_tells_of_a_missing_run_in_one_line(tmp_path, digits_test):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_config_of_a_study_warns_before_it_trains_one_run(tmp_path, caplog):
+    flags = "--config=table1:smoke", "--config.epochs=0"
+    p = program.call("mtl.main", f"--workdir={tmp_path / 'run'}", *flags)
+    assert_one_line_error(p, "config.epochs=0 must be at least 1")
+    (said,) = caplog.messages
+    assert said.endswith("`evolving-mtl study` trains config.study, the grid")
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.csv"])
+def test_predict_replaces_no_file_of_the_user(tmp_path, digits_test, name):
+    """`--output mine` beside mine.npz, the data of the training."""
+    (tmp_path / name).write_bytes(digits_test[0].read_bytes())
+    before = contents(tmp_path)
+    flags = f"--input={digits_test[0]}", f"--output={tmp_path / 'mine'}"
+    p = program.call("mtl.predict", f"--workdir={tmp_path / 'run'}", *flags)
+    assert_one_line_error(p, f"would replace {tmp_path / name}", "take another name")
+    assert contents(tmp_path) == before
+
+
+def test_predict_makes_the_folder_of_its_output_and_replaces_its_files(tmp_path):
+    output = tmp_path / "new" / "labels"
+    for probability in ([[0.2, 0.8]], [[0.6, 0.4]]):
+        predict.prepare_output(output)
+        predict.write(output, np.array(probability), ("no", "yes"))
+    with np.load(f"{output}.npz") as file:
+        assert file["label"].tolist() == ["no"]
+
+
 @pytest.mark.slow
 def test_more_epochs_give_what_a_longer_run_gives(tmp_path):
     plain = {"optim__decay_epochs": 0, "method": "exponential"}

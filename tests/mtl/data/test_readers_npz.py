@@ -119,7 +119,20 @@ F = np.full((5, 4, 3), 0.5)
         ({"x_train": F[:0], "y_train": np.zeros(0, int)}, "y_train is empty"),
         ({"y_test": np.array([0, -1, 1])}, "y_test has labels from -1 to 1"),
         ({"y_train": np.array([0, -2, 1, 1, 1])}, "y_train has labels from -2 to 1"),
-        ({"y_train": np.zeros(5)}, "y_train must hold 5 whole numbers"),
+        ({"y_train": np.zeros(5)}, "it is float64[5]; take astype(int)"),
+        (
+            {"y_train": np.array([0, 1, np.nan, 1, np.nan])},
+            "it is float64[5] with 2 NaN, such as in row 2; "
+            'for "no label", take np.where(np.isnan(y), -1, y).astype(int)',
+        ),
+        (
+            {"y_test": np.array([0, np.nan, 1])},
+            "with 1 NaN, such as in row 1; leave these rows out",
+        ),
+        (
+            {"y_train": np.eye(5)},
+            "it is float64[5, 5]; of one-hot rows, take argmax(1)",
+        ),
         (
             {"y_train": np.zeros(5, bool)},
             "y_train must hold 5 whole numbers",

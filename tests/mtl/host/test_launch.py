@@ -51,8 +51,18 @@ def test_a_program_may_leave_before_its_objects_are_freed(end):
         ([], "--config and --workdir must be given; --help shows all flags"),
         (
             ["--config=digits:smoke", "--config.epochs=abc"],
-            "--config.epochs=abc: invalid literal for int() with base 10: 'abc'; "
+            "--config.epochs=abc: 'abc' is no whole number; --help shows all flags",
+        ),
+        (
+            ["--config=digits:smoke", "--config.optim.learning_rate=fast"],
+            "--config.optim.learning_rate=fast: 'fast' is no number; "
             "--help shows all flags",
+        ),
+        (["--epochs=3"], "unknown flag --epochs; did you mean --config.epochs?"),
+        (
+            ["--optim.learning_rate=1"],
+            "unknown flag --optim.learning_rate; did you mean "
+            "--config.optim.learning_rate?",
         ),
         (
             ["--config=digits:smoke", "--config.shard_data=maybe"],
