@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import app
 from tqdm import tqdm
 
 from l3spot.localize import model
@@ -23,6 +22,7 @@ from l3spot.training import dataset, scoring
 from l3spot.training.augmentation_ranges import AugmentationRanges
 from l3spot.training.dataset import IMAGE_COLUMNS, ProjectionDataset
 from mtl.host import launch, tables
+from mtl.host.errors import ConfigError
 
 SEED, COUNT = 1000, 150
 HARD = dataclasses.replace(
@@ -56,7 +56,7 @@ HEAD = (
 def evaluate(paths: Sequence[str]) -> str:
     """Evaluates the models of the command line and returns the table."""
     if not paths:
-        raise app.UsageError("give the files of models, such as MODEL.safetensors")
+        raise ConfigError("give the files of models, such as MODEL.safetensors")
     models = {path: model.load_frontal(Path(path)) for path in paths}
     drawn = draw()
     sets = {

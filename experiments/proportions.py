@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app
 
 from experiments import held_out
 from l3spot.localize import model
@@ -22,6 +21,7 @@ from l3spot.phantom.draw import PhantomRanges
 from l3spot.report.metrics import WRONG_VERTEBRA_MM
 from l3spot.training import scoring
 from mtl.host import launch, tables
+from mtl.host.errors import ConfigError
 
 COUNT = 40
 USUAL = PhantomRanges(length_mm=(260.0, 520.0), without_l3=0.0, scoliosis_rad=0.02)
@@ -44,7 +44,7 @@ def measure(paths: Sequence[str]) -> str:
     The mean error is positive towards the head.
     """
     if not paths:
-        raise app.UsageError("give the files of models, such as MODEL.safetensors")
+        raise ConfigError("give the files of models, such as MODEL.safetensors")
     models = {path: model.load_frontal(Path(path)) for path in paths}
     sets = {
         name: held_out.draw(dataclasses.replace(USUAL, **change), COUNT)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from matplotlib.figure import Figure
 
 from mtl import config as configs
 from mtl import figures
 from mtl.host import fields, launch, logs, remote, remote_flags, tables, workdir
-from mtl.host.errors import WorkdirError
+from mtl.host.errors import ConfigError, WorkdirError
 
 # Fields that make no difference to a baseline.
 UNUSED = (
@@ -168,7 +168,7 @@ def _error(run: Run, epoch: Literal["last", "best"]) -> float:
 def compare(folders: Sequence[str]) -> str:
     """The table of the runs in some folders, or at some addresses."""
     if not folders:
-        raise app.UsageError("give the folders of the runs: mtl.compare runs/mnist/*")
+        raise ConfigError("give the folders of the runs, such as runs/mnist/*")
     runs = [read(folder) for folder in folders]
     if flags.FLAGS.figure:
         with remote.output(flags.FLAGS.figure) as path:

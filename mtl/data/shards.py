@@ -68,6 +68,10 @@ def read(folder: str) -> Own:
       DataError: a file is missing, broken, compressed, or unlike the others.
     """
     root = Path(folder)
+    if not root.is_dir():
+        raise DataError(
+            f"data.path={folder!r} is no folder; it should hold train/*.npz"
+        )
     paths = sorted(p for p in root.glob("train/*") if p.suffix in (".npz", ".npy"))
     if not paths:
         raise DataError(

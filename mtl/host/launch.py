@@ -50,10 +50,13 @@ def reject_extra_args(arguments: Sequence[str]) -> None:
     """Refuses arguments that are no flags.
 
     Raises:
-      UsageError: there are some.
+      ConfigError: there are some.
     """
     if arguments:
-        raise app.UsageError(f"unknown arguments: {' '.join(arguments)}")
+        raise ConfigError(
+            f"unknown arguments: {' '.join(arguments)}; write a flag as --NAME=VALUE, "
+            "without spaces"
+        )
 
 
 def launch(

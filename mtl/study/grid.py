@@ -86,7 +86,10 @@ def check(config: ConfigDict) -> None:
       ConfigError: names the field, its value and what it may be.
     """
     if "study" not in config:
-        raise ConfigError("config.study is missing; see configs/mtl/table1.py")
+        raise ConfigError(
+            "config.study is missing: a config of one run; `--config table1` has a "
+            "study"
+        )
     _check_fields(config.study)
     for name, least in {"seeds": 1, "seeds_per_program": 1, "save_minutes": 0}.items():
         at_least(config, f"study.{name}", least)

@@ -34,6 +34,11 @@ def test_a_baseline_on_other_data_gives_no_gain(tmp_path):
     assert table_rows(runs)[1][6:8] == ["10.00", ""]
 
 
+def test_no_folder_is_an_error_of_one_line():
+    with pytest.raises(ConfigError, match="give the folders of the runs"):
+        compare.compare([])
+
+
 def test_a_run_without_a_log_is_named(tmp_path):
     (finished(tmp_path / "a", "stairs", 0, 0.1) / "metrics.jsonl").unlink()
     with pytest.raises(WorkdirError, match="a has no rows"):

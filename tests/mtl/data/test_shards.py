@@ -203,6 +203,8 @@ def test_a_file_cut_short_is_named(tmp_path):
 def test_a_folder_without_shards_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"train has no \.npz or \.npy file"):
         shards.read(str(tmp_path))
+    with pytest.raises(DataError, match=r"data\.path='.*absent' is no folder"):
+        shards.read(str(tmp_path / "absent"))
     shard_folder.write(tmp_path)
     (tmp_path / "valid.npz").unlink()
     with pytest.raises(DataError, match=r"valid\.npz: no such file"):

@@ -58,6 +58,14 @@ def test_a_program_may_leave_before_its_objects_are_freed(end):
             "--config.optim.learning_rate=fast: 'fast' is no number; "
             "--help shows all flags",
         ),
+        (
+            ["--config=digits:smoke", "--workdir=x", "--config.epochs", "=", "5"],
+            "--config.epochs==: '=' is no whole number; --help shows all flags",
+        ),
+        (
+            ["--config=digits:smoke", "--workdir=x", "extra"],
+            "unknown arguments: extra; write a flag as --NAME=VALUE, without spaces",
+        ),
         (["--epochs=3"], "unknown flag --epochs; did you mean --config.epochs?"),
         (
             ["--optim.learning_rate=1"],

@@ -139,7 +139,7 @@ def test_cells_are_checked_before_any_is_trained():
 
 
 def test_a_config_without_a_grid_is_refused():
-    with pytest.raises(ConfigError, match=r"config\.study is missing"):
+    with pytest.raises(ConfigError, match="`--config table1` has a study"):
         grid.check(mnist.get_config())
 
 
