@@ -50,8 +50,13 @@ def list_faces(
         path = root / name
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as e:
+        except UnicodeDecodeError as e:
             raise DataError(f"{path} cannot be read as a list of faces: {e}") from e
+        except OSError as e:
+            raise DataError(
+                f"{path}: {e.strerror}; data.path={str(root)!r} must hold WFLW_images "
+                "and WFLW_annotations"
+            ) from e
         rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
         if not rows:
             raise DataError(f"{path} holds no face; get it again")

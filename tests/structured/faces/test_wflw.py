@@ -111,7 +111,9 @@ def test_bad_lines_are_named_and_can_be_left_out(root):
 
 
 def test_missing_and_empty_lists_are_named(root):
-    assert_refused(lambda: read(root, "no.txt"), str(root / "no.txt"))
+    assert_refused(
+        lambda: read(root, "no.txt"), f"{root / 'no.txt'}: No such file", "data.path="
+    )
     write_list(root, "empty.txt", [""])
     assert_refused(lambda: read(root, "empty.txt"), "holds no face")
     (root / "binary.txt").write_bytes(b"\xff\xfe\x00")
