@@ -231,7 +231,7 @@ def launcher(arguments: Sequence[str]) -> str:
 def _list_volumes(scans: Path, layout: str, series: str) -> str:
     layout = layout or dataset_layouts.detect(scans)
     if layout == "kanavati":
-        raise DataError(f"{scans} holds projections; there are no volumes to list")
+        raise DataError(f"{scans} holds arrays, such as projections; it has no volumes")
     cases = dataset_layouts.find(scans, layout)
     for case in cases:
         print(volume_table.table(case, series), flush=True)

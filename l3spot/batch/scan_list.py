@@ -35,7 +35,10 @@ def find(scans: Path, layout: str = "") -> list[Case]:
         return _read(scans)
     layout = layout or dataset_layouts.detect(scans)
     if layout == "kanavati":
-        raise DataError(f"{scans} holds projections; --scans must hold CT scans")
+        raise DataError(
+            f"{scans} holds arrays, such as projections; --scans must hold CT "
+            "scans, as DICOM or NIfTI files"
+        )
     return dataset_layouts.find(scans, layout)
 
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from mtl.host import fields
 from mtl.host.errors import ConfigError, broken_file
+from mtl.host.wording import nearest
 
 NO_WHOLE_NUMBER = r"'\1' is no whole number"
 NO_NUMBER = r"'\1' is no number"
@@ -46,6 +47,7 @@ def _plain(text: str) -> str:
     text = re.sub(r"\('([^']+)', .*\)$", r"\1", text)  # Of an error with two arguments.
     text = re.sub(r"invalid literal for int\(\) .*: '(.*)'$", NO_WHOLE_NUMBER, text)
     text = re.sub(r"could not convert string to float: '(.*)'$", NO_NUMBER, text)
+    text = re.sub(r"=([^=]*): value should be one of <(.*)>$", _choice, text)
     hint = "" if text.endswith("?") else "; --help shows all flags"
     return text.removeprefix("flag ") + hint
 
@@ -56,6 +58,12 @@ def _field_hint(text: str, defaults: Sequence[Default]) -> str:
     if name and any(not fields.problem(default(), name[1]) for default in defaults):
         return f"unknown flag --{name[1]}; did you mean --config.{name[1]}?"
     return text
+
+
+def _choice(match: re.Match[str]) -> str:
+    """What a flag with a few values may be, and which one is meant."""
+    given, allowed = match[1], [value for value in match[2].split("|") if value]
+    return f"={given} must be one of {', '.join(allowed)}{nearest(given, allowed)}"
 
 
 def _hint(match: re.Match[str]) -> str:

@@ -113,6 +113,8 @@ def make(folder: Path, name: str) -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as e:
+        raise WorkdirError(f"cannot make {name}: it is a file; take another") from e
     except OSError as e:
         raise WorkdirError(f"cannot make {name}: {e.strerror}") from e
 

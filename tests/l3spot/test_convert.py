@@ -1,6 +1,7 @@
 """Conversion of files of torchvision, timm and Keras; refused files."""
 
 import hashlib
+import io
 import sys
 
 import jax
@@ -199,10 +200,13 @@ def test_the_message_names_the_right_backbone(tmp_path, name):
 
 
 def test_files_of_another_format_are_refused(tmp_path):
+    archive = io.BytesIO()
+    np.savez(archive, x=np.zeros(3))
     for content, message in (
         (b"", "no .pth, no safetensors"),
         (b"<html>not found</html>", "no .pth, no safetensors"),
         (torch_file.ZIP_MAGIC + b"rest", "no whole .pth"),
+        (archive.getvalue(), "no whole .pth .*it has 0 files data.pkl"),
         (b"\x80\x02rest", "no whole .pth"),
         (b"\x10\0\0\0\0\0\0\0{}", "no whole safetensors"),
     ):

@@ -135,7 +135,10 @@ Arrays = dict[str, np.ndarray]
 def _zip(stream: IO[bytes]) -> tuple[TensorRefs, Arrays]:
     with zipfile.ZipFile(stream) as archive:
         names = archive.namelist()
-        (main,) = (n for n in names if n.endswith("/data.pkl"))
+        pickles = [n for n in names if n.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise ValueError(f"it has {len(pickles)} files data.pkl instead of one")
+        main = pickles[0]
         root = main.removesuffix("data.pkl")
         order = f"{root}byteorder"
         if order in names and archive.read(order) != b"little":

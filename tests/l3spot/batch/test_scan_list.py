@@ -19,6 +19,14 @@ def test_a_list_is_read_as_it_was_written(tmp_path):
     assert len(cases) == 3
 
 
+def test_any_arrays_are_no_scans(tmp_path):
+    """An .npz file need not hold projections."""
+    path = tmp_path / "wines.npz"
+    path.touch()
+    with pytest.raises(DataError, match=r"arrays, .* as DICOM or NIfTI files"):
+        scan_list.find(path)
+
+
 def test_a_listed_part_of_the_scans_is_predicted(tmp_path):
     for name in "abc":
         runs.scan(tmp_path / "scans" / name)

@@ -84,6 +84,21 @@ def test_a_wrong_flag_is_one_plain_line(flags, said):
     assert (done.returncode, done.stderr) == (1, f"error: {said}\n")
 
 
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--method=papr", "vertebrae, paper; did you mean paper?"),
+        ("--level=9", "T10, T11, T12, L1, L2, L3, L4, L5; --help shows all flags"),
+    ],
+)
+def test_a_flag_of_a_few_values_names_them(flag, said):
+    done = program.call("l3spot.predict", "--scans=a", "--out=b", flag)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"error: {flag} must be one of {said}\n",
+    )
+
+
 def test_a_field_of_the_other_stage_is_no_field():
     """Only the config of L3 has a monitor, and only that of the vertebrae has ribs."""
     flags = ["--workdir=x", "--config=vertebrae:smoke"]

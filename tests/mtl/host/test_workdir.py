@@ -13,6 +13,12 @@ def test_writers_with_equal_process_numbers_have_temporary_files_of_their_own(tm
     assert all(p.name.startswith(".results.csv.") for p in made)
 
 
+def test_a_file_in_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "wines.npz").touch()
+    with pytest.raises(WorkdirError, match="cannot make --out=x: it is a file; take"):
+        workdir.make(tmp_path / "wines.npz", "--out=x")
+
+
 @pytest.mark.parametrize("text", ["[1]", "null", '"a"', "{", "", "[" * 100_000])
 def test_json_of_another_shape_is_named(tmp_path, text):
     (tmp_path / "data.json").write_text(text)
