@@ -67,7 +67,7 @@ def _choice(match: re.Match[str]) -> str:
 
 
 def _hint(match: re.Match[str]) -> str:
-    """Which flag may be meant; those that absl defines for itself are not."""
+    """The flag that may be meant; none of those that absl defines for itself."""
     module = flags.FLAGS.find_module_defining_flag(match[1]) or ""
     return "" if module.startswith("absl.") else f"; did you mean --{match[1]}?"
 
