@@ -1,6 +1,6 @@
 """Writes the network of a trained run of system 1 as one file (jax.export).
 
-    python -m mtl.export --run runs/digits --out digits.jax
+    python -m mtl.export --workdir runs/digits --out digits.jax
 
 The file holds a function from images, float32 [N, ...] in [0, 1], to probabilities
 [N, classes], for any N. If the run scaled its data, the images are not scaled yet. JAX
@@ -40,7 +40,7 @@ def write(arguments: Sequence[str]) -> str:
     args = flags.FLAGS
     if not Path(args.out).name or Path(args.out).is_dir():
         raise WorkdirError(f"--out={args.out!r} must be the name of a file")
-    model = load(args.run)
+    model = load(args.workdir)
     with remote.output(args.out) as out:
         exporting.write(out, probabilities(model), model.shape)
     shape = ", ".join(map(str, ("N", *model.shape)))
@@ -48,6 +48,6 @@ def write(arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    remote_flags.define("run", None, "The folder of a trained run.")
+    remote_flags.define_workdir("The folder of a trained run.")
     remote_flags.define("out", None, "The file to write.")
-    launch.launch(write, "run", "out")
+    launch.launch(write, "workdir", "out")

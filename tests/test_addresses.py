@@ -94,7 +94,7 @@ def test_images_are_labelled(store):
 
 
 def test_a_run_is_exported(store):
-    said = called("mtl.export", f"--run={store}/mtl", f"--out={store}/digits.jax")
+    said = called("mtl.export", f"--workdir={store}/mtl", f"--out={store}/digits.jax")
     assert said.startswith(f"{store}/digits.jax: images [N, 8, 8]")
     x = np.random.default_rng(0).random((5, 8, 8), np.float32)
     with fsspec.open(f"{store}/digits.jax", "rb") as stream:

@@ -284,7 +284,7 @@ def test_a_normalised_run_predicts_with_the_statistics_of_its_training(
 def test_an_exported_run_predicts_any_number_of_images(run, digits_test, tmp_path):
     folder, _ = run
     path = tmp_path / "network.jax"
-    p = program.call("mtl.export", f"--run={folder}", f"--out={path}")
+    p = program.call("mtl.export", f"--workdir={folder}", f"--out={path}")
     assert p.returncode == 0, p.stderr
     assert "images [N, 8, 8] to probabilities [N, 10]" in p.stdout
     with np.load(digits_test[0]) as images:
@@ -298,7 +298,7 @@ def test_an_exported_run_predicts_any_number_of_images(run, digits_test, tmp_pat
 
 
 def test_export_needs_a_file(run, tmp_path):
-    p = program.call("mtl.export", f"--run={run[0]}", f"--out={tmp_path}")
+    p = program.call("mtl.export", f"--workdir={run[0]}", f"--out={tmp_path}")
     assert p.returncode == 1
     assert "--out" in p.stderr
 

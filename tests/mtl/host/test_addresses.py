@@ -23,7 +23,7 @@ TEXTS = ("string", "comma separated list of strings", "multi string")
 TAKES = {
     "mtl.predict": {"input", "output"},
     "mtl.compare": {"figure"},
-    "mtl.export": {"run", "out"},
+    "mtl.export": {"out"},
     "structured.predict": {"data", "out"},
 }
 FIELDS = {"config.data.path", "config.init_from"}
