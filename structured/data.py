@@ -21,7 +21,14 @@ from structured.faces.schemes import IBUG_68, WFLW_98, Scheme
 from structured.partial_outputs import check_known, partial_rows
 
 FACE_SOURCES = sources.SOURCES
-SOURCES = ("digits", *FACE_SOURCES, "npz")
+# What `config.data.path` must be for each source but "digits".
+PATHS = {
+    "300w": "the folder of helen/trainset, helen/testset and the like",
+    "wflw": "the folder of WFLW_images and WFLW_annotations",
+    "the300w_lp": "the folder that tensorflow-datasets prepared",
+    "npz": "an .npz file with x_train, y_train, x_test and y_test",
+}
+SOURCES = "digits", *PATHS
 # (lowest, highest) output of each activation.
 OUTPUT_RANGES = {
     "sigmoid": (0, 1),
@@ -82,8 +89,9 @@ def seed_of(config: ConfigDict) -> int:
 def check(c: ConfigDict) -> None:
     """Checks `config.data` and `config.augmentation`; raises ConfigError."""
     one_of(c, "data.source", SOURCES)
-    needs_path = c.data.source != "digits"
-    require(bool(c.data.path) or not needs_path, c, "data.path", "set for this source")
+    what = PATHS.get(c.data.source)
+    source = f"{what} with data.source={c.data.source!r}"
+    require(not what or bool(c.data.path), c, "data.path", source)
     require(0 < c.data.valid < 1, c, "data.valid", "between 0 and 1")
     at_least(c, "data.pairs", -1)
     require(c.data.pairs != 0, c, "data.pairs", "1 or more, or -1 for all")

@@ -17,7 +17,16 @@ from mtl.host import remote
 from mtl.host.checks import at_least, one_of, require
 from mtl.host.errors import DataError
 
-SOURCES = ("digits", "mnist", "fashion_mnist", "idx", "tfds", "npz", "shards")
+# What `config.data.path` must be for each source but "digits".
+PATHS = {
+    "mnist": "the folder of MNIST's IDX files",
+    "fashion_mnist": "the folder of Fashion-MNIST's IDX files",
+    "idx": "the folder of IDX files",
+    "tfds": "the folder that tensorflow-datasets prepared",
+    "npz": "an .npz file with x_train, y_train, x_test and y_test",
+    "shards": "a folder with train/*.npz",
+}
+SOURCES = "digits", *PATHS
 
 
 class Dataset(NamedTuple):
@@ -50,8 +59,9 @@ def check(c: ConfigDict) -> None:
     at_least(c, "data.chunk_rows", 2)
     fits = c.data.source != "shards" or c.data.scaling == scaling.UNIT
     require(fits, c, "data.scaling", "'unit' with data.source='shards'")
-    fits = c.data.source == "digits" or bool(c.data.path)
-    require(fits, c, "data.path", "set for this source")
+    what = PATHS.get(c.data.source)
+    source = f"{what} with data.source={c.data.source!r}"
+    require(not what or bool(c.data.path), c, "data.path", source)
 
 
 def load(config: ConfigDict, lazy: bool = False) -> Dataset:

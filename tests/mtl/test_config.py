@@ -176,7 +176,9 @@ def test_choices_pass_and_are_told_when_another_is_given(name, allowed):
 @pytest.mark.parametrize("source", [s for s in datasets.SOURCES if s != "digits"])
 def test_a_source_of_files_needs_a_path(source):
     c = with_values(data__source=source)
-    assert_refused(c, "data.path", "")
+    needed = f"config.data.path='' must be .+ with data.source='{source}'"
+    with pytest.raises(ConfigError, match=needed):
+        configs.check(c)
     c.data.path = "somewhere"
     configs.check(c)
 

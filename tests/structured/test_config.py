@@ -222,7 +222,9 @@ def test_choices_pass_and_an_error_lists_them(name, allowed):
 def test_a_source_of_files_needs_a_path(source):
     c = with_values(data__source=source, data__path="")
     c.data.points = 98 if source == "wflw" else c.data.points
-    assert_refused(c, "data.path", "")
+    needed = f"config.data.path='' must be .+ with data.source='{source}'"
+    with pytest.raises(ConfigError, match=needed):
+        configs.check(c)
     c.data.path = "somewhere"
     configs.check(c)
 
