@@ -297,6 +297,11 @@ def test_table1_at_the_papers_size(text):
     )
     for part in (*means, f"deviations {harm[0].std:.1f} and {harm[1].std:.1f}"):
         assert part in text("table1")
+    (least,), (none,) = (
+        [100 * r.test_error for r in rows if r.run == ((50,), 100, u, "exponential", 0)]
+        for u in (49_900, 0)
+    )
+    assert f"error is {least:.1f} %, and {none:.1f} % without" in text("table1")
 
 
 def test_results_overview(text):
