@@ -26,7 +26,6 @@ from mtl.host.wording import counted
 
 LABELS = DOCS / "results" / "l3spot_public_labels.csv"
 CSV = DOCS / "results" / "l3spot_public.csv"
-BEFORE = CSV.with_name("l3spot_public_before.csv")
 # An error above this is a wrong vertebra: half the distance between adults' ones.
 WRONG_MM = 16.0
 ABSENT = "absent"

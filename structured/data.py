@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from mtl.data import mapped, readers
 from mtl.host import remote
-from mtl.host.checks import at_least, get, one_of, require
+from mtl.host.checks import at_least, get, one_of, path_for_source, require
 from mtl.host.errors import DataError
 from structured import examples, tasks
 from structured.examples import Examples, make_examples
@@ -89,9 +89,7 @@ def seed_of(config: ConfigDict) -> int:
 def check(c: ConfigDict) -> None:
     """Checks `config.data` and `config.augmentation`; raises ConfigError."""
     one_of(c, "data.source", SOURCES)
-    what = PATHS.get(c.data.source)
-    source = f"{what} with data.source={c.data.source!r}"
-    require(not what or bool(c.data.path), c, "data.path", source)
+    path_for_source(c, PATHS)
     require(0 < c.data.valid < 1, c, "data.valid", "between 0 and 1")
     at_least(c, "data.pairs", -1)
     require(c.data.pairs != 0, c, "data.pairs", "1 or more, or -1 for all")

@@ -14,7 +14,7 @@ from mtl.data.readers import Images, Own
 from mtl.data.scaling import Scaling
 from mtl.data.shards import Shards
 from mtl.host import remote
-from mtl.host.checks import at_least, one_of, require
+from mtl.host.checks import at_least, one_of, path_for_source, require
 from mtl.host.errors import DataError
 
 # What `config.data.path` must be for each source but "digits".
@@ -59,9 +59,7 @@ def check(c: ConfigDict) -> None:
     at_least(c, "data.chunk_rows", 2)
     fits = c.data.source != "shards" or c.data.scaling == scaling.UNIT
     require(fits, c, "data.scaling", "'unit' with data.source='shards'")
-    what = PATHS.get(c.data.source)
-    source = f"{what} with data.source={c.data.source!r}"
-    require(not what or bool(c.data.path), c, "data.path", source)
+    path_for_source(c, PATHS)
 
 
 def load(config: ConfigDict, lazy: bool = False) -> Dataset:

@@ -1,6 +1,6 @@
 """Checks of config fields; an error names the field, its value and valid values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -54,6 +54,14 @@ def one_of(c: ConfigDict, name: str, allowed: Sequence[str | int]) -> None:
     hint = nearest(get(c, name), allowed)
     what = f"one of {', '.join(map(str, allowed))}{hint}"
     require(get(c, name) in allowed, c, name, what)
+
+
+def path_for_source(c: ConfigDict, paths: Mapping[str, str]) -> None:
+    """A source of files needs `config.data.path`; `paths` has what it must be."""
+    source = c.data.source
+    if source in paths:
+        what = f"{paths[source]} with data.source={source!r}"
+        require(bool(c.data.path), c, "data.path", what)
 
 
 def at_least(c: ConfigDict, name: str, least: float) -> None:
