@@ -5,7 +5,8 @@ python -m mtl.predict --workdir runs/digits --input images.npz --output labels
 `images.npz` holds `x` [N, ...] of the size and kind that the run was trained on. Writes
 labels.csv (row, label, probability) and labels.npz (`label` [N], `probability` [N,
 classes]); labels are those of the training data, also if they are strings. It replaces
-such files of an earlier prediction, and no other file.
+such files of an earlier prediction, and no other local file; in a store, it replaces
+any file of these names.
 """
 
 import math
@@ -74,11 +75,11 @@ def write(output: Path, probability: np.ndarray, names: Sequence[int | str]) -> 
 
 
 def prepare_output(output: Path) -> None:
-    """Makes the folder of the output; refuses to replace files that are no output.
+    """Makes the folder of the output, and refuses to replace the user's other files.
 
     Raises:
-      WorkdirError: there is such a file, as of the training's data, or the folder
-        cannot be made.
+      WorkdirError: a file of that name, such as the training data, is no output; or the
+        folder cannot be made.
     """
     workdir.make(output.parent, f"{output.parent}, the folder of --output={output}")
     for path in _files(output):

@@ -53,7 +53,7 @@ def _plain(text: str) -> str:
 
 
 def _field_hint(text: str, defaults: Sequence[Default]) -> str:
-    """The text, with the field that an unknown flag such as --epochs may mean."""
+    """Adds the config field of the same name to the error of an unknown flag."""
     name = re.match(r"unknown flag --([\w.]+); --help", text)
     if name and any(not fields.problem(default(), name[1]) for default in defaults):
         return f"unknown flag --{name[1]}; did you mean --config.{name[1]}?"
@@ -61,13 +61,13 @@ def _field_hint(text: str, defaults: Sequence[Default]) -> str:
 
 
 def _choice(match: re.Match[str]) -> str:
-    """What a flag with a few values may be, and which one is meant."""
+    """Lists the values that a flag may have, and names the nearest one."""
     given, allowed = match[1], [value for value in match[2].split("|") if value]
     return f"={given} must be one of {', '.join(allowed)}{nearest(given, allowed)}"
 
 
 def _hint(match: re.Match[str]) -> str:
-    """The flag that may be meant; none of those that absl defines for itself."""
+    """Names a similar flag, unless absl defines it for itself."""
     module = flags.FLAGS.find_module_defining_flag(match[1]) or ""
     return "" if module.startswith("absl.") else f"; did you mean --{match[1]}?"
 
