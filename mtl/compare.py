@@ -5,6 +5,7 @@
 Prints a Markdown table. "Gain" is the difference from a baseline run with the same
 seed, labels, network, epochs, learning rate and so on: mean ± standard deviation over
 the seeds, in percentage points of error. `--figure` draws test errors against epochs.
+Folders without a finished run of system 1 are left out, and named below the table.
 """
 
 import json
@@ -16,11 +17,12 @@ from typing import Any, Literal, NamedTuple, TypedDict
 import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
+from ml_collections import ConfigDict
 
 from mtl import config as configs
 from mtl import figures
 from mtl.host import fields, launch, logs, remote, remote_flags, tables, workdir
-from mtl.host.errors import ConfigError, WorkdirError
+from mtl.host.errors import ConfigError, WorkdirError, reason
 
 # Fields that make no difference to a baseline.
 UNUSED = (
@@ -32,6 +34,10 @@ HEAD = (
     *("method", "l", "u", "hidden", "epochs", "seeds", "test error, last epoch, %"),
     *("gain", "test error, best epoch, %", "seconds a run"),
 )
+
+
+# Fields that have a column, or that a row does not depend on.
+SHOWN = ("method", "seed", "epochs", "model.hidden", "data.labelled", "data.unlabelled")
 
 
 class Summary(TypedDict):
@@ -118,13 +124,33 @@ def curves(runs: Sequence[Run]) -> Figure:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """The Markdown table; rows are in the order of each config's first run."""
+    """The Markdown table; rows are in the order of each config's first run.
+
+    If two rows look alike, a last column has the fields in which the configs differ.
+    """
     baseline = {
         _task(run): _error(run, "last")
         for run in runs
         if run.config["method"] == "baseline"
     }
-    return tables.markdown(HEAD, [_line(group, baseline) for group in groups(runs)])
+    grouped = groups(runs)
+    lines = [_line(group, baseline) for group in grouped]
+    if len({tuple(line[:5]) for line in lines}) == len(lines):
+        return tables.markdown(HEAD, lines)
+    other = _other_fields([group[0] for group in grouped])
+    lines = [[*line, text] for line, text in zip(lines, other, strict=True)]
+    return tables.markdown((*HEAD, "other fields"), lines)
+
+
+def _other_fields(runs: Sequence[Run]) -> list[str]:
+    """The fields of each run that differ between the runs and have no column."""
+    values = [dict(fields.leaves(ConfigDict(run.config))) for run in runs]
+    names = [
+        name
+        for name, value in values[0].items()
+        if name not in SHOWN and any(v[name] != value for v in values)
+    ]
+    return [", ".join(f"{name}={v[name]!r}" for name in names) for v in values]
 
 
 def _line(group: list[Run], baseline: dict[str, float]) -> list[str]:
@@ -166,14 +192,28 @@ def _error(run: Run, epoch: Literal["last", "best"]) -> float:
 
 
 def compare(folders: Sequence[str]) -> str:
-    """The table of the runs in some folders, or at some addresses."""
+    """The table of the runs in some folders, or at some addresses.
+
+    Raises:
+      ConfigError: no folder is given.
+      WorkdirError: no folder has a finished run of system 1.
+    """
     if not folders:
         raise ConfigError("give the folders of the runs, such as runs/mnist/*")
-    runs = [read(folder) for folder in folders]
+    runs, left_out = [], []
+    for folder in folders:
+        try:
+            runs.append(read(folder))
+        except (ConfigError, WorkdirError) as e:
+            left_out.append(f"- {reason(e)}")
+    head = f"Left out: {len(left_out)} of {len(folders)} folders"
+    text = "\n".join([head, *left_out])
+    if not runs:
+        raise WorkdirError(f"there is no run to compare\n{text}")
     if flags.FLAGS.figure:
         with remote.output(flags.FLAGS.figure) as path:
             figures.save(curves(runs), path)
-    return table(runs)
+    return f"{table(runs)}\n\n{text}" if left_out else table(runs)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,6 +59,47 @@ def test_a_run_of_an_earlier_version_is_one_of_the_same_config(tmp_path):
     del older["monitor_mode"]
     (folders[0] / "config.json").write_text(json.dumps(older))
     assert len(table_rows([compare.read(folder) for folder in folders])) == 1
+
+
+def other_folders(tmp_path):
+    """A run of system 2, an unfinished run, a file."""
+    other = finished(tmp_path / "other", "stairs", 0, 0.1)
+    (other / "config.json").write_text(structured_config.default().to_json())
+    (finished(tmp_path / "stopped", "stairs", 0, 0.1) / "summary.json").unlink()
+    (tmp_path / "table.md").write_text("")
+    return [str(tmp_path / name) for name in ("other", "stopped", "table.md")]
+
+
+@pytest.fixture
+def no_figure(monkeypatch):
+    monkeypatch.setattr(compare.flags, "FLAGS", SimpleNamespace(figure=""))
+
+
+def test_other_folders_are_left_out_and_named(tmp_path, no_figure):
+    run = finished(tmp_path / "a", "stairs", 0, 0.1)
+    text = compare.compare([*other_folders(tmp_path), str(run)])
+    assert text.startswith(compare.table([compare.read(run)]) + "\n\nLeft out: 3 of 4")
+    first, second, third = text.splitlines()[-3:]
+    assert "other/config.json is of another program" in first
+    assert "stopped has not finished" in second
+    assert "table.md holds no such run" in third
+
+
+def test_no_run_in_any_folder_is_an_error_that_names_all(tmp_path, no_figure):
+    with pytest.raises(WorkdirError, match=r"no run to compare\nLeft out: 3 of 3") as e:
+        compare.compare(other_folders(tmp_path))
+    assert len(str(e.value).splitlines()) == 5
+
+
+def test_rows_that_look_alike_have_the_fields_that_differ(tmp_path):
+    folders = [finished(tmp_path / f"{i}", "stairs", 0, 0.1) for i in range(2)]
+    c = config.default()
+    c.method, c.optim.learning_rate, c.data.path = "stairs", 0.5, "here.npz"
+    (folders[1] / "config.json").write_text(c.to_json())
+    first, second = table_rows([compare.read(folder) for folder in folders])
+    assert first[-1] == "data.path='', optim.learning_rate=0.01"
+    assert second[-1] == "data.path='here.npz', optim.learning_rate=0.5"
+    assert "other fields" not in compare.table([compare.read(folders[0])])
 
 
 def test_gains_are_paired_by_seed(tmp_path):
