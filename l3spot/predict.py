@@ -41,6 +41,7 @@ from l3spot.report import dicom_sr, result, result_json
 from l3spot.report.predict_scan import METHODS, PAPER, VERTEBRAE, PredictOptions
 from l3spot.report.results_file import FAILED, TABLE, ResultRow
 from l3spot.vertebrae import levels
+from l3spot.vertebrae import model as vertebra_model
 from mtl.host import compile_cache, launch, shards, workdir
 from mtl.host.errors import ConfigError, DataError
 from mtl.host.wording import MOST_NAMED, counted
@@ -60,6 +61,7 @@ def predict(
     layout: str = "",
     options: PredictOptions = DEFAULT_OPTIONS,
     batch: BatchOptions = DEFAULT_BATCH,
+    vertebrae: str | Path = vertebra_model.PACKAGED_FILE,
 ) -> list[ResultRow]:
     """Finds L3 in all scans of a folder.
 
@@ -70,13 +72,15 @@ def predict(
       layout: of `scans`; "" detects it.
       options: what is read and written.
       batch: how many scans are worked on.
+      vertebrae: a model of `l3spot.main --config vertebrae`; the default is the
+        packaged one. The paper's method does not use it.
 
     Returns:
       The rows of results.csv; with those of other shards that have results in `out`.
 
     Raises:
       ConfigError: an option needs a package that is not installed, or the paper's
-        method is to find another vertebra than L3.
+        method is to find another vertebra than L3, or is given a model of vertebrae.
       DataError: there are no scans, or the model is missing or broken.
       WorkdirError: `out` lies in `scans`, holds the user's own files, or cannot be
         written; or another process works on some of these scans.
@@ -92,7 +96,12 @@ def predict(
             f"--level={options.level} needs --method={VERTEBRAE}; the paper's method "
             "finds L3 alone"
         )
-    worker = run.make_worker(out, Path(checkpoint), options)
+    if options.method == PAPER and Path(vertebrae) != vertebra_model.PACKAGED_FILE:
+        raise ConfigError(
+            f"--vertebrae_checkpoint={vertebrae} needs --method={VERTEBRAE}; the "
+            "paper's method does not use it"
+        )
+    worker = run.make_worker(out, Path(checkpoint), options, Path(vertebrae))
     cases = scan_list.find(scans, layout)
     scan_list.check_apart(cases, scans, out)
     workdir.make(out, f"--out={out}")
@@ -134,7 +143,15 @@ def _predict_from_flags(args: flags.FlagValues, out: str) -> str:
     )
     shard = shards.parse(args.shard)
     batch = BatchOptions(args.workers, shard, args.retry_failed, args.engine)
-    rows = predict(args.scans, out, args.checkpoint, args.layout, options, batch)
+    rows = predict(
+        args.scans,
+        out,
+        args.checkpoint,
+        args.layout,
+        options,
+        batch,
+        args.vertebrae_checkpoint,
+    )
     statuses = [row.status for row in rows]
     failed = statuses.count(FAILED)
     if args.json:
@@ -166,7 +183,14 @@ def _predict_from_flags(args: flags.FlagValues, out: str) -> str:
 if __name__ == "__main__":
     flags.DEFINE_string("scans", None, "The folder of scans, or a CSV that lists them.")
     flags.DEFINE_string("out", None, "The folder for the results.")
-    flags.DEFINE_string("checkpoint", str(model.PACKAGED_FILE), "The model's file.")
+    flags.DEFINE_string(
+        "checkpoint", str(model.PACKAGED_FILE), "The model of the frontal projection."
+    )
+    flags.DEFINE_string(
+        "vertebrae_checkpoint",
+        str(vertebra_model.PACKAGED_FILE),
+        "The model of the vertebrae, for --method=vertebrae.",
+    )
     flags.DEFINE_string(
         "series", "", "The SeriesInstanceUID or file name of the volume."
     )

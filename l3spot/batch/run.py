@@ -32,6 +32,7 @@ class ScanWorker:
     Attributes:
       out: the folder for the results.
       checkpoint: the frontal model.
+      vertebrae: the model of all vertebrae; None with the paper's method.
       options: what is read and written.
       models_hash: of the files of the models.
       about: describes the frontal model in one line.
@@ -40,6 +41,7 @@ class ScanWorker:
 
     out: Path
     checkpoint: Path
+    vertebrae: Path | None
     options: PredictOptions
     models_hash: str
     about: str
@@ -47,35 +49,39 @@ class ScanWorker:
 
     def __call__(self, job: Job) -> list[ScanRows]:
         """Returns the results of a scan."""
-        models = load_models(self.checkpoint, self.options.method, self.models_hash)
+        models = load_models(self.checkpoint, self.vertebrae, self.models_hash)
         return predict_scan.predict_scan(
             job, self.out, models, self.options, self.threads
         )
 
 
-def make_worker(out: Path, checkpoint: Path, options: PredictOptions) -> ScanWorker:
+def make_worker(
+    out: Path,
+    checkpoint: Path,
+    options: PredictOptions,
+    vertebrae: Path = vertebra_model.PACKAGED_FILE,
+) -> ScanWorker:
     """Loads the models, and returns what works on a scan.
 
     Raises:
       DataError: a model is missing or broken.
     """
-    files = [checkpoint]
-    files += [vertebra_model.PACKAGED_FILE] if options.method == VERTEBRAE else []
+    used = vertebrae if options.method == VERTEBRAE else None
     try:
-        content = b"".join(path.read_bytes() for path in files)
+        content = b"".join(p.read_bytes() for p in (checkpoint, used) if p)
     except OSError as e:
         raise DataError(f"the model {e.filename} cannot be read ({e.strerror})") from e
     digest = hashlib.sha256(content).hexdigest()
-    models = load_models(checkpoint, options.method, digest)
-    return ScanWorker(out, checkpoint, options, digest, models.l3.about)
+    models = load_models(checkpoint, used, digest)
+    return ScanWorker(out, checkpoint, used, options, digest, models.l3.about)
 
 
 @functools.lru_cache(maxsize=1)
-def load_models(checkpoint: Path, method: str, models_hash: str) -> Models:
-    """Loads the models of a method once in a process; the hash says which."""
+def load_models(checkpoint: Path, vertebrae: Path | None, models_hash: str) -> Models:
+    """Loads the models once in a process; the hash says which."""
     del models_hash
-    vertebrae = vertebra_model.load() if method == VERTEBRAE else None
-    return Models(model.load(checkpoint), vertebrae)
+    of_vertebrae = vertebra_model.load(vertebrae) if vertebrae else None
+    return Models(model.load(checkpoint), of_vertebrae)
 
 
 def made_by(worker: ScanWorker) -> MadeBy:

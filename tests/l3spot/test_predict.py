@@ -22,7 +22,9 @@ from l3spot.report import html_page, metrics, result
 from l3spot.report.corrected_scan import FINAL_LEVEL, FinalAnswer
 from l3spot.report.predict_scan import PredictOptions
 from l3spot.report.results_file import LevelRow, ResultRow
-from mtl.host.errors import DataError, WorkdirError
+from l3spot.vertebrae import model as vertebra_model
+from l3spot.vertebrae.model import VertebraModel
+from mtl.host.errors import ConfigError, DataError, WorkdirError
 from tests import program
 from tests.l3spot import series as write
 from tests.l3spot.trunk import SLICES, STEP, Z0, images, trunk
@@ -120,6 +122,22 @@ def test_files_without_a_model_are_refused(params, tmp_path):
         model.load(tmp_path / "odd")
     with pytest.raises(DataError, match="none cannot be read"):
         run.make_worker(tmp_path, tmp_path / "none", PredictOptions())
+
+
+def test_another_model_of_the_vertebrae_is_used(scans, checkpoints, tmp_path):
+    own, frontal = tmp_path / "own", checkpoints / "sure"
+    network_params = vertebra_model.init(jax.random.key(0))
+    vertebra_model.save(own, VertebraModel(network_params, "mine"))
+    worker = run.make_worker(tmp_path, frontal, PredictOptions(), own)
+    loaded = run.load_models(worker.checkpoint, worker.vertebrae, worker.models_hash)
+    assert loaded.vertebrae.about == "mine"
+    packaged = run.make_worker(tmp_path, frontal, PredictOptions())
+    assert worker.models_hash != packaged.models_hash
+    with pytest.raises(DataError, match="not a l3spot vertebrae"):
+        predict.predict(scans, tmp_path / "out", vertebrae=frontal)
+    paper = PredictOptions(method=predict.PAPER)
+    with pytest.raises(ConfigError, match=r"vertebrae_checkpoint=.*own needs --method"):
+        predict.predict(scans, tmp_path / "out", options=paper, vertebrae=own)
 
 
 def test_a_saved_model_is_loaded_unchanged(params, tmp_path):
