@@ -65,8 +65,11 @@ def default() -> ConfigDict:
     c.data.pairs = -1
     # The share of the training pairs that becomes the validation set.
     c.data.valid = 0.1
-    # True validates on the first pairs, as for LFPW; False on the last pairs (ours).
+    # True validates on the first pairs, as for LFPW; False on the last pairs (ours), or
+    # on drawn ones if the source is "npz".
     c.data.valid_first = False
+    # Ours: seeds the draw of the validation set, if the source is "npz".
+    c.data.valid_seed = 0
     # The number of points of a face.
     c.data.points = POINTS
     # Ours: pairs of points, from 0, that a mirror exchanges. If this and the two fields

@@ -91,6 +91,7 @@ def check(c: ConfigDict) -> None:
     one_of(c, "data.source", SOURCES)
     path_for_source(c, PATHS)
     require(0 < c.data.valid < 1, c, "data.valid", "between 0 and 1")
+    at_least(c, "data.valid_seed", 0)
     at_least(c, "data.pairs", -1)
     require(c.data.pairs != 0, c, "data.pairs", "1 or more, or -1 for all")
     at_least(c, "data.points", 2)
@@ -133,8 +134,9 @@ def load(config: ConfigDict) -> Dataset:
 
     the300w_lp: a folder of tensorflow-datasets; `train` and `test` name its splits.
 
-    npz: x_train, y_train, x_test, y_test; a row of NaN is missing. An x of type uint8
-    holds grey levels, and is divided by 255.
+    npz: x_train, y_train, x_test, y_test, perhaps x_valid and y_valid; a row of NaN is
+    missing. An x of type uint8 holds grey levels, and is divided by 255. Without
+    x_valid, pairs are drawn to validate.
 
     Raises:
       ConfigError: the data have fewer pairs than `data.pairs`.
@@ -143,14 +145,19 @@ def load(config: ConfigDict) -> Dataset:
     c = config.data
     if c.source in FACE_SOURCES:
         return _load_faces(config)
-    grey_levels = False
+    grey_levels, validation = False, None
     if c.source == "digits":
         train, test = _load_digits()
     else:
         with remote.local_copy(c.path) as path:
-            train, test, grey_levels = _load_npz(path, c.partial_y)
+            sets, grey_levels = _load_npz(path, c.partial_y)
+        train, test, validation = sets["train"], sets["test"], sets.get("valid")
     where = c.path or c.source
-    train, validation = examples.split_validation(train, c.valid, c.valid_first, where)
+    if validation is None:
+        seed = c.valid_seed if c.source == "npz" else None
+        train, validation = examples.split_validation(
+            train, c.valid, c.valid_first, where, seed
+        )
     check_known(train.y[train.has_y], where)
     train = examples.limit_pairs(train, c.pairs, config.seed)
     return Dataset(train, validation, test, grey_levels=grey_levels)
@@ -229,33 +236,31 @@ def _load_digits() -> tuple[Examples, Examples]:
     return digits.select(rows < 1297), digits.select(rows >= 1297)
 
 
-def _load_npz(path: str, partial_y: bool) -> tuple[Examples, Examples, bool]:
-    """Returns the training and test examples of an .npz file, and `grey_levels`."""
-    content = readers.load_npz(path, ("x_train", "y_train", "x_test", "y_test"))
-    types = [content[name].dtype for name in ("x_train", "x_test")]
-    if (types[0] == np.uint8) != (types[1] == np.uint8):
+def _load_npz(path: str, partial_y: bool) -> tuple[dict[str, Examples], bool]:
+    """Returns the examples of an .npz file by set, and `grey_levels`."""
+    content = readers.load_sets(path)
+    parts = [part for part in ("train", "test", "valid") if f"x_{part}" in content]
+    types = {f"x_{part}": content[f"x_{part}"].dtype for part in parts}
+    if len({dtype == np.uint8 for dtype in types.values()}) > 1:
         raise DataError(
-            f"{path}: x_train is {types[0]} and x_test {types[1]}; only uint8 is "
-            "divided by 255, so both or neither must be uint8"
+            f"{path}: {' and '.join(f'{k} is {v}' for k, v in types.items())}; only "
+            "uint8 is divided by 255, so all or none must be uint8"
         )
-    sets = []
-    for part in ("train", "test"):
+    sets = {}
+    for part in parts:
         names = f"x_{part}", f"y_{part}"
         x, y = (content[name] for name in names)
         where = f"{path}: {names[0]}", f"{path}: {names[1]}"
-        sets.append(make_examples(x, y, where, partial_y))
-    train, test = sets
-    if not test.pairs.all():
-        row = int(np.logical_not(test.pairs).argmax())
-        raise DataError(
-            f"{path}: row {row} of x_test or y_test is NaN; the test set must be pairs"
-        )
-    same_shape = [
-        a.shape[1:] == b.shape[1:] for a, b in zip(train[:2], test[:2], strict=True)
-    ]
-    if not all(same_shape):
+        sets[part] = make_examples(x, y, where, partial_y)
+        if part != "train" and not sets[part].pairs.all():
+            row = int(np.logical_not(sets[part].pairs).argmax())
+            raise DataError(
+                f"{path}: row {row} of {' or '.join(names)} is NaN; the {part} set "
+                "must be pairs"
+            )
+    if len({(e.x.shape[1:], e.y.shape[1:]) for e in sets.values()}) > 1:
         shapes = ", ".join(f"{name} {list(a.shape)}" for name, a in content.items())
         raise DataError(
             f"{path}: training and test rows have different shapes: {shapes}"
         )
-    return train, test, bool(types[0] == np.uint8)
+    return sets, bool(types["x_train"] == np.uint8)

@@ -87,15 +87,16 @@ def make_examples(
 
 
 def split_validation(
-    train: Examples, share: float, first: bool, where: str
+    train: Examples, share: float, first: bool, where: str, seed: int | None = None
 ) -> tuple[Examples, Examples]:
     """Splits examples into training and validation sets.
 
     Args:
       train: all examples.
       share: the share of the pairs that validates.
-      first: whether the first or the last pairs validate.
+      first: whether the first pairs validate.
       where: names the data in an error.
+      seed: draws the pairs that validate; None takes the last ones.
 
     Raises:
       DataError: one of the sets would have no pairs.
@@ -109,7 +110,9 @@ def split_validation(
             f"data.valid={share:g} of {len(pairs)} pairs in {where} are {count}; both "
             "training and validation need some: change data.valid, or add pairs"
         )
-    held_out = pairs[:count] if first else pairs[-count:]
+    if seed is not None and not first:
+        pairs = np.random.default_rng(seed).permutation(pairs)
+    held_out = np.sort(pairs[:count] if first else pairs[-count:])
     rest = np.setdiff1d(np.arange(len(train.x)), held_out)
     return train.select(rest), train.select(held_out)
 

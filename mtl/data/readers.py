@@ -11,10 +11,16 @@ from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from absl import logging
 
 from mtl.data import mapped
 from mtl.data.mapped import MappedRows
 from mtl.host.errors import DataError
+from mtl.host.wording import nearest, some
+
+# The arrays of one's own .npz; those of the validation set may be missing.
+SETS = "x_train", "y_train", "x_test", "y_test"
+VALID_SET = "x_valid", "y_valid"
 
 # From rows as they are stored, and their name in errors, to float32.
 ToFloat: TypeAlias = Callable[[np.ndarray, object], np.ndarray]
@@ -54,13 +60,11 @@ def npz(path: str, scaled: bool = False, lazy: bool = False) -> Own:
     """
     to_float = numbers if scaled else unit
     train_x = _mapped_npz(path, to_float) if lazy else None
-    needed = "x_train", "y_train", "x_test", "y_test"
-    held = needed if train_x is None else needed[1:]
-    arrays: dict[str, Any] = load_npz(path, held, optional=("x_valid", "y_valid"))
+    arrays: dict[str, Any] = load_sets(
+        path, without="" if train_x is None else "x_train"
+    )
     if train_x is not None:
         arrays["x_train"] = train_x
-    if ("x_valid" in arrays) != ("y_valid" in arrays):
-        raise DataError(f"{path} must have both x_valid and y_valid, or neither")
     sets: dict[str, Images] = {}
     for part in ("train", "test", "valid"):
         if f"x_{part}" not in arrays:
@@ -78,6 +82,23 @@ def npz(path: str, scaled: bool = False, lazy: bool = False) -> Own:
     if len({images.y.dtype.kind for images in sets.values()}) > 1:
         raise DataError(f"{path}: some labels are strings and others are numbers")
     return Own(sets["train"], sets["test"], sets.get("valid"))
+
+
+def load_sets(path: str, without: str = "") -> dict[str, np.ndarray]:
+    """The arrays of one's own .npz, see `npz`; a warning names those of other names.
+
+    Args:
+      path: of the file.
+      without: the name of an array that is not read.
+
+    Raises:
+      DataError: an array is missing.
+    """
+    needed = tuple(name for name in SETS if name != without)
+    arrays = load_npz(path, needed, VALID_SET, (*SETS, *VALID_SET))
+    if ("x_valid" in arrays) != ("y_valid" in arrays):
+        raise DataError(f"{path} must have both x_valid and y_valid, or neither")
+    return arrays
 
 
 def tfds_folder(folder: str) -> tuple[Images, Images]:
@@ -130,9 +151,18 @@ def import_tfds(folder: str, source: str) -> ModuleType:
 
 
 def load_npz(
-    path: str | Path, names: tuple[str, ...], optional: tuple[str, ...] = ()
+    path: str | Path,
+    names: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    used: tuple[str, ...] = (),
 ) -> dict[str, np.ndarray]:
     """The named arrays of an .npz, the optional ones if there; it executes nothing.
+
+    Args:
+      path: of the file.
+      names: of arrays that must be there.
+      optional: names of arrays that may be there.
+      used: a warning names all other arrays of the file; empty gives no warning.
 
     Raises:
       DataError: no such file, no .npz, or an array is missing.
@@ -169,6 +199,10 @@ def load_npz(
             f"{path} has no {', '.join(missing)}; "
             f"it has {', '.join(there) or 'nothing'}"
         )
+    unused = [n for n in there if used and n not in used]
+    if unused:
+        meant = "".join(nearest(n, used) for n in unused[:1])
+        logging.warning("%s: not used: %s%s", path, some(unused), meant)
     return arrays
 
 
@@ -315,12 +349,15 @@ def labels_of(y: np.ndarray, rows: int, where: str, part: str) -> np.ndarray:
 
 def _label_fix(y: np.ndarray, part: str) -> str:
     """How to make labels of an array that holds others, or ""."""
-    if y.ndim == 2 and y.shape[1] > 1:
-        return "; of one-hot rows, take argmax(1)"
+    if y.ndim == 2:
+        many = y.shape[1] > 1
+        return "; of one-hot rows, take argmax(1)" if many else "; take y[:, 0]"
+    if y.dtype.kind in "bS":
+        return f"; take astype({'int' if y.dtype.kind == 'b' else 'str'})"
     if y.dtype.kind != "f":
         return ""
     if not (missing := np.isnan(y)).any():
-        return "; take astype(int)"
+        return "; take astype(int)" if (y == np.rint(y)).all() else ""
     found = f" with {missing.sum()} NaN, such as in row {missing.argmax()}"
     if part != "train":
         return f"{found}; leave these rows out, and take astype(int)"

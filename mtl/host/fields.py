@@ -39,14 +39,22 @@ def check(c: ConfigDict, default: ConfigDict, where: str = "config") -> None:
         if name not in c:
             raise ConfigError(
                 f"{where}.{name} is missing; start from the default config, "
-                f"where it is {value!r}"
+                f"where it is {_text(value)}"
             )
         if isinstance(value, ConfigDict) and isinstance(c[name], ConfigDict):
             check(c[name], value, f"{where}.{name}")
         elif not _is_like(c[name], value):
             raise ConfigError(
-                f"{where}.{name}={c[name]!r} must be like its default, {value!r}"
+                f"{where}.{name}={_text(c[name])} must be like its default, "
+                f"{_text(value)}"
             )
+
+
+def _text(value: object) -> str:
+    """A value, or the fields of a group, in one line."""
+    if isinstance(value, ConfigDict):
+        return f"a group of {', '.join(value)}"
+    return repr(value)
 
 
 def value(c: ConfigDict, name: str) -> Any:

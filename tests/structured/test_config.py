@@ -119,6 +119,7 @@ BAD = [
     ("optim.warmup_epochs", 5001),
     ("optim.weight_decay", -1.0),
     ("optim.weight_decay", NAN),
+    ("data.valid_seed", -1),
     ("eval_every", 0),
     ("save_every", 0),
     ("save_minutes", -1.0),

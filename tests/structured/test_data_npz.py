@@ -42,18 +42,45 @@ def test_rows_of_nan_are_missing(path):
     assert (len(d.train.x), len(d.validation.x), len(d.test.x)) == (17, 3, 5)
     assert d.train.has_x.tolist() == [False] * 3 + [True] * 14
     assert d.train.has_y.tolist() == [True] * 3 + [False] * 5 + [True] * 9
+    held = np.sort(np.random.default_rng(0).permutation(np.arange(8, 20))[-3:])
+    rest = np.setdiff1d(np.arange(20), held)
     for part in (d.train, d.validation, d.test):
         assert part.x.dtype == part.y.dtype == np.float32
         assert np.isfinite(part.x).all()
         assert np.isfinite(part.y).all()
     x, y = (arrays[name].astype(np.float32) for name in ("x_train", "y_train"))
-    np.testing.assert_array_equal(d.train.x[3:], x[3:17])
+    np.testing.assert_array_equal(d.train.x[3:], x[rest[3:]])
     np.testing.assert_array_equal(
-        d.train.y[d.train.has_y], np.delete(y[:17], range(3, 8), 0)
+        d.train.y[d.train.has_y], np.delete(y[rest], range(3, 8), 0)
     )
-    np.testing.assert_array_equal(d.validation.x, x[17:])
-    np.testing.assert_array_equal(d.validation.y, y[17:])
+    np.testing.assert_array_equal(d.validation.x, x[held])
+    np.testing.assert_array_equal(d.validation.y, y[held])
     np.testing.assert_array_equal(d.test.y, arrays["y_test"].astype(np.float32))
+
+
+def test_pairs_that_validate_are_drawn_by_a_seed(path):
+    """So a file that is sorted by y does not validate on its end alone."""
+    save(path, y_train=lambda y: np.sort(y, axis=0))
+    first, again, other = (
+        load(path, **{"data.valid_seed": s}).validation for s in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first.y, again.y)
+    assert not np.array_equal(first.y, other.y)
+    y = load(path, **{"data.valid_first": True}).validation.y
+    assert y.max() <= min(first.y.max(), other.y.max())
+
+
+def test_a_validation_set_in_the_file_is_used(path):
+    arrays = save(path)
+    own = {"x_valid": arrays["x_test"] + 0.5, "y_valid": arrays["y_test"]}
+    np.savez(path, **arrays, **own)
+    d = load(path)
+    assert len(d.train.x) == 20
+    np.testing.assert_array_equal(d.validation.x, own["x_valid"].astype(np.float32))
+    np.savez(path, **arrays, **own | {"y_valid": own["y_valid"] * np.nan})
+    assert_refused(lambda: load(path), "row 0 of x_valid or y_valid", "must be pairs")
+    np.savez(path, **arrays, x_valid=own["x_valid"])
+    assert_refused(lambda: load(path), "both x_valid and y_valid, or neither")
 
 
 def test_pairs_of_arrays_are_limited_too(path):
@@ -83,7 +110,7 @@ def test_grey_levels_are_scaled_to_1(path):
 def test_grey_levels_in_one_set_alone_are_refused(path, part):
     """Only one of the sets would be divided by 255."""
     save(path, **{f"x_{part}": lambda a: np.full(a.shape, 51, np.uint8)})
-    assert_refused(lambda: load(path), str(path), "uint8", "float64", "both or neither")
+    assert_refused(lambda: load(path), str(path), "uint8", "float64", "all or none")
 
 
 @pytest.mark.parametrize(

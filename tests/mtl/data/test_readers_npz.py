@@ -74,6 +74,16 @@ def test_npz_own_validation_set(tmp_path):
     assert_same(own.validation, x, y)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_arrays_that_are_not_used_are_named(tmp_path, caplog, lazy):
+    x, y = random_images(4, 2, (4, 3))
+    with caplog.at_level("WARNING"):
+        readers.npz(write_npz(tmp_path, x_valid=x, y_valid=y), lazy=lazy)
+        assert not caplog.text
+        readers.npz(write_npz(tmp_path, x_val=x, ids=y), lazy=lazy)
+    assert "own.npz: not used: x_val, ids; did you mean x_valid?" in caplog.text
+
+
 @pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.float64, bool, np.int8])
 def test_npz_that_is_scaled_later_has_any_numbers(tmp_path, dtype):
     x = (np.arange(60).reshape(5, 4, 3) * 2 - 9).astype(dtype)
@@ -135,8 +145,11 @@ F = np.full((5, 4, 3), 0.5)
         ),
         (
             {"y_train": np.zeros(5, bool)},
-            "y_train must hold 5 whole numbers",
+            "y_train must hold 5 whole numbers or strings, one for each row of x; "
+            "it is bool[5]; take astype(int)",
         ),
+        ({"y_train": np.zeros((5, 1), int)}, "it is int64[5, 1]; take y[:, 0]"),
+        ({"y_train": np.array([b"a"] * 5)}, "it is |S1[5]; take astype(str)"),
         ({"y_train": np.array(list("abcde"))}, "some labels are strings"),
         (
             {"y_test": np.array(["a", "", "b"])},

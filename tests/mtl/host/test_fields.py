@@ -81,6 +81,14 @@ def test_another_type_is_refused(field, value):
         mtl_config.check(changed(mtl_config.default(), **{field: value}))
 
 
+def test_a_group_is_named_in_one_line():
+    c, default = mtl_config.default(), mtl_config.default()
+    with c.unlocked(), c.ignore_type():
+        c.gamma = 3
+    with pytest.raises(ConfigError, match=r"gamma=3 must be .*, a group of cost$"):
+        fields.check(c, default)
+
+
 def test_whole_numbers_and_lists_are_taken():
     own = {"optim__learning_rate": 1, "model__hidden": [50]}
     mtl_config.check(changed(mtl_config.default(), **own))
