@@ -35,7 +35,6 @@ HEAD = (
     *("gain", "test error, best epoch, %", "seconds a run"),
 )
 
-
 # Fields that have a column, or that a row does not depend on.
 SHOWN = ("method", "seed", "epochs", "model.hidden", "data.labelled", "data.unlabelled")
 

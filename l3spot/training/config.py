@@ -54,12 +54,14 @@ def default() -> ConfigDict:
     c.data.path = "runs/phantoms"  # The folder of the phantoms or projections.
     # A CSV file with the columns scan and patient; "" gives each scan its own patient.
     c.data.patients = ""
-    c.data.seed = 7  # Seeds the phantoms.
+    # Seeds the phantoms; or draws the validation and test set of "projections".
+    c.data.seed = 7
     c.data.proportions = "usual"  # Of phantoms, one of phantom.draw.PROPORTIONS.
     c.data.count = 3000  # Number of phantoms.
-    c.data.test = 0  # Size of the test set, taken from the end.
-    # Size of the validation set, taken from the end of the remaining scans. It also
-    # calibrates the confidence.
+    # Size of the test set; of phantoms it is taken from the end.
+    c.data.test = 0
+    # Size of the validation set; of phantoms it is taken from the end of the others. It
+    # also calibrates the confidence.
     c.data.validation = 300
     c.data.labelled = 0  # Number of training scans that keep their label; 0 keeps all.
     c.data.unlabelled = 0  # Number of training scans without a label; -1 uses all.

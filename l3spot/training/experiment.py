@@ -85,7 +85,7 @@ def train_and_evaluate(
 def _datasets(config: ConfigDict, scans: ProjectionDataset | None) -> Datasets:
     """The sets of a run; `config.shard_data` maps training images that it loads."""
     given = scans or load_dataset(config)
-    rest, test = split.split_last(given, config.data.test)
+    rest, test = split.split_off(given, config.data.test, _split_seed(config))
     datasets = split_validation(config, rest, test)
     if not config.shard_data or scans:
         return datasets
@@ -108,6 +108,11 @@ def load_dataset(config: ConfigDict) -> ProjectionDataset:
         return dataset.projections(projection_files.load(path), d.patients, d.view)
 
 
+def _split_seed(config: ConfigDict) -> int | None:
+    """Draws the sets; None of phantoms, which are in no order."""
+    return None if config.data.source == "phantoms" else config.data.seed
+
+
 def split_validation(
     config: ConfigDict, rest: ProjectionDataset, test: ProjectionDataset
 ) -> Datasets:
@@ -117,7 +122,7 @@ def split_validation(
       ConfigError: there are not enough scans, or none to validate on has L3 in view.
     """
     d = config.data
-    candidates, validation = split.split_last(rest, d.validation)
+    candidates, validation = split.split_off(rest, d.validation, _split_seed(config))
     in_view = bool((~np.isnan(scoring.true_rows(validation))).any())
     what = "more: none of these scans has L3 in view"
     require(in_view, config, "data.validation", what)

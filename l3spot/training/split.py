@@ -14,14 +14,15 @@ def select(dataset: ProjectionDataset, rows: np.ndarray) -> ProjectionDataset:
     return ProjectionDataset(*(a[rows] for a in dataset))
 
 
-def split_last(
-    dataset: ProjectionDataset, count: int
+def split_off(
+    dataset: ProjectionDataset, count: int, seed: int | None = None
 ) -> tuple[ProjectionDataset, ProjectionDataset]:
-    """Splits off the last scans with a label, and all other scans of their patients.
+    """Splits off some scans with a label, and all other scans of their patients.
 
     Args:
       dataset: scans, without a label where `l3_mm` is NaN.
       count: how many scans are split off, at least.
+      seed: draws the scans; None takes the last ones.
 
     Returns:
       The remaining scans, with and without a label; and the scans that are split off,
@@ -33,8 +34,10 @@ def split_last(
     if not count:
         return dataset, select(dataset, np.arange(0))
     labelled = ~np.isnan(dataset.l3_mm)
-    first = max(np.flatnonzero(labelled).size - count, 0)
-    held_out = np.isin(dataset.patient, dataset.patient[labelled][first:])
+    patients = dataset.patient[labelled]
+    if seed is not None:
+        patients = np.random.default_rng(seed).permutation(patients)
+    held_out = np.isin(dataset.patient, patients[max(len(patients) - count, 0) :])
     if not (labelled & ~held_out).any():
         raise ConfigError(
             f"of {labelled.sum()} scans with a label {count} are to be held back, "

@@ -28,7 +28,7 @@ def test_more_epochs_give_what_a_longer_run_gives(tmp_path):
     np.testing.assert_array_equal(again.predicted, whole.predicted)
     with pytest.raises(WorkdirError, match="epochs: 4 -> 2"):
         experiment.train_and_evaluate(smoke(epochs=2), tmp_path / "run")
-    falling = smoke(**{"epochs": 6, "optim.decay_epochs": 3})
+    falling = smoke(**{"epochs": 6, "optim.decay_epochs": 5})
     with pytest.raises(WorkdirError, match="epochs: 4 -> 6"):
         experiment.train_and_evaluate(falling, tmp_path / "run")
     assert (tmp_path / "run" / "summary.json").exists()

@@ -19,16 +19,41 @@ def dataset_of(l3, patient):
 
 def test_no_patient_is_in_two_sets():
     whole = dataset_of([1, np.nan, 2, 3, 4, 5], [0, 3, 1, 1, 2, 3])
-    rest, held = split.split_last(whole, 2)
+    rest, held = split.split_off(whole, 2)
     # Patient 3's scan without a label is dropped.
     assert rest.l3_mm.tolist() == [1, 2, 3]
     assert held.l3_mm.tolist() == [4, 5]
-    rest, held = split.split_last(whole, 3)
+    rest, held = split.split_off(whole, 3)
     assert rest.l3_mm.tolist() == [1]  # Patient 1 has two scans.
     assert held.l3_mm.tolist() == [2, 3, 4, 5]
-    assert len(split.split_last(whole, 0)[1].hu) == 0
+    assert len(split.split_off(whole, 0)[1].hu) == 0
     with pytest.raises(ConfigError, match="none to train on"):
-        split.split_last(whole, 5)
+        split.split_off(whole, 5)
+
+
+def test_a_seed_draws_the_scans_that_are_split_off():
+    whole = dataset_of(np.arange(40), np.arange(40) // 2)
+    (rest, held), again, other = (split.split_off(whole, 7, seed) for seed in (0, 0, 1))
+    assert held.l3_mm.tolist() == again[1].l3_mm.tolist() != other[1].l3_mm.tolist()
+    assert len(held.l3_mm) in range(7, 15)  # A patient has two scans.
+    assert not set(rest.patient) & set(held.patient)
+    assert len(rest.l3_mm) + len(held.l3_mm) == 40
+    assert held.patient.min() < 10  # Not the last ones.
+
+
+@pytest.mark.parametrize(
+    ("source", "last"), [("phantoms", True), ("projections", False)]
+)
+def test_scans_of_people_are_drawn_to_validate_and_to_test(source, last):
+    """They are sorted by name, and so by hospital or year."""
+    whole = dataset_of(np.arange(60), np.arange(60))
+    c = configs.default()
+    c.data.source, c.data.count, c.data.validation, c.data.test = source, 60, 5, 5
+    sets = experiment._datasets(c, whole)
+    held = [s.l3_mm.tolist() for s in sets[1:]]
+    assert (held == [[*range(50, 55)], [*range(55, 60)]]) == last
+    seen = np.concatenate([s.l3_mm for s in sets])
+    assert sorted(seen) == list(range(60))
 
 
 def test_folds_test_each_scan_once():
