@@ -203,7 +203,9 @@ def compare(folders: Sequence[str]) -> str:
     for folder in folders:
         try:
             runs.append(read(folder))
-        except (ConfigError, WorkdirError) as e:
+        except ConfigError:
+            left_out.append(f"- {folder} is of another program or version")
+        except WorkdirError as e:
             left_out.append(f"- {reason(e)}")
     head = f"Left out: {len(left_out)} of {len(folders)} folders"
     text = "\n".join([head, *left_out])
