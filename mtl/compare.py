@@ -195,18 +195,20 @@ def compare(folders: Sequence[str]) -> str:
 
     Raises:
       ConfigError: no folder is given.
-      WorkdirError: no folder has a finished run of system 1.
+      WorkdirError: no folder has a finished run of system 1, or an address cannot be
+        opened.
     """
     if not folders:
         raise ConfigError("give the folders of the runs, such as runs/mnist/*")
     runs, left_out = [], []
     for folder in folders:
-        try:
-            runs.append(read(folder))
-        except ConfigError:
-            left_out.append(f"- {folder} is of another program or version")
-        except WorkdirError as e:
-            left_out.append(f"- {reason(e)}")
+        with remote.local_folder(folder, None) as local:
+            try:
+                runs.append(_read(local))
+            except ConfigError:
+                left_out.append(f"- {folder} is of another program or version")
+            except WorkdirError as e:
+                left_out.append(f"- {reason(e)}".replace(str(local), folder))
     head = f"Left out: {len(left_out)} of {len(folders)} folders"
     text = "\n".join([head, *left_out])
     if not runs:
