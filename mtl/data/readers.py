@@ -85,7 +85,7 @@ def npz(path: str, scaled: bool = False, lazy: bool = False) -> Own:
 
 
 def load_sets(path: str, without: str = "") -> dict[str, np.ndarray]:
-    """The arrays of one's own .npz, see `npz`; a warning names those of other names.
+    """The arrays of one's own .npz, see `npz`; a warning names all others.
 
     Args:
       path: of the file.
