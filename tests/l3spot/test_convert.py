@@ -239,7 +239,8 @@ def test_load_refuses_broken_files(tmp_path):
     params = convert.convert("alexnet", path, tmp_path / "out").params
     good = {"backbone": "alexnet", "normalisation": normalisation.IMAGENET.to_json()}
     for kind, metadata, message in (
-        ("model", good, "a model, not a backbone"),
+        ("mine", good, "something else, not a backbone"),
+        ("l3spot model", good, "of the frontal projection (for --checkpoint), not a b"),
         ("backbone", good | {"backbone": "resnet"}, "'resnet'"),
         ("backbone", {"backbone": "alexnet"}, "no valid normalisation"),
         ("backbone", good | {"backbone": "vgg16"}, "not have the layers of vgg16"),

@@ -133,8 +133,11 @@ def test_another_model_of_the_vertebrae_is_used(scans, checkpoints, tmp_path):
     assert loaded.vertebrae.about == "mine"
     packaged = run.make_worker(tmp_path, frontal, PredictOptions())
     assert worker.models_hash != packaged.models_hash
-    with pytest.raises(DataError, match="not a l3spot vertebrae"):
+    other = r"holds a model of the frontal .*\(for --checkpoint\), not a model of the v"
+    with pytest.raises(DataError, match=other):
         predict.predict(scans, tmp_path / "out", vertebrae=frontal)
+    with pytest.raises(DataError, match=r"holds a model of the vert.*, not a mod"):
+        predict.predict(scans, tmp_path / "out", own)
     paper = PredictOptions(method=predict.PAPER)
     with pytest.raises(ConfigError, match=r"vertebrae_checkpoint=.*own needs --method"):
         predict.predict(scans, tmp_path / "out", options=paper, vertebrae=own)

@@ -11,6 +11,13 @@ from mtl.engine.task import Params, flatten, unflatten
 from mtl.host import workdir
 from mtl.host.errors import DataError
 
+# What a file of each kind holds, and what takes it.
+CONTENTS = {
+    "backbone": "a backbone (for --config.model.weights_file)",
+    "l3spot model": "a model of the frontal projection (for --checkpoint)",
+    "l3spot vertebrae": "a model of the vertebrae (for --vertebrae_checkpoint)",
+}
+
 
 def save(path: Path, kind: str, params: Params, metadata: dict[str, str]) -> None:
     """Writes a file atomically; `kind` is stored for `load`.
@@ -43,8 +50,8 @@ def load(path: Path, kind: str) -> tuple[Params, dict[str, str]]:
     arrays, metadata = tensors(path)
     stored_kind = metadata.get("kind")
     if stored_kind != kind:
-        content = f"a {stored_kind}" if stored_kind else "something else"
-        raise DataError(f"{path} holds {content}, not a {kind} of l3spot")
+        content = CONTENTS.get(str(stored_kind), "something else")
+        raise DataError(f"{path} holds {content}, not {CONTENTS[kind]}")
     try:
         flat: Params = {**arrays}
         return unflatten(flat), metadata
