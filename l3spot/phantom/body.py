@@ -84,21 +84,27 @@ class Body(NamedTuple):
 
 def draw(key: Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
     """Draws a random body and a random scan of it."""
-    # Head and shoulder blades have their own random numbers, and so have the discs and
-    # the height of vertebrae, so that the trunk does not depend on their count.
-    d, other, soft, proportions = (
-        Draw(k, ranges) for k in (key, *(jax.random.fold_in(key, i) for i in (1, 2, 3)))
-    )
+    # Head and shoulder blades have their own random numbers, and so have the discs, the
+    # height of vertebrae, and the form of ribs and hips, so that the rest of the trunk
+    # does not depend on their count.
+    keys = key, *(jax.random.fold_in(key, i) for i in (1, 2, 3, 4))
+    d, other, soft, proportions, form = (Draw(k, ranges) for k in keys)
     bone, girth, fat = d(*ranges.bone_density), d(*ranges.girth), d(*ranges.fat_mm)
     up = d.chance(ranges.arms_up)
     column = spine.make_spine(d, proportions)
     shape = trunk.make_trunk(d, column, girth, fat)
     solid, hollow = organs.organs(d, column, shape)
     arms, flesh, acromion = shoulders.arms(d, other, column, bone, up, shape.muscle)
-    hips, legs, sacrum_front = pelvis.pelvis(d, column, bone, shape.muscle)
+    hips, legs, sacrum_front = pelvis.pelvis(d, form, column, bone, shape.muscle)
     skull, face = head.head(other, column, bone, shape.muscle)
     arches = spine.arches(d, column, bone)
-    cage, notch, rib_pairs = thorax.cage(d, proportions, column, bone, girth)
+    cage, notch, rib_pairs = thorax.cage(d, proportions, form, column, bone, girth)
+    dense_pelvis, dense_ribs = (
+        proportions(*r) for r in (ranges.pelvis_density, ranges.rib_density)
+    )
+    hips = [_denser(part, dense_pelvis) for part in hips]
+    sacrum_front = _denser(sacrum_front, dense_pelvis)
+    cage = [_denser(cage[0], dense_ribs), *cage[1:]]
     fine = concatenate([
         arches,
         *cage,
@@ -116,6 +122,13 @@ def draw(key: Array, ranges: PhantomRanges) -> tuple[Body, Scan]:
         spine.sacral_bodies(soft, column, bone), sacrum_front, rib_pairs,
     )  # fmt: skip
     return body, _scan(d, body)
+
+
+def _denser(c: Capsules, factor: Array) -> Capsules:
+    """Multiplies the HU of bones, but not of metal, which cannot be brighter."""
+    m, bone = c.matter, (c.matter.rim_hu > 0) & (c.matter.rim_hu < 2900)
+    rim, core = (jnp.where(bone, factor * hu, hu) for hu in (m.rim_hu, m.core_hu))
+    return c._replace(matter=m._replace(rim_hu=rim, core_hu=core))
 
 
 def _scan(d: Draw, body: Body) -> Scan:

@@ -35,6 +35,12 @@ STORED_NAMES = {
     "without_l3": "without",
 }
 
+# Older files lack these fields; with their defaults phantoms are what they were.
+ADDED = (
+    *("rib_radius", "rib_density", "rib_hollow", "steep_ribs"),
+    *("pelvis_density", "fossa_density", "sacrum_fading"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class PhantomRanges:
@@ -57,6 +63,14 @@ class PhantomRanges:
         0.18 times their whole descent.
       crest_mm: height of the iliac crests above their usual place.
       bone_density: factor of the bones' HU.
+      rib_radius: factor of the ribs' radius.
+      rib_density: factor of the ribs' HU.
+      rib_hollow: how dark ribs are between their edges; 0 is as bright.
+      steep_ribs: probability that ribs descend from the spine on, as most people's do;
+        the others are level beside the spine.
+      pelvis_density: factor of the HU of the hips, the sacrum and the thighs.
+      fossa_density: factor of the HU of the iliac wings inside their edges.
+      sacrum_fading: how much narrower and fainter the sacrum is towards the coccyx.
       fat_mm: fat below the skin.
       girth: factor of the trunk's width.
       head_size: factor of the head's size.
@@ -100,6 +114,13 @@ class PhantomRanges:
     rib_start: Interval = (0.0, 0.4)
     crest_mm: Interval = (-14.0, 16.0)
     bone_density: Interval = (0.55, 1.35)
+    rib_radius: Interval = (0.85, 1.15)
+    rib_density: Interval = (1.0, 1.0)
+    rib_hollow: Interval = (0.5, 0.5)
+    steep_ribs: float = 0.0
+    pelvis_density: Interval = (1.0, 1.0)
+    fossa_density: Interval = (1.0, 1.0)
+    sacrum_fading: Interval = (0.0, 0.0)
     fat_mm: Interval = (6.0, 50.0)
     girth: Interval = (0.88, 1.2)
     head_size: Interval = (0.95, 1.05)
@@ -133,6 +154,7 @@ class PhantomRanges:
         values = (
             f"{STORED_NAMES.get(name, name)}={value!r}"
             for name, value in dataclasses.asdict(self).items()
+            if not (name in ADDED and value == getattr(PhantomRanges, name))
         )
         return f"Ranges({', '.join(values)})"
 

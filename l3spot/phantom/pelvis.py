@@ -13,7 +13,7 @@ WING_RAYS = 20  # Of an iliac wing.
 
 
 def pelvis(
-    draw: Draw, spine: Spine, bone: Array, soft: Array
+    draw: Draw, form: Draw, spine: Spine, bone: Array, soft: Array
 ) -> tuple[list[Capsules], list[Capsules], Capsules]:
     """Returns hip bones, upper femurs and all of the sacrum but its bodies; the flesh.
 
@@ -47,13 +47,15 @@ def pelvis(
     seat = refine(polyline((60, 8, -158), (70, 14, -128), (80, 14, -104)), 3)
     rim = bone * draw(0.9, 1.15)
     wings = put(refine(wing, 2))
+    firm = firmness(form(*form.ranges.fossa_density))
     thighs, flesh = _thighs(draw, hip, size, rim, soft)
-    front, *others = _sacrum(draw, spine, size, bone)
+    front, *others = _sacrum(draw, form, spine, size, bone)
     return (
         [
             *others,
             tube(
-                wings, jnp.repeat(thin, 2)[:5], 480 * rim, side=0.0, core=0.6, grain=0.1
+                wings, jnp.repeat(thin, 2)[:5], 480 * rim * firm, side=0.0, core=0.6,
+                grain=0.1,
             ),
             tube(put(crest), 6.5 * size, 640 * rim, side=0.2, core=0.5, grain=0.12),
             tube(put(ramus), 8 * size, 560 * rim),
@@ -64,26 +66,42 @@ def pelvis(
         ],
         flesh,
         front,
-    )
+    )  # fmt: skip
 
 
-def _sacrum(draw: Draw, spine: Spine, size: Array, bone: Array) -> list[Capsules]:
+def firmness(fossa: Array) -> Array:
+    """Returns factors [WING_RAYS, 4] of the HU along each ray, from the crest down.
+
+    A wing is thin between the crest, the joint with the sacrum and the hip.
+    """
+    ray, down = np.linspace(0, 1, WING_RAYS)[:, None], np.linspace(0, 1, 4)
+    firm = np.maximum(np.maximum(1 - ray / 0.35, down), (ray - 0.8) / 0.2)
+    return fossa + (1 - fossa) * np.clip(firm, 0, 1)
+
+
+def _sacrum(
+    draw: Draw, form: Draw, spine: Spine, size: Array, bone: Array
+) -> list[Capsules]:
     """Returns five fused bodies, the wings beside them and the ridge behind."""
     curve = size * draw(0.6, 1.3) * jnp.array([0.0, 0, 1, 6, 16])
     rows = jnp.arange(5.0)
     y, z = size * (8 + 14 * rows) - curve, -size * (14 + 22 * rows)
     middle = spine.sacrum + jnp.stack([0 * y, y, z], -1)
+    fading = form(*form.ranges.sacrum_fading)
+    narrow = jnp.array([[1.0], [1.0], [0.9], [0.7], [0.5]]) ** fading
+    faint = jnp.array([[1.0], [0.9], [0.7], [0.6], [0.5]]) ** fading
     out = size * jnp.array([23.0, 19, 16, 13, 11])[:, None] * np.array([1.0, 0, 0])
-    thick = size * jnp.array([13.0, 12, 10, 9, 7])[:, None]
+    out, thick = out * narrow, size * jnp.array([13.0, 12, 10, 9, 7])[:, None]
     ends = [jnp.linspace(50, 28, 4), jnp.linspace(22, 44, 4), jnp.linspace(-8, -78, 4)]
     roots = middle[:4] - spine.sacrum + np.array([14.0, 4, 4])
     ala = mirror_pair(jnp.stack([roots, size * jnp.stack(ends, -1)], 1))
     ridge = middle[:4] + jnp.array([0.0, 24.0, -4.0]) * size
     return [
-        tube(jnp.stack([middle - out, middle + out], 1), thick, bone * draw(480, 620),
-             tall=0.95, side=0.05, grain=0.12),
-        tube(spine.sacrum + ala, size * jnp.array([10.0, 14.0]), bone * draw(380, 480),
-             tall=1.1, side=0.05, core=0.5, grain=0.12),
+        tube(jnp.stack([middle - out, middle + out], 1), thick,
+             bone * draw(480, 620) * faint, tall=0.95, side=0.05, grain=0.12),
+        tube(spine.sacrum + ala, size * jnp.array([10.0, 14.0]),
+             bone * draw(380, 480) * faint[:4], tall=1.1, side=0.05, core=0.5,
+             grain=0.12),
         ball(ridge, 6 * size, bone * 620, tall=1.3),
     ]  # fmt: skip
 

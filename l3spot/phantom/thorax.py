@@ -16,12 +16,21 @@ RIB_OUT_MM = np.array([53, 84, 107, 121, 130, 136, 139, 140, 139, 135, 126, 104,
 RIB_ARC_DEG = np.array([150, 152, 152, 150, 146, 142, 138, 130, 120, 112, 92, 58, 30.0])
 RIB_DROP_MM = np.array([35, 55, 70, 82, 90, 98, 104, 108, 112, 118, 125, 105, 45.0])
 RIB_RADIUS_MM = np.array([4.5, 4.5, 4.6, 4.8, 4.9, 5, 5, 5, 4.9, 4.7, 4.4, 3.8, 2.5])
+# Of steep ribs: where they begin to descend, from the middle of the spine, and how
+# they bend; at 0.5 they leave the spine as straight lines, seen in front.
+NECK_MM, RIB_BEND = (25, 75), (0.38, 0.75)
+RIB_START = 0.18  # Share of the whole descent, the unit of `PhantomRanges.rib_start`.
 RIB_POINTS = 12  # Of a rib's line, before refinement.
 CARTILAGE_PIECES = 7  # Of each cartilage.
 
 
 def cage(
-    draw: Draw, proportions: Draw, spine: Spine, bone: Array, girth: Array
+    draw: Draw,
+    proportions: Draw,
+    form: Draw,
+    spine: Spine,
+    bone: Array,
+    girth: Array,
 ) -> tuple[list[Capsules], Array, Array]:
     """Returns ribs, cartilage and sternum; the sternal notch [3]; the pairs of ribs."""
     size = spine.half[T12, 0] / 20.5
@@ -30,14 +39,13 @@ def cage(
     pairs = jnp.where(draw.chance(draw.ranges.ribs_13), 13, pairs)
     present = (np.arange(RIB_PAIRS) < pairs)[:, None]
     start = proportions(*draw.ranges.rib_start)
-    lines = _lines(draw, spine, levels, size, girth, start)
+    lines = lines_of_ribs(draw, form, spine, levels, size, girth, start)
     rim = bone * draw(520, 800) * draw(0.88, 1.12, (2, RIB_PAIRS, 1))
-    thick = (
-        size * RIB_RADIUS_MM[:, None] * draw(0.85, 1.15) * _uneven(draw, lines, 0.12)
-    )
+    radius = size * RIB_RADIUS_MM[:, None] * draw(*draw.ranges.rib_radius)
+    thick = radius * _uneven(draw, lines, 0.12)
     ribs = tube(
         lines, thick, rim * _uneven(draw, lines, 0.15)[..., 1:], tall=draw(1.2, 1.6),
-        side=0.5, grain=0.1, core=0.5, present=present,
+        side=form(*form.ranges.rib_hollow), grain=0.1, core=0.5, present=present,
     )  # fmt: skip
     front, notch = _front(draw, lines, size, bone)
     return [ribs, *front], notch, pairs
@@ -52,8 +60,9 @@ def _uneven(draw: Draw, lines: Array, much: float) -> Array:
     return 1 + much * jnp.sin(waves)
 
 
-def _lines(
+def lines_of_ribs(
     draw: Draw,
+    form: Draw,
     spine: Spine,
     levels: np.ndarray,
     size: Array,
@@ -71,6 +80,8 @@ def _lines(
     fall = size * RIB_DROP_MM * draw(*draw.ranges.rib_drop)
     share = (1 - jnp.cos(angle * np.pi / (2.2 * jnp.maximum(end[:, None], 1)))) ** 0.75
     share = share - (1 - start) * share[:, :1]
+    steep = _steep(form, size / wide, angle) + RIB_START * start
+    share = jnp.where(form.chance(form.ranges.steep_ribs), steep, share)
     lines = []
     for side in (1.0, -1.0):
         root = spine.centre[levels] + jnp.einsum(
@@ -87,6 +98,21 @@ def _lines(
         head = jnp.stack([root, neck + np.array([0.0, 2.0, 0.0])], 1)
         lines.append(jnp.concatenate([head, arc], 1))
     return refine(jnp.stack(lines), 2)
+
+
+def _steep(form: Draw, narrow: Array, angle: Array) -> Array:
+    """Returns the shares [pairs, points] of the descent of steep ribs.
+
+    A short rib is a part of a long one.
+
+    Args:
+      form: random numbers.
+      narrow: [pairs], 1 / half the width of the chest in mm of an average adult.
+      angle: [pairs, points] from the back.
+    """
+    neck = jnp.arcsin(jnp.minimum(form(*NECK_MM) * narrow, 0.6))[:, None]
+    path = (angle - neck) / (np.radians(RIB_ARC_DEG)[:, None] - neck)
+    return (1 - jnp.cos(jnp.clip(path, 0, 1.1) * np.pi / 2.2)) ** form(*RIB_BEND)
 
 
 def _front(

@@ -12,8 +12,17 @@ import pytest
 
 from l3spot import project
 from l3spot.phantom import __main__ as launcher
-from l3spot.phantom import body, series, shadow, shapes, solid, spine
-from l3spot.phantom.draw import PhantomRanges
+from l3spot.phantom import (
+    body,
+    pelvis,
+    series,
+    shadow,
+    shapes,
+    solid,
+    spine,
+    thorax,
+)
+from l3spot.phantom.draw import ADDED, Draw, PhantomRanges
 from l3spot.phantom.shapes import ABSENT_HU, Blocks, Capsules, Ellipsoids, Matter
 from l3spot.projections import projection_files
 from mtl.host.errors import ConfigError, WorkdirError
@@ -343,3 +352,65 @@ def test_lumbar_transverse_processes_get_longer_thinner_and_fainter():
     np.testing.assert_allclose(
         faint[present], 0.5 * usual.matter.rim_hu[present], rtol=1e-5
     )
+
+
+def test_hips_and_ribs_get_denser_and_the_spine_does_not():
+    plain, dense = (
+        proportioned(),
+        proportioned(pelvis_density=(2.0, 2.0), rib_density=(1.5, 1.5)),
+    )
+    np.testing.assert_array_equal(
+        dense.blocks.matter.rim_hu, plain.blocks.matter.rim_hu
+    )
+    before, after = (np.asarray(b.fine.matter.rim_hu) for b in (plain, dense))
+    seen = (before > 0) & (before < 2900)  # Present, and no metal.
+    factors = np.round(after[seen] / before[seen], 3)
+    assert set(np.unique(factors)) == {1.0, 1.5, 2.0}
+    np.testing.assert_array_equal(after[~seen], before[~seen])
+    front = [np.asarray(b.sacrum_front.matter.rim_hu) for b in (plain, dense)]
+    np.testing.assert_allclose(front[1], 2 * front[0], rtol=1e-6)
+
+
+def test_the_sacrum_fades_and_narrows_towards_the_coccyx():
+    plain, faded = (
+        proportioned(sacrum_fading=(much, much)).sacrum_front for much in (0.0, 1.0)
+    )
+    hu = np.asarray(faded.matter.rim_hu) / np.asarray(plain.matter.rim_hu)
+    np.testing.assert_allclose(hu, [1, 0.9, 0.7, 0.6, 0.5], rtol=1e-5)
+    plain, faded = (np.asarray(c.end - c.start)[:, 0] for c in (plain, faded))
+    np.testing.assert_allclose(faded / plain, [1, 1, 0.9, 0.7, 0.5], rtol=1e-4)
+
+
+def test_an_iliac_wing_is_thin_inside_its_edges():
+    firm = np.asarray(pelvis.firmness(jnp.float32(0.4)))
+    assert firm.shape == (pelvis.WING_RAYS, 4)
+    np.testing.assert_allclose(firm[[0, -1]], 1)  # At the sacrum and in front.
+    np.testing.assert_allclose(firm[:, -1], 1)  # At the hip.
+    np.testing.assert_allclose(firm[10, 0], 0.4, rtol=1e-6)
+    np.testing.assert_array_equal(pelvis.firmness(jnp.ones(())), 1)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_steep_ribs_descend_from_the_spine_on_as_in_people(share):
+    """In three people, ribs 10 to 12 are 28, 28, 48 mm lower 80 mm from the spine."""
+    ranges = PhantomRanges(size=(1.0, 1.0), steep_ribs=share)
+    down = []
+    for seed in range(40):
+        keys = jax.random.split(jax.random.key(seed), 3)
+        draws = [Draw(k, ranges) for k in keys]
+        column = spine.make_spine(*draws[:2])
+        levels = np.r_[spine.T1 : spine.T12 + 1, spine.L1]
+        one = jnp.ones(())
+        lines = thorax.lines_of_ribs(*draws[::2], column, levels, one, one, 0.2 * one)
+        ribs = np.asarray(lines - column.centre[levels][:, None])[0, 9:12]
+        down.append([-np.interp(80, rib[:, 0], rib[:, 2]) for rib in ribs])
+    low, high = np.percentile(down, (5, 95), axis=0)
+    lower = high > [28, 28, 48]
+    assert (low < [28, 28, 48]).all()
+    assert lower.all() if share else not lower.all()
+
+
+def test_folders_that_older_versions_drew_are_still_valid():
+    text = PhantomRanges().to_text()
+    assert not {name for name in ADDED if f"{name}=" in text}
+    assert "rib_density=(0.8, 1.0)" in PhantomRanges(rib_density=(0.8, 1.0)).to_text()
