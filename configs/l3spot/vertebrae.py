@@ -1,4 +1,4 @@
-"""The networks that find vertebral bodies and ribs, trained on phantoms.
+"""The networks that find and name vertebral bodies, trained on phantoms.
 
     python -m l3spot.main --config vertebrae --workdir runs/vertebrae
 
@@ -18,5 +18,6 @@ def get_config(variant: str = "") -> ConfigDict:
     if variant == "smoke":
         c.data.count, c.data.validation, c.epochs = 24, 8, 1
         c.ribs.count, c.ribs.epochs = 6, 1
+        c.surroundings.count, c.surroundings.epochs = 6, 1
         c.calibration.count = 3
     return c

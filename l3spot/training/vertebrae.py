@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from l3spot.localize import model as frontal_model
-from l3spot.training import bodies, calibration, drawn_scans, ribs
+from l3spot.training import bodies, calibration, drawn_scans, ribs, surroundings
 from l3spot.training.config import FREE, check_optim
 from l3spot.vertebrae import model
 from l3spot.vertebrae.model import VertebraModel
@@ -52,6 +52,14 @@ def default() -> ConfigDict:
     c.ribs.gain = 0.35  # As `gain`, for the ribs' network.
     c.ribs.shift = 0.15  # As `shift`, for the ribs' network.
     c.ribs.noise = 0.04  # Standard deviation of noise, in grey values.
+    c.surroundings = ConfigDict()
+    c.surroundings.count = 4000  # Number of frontal phantoms.
+    c.surroundings.epochs = 12  # Of the surroundings' network.
+    c.surroundings.batch_size = 64  # Vertebrae of an update of it.
+    c.surroundings.dropout = 0.3  # Share of its hidden units.
+    c.surroundings.gain = 0.35  # As `gain`, for this network.
+    c.surroundings.shift = 0.1  # As `shift`, for this network.
+    c.surroundings.noise = 0.04  # As `ribs.noise`.
     c.calibration = ConfigDict()
     c.calibration.seed = 500  # Seeds the drawn scans that calibrate the confidence.
     c.calibration.count = 300  # Number of these scans.
@@ -88,18 +96,23 @@ def check(c: ConfigDict) -> None:
     for name in (
         *("epochs", "batch_size", "data.validation", "eval_every", "save_every"),
         *("ribs.count", "ribs.epochs", "ribs.batch_size", "calibration.count"),
+        *("surroundings.count", "surroundings.epochs", "surroundings.batch_size"),
     ):
         at_least(c, name, 1)
     for name in (
         *("seed", "data.seed", "gain", "shift", "loss.peaks"),
         *("loss.body", "loss.votes", "ribs.gain", "ribs.shift", "ribs.noise"),
-        *("calibration.seed", "devices"),
+        *("calibration.seed", "devices", "surroundings.gain", "surroundings.shift"),
+        *("surroundings.noise", "surroundings.dropout"),
     ):
         at_least(c, name, 0)
     require(0 <= c.ribs.rare <= 0.5, c, "ribs.rare", "from 0 to 0.5")
+    below = c.surroundings.dropout < 1
+    require(below, c, "surroundings.dropout", "below 1")
     check_optim(c)
-    ends, most = c.optim.decay_epochs, c.ribs.epochs
-    require(ends <= most, c, "optim.decay_epochs", f"at most ribs.epochs={most}")
+    for name in ("ribs", "surroundings"):
+        ends, most = c.optim.decay_epochs, c[name].epochs
+        require(ends <= most, c, "optim.decay_epochs", f"at most {name}.epochs={most}")
     require(c.data.validation < c.data.count, c, "data.validation", "below data.count")
 
 
@@ -120,7 +133,7 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     check(c)
     devices = max(
         sharding.device_count(c.devices, size)
-        for size in (c.batch_size, c.ribs.batch_size)
+        for size in (c.batch_size, c.ribs.batch_size, c.surroundings.batch_size)
     )
     facts = {"phantoms": c.data.count}
     workdir.prepare(folder, c, facts, FREE, default(), devices)
@@ -132,14 +145,21 @@ def train_and_evaluate(config: ConfigDict, folder: str | Path) -> Result:
     with workdir.lock(folder), jax.default_matmul_precision(c.precision):
         halves = ribs.phantoms(c.data.seed, c.ribs.count, c.ribs.rare)
         with_ribs = fit(ribs.make_training(c, halves), folder / "ribs")
+        around = surroundings.phantoms(c.data.seed, c.surroundings.count)
+        with_surroundings = fit(
+            surroundings.make_training(c, around), folder / "surroundings"
+        )
         pictures = bodies.phantoms(c.data.seed, c.data.count)
         with_bodies = fit(bodies.make_training(c, pictures), folder / "bodies")
-    results = {"bodies": with_bodies, "ribs": with_ribs}
+    results = {
+        "bodies": with_bodies, "ribs": with_ribs, "surroundings": with_surroundings
+    }  # fmt: skip
     params = {
         k: jax.tree.map(np.asarray, r.params["network"]) for k, r in results.items()
     }
     count = c.data.count - c.data.validation
-    phantoms = f"{count} sagittal and {c.ribs.count} frontal phantoms"
+    frontal = c.ribs.count + c.surroundings.count
+    phantoms = f"{count} sagittal and {frontal} frontal phantoms"
     about = f"trained on {phantoms}, seed {c.seed}"
     trained = VertebraModel(params, about)
     with workdir.lock(folder), jax.default_matmul_precision(c.precision):

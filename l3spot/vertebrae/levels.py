@@ -1,8 +1,9 @@
 """Names the bodies of a chain, from all that says which of them is L3.
 
 Each hypothesis makes one body of the chain, or a place beyond its ends, L3. Its
-probability comes from the coarse position in the frontal projection, from the number of
-bodies above S1, and from the last vertebra with ribs.
+probability comes from the coarse position in the frontal projection, from what lies
+around the bodies there, from the number of bodies above S1, and from the last vertebra
+with ribs.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, logit
 
+from l3spot.vertebrae import surroundings
 from l3spot.vertebrae.bodies import Body, Chain
 
 NAMES = (
@@ -33,6 +35,13 @@ SHIFT_SHARES = np.exp(-((RIB_SHIFTS / 1.5) ** 2) / 2)
 SHIFT_SHARES /= SHIFT_SHARES.sum()
 MIN_RIB, MAX_RIB = 0.05, 0.95  # Probabilities are not believed beyond these.
 MIN_SACRUM, MAX_SACRUM = 0.2, 0.8  # A deep L5 looks like a part of the sacrum.
+MIN_NAME = 0.01  # The probability of a vertebra below S1.
+# The surroundings of a chain count as those of so many independent vertebrae.
+SURROUNDINGS_COUNT = 3.0
+MIN_SURROUNDINGS = 0.3  # They are not believed beyond this.
+# The power of the coarse position's evidence beside that of the surroundings: both come
+# from the frontal projection, so they are wrong in the same scans.
+COARSE_SHARE = 0.7
 MIN_USUAL = 0.5  # Ribs and sacrum agree if usual anatomy is so probable.
 BOTH, RIBS, SACRUM, PICTURE, AMBIGUOUS = (
     "both",
@@ -68,10 +77,13 @@ class Signs(NamedTuple):
       out of view, then of each body above S1; () if it is not known.
     sacrum: the probability that the body taken for S1 is a part of the sacrum; often it
       is L5.
+    names: log-probabilities [N, len(surroundings.NAMES)] of all bodies' names; None if
+      they are not known.
     """
 
     ribs: Sequence[float] = ()
     sacrum: float = 0.5
+    names: np.ndarray | None = None
 
 
 UNKNOWN = Signs()
@@ -133,6 +145,9 @@ def number(
     z = positions(bodies, index)
     pitch = pitch_mm(chain, coarse_z_mm)
     picture = picture_evidence(z, pitch, coarse_z_mm, coarse_probability)
+    if signs.names is not None:
+        around = surroundings_evidence(index, signs.names)
+        picture = picture**COARSE_SHARE * around
     sacrum = sacrum_evidence(index, len(bodies), s1, signs.sacrum)
     ribs = rib_evidence(index, np.array(signs.ribs))
     signs_alone = sacrum.sum(0) * ribs.sum(0)
@@ -213,6 +228,22 @@ def picture_evidence(
     distance = np.abs(z - coarse_z_mm) / (COARSE_ERROR * pitch_mm)
     near = np.exp(-distance) / (2 * COARSE_ERROR)
     return probability * near + (1 - probability) / len(z)
+
+
+def surroundings_evidence(index: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Returns the likelihood [H] that body `index` is L3, from what lies around all.
+
+    The surroundings of neighbours overlap, so their mean counts, some times.
+    """
+    l3 = surroundings.NAMES.index("L3")
+    name = l3 + np.arange(len(names)) - index[:, None]
+    # The network knows nothing above T9, where it answers T9, and nothing below S1.
+    known = np.clip(name, 0, names.shape[1] - 1)
+    each = np.where(
+        name < names.shape[1], names[np.arange(len(names)), known], np.log(MIN_NAME)
+    )
+    mean = each.mean(1)
+    return np.exp(SURROUNDINGS_COUNT * (mean - mean.max())) + MIN_SURROUNDINGS
 
 
 def sacrum_evidence(

@@ -8,17 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.errors import FlaxError
-from scipy.special import expit
+from scipy.special import expit, log_softmax
 
 from l3spot.backbones.pretrained import safetensors_file
 from l3spot.projections.mip import Projection
-from l3spot.vertebrae import bodies, confidence, ribs, slab
+from l3spot.vertebrae import bodies, confidence, ribs, slab, surroundings
 from l3spot.vertebrae.bodies import Chain
 from l3spot.vertebrae.confidence import Calibration
 from l3spot.vertebrae.levels import Signs
 from l3spot.vertebrae.network import VertebraNetwork
 from l3spot.vertebrae.ribs import RibNetwork
 from l3spot.vertebrae.slab import COLUMNS, ROWS, Slab
+from l3spot.vertebrae.surroundings import SurroundingsNetwork
 from mtl.engine.task import Params
 from mtl.host.errors import DataError
 
@@ -34,7 +35,8 @@ class VertebraModel(NamedTuple):
     """Networks and their parameters.
 
     Attributes:
-      params: {"bodies": of `VertebraNetwork`, "ribs": of `RibNetwork`}.
+      params: {"bodies": of `VertebraNetwork`, "ribs": of `RibNetwork`,
+        "surroundings": of `SurroundingsNetwork`}.
       about: how the model was trained.
       calibration: gives the confidence.
     """
@@ -56,16 +58,25 @@ class VertebraModel(NamedTuple):
         return chain._replace(bodies=bodies.complete(chain.bodies, *ends))
 
     def signs(self, projection: Projection, picture: Slab, chain: Chain) -> Signs:
-        """Looks for ribs and the sacrum beside the bodies of a chain."""
-        halves = ribs.crops(projection, picture, chain)
-        spare = -len(halves) % (2 * BODIES_AT_ONCE)
-        padded = np.pad(halves, [(0, spare), (0, 0), (0, 0)])
-        logits = np.asarray(rib_logits(self.params["ribs"], padded))
+        """Returns what lies beside the bodies of a chain, and around them."""
+        halves = _pad(ribs.crops(projection, picture, chain), 2 * BODIES_AT_ONCE)
+        logits = np.asarray(rib_logits(self.params["ribs"], halves))
         pairs = logits.reshape(-1, 2, ribs.SIGNS)
         own, above, sacrum = expit(pairs.mean(1)).T.tolist()
         count = sum(not body.is_s1 for body in chain.bodies)
         has_s1 = count < len(chain.bodies)
-        return Signs(above[:1] + own[:count], sacrum[count] if has_s1 else 0.0)
+        around = _pad(surroundings.crops(projection, picture, chain), BODIES_AT_ONCE)
+        names = log_softmax(name_logits(self.params["surroundings"], around), 1)
+        return Signs(
+            above[:1] + own[:count],
+            sacrum[count] if has_s1 else 0.0,
+            names[: len(chain.bodies)],
+        )
+
+
+def _pad(crops: np.ndarray, count: int) -> np.ndarray:
+    """Adds empty crops up to a multiple of a count."""
+    return np.pad(crops, [(0, -len(crops) % count), (0, 0), (0, 0)])
 
 
 @jax.jit
@@ -78,6 +89,14 @@ def maps_of(params: Params, grey: jax.Array) -> jax.Array:
 def rib_logits(params: Params, crops: jax.Array) -> jax.Array:
     """Returns the logits [B, SIGNS] of crops [B, SIZE, SIZE]."""
     return jnp.asarray(RibNetwork().apply({"params": params}, crops))
+
+
+@jax.jit
+def name_logits(params: Params, crops: jax.Array) -> jax.Array:
+    """Returns the logits [B, NAMES] of crops [B, ROWS, COLUMNS] and mirror images."""
+    both = jnp.concatenate([crops, crops[:, :, ::-1]])
+    logits = jnp.asarray(SurroundingsNetwork().apply({"params": params}, both))
+    return logits.reshape(2, len(crops), -1).mean(0)
 
 
 def save(path: Path, model: VertebraModel) -> None:
@@ -117,12 +136,19 @@ def _check(params: Params) -> None:
     crops = jax.ShapeDtypeStruct((2 * BODIES_AT_ONCE, ribs.SIZE, ribs.SIZE), np.float32)
     jax.eval_shape(maps_of, params["bodies"], tiles)
     jax.eval_shape(rib_logits, params["ribs"], crops)
+    shape = BODIES_AT_ONCE, surroundings.ROWS, surroundings.COLUMNS
+    around = jax.ShapeDtypeStruct(shape, np.float32)
+    jax.eval_shape(name_logits, params["surroundings"], around)
 
 
 def init(key: jax.Array) -> Params:
     """Returns random parameters."""
     tiles, crops = jnp.zeros((1, ROWS, COLUMNS)), jnp.zeros((1, ribs.SIZE, ribs.SIZE))
+    around = jnp.zeros((1, surroundings.ROWS, surroundings.COLUMNS))
     return {
         "bodies": VertebraNetwork().init(key, tiles)["params"],
         "ribs": RibNetwork().init(jax.random.fold_in(key, 1), crops)["params"],
+        "surroundings": SurroundingsNetwork().init(jax.random.fold_in(key, 2), around)[
+            "params"
+        ],
     }

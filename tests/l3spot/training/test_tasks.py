@@ -117,6 +117,7 @@ def test_an_optimizer_that_is_not_valid_is_refused(default, changes, message):
 def test_the_networks_of_the_vertebrae_take_the_same_fields():
     c = vertebrae_configs.get_config("smoke")
     c.epochs, c.ribs.epochs, c.ribs.batch_size = 8, 6, 2
+    c.surroundings.epochs = 6
     c.optim.update({"name": "momentum", "schedule": "linear", "decay_epochs": 4})
     vertebrae.check(c)
     halves = ribs.Halves(np.zeros((8, SIZE, SIZE), np.uint8), np.zeros((8, SIGNS)))
@@ -129,6 +130,9 @@ def test_the_networks_of_the_vertebrae_take_the_same_fields():
     np.testing.assert_array_equal(updates["network/kernel"], -np.ones(3))
     c.ribs.epochs = 3
     with pytest.raises(ConfigError, match=r"must be at most ribs\.epochs=3"):
+        vertebrae.check(c)
+    c.ribs.epochs, c.surroundings.epochs = 6, 2
+    with pytest.raises(ConfigError, match=r"must be at most surroundings\.epochs=2"):
         vertebrae.check(c)
 
 

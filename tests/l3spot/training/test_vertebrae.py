@@ -14,7 +14,7 @@ def test_a_training_repeats_bit_for_bit(tmp_path):
     """Networks, calibration and summary; the file is the same to the last byte."""
     config = configs.get_config("smoke")
     config.data.count, config.data.validation, config.batch_size = 12, 4, 4
-    config.ribs.count, config.calibration.count = 3, 2
+    config.ribs.count, config.surroundings.count, config.calibration.count = 3, 3, 2
     files = []
     for name in ("first", "second"):
         result = vertebrae.train_and_evaluate(config, tmp_path / name)
