@@ -20,6 +20,7 @@ from l3spot.vertebrae.slab import Slab
 TOLERANCE_MM = 5.0
 METAL_HU, SPINE_MM = 1500.0, 30.0  # Metal counts so far from the spine's middle.
 MAX_LOGIT = 6.0
+MIN_HEIGHTS = 3  # With fewer, it is not known whether one body is tall.
 # Usual values; features are 0 there.
 ADULT_PITCH_MM, THIN_MM, LONG_MM, WIDE_MM = 35.0, 2.5, 300.0, 300.0
 
@@ -135,6 +136,22 @@ def uneven_spacing(chain: Chain) -> float:
     middles = np.array([body.middle for body in chain.bodies if not body.is_s1])
     distance = np.hypot(*np.diff(middles, axis=0).T)
     return float(np.abs(np.diff(np.log(distance))).max(initial=0.0))
+
+
+def tallest(chain: Chain) -> float:
+    """Returns the largest ratio of a body's height to the median of its neighbours'.
+
+    These are up to two on each side; S1 is left out. Where the ratio is large, two
+    vertebrae were taken for one.
+    """
+    heights = np.array([body.height_mm for body in chain.bodies if not body.is_s1])
+    if len(heights) < MIN_HEIGHTS:
+        return 1.0
+    around = (
+        np.delete(heights[max(i - 2, 0) : i + 3], min(i, 2))
+        for i in range(len(heights))
+    )
+    return float(max(heights / np.array([np.median(a) for a in around])))
 
 
 def position_features(

@@ -23,6 +23,8 @@ SMALL_PITCH_MM, ADULT_PITCH_MM = 29.0, 35.0
 SIDE_MARGIN_MM = 25.0
 # If the distance from one vertebra to the next changes so much, not all are seen.
 MAX_UNEVEN_SPACING = np.log(1.5)
+# If a body is so much higher than those around it, it is two vertebrae.
+MAX_TALLEST = 1.45
 # If ribs and sacrum hardly prefer a numbering to the next one, the frontal position
 # decides. In people it often is that of another vertebra. A deep L5 is taken for S1.
 MIN_SUPPORT, MAX_ONE_SIDED_CONFIDENCE = 2.0, 0.75
@@ -135,7 +137,8 @@ def _name(
     if numbering.basis == SACRUM or numbering.support < MIN_SUPPORT:
         right = min(right, MAX_ONE_SIDED_CONFIDENCE)
     is_cut = _is_cut(projection, picture, numbering)
-    if is_cut or confidence.uneven_spacing(chain) > MAX_UNEVEN_SPACING:
+    uneven = confidence.uneven_spacing(chain) > MAX_UNEVEN_SPACING
+    if is_cut or uneven or confidence.tallest(chain) > MAX_TALLEST:
         right = min(right, MAX_DOUBTFUL_CONFIDENCE)
     within = {}
     for level in numbering.levels:

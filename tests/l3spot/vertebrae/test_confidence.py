@@ -95,6 +95,34 @@ def test_missed_and_false_vertebrae_make_the_spacing_uneven(z_mm, expected):
     assert confidence.uneven_spacing(with_s1) == pytest.approx(expected)
 
 
+def merged(at, factor):
+    """A chain with one body that is so much higher."""
+    usual = chain(FIVE)
+    body = usual.bodies[at]
+    ends = (body.middle + factor * (end - body.middle) for end in body[:2])
+    bodies = [*usual.bodies]
+    bodies[at] = body._replace(**dict(zip(("upper", "lower"), ends, strict=True)))
+    return usual._replace(bodies=bodies)
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_two_vertebrae_that_are_taken_for_one_are_tall(at):
+    assert confidence.tallest(chain(FIVE)) == pytest.approx(1)
+    tall = merged(at, 1.6)
+    assert confidence.tallest(tall) == pytest.approx(1.6)
+    two = tall._replace(bodies=tall.bodies[at : at + 2])
+    assert confidence.tallest(two) == 1
+    parts = zip(confidence.UNCALIBRATED, (0.7, 0.5, 0.3), strict=True)
+    calibration = Calibration(*(constant(part, p) for part, p in parts))
+    for made, expected in (
+        (tall, locate.MAX_DOUBTFUL_CONFIDENCE),
+        (merged(at, 1.3), 0.7),
+    ):
+        stub = StubVertebrae(made, [], calibration)
+        found = locate.locate(stub_model([122.0] * 2), stub, make_projection())
+        assert found.spine.confidence == pytest.approx(expected)
+
+
 def find(calibration, z_mm=FIVE, coarse_mm=122.0):
     stub = StubVertebrae(chain(z_mm), [], calibration)
     return locate.locate(stub_model([coarse_mm] * 2), stub, make_projection())
@@ -176,4 +204,7 @@ def test_a_chain_that_is_longer_than_one_program_has_all_its_signs():
     # The vertebrae far from the cut have the same neighbours, and so the same signs.
     half = loaded.signs(p, picture, longest._replace(bodies=bodies[-12:]))
     np.testing.assert_allclose(signs.ribs[-10:], half.ribs[-10:], atol=1e-5)
+    assert len(signs.names) == len(bodies)
+    np.testing.assert_allclose(signs.names[-10:], half.names[-10:], atol=1e-4)
+    np.testing.assert_allclose(np.exp(signs.names).sum(1), 1, rtol=1e-5)
     assert signs.sacrum == pytest.approx(half.sacrum, abs=1e-5)

@@ -52,6 +52,18 @@ def test_surroundings_tell_between_bodies_that_are_equally_near():
         assert n.probability > 0.6
 
 
+def test_the_frontal_position_counts_less_beside_surroundings():
+    """Both come from one picture, so even names that say nothing weaken it."""
+    c = chain(5, s1=False)
+    unknown = np.full((len(c.bodies), len(NAMES)), -np.log(len(NAMES)))
+    z_mm = c.bodies[2].z_mm
+    alone, beside = (
+        levels.number(c, z_mm, 0.9, signs).probability
+        for signs in (Signs(), Signs(names=unknown))
+    )
+    assert beside < alone - 0.05
+
+
 def test_surroundings_alone_are_not_believed_against_ribs_and_sacrum():
     even = levels.surroundings_evidence(np.arange(-2, 7), sure("L1", 5))
     assert even.argmax() == 4
