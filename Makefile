@@ -14,13 +14,13 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 demo: $(READY)
 	rm -rf $(DEMO)
-	@for method in baseline baseline_matched exponential; do for seed in 0 1; do \
-	  echo "System 1, $$method, seed $$seed" && $(BIN)/python -m mtl.main \
-	  --config digits --workdir $(DEMO)/mtl/$$method-$$seed \
-	  --config.method=$$method --config.seed=$$seed || exit 1; done; done
+	@echo "System 1" && $(BIN)/python -m mtl.sweep --config digits \
+	  --workdir $(DEMO)/mtl --seeds 0,1 \
+	  --grid method=baseline,baseline_matched,exponential
 	@echo && $(BIN)/python -m mtl.compare --figure $(DEMO)/mtl/curves.png \
-	  $(DEMO)/mtl/baseline-? $(DEMO)/mtl/baseline_matched-? $(DEMO)/mtl/exponential-?
-	@echo && echo "Figures: $(DEMO)/mtl/curves.png, $(DEMO)/mtl/exponential-0/*.png"
+	  $(DEMO)/mtl/method=*/seed?
+	@echo && echo "Figures: $(DEMO)/mtl/curves.png," \
+	  "$(DEMO)/mtl/method=exponential/seed0/*.png"
 	@echo && echo "System 2" && $(BIN)/python -m structured.compare \
 	  --config digits --workdir $(DEMO)/structured --seeds 0,1
 	@echo && echo "System 3" && $(BIN)/python -m l3spot.phantom --n 3 --size 256 \
@@ -66,12 +66,13 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.project_vs_simpleitk
 
 # The pinned set of the Python at hand; made again when it or the package changes.
+# Modules are compiled when they are first imported, as most never are.
 $(READY): pyproject.toml setup.py $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) does not run, or is older than 3.11;" \
 	    "try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
 	  -r requirements/$$($(BIN)/python -c \
 	  'import sys; print("py311" if sys.version_info < (3, 12) else "py312")').txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
