@@ -1,8 +1,5 @@
 """Trains the network that finds vertebral bodies, on sagittal phantoms alone."""
 
-from collections.abc import Callable
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,18 +8,17 @@ from ml_collections import ConfigDict
 
 from l3spot.phantom.sagittal.picture import PIXEL_MM
 from l3spot.phantom.sagittal.spine import S1
+from l3spot.training import one_network
+from l3spot.training.one_network import Loss
 from l3spot.vertebrae import bodies, model, network, targets
 from l3spot.vertebrae.bodies import Body
 from l3spot.vertebrae.slab import Tile
 from l3spot.vertebrae.targets import Picture
-from mtl import optimizers
-from mtl.engine import schedules, sharding, split_rows
-from mtl.engine.task import Params, Task
+from mtl.engine.task import Params
 from mtl.engine.training import Training
 
 RENDER_BATCH = 64  # Phantoms at once.
 MAX_ERROR_MM = 7.0  # A body that is farther away is another one.
-Loss = Callable[[Params, dict[str, jax.Array], jax.Array], jax.Array]
 
 
 def phantoms(seed: int, count: int) -> Picture:
@@ -39,27 +35,15 @@ def phantoms(seed: int, count: int) -> Picture:
 
 def make_training(config: ConfigDict, pictures: Picture) -> Training:
     """Returns a run as data and pure functions; nothing is computed yet."""
-    c, epochs = config, config.epochs
-    count = c.data.validation
-    training = Picture(*(a[:-count] for a in pictures))
-    validation = Picture(*(a[-count:] for a in pictures))
-    init_key, train_key = jax.random.split(jax.random.key(c.seed))
-    return Training(
-        tasks=[Task("bodies", make_loss(c), params=("network",))],
-        loss_weights=schedules.table([schedules.constant], epochs),
-        learning_rates=optimizers.learning_rates(c),
-        data=split_rows.arrays(training._asdict(), on_host=c.shard_data),
-        params={"network": model.init(init_key)["bodies"]},
-        key=train_key,
-        evaluate=partial(evaluate, pictures=validation),
-        monitor="valid/missed",
-        batch_size=c.batch_size,
-        order="joint",
-        optimizer=optimizers.make(c.optim),
-        eval_every=c.eval_every,
-        save_every=c.save_every,
-        mesh=sharding.data_mesh(c.devices, c.batch_size),
-        shard_data=c.shard_data,
+    return one_network.make(
+        config,
+        "bodies",
+        config,
+        pictures,
+        config.data.validation,
+        make_loss(config),
+        evaluate,
+        "valid/missed",
     )
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ from tqdm import tqdm
 
 from l3spot.phantom.draw import VARIED_PROPORTIONS
 from l3spot.phantom.spine import T1
-from l3spot.training import crop_training, frontal_phantoms
+from l3spot.training import frontal_phantoms, one_network
 from l3spot.training.frontal_phantoms import S1, DrawnFrontal
 from l3spot.vertebrae import model, ribs
 from mtl.engine.task import Params
@@ -78,17 +77,7 @@ def make_training(config: ConfigDict, halves: Halves) -> Training:
     """Returns a run as data and pure functions; nothing is computed yet."""
     # Both halves of a vertebra are in the same set.
     count = 2 * (len(halves.grey) // 2 * config.data.validation // config.data.count)
-    training, validation = (
-        Halves(*(a[part] for a in halves))
-        for part in (slice(-count), slice(-count, None))
-    )
-    return crop_training.make(
-        config,
-        "ribs",
-        training._asdict(),
-        partial(loss, config),
-        partial(evaluate, halves=validation),
-    )
+    return one_network.of_crops(config, "ribs", halves, count, loss, evaluate)
 
 
 def loss(

@@ -1,7 +1,6 @@
 """Trains the network that names vertebrae by their surroundings, on phantoms alone."""
 
 import dataclasses
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,7 +10,7 @@ import optax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from l3spot.training import crop_training, frontal_phantoms, ribs
+from l3spot.training import frontal_phantoms, one_network, ribs
 from l3spot.training.frontal_phantoms import LEVELS
 from l3spot.vertebrae import model, surroundings
 from l3spot.vertebrae.surroundings import COLUMNS, NAMES, ROWS
@@ -73,17 +72,7 @@ def phantoms(seed: int, count: int) -> Crops:
 def make_training(config: ConfigDict, crops: Crops) -> Training:
     """Returns a run as data and pure functions; nothing is computed yet."""
     count = len(crops.grey) * config.data.validation // config.data.count
-    training, validation = (
-        Crops(*(a[part] for a in crops))
-        for part in (slice(-count), slice(-count, None))
-    )
-    return crop_training.make(
-        config,
-        "surroundings",
-        training._asdict(),
-        partial(loss, config),
-        partial(evaluate, crops=validation),
-    )
+    return one_network.of_crops(config, "surroundings", crops, count, loss, evaluate)
 
 
 def loss(

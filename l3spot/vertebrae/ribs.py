@@ -6,7 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from l3spot.backbones.layers import Conv
-from l3spot.projections.mip import AIR_HU, Projection
+from l3spot.projections.mip import Projection
+from l3spot.vertebrae import frontal_crops
 from l3spot.vertebrae.bodies import Chain
 from l3spot.vertebrae.slab import Slab
 
@@ -56,18 +57,12 @@ def crop(
     """
     rows = row + pitch * np.linspace(-ABOVE, BELOW, SIZE)
     columns = column + side * pitch * np.linspace(INNER, OUTER, SIZE)
-    at = np.stack(np.meshgrid(rows, columns, indexing="ij"))
-    hu = ndimage.map_coordinates(frontal, at, order=1, cval=AIR_HU)
-    return np.clip((hu - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1).astype(np.float32)
+    return frontal_crops.grey(frontal, rows, columns, LOW_HU, HIGH_HU)
 
 
 def crops(projection: Projection, picture: Slab, chain: Chain) -> np.ndarray:
     """Cuts the halves of all bodies, [2 N, SIZE, SIZE]; right before left."""
     # Thin ribs are not lost between the pixels of a crop.
     brightest = ndimage.maximum_filter(projection.frontal, 2)
-    z = np.array([body.z_mm for body in chain.bodies])
-    x = picture.x_mm(z)
-    pitch = np.abs(np.gradient(z))
-    row, column = projection.z[0] - z, x - projection.x[0]  # Pixels of 1 mm.
-    places = list(zip(row, column, pitch, strict=True))
+    places = frontal_crops.places(projection, picture, chain)
     return np.stack([crop(brightest, *p, side) for p in places for side in (-1, 1)])

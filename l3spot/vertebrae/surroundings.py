@@ -10,7 +10,8 @@ import numpy as np
 from scipy import ndimage
 
 from l3spot.backbones.layers import Conv
-from l3spot.projections.mip import AIR_HU, Projection
+from l3spot.projections.mip import Projection
+from l3spot.vertebrae import frontal_crops
 from l3spot.vertebrae.bodies import Chain
 from l3spot.vertebrae.slab import Slab
 
@@ -72,9 +73,7 @@ def crop(thick: np.ndarray, row: float, column: float, pitch: float) -> np.ndarr
         middle + pitch / PIXELS * (np.arange(n) - (n - 1) / 2)
         for middle, n in ((row, ROWS), (column, COLUMNS))
     )
-    at = np.stack(np.meshgrid(rows, columns, indexing="ij"))
-    hu = ndimage.map_coordinates(thick, at, order=1, cval=AIR_HU)
-    grey = np.clip((hu - LOW_HU) / (HIGH_HU - LOW_HU), 0, 1).astype(np.float32)
+    grey = frontal_crops.grey(thick, rows, columns, LOW_HU, HIGH_HU)
     grey[:, COLUMNS // 2 - SPINE : COLUMNS // 2 + SPINE] = 0
     return grey
 
@@ -82,8 +81,5 @@ def crop(thick: np.ndarray, row: float, column: float, pitch: float) -> np.ndarr
 def crops(projection: Projection, picture: Slab, chain: Chain) -> np.ndarray:
     """Cuts the surroundings of all bodies, [N, ROWS, COLUMNS]."""
     thick = thicken(projection.frontal)
-    z = np.array([body.z_mm for body in chain.bodies])
-    x = picture.x_mm(z)
-    pitch = np.abs(np.gradient(z))
-    row, column = projection.z[0] - z, x - projection.x[0]  # Pixels of 1 mm.
-    return np.stack([crop(thick, *at) for at in zip(row, column, pitch, strict=True)])
+    places = frontal_crops.places(projection, picture, chain)
+    return np.stack([crop(thick, *place) for place in places])
