@@ -256,3 +256,40 @@ def test_the_pods_of_a_kubernetes_job_train_one_run(tmp_path):
     assert statuses == [0, 0], said
     used = json.loads((tmp_path / "mnist" / "environment.json").read_text())
     assert used["devices_used"] == 2
+
+
+@pytest.mark.slow
+def test_the_machines_of_a_skypilot_job_train_one_run(tmp_path):
+    job = yaml.safe_load((JOBS / "train_skypilot.yaml").read_text())
+    python = f'exec {sys.executable} "$@"'
+    stand_in(tmp_path / ".venv" / "bin", "python", python)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    script = job["run"]
+    # These digits need no data, and the bucket is a folder.
+    for part, new in {
+        ":8476": f":{hosts.free_port()}",
+        '--config.data.path="$BUCKET/data" ': "",
+    }.items():
+        assert part in script
+        script = script.replace(part, new)
+    own = {"BUCKET": str(tmp_path), "FLAGS": MTL[1], "SKYPILOT_NUM_NODES": "2"}
+    own |= {"LAUNCHER": job["envs"]["LAUNCHER"], "JAX_PLATFORMS": "cpu"}
+    machines = [
+        subprocess.Popen(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env=environment(
+                **own,
+                SKYPILOT_NODE_IPS="localhost\notherhost",
+                SKYPILOT_NODE_RANK=str(rank),
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    statuses, said = hosts.finish(machines)
+    assert statuses == [0, 0], said
+    used = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert used["devices_used"] == 2

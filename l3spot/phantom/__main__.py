@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from l3spot.phantom import series
 from l3spot.phantom.draw import PhantomRanges
-from mtl.host import launch, workdir
+from mtl.host import compile_cache, launch, workdir
 from mtl.host.errors import ConfigError, WorkdirError
 
 
@@ -67,6 +67,7 @@ def launcher(arguments: Sequence[str]) -> str:
     """Writes phantoms from command-line flags and returns a summary."""
     launch.reject_extra_args(arguments)
     args = flags.FLAGS
+    compile_cache.enable()  # The programs of a body take most of a minute to compile.
     rows = write(args.out, args.n, args.seed, args.size)
     in_view = sum(z != "" for _, z, *_ in rows)
     return (

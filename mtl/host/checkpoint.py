@@ -3,9 +3,10 @@
 Orbax writes a checkpoint under a temporary name and renames it when it is complete. So
 a run that is killed during a save still has its last complete checkpoint.
 
-One process copies the arrays to the host and saves them in a thread, while the training
-continues. Several processes wait for each save: Orbax ends one in a thread with a
-barrier, where a process that dies leaves the others waiting.
+A process copies the arrays to the host and saves them in a thread, while the training
+continues. Of several processes, the first one alone saves, and Orbax knows of no other:
+otherwise it ends a save with a barrier, where a process that dies leaves the others
+waiting.
 """
 
 import contextlib
@@ -34,7 +35,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The newest checkpoint of a folder, one an epoch number; a context manager.
 
     The end of the context waits for the save that is under way. So does the next save.
-    Each of them raises the error of that save.
+    Each of them raises the error of that save. Of several processes, all make and call
+    this, but only the first one saves, and waits at the end of the context.
 
     Args:
       folder: holds the checkpoints.
@@ -51,22 +53,25 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             folder.absolute(),
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=1,
-                create=writes,
-                cleanup_tmp_directories=writes,
-                enable_async_checkpointing=not processes.several(),
+                create=False,
+                cleanup_tmp_directories=writes and processes.is_first(),
                 async_options=ocp.AsyncOptions(
                     timeout_secs=LONGEST_SAVE_S,
                     # A folder that was removed must not be made again.
                     create_directories_asynchronously=False,
                 ),
-                single_host_load_and_broadcast=processes.several(),
+                multiprocessing_options=_only_this_process(),
             ),
         )
+        # The file system may show a new checkpoint to the first process before others.
+        newest = self._manager.latest_step()
+        first = processes.of_first({"epoch": -1 if newest is None else newest})["epoch"]
+        self._epoch = None if first < 0 else int(first)
 
     @property
     def epoch(self) -> int | None:
         """The epoch of the newest checkpoint, also of one that is being saved."""
-        return self._manager.latest_step()
+        return self._epoch
 
     def save(self, epoch: int, tree: object) -> None:
         """Saves a tree of arrays; the older checkpoint goes once this one is whole.
@@ -81,7 +86,10 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             was removed or moved; or this is true of the save before, and was not
             raised yet.
         """
-        if self.epoch is None or epoch > self.epoch:
+        if self.epoch is not None and epoch <= self.epoch:
+            return
+        self._epoch = epoch
+        if processes.is_first():
             # Orbax would make a missing folder again, without the rest of the run.
             self._check_folder()
             if processes.several():
@@ -90,11 +98,15 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 self._manager.save(epoch, args=ocp.args.StandardSave(tree))
 
     def wait(self) -> None:
-        """Waits until the checkpoint of the last `save` is whole.
+        """Waits until the checkpoint of the last `save` is whole, in all processes.
 
         Raises:
           WorkdirError: see `save`.
         """
+        self._wait_here()
+        processes.wait_for_all()
+
+    def _wait_here(self) -> None:
         with self._naming_errors():
             self._manager.wait_until_finished()
         self._check_folder()
@@ -125,9 +137,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         return _shapes(tree)
 
     def close(self) -> None:
-        """Waits, and raises WorkdirError, as `wait`; no call may follow."""
+        """Waits for its own save, and raises WorkdirError; no call may follow."""
         try:
-            self.wait()
+            self._wait_here()
         finally:
             with self._naming_errors():  # Orbax raises some errors only here.
                 self._manager.close()
@@ -149,12 +161,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             yield
         except (OSError, ValueError) as e:  # Orbax raises either.
             self._check_folder()
-            why = "is the disk full"
-            if processes.several():
-                why += ", or did another process of this training die"
             raise WorkdirError(
-                f"cannot save a checkpoint in {self._folder}; {why}? The last one "
-                f"stays. ({e})"
+                f"cannot save a checkpoint in {self._folder}; is the disk full? The "
+                f"last one stays. ({e})"
             ) from e
 
 
@@ -177,6 +186,16 @@ def _number(folder: Path) -> int | None:
         return folder.stat().st_ino
     except OSError:
         return None
+
+
+def _only_this_process() -> ocp.options.MultiprocessingOptions:
+    """Options of a manager that does not wait for other processes."""
+    if not processes.several():
+        return ocp.options.MultiprocessingOptions()
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=str(own)
+    )
 
 
 def _saveable(x: Any) -> Any:

@@ -14,6 +14,7 @@ from tests import hosts
 from tests.mtl import shard_folder
 
 TINY = "tests.mtl.host.training_on_hosts"
+SAVING = "tests.mtl.host.saving_on_hosts"
 EPOCHS = 12  # Of TINY, which saves in every other one.
 # The arguments of each system; "{}" is a folder of the run's own.
 LAUNCHERS = {
@@ -156,6 +157,19 @@ def test_all_end_when_one_is_killed_and_the_run_continues(tmp_path, whole, who):
     assert statuses[1 - who] != 0
     assert "another process" in said[1 - who] or "another task died" in said[1 - who]
     assert_same(trained(tmp_path, 2)[0], whole)
+
+
+def test_processes_compute_together_while_the_first_one_saves(tmp_path):
+    statuses, said = run(tmp_path, 2, module=SAVING)
+    assert statuses == [0, 0], said
+
+
+@pytest.mark.slow
+def test_a_save_ends_although_another_process_dies_during_it(tmp_path):
+    statuses, said = run(tmp_path, 2, "--dies", module=SAVING)
+    assert statuses[1] == -9
+    assert statuses[0] != 0, said
+    assert Checkpoints(tmp_path / "last", writes=False).epoch == 1
 
 
 @pytest.mark.slow
