@@ -13,7 +13,11 @@
 # same command resumes the array, and trains no finished run again. Each task ends with the table of
 # all runs so far.
 #
-# Expected, to fill in after your first array (none has been measured):
+# Expected a task, of runs of Table 1 with 5,000 epochs, 1,000 labelled and 49,000 unlabelled images
+# (`exponential`): 667 an hour on one NVIDIA H200, eight in a program (2026-11-26), and 35 on two cores of an
+# AMD EPYC (2026-11-25, with an option of XLA that is gone and saved a tenth; benchmarks/README.md).
+# docs/results/table1.md has the errors to expect. As an array of Slurm, none has been measured. To fill in
+# after your first one:
 #
 #     tasks, device       runs        time        number (such as test error)
 #     ________            ________    ________    ________

@@ -15,7 +15,10 @@
 # command then resumes from the last checkpoint. Raise --signal=USR1@SECONDS, or lower
 # config.data.chunk_rows of a run on shards.
 #
-# Expected, to fill in after your first run (none has been measured):
+# Expected on one NVIDIA H200: an epoch of system 2 at the paper's size takes 22 ms, its 1,000 epochs 22 s; an epoch
+# of system 1 that reconstructs 50,000 images takes 11 ms (2026-11-26, benchmarks/README.md). Compilation and
+# evaluation come on top; docs/results has the errors to expect. More devices and a job of Slurm: none
+# has been measured. To fill in after your first run:
 #
 #     GPUs                time        number (such as test error)
 #     1 of one node       ________    ________

@@ -12,7 +12,8 @@
 # run. The workdir is on a file system that all hosts have mounted, such as Filestore at /mnt. After
 # a VM was taken away: `delete`, `create`, mount, `run`.
 #
-# Expected, to fill in after your first run (none has been measured):
+# Expected: on a TPU none has been measured; jobs/train_slurm.sh has the times of a GPU. To fill in after your
+# first run:
 #
 #     TYPE                time        number (such as test error)
 #     ________            ________    ________

@@ -29,7 +29,8 @@ DATA_FIELDS = (
     *("seed", "epochs", "optim.learning_rate", "optim.schedule"),
     *("optim.decay_epochs", "optim.warmup_epochs"),
     *("reconstruct.value", "reconstruct.t1", "reconstruct.sigma"),
-    *("eval_every", "save_every", "patience", "window_stride_px", "mirror"),
+    *("eval_every", "save_every", "save_minutes", "patience"),
+    *("window_stride_px", "mirror"),
 )
 # Fields of config.data that only divide the scans.
 SPLIT_FIELDS = ("test", "validation", "labelled", "unlabelled", "strips")

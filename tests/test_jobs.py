@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,23 +28,6 @@ def environment(**own):
     python = str(Path(sys.executable).parent)
     path = f"{python}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | own
-
-
-@pytest.mark.parametrize("job", sorted(JOBS.glob("*[hl]")), ids=lambda p: p.name)
-def test_the_head_of_a_job_says_the_expected_time(job):
-    """That of l3spot.predict is measured; that of a training is not, and says so."""
-    head = re.split(r"^[^#]", job.read_text(), maxsplit=1, flags=re.M)[0]
-    expected = head[head.index("# Expected") :].replace("\n# ", " ")
-    if not job.name.startswith("l3spot"):
-        assert "none has been measured" in expected
-        return
-    archive = json.loads((ROOT / "benchmarks/results/archive_cpu.json").read_text())
-    two = archive["workers"]["2"]
-    a_scan = two["seconds"] / archive["scans"]
-    assert f"x {a_scan:.1f} s" in expected
-    assert f"such as {10_000 / 16 * a_scan / 60:.0f} minutes" in expected
-    assert f"{archive['scans']} drawn scans" in expected
-    assert f"in {two['seconds']:.0f} s, {two['results']['found']} of them" in expected
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from mtl.tasks import precision
 
 SOURCES = ("phantoms", "projections")
 # A run continues with other values of these; data.json has a checksum of the data.
-FREE = ("data.path", "save_every", "patience", "devices", "shard_data")
+FREE = ("data.path", "save_every", "save_minutes", "patience", "devices", "shard_data")
 GROUPS = {"augmentation": AugmentationRanges}  # Classes that describe their fields.
 
 
@@ -109,6 +109,8 @@ def default() -> ConfigDict:
     c.optim.clip = 1.0  # Largest norm of the gradient; 0 does not clip.
     c.eval_every = 4  # Epochs.
     c.save_every = 1  # Epochs.
+    # The longest time between checkpoints, in minutes, if save_every is larger.
+    c.save_minutes = 10.0
     # The metric of the validation set that chooses the best epoch: "valid/" and a name
     # of scoring.MODES, or that of a function in `metrics`.
     c.monitor = "valid/mean_mm"
@@ -164,7 +166,7 @@ def check(c: ConfigDict) -> None:
         "seed": 0, "epochs": 1, "batch_size": 1, "windows": 1, "data.count": 2,
         "data.validation": 1, "data.test": 0, "data.labelled": 0,
         "data.unlabelled": -1, "data.strips": 0, "eval_every": 1, "save_every": 1,
-        "patience": 0, "devices": 0, "optim.trunk": 0,
+        "save_minutes": 0, "patience": 0, "devices": 0, "optim.trunk": 0,
         "far_weight": 0,
     }.items():  # fmt: skip
         at_least(c, name, least)

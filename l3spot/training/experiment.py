@@ -260,6 +260,7 @@ def make_training(
         optimizer=optimizer(config),
         eval_every=config.eval_every,
         save_every=config.save_every,
+        save_minutes=config.save_minutes,
         patience=config.patience,
         mesh=sharding.data_mesh(config.devices, config.batch_size),
         shard_data=config.shard_data,

@@ -79,8 +79,8 @@ def test_fields_that_share_programs_change_no_program():
         "seed": 3, "epochs": 9, "optim.learning_rate": 0.5, "optim.schedule": "linear",
         "optim.decay_epochs": 3, "optim.warmup_epochs": 2,
         "reconstruct.value": 0.3, "reconstruct.t1": 3.0, "reconstruct.sigma": 9.0,
-        "eval_every": 3, "save_every": 4, "patience": 9, "window_stride_px": 8,
-        "mirror": True,
+        "eval_every": 3, "save_every": 4, "save_minutes": 1.0, "patience": 9,
+        "window_stride_px": 8, "mirror": True,
     }  # fmt: skip
     assert set(other) == set(sweep.DATA_FIELDS)
     text = epoch_text(make(config))

@@ -273,7 +273,7 @@ def test_confidence_is_that_of_the_evidence():
         ("data.validation", 5000),
         ("low_hu", 2000.0),
         ("optim.learning_rate", 0.0), ("huber_delta", 0.0), ("max_offset_mm", 40.0),
-        ("window_stride_px", 3), ("model.backbone", "resnet"),
+        ("save_minutes", -1.0), ("window_stride_px", 3), ("model.backbone", "resnet"),
         ("model.dtype", "float16"),
         ("model.weights_file", "a.safetensors"), ("data.unlabelled", 5),
         ("reconstruct.schedule", "sometimes"), ("reconstruct.value", 1.0),
