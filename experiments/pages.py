@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from configs.mtl import table1, weights
 from experiments import (
@@ -47,24 +48,70 @@ def table_1(name: str, parts: Sequence[str]) -> str:
     return "\n\n".join(report.by_unlabelled(config, Cells(config, rows(name), TOTAL)))
 
 
-def table_1_without_unlabelled() -> str:
-    """Test errors at the paper's size with u = 0, of the cells with six seeds."""
-    found = [r for r in rows("table1_full") if r.hidden == "50" and r.unlabelled == 0]
-    methods = sorted({r.method for r in found})
-    lines = []
-    for method in methods:
-        errors = [
-            [100 * r.test_error for r in found if (r.method, r.labelled) == (method, n)]
-            for n in (100, 1000)
-        ]
-        lines.append([f"`{method}`", *map(tables.mean_std, errors)])
-    return tables.markdown(("method", "l = 100", "l = 1,000"), lines)
+def table_1_ends() -> ConfigDict:
+    """The cells of Table 1 with six seeds at the paper's size: no or all images."""
+    config = table1.get_config()
+    config.study.labelled, config.study.unlabelled = (100, 1000), (0, -1)
+    del config.study.parts.b
+    return config
+
+
+def table_1_full() -> str:
+    """These cells at the paper's size."""
+    config = table_1_ends()
+    return "\n\n".join(
+        report.by_unlabelled(config, Cells(config, rows("table1_full"), TOTAL))
+    )
 
 
 def table_1_verdicts() -> str:
     """The claims at each learning rate, and at the one that validation chose."""
     studies = {0.03: rows("table1"), 0.1: rows("table1_rate_0.1")}
-    return rates.verdicts(table1.get_config("cpu"), studies, TOTAL)
+    columns = {f"learning rate {rate:g}": found for rate, found in studies.items()}
+    columns["chosen on validation"] = rates.chosen(studies)
+    return rates.verdicts(table1.get_config("cpu"), columns, TOTAL)
+
+
+def table_1_ends_verdicts() -> str:
+    """The claims in the cells of `table_1_ends`, at the paper's size and reduced."""
+    studies = {
+        "5000 epochs, 0.01": "table1_full",
+        "250 epochs, 0.03": "table1",
+        "250 epochs, 0.1": "table1_rate_0.1",
+    }
+    found = {column: rows(name) for column, name in studies.items()}
+    return rates.verdicts(table_1_ends(), found, TOTAL)
+
+
+def stairs_rates() -> str:
+    """`stairs` at the paper's size, with other scales of its reconstruction loss.
+
+    Errors are those after the last epoch, of the seeds that all scales have.
+    """
+    scale = table1.get_config().reconstruct.scale
+    usual = [
+        r for r in rows("table1_full")
+        if r.method == "stairs" and r.unlabelled == TOTAL - r.labelled
+    ]  # fmt: skip
+    found = {f"{scale:g}": usual}
+    for path in sorted(RESULTS.glob("table1_stairs_*.csv")):
+        found[path.stem.removeprefix("table1_stairs_")] = results.read(path)
+    lines = []
+    for l in (100, 1000):
+        by_scale = {
+            s: {r.seed: r for r in each if r.labelled == l and r.hidden == "50"}
+            for s, each in found.items()
+        }
+        seeds = set.intersection(*map(set, by_scale.values()))
+        for s in sorted(by_scale, key=float):
+            own = [by_scale[s][seed] for seed in sorted(seeds)]
+            errors = [
+                tables.mean_std([100 * getattr(r, name) for r in own])
+                for name in ("valid_error", "test_error")
+            ]
+            lines.append([f"{l:,}", s, str(len(own)), *errors])
+    head = ("l", "scale", "seeds", "validation error, %", "test error, %")
+    return tables.markdown(head, lines)
 
 
 def adaptive_weights() -> str:
@@ -137,8 +184,10 @@ def structured(names: Sequence[str]) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "table1": partial(table_1, "table1", ("a", "b")),
     "table1_rate_0.1": partial(table_1, "table1_rate_0.1", ("a",)),
-    "table1_full": table_1_without_unlabelled,
+    "table1_full": table_1_full,
     "verdicts": table_1_verdicts,
+    "verdicts_full": table_1_ends_verdicts,
+    "stairs": stairs_rates,
     "structured_full": partial(structured, ["structured_full"]),
     "structured_few": partial(structured, draw_few_pairs.FEW),
     "weights": adaptive_weights,

@@ -51,16 +51,20 @@ def chosen(studies: Mapping[float, Iterable[Row]]) -> list[Row]:
 
 
 def verdicts(
-    config: ConfigDict, studies: Mapping[float, Iterable[Row]], total: int
+    config: ConfigDict, studies: Mapping[str, Iterable[Row]], total: int
 ) -> str:
-    """Markdown: a line a part of a claim, a column a learning rate, and the choice."""
-    columns = {f"learning rate {rate:g}": rows for rate, rows in studies.items()}
-    columns["chosen on validation"] = chosen(studies)
-    found = [claims(Cells(config, rows, total)) for rows in columns.values()]
+    """Markdown: a line a part of a claim, a column a study.
+
+    Args:
+      config: of the cells that count.
+      studies: the rows of each study, by the name of its column.
+      total: images to train on.
+    """
+    found = [claims(Cells(config, rows, total)) for rows in studies.values()]
     lines = []
     for n, same in enumerate(zip(*found, strict=True), start=1):
         lines.append([f"**{n}. {same[0].text}**", *(f"**{c.verdict}**" for c in same)])
         for part in zip(*(c.findings for c in same), strict=True):
             seen = [f"{report.span(p.value)}, {p.verdict}" for p in part]
             lines.append([part[0].what, *seen])
-    return tables.markdown(["", *columns], lines)
+    return tables.markdown(["", *studies], lines)

@@ -120,6 +120,34 @@ def test_the_page_says_what_both_versions_answered():
     assert not set(sure) & set(wrong)
 
 
+def test_the_overview_says_how_many_public_scans_are_right():
+    overview = (DOCS / "results" / "README.md").read_text()
+    labels = {row["scan"]: row for row in lines("l3spot_public_labels.csv")}
+    pairs = [
+        (labels[a["scan"]], a)
+        for a in lines("l3spot_public.csv")
+        if a["status"] != "absent"
+    ]
+    with_l3 = [(k, a) for k, a in pairs if k["state"] == "in view"]
+    without = [a for k, a in pairs if k["state"] == "not in view"]
+    assert all(a["status"] == "found" for _, a in with_l3)
+    assert not any(a["status"] == "found" for a in without)
+
+    def wrong(field):
+        return [
+            a for k, a in with_l3
+            if abs(float(a[field]) - float(k["z_mm"])) > public_scans.WRONG_MM
+        ]  # fmt: skip
+
+    (other,) = wrong("z_mm")
+    assert float(other["confidence"]) < 0.8
+    right = f"L3 right in {len(with_l3) - 1} of the {len(with_l3)} with it in view"
+    assert f"{right} that were at hand, wrong but unsure in the other one" in overview
+    assert f"no false alarm in {len(without)};" in overview
+    assert len(wrong("frontal_z_mm")) == 7
+    assert "the frontal position alone is at another vertebra in seven;" in overview
+
+
 def test_the_reliability_figure_shows_the_csv():
     """Each point is the mean of an eighth of the answers, counted here again."""
     rows = reliability.read(reliability.CSV)

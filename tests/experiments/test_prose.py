@@ -1,8 +1,6 @@
 """The figures in the text of result pages are those of the CSV files beside them."""
 
 import csv
-import re
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ import pytest
 from configs.mtl import table1, weights
 from experiments import pages
 from mtl.study.cells import Cells, less
-from mtl.study.claims import claims
 from mtl.study.results import Row
 from mtl.study.statistics import Interval, interval
 
@@ -25,12 +22,6 @@ def span(i: Interval) -> str:
 def last(row: Row) -> float:
     """The test error after the last epoch, in %."""
     return 100 * row.test_error
-
-
-@pytest.fixture(scope="module")
-def text() -> Callable[[str], str]:
-    """`name -> text` of a page, without the breaks of its lines."""
-    return lambda name: " ".join((pages.RESULTS / f"{name}.md").read_text().split())
 
 
 def test_weights(text):
@@ -230,82 +221,6 @@ def test_structured_with_convolutions(text):
     assert f"{seconds[0]:.0f} to {seconds[-1]:.0f} seconds per run" in page
 
 
-def test_table1(text):
-    config = table1.get_config("cpu")
-    slow, fast = (
-        Cells(config, pages.rows(name), pages.TOTAL)
-        for name in ("table1", "table1_rate_0.1")
-    )
-    page = text("table1")
-
-    def gain(labelled, column, method="exponential", hidden=HIDDEN):
-        return -interval(slow.gain(hidden, labelled, column, method).values()).mean
-
-    last = {n: slow.columns(n)[-1] for n in (100, 1000, 10_000)}
-    at = {u: config.study.unlabelled.index(u) for u in (5000, 10_000, 20_000)}
-    few, some, most = (f"{gain(n, last[n]):.1f}" for n in last)
-    lost = [-gain(n, 0, "linear") for n in last]
-    depth = {
-        n: [
-            f"{gain(n, last[n], hidden=tuple(h)):.1f}"
-            for h in config.study.parts.b.hidden
-        ]
-        for n in last
-    }
-    base = [
-        interval(c.error(HIDDEN, 1000, 0, "baseline").values()).mean
-        for c in (slow, fast)
-    ]
-    found = [claims(cells) for cells in (slow, fast)]
-    matched = [-c[5].findings[1].value.mean for c in found]
-    behind = found[0][0].findings[2].value.mean
-    for sentence in [
-        f"`exponential` gains {few}, {some} and {most} points at the largest u",
-        f"u = 20,000 it is {gain(1000, at[20_000]):.1f} (paper: 1.8)",
-        f"it is {gain(10_000, at[10_000]):.1f} and {gain(10_000, at[20_000]):.1f}",
-        f"unlabelled images {matched[1]:.2f} points, at 0.03 {matched[0]:.2f}",
-        f"here at 0.03 {gain(100, last[100], 'stairs'):.1f}, and over all cells with "
-        f"unlabelled images it beats `exponential` by {behind:.2f}",
-        f"loses {lost[0]:.2f}, {lost[1]:.2f} and {lost[2]:.2f} points at u = 0",
-        f"the baseline has {base[0]:.2f}, {base[1]:.2f} and 11.30 %",
-        *(f"{a}, {b} and {c}" for a, b, c in depth.values()),
-        f"{len(pages.rows('table1'))} runs",
-    ]:
-        assert sentence in page
-    for j in slow.columns(10_000):
-        if slow.u(10_000, j) >= 5000:
-            share = gain(10_000, j, "baseline_matched") / gain(10_000, j)
-            assert 0.5 < share < 1
-    # The third claim's second part: whether the gain still grows.
-    assert found[0][2].findings[1].verdict == "does not hold"
-    assert found[1][2].findings[1].value.mean > 0
-
-
-def test_table1_at_the_papers_size(text):
-    rows = pages.rows("table1_full")
-    assert f"{len(rows)} of 1,960 runs are there" in text("table1")
-    harm = []
-    for l, u in ((100, 49_900), (1000, 49_000)):
-        errors = [
-            {r.seed: 100 * r.test_error for r in rows if r.run[:4] == cell}
-            for cell in (((50,), l, u, "linear"), ((50,), l, 0, "linear"))
-        ]
-        assert sorted(errors[0]) == sorted(errors[1]) == list(range(6))
-        harm.append(interval(errors[0][s] - errors[1][s] for s in range(6)))
-    means = (
-        f"{harm[0].mean:.1f} points worse",
-        f"{harm[1].mean:.1f} points at l = 1,000",
-    )
-    for part in (*means, f"deviations {harm[0].std:.1f} and {harm[1].std:.1f}"):
-        assert part in text("table1")
-    for l, u, count in ((100, 49_900, 4), (1000, 49_000, 3)):
-        one = {r.run[3]: 100 * r.test_error for r in rows
-               if r.run[:3] == ((50,), l, u) and r.run[3] != "linear"}  # fmt: skip
-        assert len(one) == count
-        for method, error in one.items():
-            assert re.search(rf"`{method}`[^`%]* {error:.1f} %", text("table1"))
-
-
 def test_results_overview(text):
     page, cells = (
         text("README"),
@@ -318,6 +233,12 @@ def test_results_overview(text):
         for n in (100, 1000, 10_000)
     ]
     assert "`exponential` gains {:.1f}, {:.1f} and {:.1f} points".format(*gains) in page
+    ends = Cells(pages.table_1_ends(), pages.rows("table1_full"), pages.TOTAL)
+    full = [
+        -interval(ends.gain(HIDDEN, n, 1, "exponential").values()).mean
+        for n in (100, 1000)
+    ]
+    assert "with six seeds, {:.1f} and {:.1f} points".format(*full) in page
     for labelled in (100, 1000):
         error = interval(last(row) for row in pages.rows(f"best_ladder{labelled}"))
         assert f"{error.mean:.2f} ± {error.std:.2f} % with {labelled}" in page
