@@ -103,7 +103,7 @@ def stairs_rates() -> str:
             for s, each in found.items()
         }
         seeds = set.intersection(*map(set, by_scale.values()))
-        for s in sorted(by_scale, key=float):
+        for s in sorted(by_scale, key=float) if seeds else ():
             own = [by_scale[s][seed] for seed in sorted(seeds)]
             errors = [
                 tables.mean_std([100 * getattr(r, name) for r in own])

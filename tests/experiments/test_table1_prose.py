@@ -96,3 +96,42 @@ def test_table1_at_the_papers_size(text):
     best = gain(1000, "linear", column=0)
     assert best.mean == min(gain(1000, m, column=0).mean for m in METHODS)
     assert best.low < 0 < best.high
+
+
+def test_stairs_with_its_own_rate(text):
+    """Validation errors of two seeds choose the scale; six seeds compare it."""
+    usual, page = pages.rows("table1_full"), text("table1")
+    scales = {
+        s: pages.rows(f"table1_stairs_{s}") for s in ("0.01", "0.03", "0.3", "1.0")
+    }
+    scales["0.1"] = usual
+
+    def errors(rows, labelled, method, unlabelled, name="test_error"):
+        cell = HIDDEN, labelled, unlabelled, method
+        return {r.seed: 100 * getattr(r, name) for r in rows if r.run[:4] == cell}
+
+    gains, behind = [], []
+    for labelled in (100, 1000):
+        most = pages.TOTAL - labelled
+        cell = labelled, "stairs", most
+        means = {}
+        for scale, rows in scales.items():
+            by_seed = errors(rows, *cell, "valid_error")
+            means[scale] = by_seed[0] + by_seed[1]
+        assert min(means, key=means.__getitem__) == "0.03"
+        own = errors(scales["0.03"], *cell)
+        assert sorted(own) == list(range(6))
+        base = errors(usual, labelled, "baseline", 0)
+        other = errors(usual, labelled, "exponential", most)
+        gains.append(interval(own[s] - base[s] for s in own))
+        behind.append(interval(other[s] - own[s] for s in own))
+    assert f"gains {-gains[0].mean:.1f} and {-gains[1].mean:.1f} points" in page
+    assert f"is {span(behind[0])} points at l = 100" in page
+    assert f"and {span(behind[1])} at l = 1,000" in page
+    assert behind[0].low < 0 < behind[0].high
+    assert behind[1].high < 0
+    assert f"`exponential` leads by {-behind[1].mean:.2f}." in page
+    usual_stairs = errors(usual, 1000, "stairs", 49_000)
+    lead = interval(other[s] - usual_stairs[s] for s in own)
+    assert "more than half of the lead of `exponential` with 1,000 labels" in page
+    assert behind[1].mean / lead.mean < 0.5
