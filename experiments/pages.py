@@ -32,6 +32,13 @@ from mtl.study.results import Row
 
 RESULTS = DOCS / "results"
 TOTAL = 50_000  # Training images of MNIST, less 10,000 that validate.
+STAIRS = {  # The study with each scale of `stairs`' reconstruction loss.
+    "0.01": "table1_stairs_0.01",
+    "0.03": "table1_stairs_0.03",
+    "0.1": "table1_full",
+    "0.3": "table1_stairs_0.3",
+    "1.0": "table1_stairs_1.0",
+}
 BLOCK = re.compile(r"(<!-- table (\S+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 
@@ -40,12 +47,17 @@ def rows(name: str) -> list[Row]:
     return results.read(RESULTS / f"{name}.csv")
 
 
-def table_1(name: str, parts: Sequence[str]) -> str:
-    """The cells of some parts of Table 1, from one study."""
+def table_1(config: ConfigDict, name: str) -> str:
+    """The cells of a config of Table 1, from one study."""
+    return "\n\n".join(report.by_unlabelled(config, Cells(config, rows(name), TOTAL)))
+
+
+def table_1_reduced(name: str, parts: Sequence[str]) -> str:
+    """The cells of some parts of Table 1, in 250 epochs."""
     config = table1.get_config("cpu")
     for part in set(config.study.parts) - set(parts):
         del config.study.parts[part]
-    return "\n\n".join(report.by_unlabelled(config, Cells(config, rows(name), TOTAL)))
+    return table_1(config, name)
 
 
 def table_1_ends() -> ConfigDict:
@@ -54,14 +66,6 @@ def table_1_ends() -> ConfigDict:
     config.study.labelled, config.study.unlabelled = (100, 1000), (0, -1)
     del config.study.parts.b
     return config
-
-
-def table_1_full() -> str:
-    """These cells at the paper's size."""
-    config = table_1_ends()
-    return "\n\n".join(
-        report.by_unlabelled(config, Cells(config, rows("table1_full"), TOTAL))
-    )
 
 
 def table_1_verdicts() -> str:
@@ -83,33 +87,28 @@ def table_1_ends_verdicts() -> str:
     return rates.verdicts(table_1_ends(), found, TOTAL)
 
 
-def stairs_rates() -> str:
-    """`stairs` at the paper's size, with other scales of its reconstruction loss.
+def stairs_scales() -> str:
+    """`stairs` at the paper's size, with several scales of its reconstruction loss.
 
     Errors are those after the last epoch, of the seeds that all scales have.
     """
-    scale = table1.get_config().reconstruct.scale
-    usual = [
-        r for r in rows("table1_full")
-        if r.method == "stairs" and r.unlabelled == TOTAL - r.labelled
-    ]  # fmt: skip
-    found = {f"{scale:g}": usual}
-    for path in sorted(RESULTS.glob("table1_stairs_*.csv")):
-        found[path.stem.removeprefix("table1_stairs_")] = results.read(path)
+    config = table_1_ends()
+    hidden, everything = config.study.parts.a.hidden[0], 1  # The second column.
+    kinds: list[Callable[[Row], float]] = [
+        lambda row: 100 * row.valid_error,
+        lambda row: 100 * row.test_error,
+    ]
+    studies = [Cells(config, rows(name), TOTAL) for name in STAIRS.values()]
     lines = []
-    for l in (100, 1000):
-        by_scale = {
-            s: {r.seed: r for r in each if r.labelled == l and r.hidden == "50"}
-            for s, each in found.items()
-        }
-        seeds = set.intersection(*map(set, by_scale.values()))
-        for s in sorted(by_scale, key=float) if seeds else ():
-            own = [by_scale[s][seed] for seed in sorted(seeds)]
-            errors = [
-                tables.mean_std([100 * getattr(r, name) for r in own])
-                for name in ("valid_error", "test_error")
-            ]
-            lines.append([f"{l:,}", s, str(len(own)), *errors])
+    for l in config.study.labelled:
+        runs = [
+            [cells.each(hidden, l, everything, "stairs", kind) for kind in kinds]
+            for cells in studies
+        ]
+        seeds = sorted(set.intersection(*(set(test) for _, test in runs)))
+        for scale, each in zip(STAIRS, runs, strict=True):
+            errors = [tables.mean_std([by_seed[s] for s in seeds]) for by_seed in each]
+            lines.append([f"{l:,}", scale, str(len(seeds)), *errors])
     head = ("l", "scale", "seeds", "validation error, %", "test error, %")
     return tables.markdown(head, lines)
 
@@ -182,12 +181,12 @@ def structured(names: Sequence[str]) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "table1": partial(table_1, "table1", ("a", "b")),
-    "table1_rate_0.1": partial(table_1, "table1_rate_0.1", ("a",)),
-    "table1_full": table_1_full,
+    "table1": partial(table_1_reduced, "table1", ("a", "b")),
+    "table1_rate_0.1": partial(table_1_reduced, "table1_rate_0.1", ("a",)),
+    "table1_full": lambda: table_1(table_1_ends(), "table1_full"),
     "verdicts": table_1_verdicts,
     "verdicts_full": table_1_ends_verdicts,
-    "stairs": stairs_rates,
+    "stairs": stairs_scales,
     "structured_full": partial(structured, ["structured_full"]),
     "structured_few": partial(structured, draw_few_pairs.FEW),
     "weights": adaptive_weights,

@@ -38,12 +38,12 @@ def make_training(config: ConfigDict, pictures: Picture) -> Training:
     return one_network.make(
         config,
         "bodies",
-        config,
-        pictures,
-        config.data.validation,
-        make_loss(config),
-        evaluate,
-        "valid/missed",
+        own=config,
+        data=pictures,
+        validation=config.data.validation,
+        loss=make_loss(config),
+        evaluate=evaluate,
+        monitor="valid/missed",
     )
 
 
